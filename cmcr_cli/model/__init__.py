@@ -1,0 +1,1 @@
+"""The networks, the diffusion and consistency functions, and the sampler. Never imports rasterio."""

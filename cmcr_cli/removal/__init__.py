@@ -1,0 +1,1 @@
+"""Where scene and model meet: options, plan and run of one cloud removal."""

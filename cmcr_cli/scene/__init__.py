@@ -1,0 +1,1 @@
+"""Rasters: reading, aligning, masking, context, patches and writing. Never imports torch."""

@@ -1,0 +1,96 @@
+"""Band names, product levels and radiometry: DN to reflectance, linear power to dB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import RadiometryError
+
+BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+"""The canonical order of the 13 Sentinel-2 bands; every 13-band array in cmcr has it."""
+
+L2A_BANDS = tuple(name for name in BANDS if name != "B10")
+"""Level-2A products have no cirrus band."""
+
+QUANTIFICATION = 10_000
+"""DN of reflectance 1 in every Sentinel-2 product so far."""
+
+RADAR_BANDS = ("VV", "VH")
+
+RADAR_FLOOR_DB = np.array([-25.0, -32.5], dtype=np.float32)
+"""VV and VH below this are clipped; both are clipped at 0 dB above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Radiometry:
+    """How a file's DN relate to reflectance: reflectance = (DN + offset) / quantification."""
+
+    offset: float = 0.0
+    quantification: float = QUANTIFICATION
+
+    def reflectance(self, dn: NDArray[Any]) -> NDArray[np.float32]:
+        """DN of any integer dtype to float32 reflectance, not clipped."""
+        scaled = dn.astype(np.float32)
+        scaled += np.float32(self.offset)
+        scaled /= np.float32(self.quantification)
+        return scaled
+
+    def dn(self, reflectance: NDArray[np.float32], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
+        """Reflectance to DN of `dtype`, rounded, clipped to what the dtype holds, and kept off `nodata`.
+
+        A reconstructed pixel must never read as nodata, so a value that rounds to it moves by one DN.
+        """
+        scaled = np.rint(reflectance * np.float32(self.quantification) - np.float32(self.offset))
+        limits = np.iinfo(dtype)
+        values = np.clip(scaled, limits.min, limits.max).astype(dtype)
+        if nodata is not None and limits.min <= nodata <= limits.max:
+            beside = nodata + 1 if nodata < limits.max else nodata - 1
+            values[values == nodata] = beside
+        return values
+
+
+def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which of the 13 canonical bands `names` holds, shape (13,)."""
+    return np.array([name in names for name in BANDS])
+
+
+def canonical(values: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Spread bands in file order (len(names), H, W) over the canonical 13; absent bands are 0."""
+    out = np.zeros((len(BANDS), *values.shape[1:]), dtype=np.float32)
+    for source, name in enumerate(names):
+        out[BANDS.index(name)] = values[source]
+    return out
+
+
+def decibels(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear backscatter power to dB; values that are not positive become NaN."""
+    positive = np.where(power > 0, power, np.float32(np.nan))
+    return np.asarray(10 * np.log10(positive), dtype=np.float32)
+
+
+def scaled_radar(db: NDArray[np.float32]) -> NDArray[np.float32]:
+    """VV, VH in dB (2, ...) to [-1, 1] over the clipping range of each; NaN becomes -1."""
+    floor = RADAR_FLOOR_DB.reshape(2, *([1] * (db.ndim - 1)))
+    clipped = np.clip(np.nan_to_num(db, nan=-99.0), floor, 0)
+    return np.asarray(1 - 2 * clipped / floor, dtype=np.float32)
+
+
+def check_names(names: tuple[str, ...], where: str) -> None:
+    """Refuse names that are unknown or stand twice, or a set too small to see clouds and vegetation."""
+    unknown = [name for name in names if name not in BANDS]
+    if unknown:
+        raise RadiometryError(
+            f"{where}: band names {', '.join(unknown)} are not Sentinel-2 bands; expected names among "
+            f"{' '.join(BANDS)}. Name the bands in file order with --bands."
+        )
+    if len(set(names)) != len(names):
+        raise RadiometryError(f"{where}: a band name stands twice in {' '.join(names)}; see --bands.")
+    needed = {"B02", "B03", "B04", "B08"}
+    if not needed <= set(names):
+        raise RadiometryError(
+            f"{where}: found bands {' '.join(names)}; at least {' '.join(sorted(needed))} are needed."
+        )

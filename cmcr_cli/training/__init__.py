@@ -1,0 +1,1 @@
+"""Datasets, cloud synthesis, losses and loops that make the weights."""
