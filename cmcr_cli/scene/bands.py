@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +40,16 @@ class Radiometry:
         scaled /= np.float32(self.quantification)
         return scaled
 
-    def dn(self, reflectance: NDArray[np.float32], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
+    def dn(
+        self, reflectance: NDArray[np.float32], dtype: np.dtype[Any], nodata: float | None
+    ) -> NDArray[Any]:
         """Reflectance to DN of `dtype`, rounded, clipped to what the dtype holds, and kept off `nodata`.
 
         A reconstructed pixel must never read as nodata, so a value that rounds to it moves by one DN.
         """
         scaled = np.rint(reflectance * np.float32(self.quantification) - np.float32(self.offset))
         limits = np.iinfo(dtype)
-        values = np.clip(scaled, limits.min, limits.max).astype(dtype)
+        values: NDArray[Any] = np.clip(scaled, limits.min, limits.max).astype(dtype)
         if nodata is not None and limits.min <= nodata <= limits.max:
             beside = nodata + 1 if nodata < limits.max else nodata - 1
             values[values == nodata] = beside
@@ -77,6 +80,39 @@ def scaled_radar(db: NDArray[np.float32]) -> NDArray[np.float32]:
     floor = RADAR_FLOOR_DB.reshape(2, *([1] * (db.ndim - 1)))
     clipped = np.clip(np.nan_to_num(db, nan=-99.0), floor, 0)
     return np.asarray(1 - 2 * clipped / floor, dtype=np.float32)
+
+
+def band_name(text: str) -> str | None:
+    """Canonical name of the band that a text such as `B4`, `B04 (red)` or `band 8A` speaks of, else None."""
+    found = re.search(r"(?<![a-z0-9])b(?:and)?[ _-]?0?(8a|1[0-2]|[1-9])(?![a-z0-9])", text, re.IGNORECASE)
+    if found is None:
+        return None
+    number = found[1].upper()
+    return "B8A" if number == "8A" else f"B{int(number):02d}"
+
+
+def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[str, ...] | None:
+    """Band names that a file's descriptions give, or None when they give none.
+
+    Raises RadiometryError when some bands are named and others are not: what the others hold is unknown.
+    """
+    texts = [text or "" for text in descriptions]
+    counted = [re.fullmatch(r"b(?:and)?[ _-]?0*([1-9]\d*)", text, re.IGNORECASE) for text in texts]
+    # Some writers number the bands of a stack; beyond B08 that is not what Sentinel-2 calls them.
+    if len(texts) > 8 and all(found and int(found[1]) == 1 + i for i, found in enumerate(counted)):
+        return None
+    names = [band_name(text) for text in texts]
+    known = tuple(name for name in names if name is not None)
+    if not known:
+        return None
+    if len(known) < len(names):
+        unknown = ", ".join(repr(text) for text, name in zip(texts, names, strict=True) if name is None)
+        raise RadiometryError(
+            f"{where}: the descriptions name {len(known)} of {len(names)} bands, and {unknown} is no "
+            "Sentinel-2 band; expected all or none named. Leave other layers out with gdal_translate -b, or "
+            "name all with --bands."
+        )
+    return known
 
 
 def check_names(names: tuple[str, ...], where: str) -> None:

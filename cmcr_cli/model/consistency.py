@@ -1,0 +1,82 @@
+"""The student (SCCM): consistency distillation from the teacher, anchored to the ground truth.
+
+The student's consistency function is a `Denoiser`, whose scalings already satisfy f(x, sigma_min) = x.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cmcr_cli.model.condition import Condition
+from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
+
+
+def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
+    """Per-sample sqrt(mean w d^2 + c^2) - c, (B,); c = 0.00054 sqrt(d) of Song and Dhariwal 2023.
+
+    The mean over pixels, and c scaled alike, keep the value independent of the crop's size.
+    """
+    c = 0.00054
+    total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
+    mean = (weight * difference.square()).flatten(1).sum(1) / total
+    return torch.sqrt(mean + c**2) - c
+
+
+def charbonnier(difference: Tensor, weight: Tensor) -> Tensor:
+    """Per-sample weighted mean of sqrt(d^2 + 1e-6), (B,): a smooth L1."""
+    total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
+    return (weight * torch.sqrt(difference.square() + 1e-6)).flatten(1).sum(1) / total
+
+
+def denoising_loss(
+    denoiser: Denoiser, x0: Tensor, condition: Condition, sigma: Tensor, noise: Tensor, weight: Tensor
+) -> Tensor:
+    """The teacher's loss: Charbonnier of D(x_sigma) - x0, per sample (B,).
+
+    Scaled by 1 / max(c_out, 0.1), so that all noise levels weigh alike (Karras et al. 2022, section 5).
+    """
+    config = denoiser.diffusion
+    x = diffuse(x0, sigma, noise, condition.mean, config)
+    estimate = denoiser(x, sigma, denoiser.encode(condition))
+    scale = (sigma.square() + config.sigma_data**2).sqrt() / (sigma * config.sigma_data).clamp(min=0.1)
+    return scale * charbonnier(estimate - x0, weight)
+
+
+def distillation_loss(
+    student: Denoiser,
+    target: Denoiser,
+    teacher: Denoiser,
+    x0: Tensor,
+    condition: Condition,
+    sigmas: tuple[Tensor, Tensor],
+    noise: Tensor,
+    weight: Tensor,
+    step_weight: Tensor,
+    anchor: float,
+) -> Tensor:
+    """Consistency distillation plus anchor, per sample (B,).
+
+    `sigmas` are neighbours (low, high) of the grid, `step_weight` (B,) is theirs. The frozen teacher takes one Heun step from high to low;
+    the student at high must agree with the target copy at low (Song et al. 2023, equation 7). The anchor
+    pulls towards the ground truth with weight sigma^2 / (1 + sigma^2), so that one step at sigma_max
+    approximates the posterior mean, while small sigmas stay free to be consistent.
+    """
+    low, high = sigmas
+    x_high = diffuse(x0, high, noise, condition.mean, student.diffusion)
+    with torch.no_grad():
+        x_low = heun_step(teacher, x_high, high, low, teacher.encode(condition))
+        goal = target(x_low, low, target.encode(condition))
+    estimate = student(x_high, high, student.encode(condition))
+    consistency = pseudo_huber(estimate - goal, weight)
+    pull = anchor * high.square() / (1 + high.square())
+    return step_weight * consistency + pull * charbonnier(estimate - x0, weight)
+
+
+def step_weights(sigmas: Tensor) -> Tensor:
+    """1 / (sigma_{n+1} - sigma_n) for an ascending grid, scaled to a mean of 1, (N - 1,).
+
+    Neighbours far apart disagree more, and would otherwise be all that is learnt (Song and Dhariwal 2023).
+    """
+    weights = 1 / sigmas.diff()
+    return weights / weights.mean()

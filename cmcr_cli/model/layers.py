@@ -1,0 +1,77 @@
+"""Building blocks shared by the networks: nothing here looks further than its own 3x3 neighbourhood.
+
+No layer pools over the patch (no group, instance or batch norm, no squeeze-excite, no global attention):
+such a layer would make a pixel depend on the extent of the patch it happened to be cut in, and draw seams.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+class PixelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel; runs on the NHWC view, which is free in channels_last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one starts at zero."""
+
+    def __init__(self, channels: int, embedding: int = 0) -> None:
+        super().__init__()
+        self.norm = PixelNorm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * channels) if embedding else None
+        self.second = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+        if self.film is not None:
+            zeroed(self.film)
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) and (B, E) to (B, C, H, W)."""
+        hidden = self.first(self.norm(x))
+        if self.film is not None and embedding is not None:
+            scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+            hidden = hidden * (1 + scale) + shift
+        return x + cast(Tensor, self.second(F.silu(hidden)))
+
+
+class Upsample(nn.Module):
+    """1x1 convolution and pixel shuffle: twice the size at a fraction of an interpolation's cost."""
+
+    def __init__(self, source: int, target: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(source, 4 * target, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, source, H, W) to (B, target, 2H, 2W)."""
+        return F.pixel_shuffle(self.mix(x), 2)
+
+
+def downsample(source: int, target: int) -> nn.Conv2d:
+    """2x2 convolution of stride 2."""
+    return nn.Conv2d(source, target, 2, stride=2)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """Set weights and bias to zero, so that a residual branch starts as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def fourier(values: Tensor, count: int) -> Tensor:
+    """(B,) to (B, 2 * count): sines and cosines over octave-spaced frequencies."""
+    frequencies = torch.exp2(torch.linspace(-1, 4, count, device=values.device)) * math.pi
+    angles = values[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,0 +1,107 @@
+"""The U-Net: a condition encoder that runs once per patch, and a lighter part that runs per step."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR
+from cmcr_cli.model.layers import PixelNorm, ResidualBlock, Upsample, downsample, fourier, zeroed
+
+Features = list[Tensor]
+"""One map per level, at 1/2, 1/4, 1/8, ... of the patch's size."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Sizes of the U-Net; `widths` has one entry per level, the first at half the patch's resolution."""
+
+    widths: tuple[int, ...] = (32, 64, 128)
+    condition_blocks: tuple[int, ...] = (1, 1, 2)
+    step_blocks: tuple[int, ...] = (1, 1, 1)
+    embedding: int = 128
+
+    @property
+    def multiple(self) -> int:
+        """Patches must measure a multiple of this many pixels."""
+        return int(2 ** len(self.widths))
+
+
+class ConditionEncoder(nn.Module):
+    """Radar, cloudy image, context and mask to feature maps; sees neither noise nor sigma."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        self.stem = nn.Conv2d(4 * CHANNELS, widths[0], 1)
+        self.vector = nn.Linear(VECTOR, widths[0])
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+            for width, count in zip(widths, config.condition_blocks, strict=True)
+        )
+        self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(self, planes: Tensor, vector: Tensor) -> Features:
+        """(B, CHANNELS, H, W) and (B, VECTOR) to one map per level."""
+        x = self.stem(F.pixel_unshuffle(planes, 2)) + self.vector(vector)[:, :, None, None]
+        features = []
+        for depth, level in enumerate(self.levels):
+            x = level(x)
+            features.append(x)
+            if depth < len(self.downs):
+                x = self.downs[depth](x)
+        return features
+
+
+class StepNetwork(nn.Module):
+    """The part that runs at every step: noisy image, sigma by FiLM, the encoder's features by addition."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths, embedding = config.widths, config.embedding
+        self.frequencies = embedding // 2
+        self.embed = nn.Sequential(
+            nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
+        self.stem = nn.Conv2d(4 * N_BANDS, widths[0], 1)
+        self.fuse = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
+        self.encoders = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(width, embedding) for _ in range(count))
+            for width, count in zip(widths, config.step_blocks, strict=True)
+        )
+        self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
+        self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
+        self.decoders = nn.ModuleList(ResidualBlock(width, embedding) for width in widths[:-1])
+        self.norm = PixelNorm(widths[0])
+        self.head = zeroed(nn.Conv2d(widths[0], 4 * N_BANDS, 3, padding=1))
+
+    def forward(self, x: Tensor, c_noise: Tensor, features: Features) -> Tensor:
+        """(B, 13, H, W), (B,) and the encoder's features to (B, 13, H, W)."""
+        embedding = F.silu(self.embed(fourier(c_noise, self.frequencies)))
+        x = self.stem(F.pixel_unshuffle(x, 2))
+        skips = []
+        for depth, blocks in enumerate(self.encoders):
+            x = x + self.fuse[depth](features[depth])
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(x, embedding)
+            if depth < len(self.downs):
+                skips.append(x)
+                x = self.downs[depth](x)
+        for depth in reversed(range(len(self.decoders))):
+            x = self.decoders[depth](self.ups[depth](x) + skips[depth], embedding)
+        return F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
+
+
+def parameters(module: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def to_inference(module: nn.Module, device: torch.device) -> nn.Module:
+    """Evaluation mode, channels_last (the fast layout of plain convolutions on CPU and GPU), on `device`."""
+    module.requires_grad_(False)
+    return module.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

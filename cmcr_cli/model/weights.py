@@ -1,0 +1,124 @@
+"""Weights: safetensors files whose metadata carry the configuration, the radiometry and the model card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cmcr_cli.errors import WeightsError
+from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
+from cmcr_cli.model.network import NetworkConfig
+
+FORMAT = 1
+DEFAULT_NAME = "cmcr-0.1.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What one weights file holds.
+
+    `denoiser` is the network that removes (a student, or a teacher in training); `clouds` finds the clouds.
+    `mean` and `spread` (13,) are the reflectance statistics of clear ground in training: the colour and the
+    units that are used where a scene has no context of its own. `card` says how the weights were made.
+    """
+
+    denoiser: Denoiser
+    clouds: CloudNetwork
+    mean: Tensor
+    spread: Tensor
+    card: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name and the first digits of the hash, as written into the tags of every output."""
+        return f"{self.card.get('name', 'unnamed')} {self.sha256[:12]}"
+
+
+def default_path() -> Path:
+    """The weights that come with cmcr: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_weights", package.parent / "weights"):
+        if (folder / DEFAULT_NAME).is_file():
+            return folder / DEFAULT_NAME
+    raise WeightsError(
+        f"{DEFAULT_NAME} was not found in the installation; reinstall cmcr, or name a file with --weights"
+    )
+
+
+def save(path: Path, weights: Weights) -> None:
+    """Write all tensors as float32 with the configuration in the metadata; replaces `path` in one move."""
+    tensors = {"mean": weights.mean, "spread": weights.spread}
+    tensors |= {f"denoiser.{k}": v for k, v in weights.denoiser.state_dict().items()}
+    tensors |= {f"clouds.{k}": v for k, v in weights.clouds.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "network": asdict(weights.denoiser.network_config),
+        "diffusion": asdict(weights.denoiser.diffusion),
+        "clouds": asdict(weights.clouds.config),
+        "card": weights.card,
+    }
+    part = path.with_name(path.name + ".part")
+    plain = {k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}
+    save_file(plain, part, metadata={"cmcr": json.dumps(header)})
+    part.replace(path)
+
+
+def load(path: Path) -> Weights:
+    """Read a weights file; WeightsError when it is missing, damaged, of another format or architecture."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; expected a cmcr .safetensors file, see --weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = _header(path, file.metadata())
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: not a readable safetensors file ({error}); see --weights") from error
+    try:
+        denoiser = Denoiser(_network(header["network"]), DiffusionConfig(**header["diffusion"]))
+        clouds = CloudNetwork(CloudConfig(tuple(header["clouds"]["widths"])))
+        denoiser.load_state_dict(_part(tensors, "denoiser."))
+        clouds.load_state_dict(_part(tensors, "clouds."))
+        mean, spread = tensors["mean"], tensors["spread"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path}: the tensors do not fit the architecture that its metadata names "
+            f"({str(error).splitlines()[0]}); expected weights made by this version of cmcr, see --weights"
+        ) from error
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise WeightsError(f"{path}: holds NaN or infinite values; expected finite weights, see --weights")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Weights(denoiser, clouds, mean, spread, header["card"], sha256)
+
+
+def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    text = (metadata or {}).get("cmcr")
+    if text is None:
+        raise WeightsError(f"{path}: has no cmcr metadata; expected weights written by cmcr, see --weights")
+    header: dict[str, Any] = json.loads(text)
+    if header.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path}: weights format {header.get('format')}; this version of cmcr reads format {FORMAT}. "
+            "Use weights of this version, or another version of cmcr"
+        )
+    return header
+
+
+def _network(values: dict[str, Any]) -> NetworkConfig:
+    sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return NetworkConfig(**sizes)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

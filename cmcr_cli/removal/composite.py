@@ -1,0 +1,64 @@
+"""Putting reconstructed pixels into the image: harmonised to the clear ground beside them, under a soft seam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from cmcr_cli.scene.bands import Radiometry
+from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
+
+COARSE = 8
+"""Pixels per cell at the finest scale of the harmonisation: lower than any detail, finer than a field."""
+
+FAITH = 0.15
+"""Share of clear pixels in a cell at which its own offset counts as much as that of the coarser scale."""
+
+
+def harmonise(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
+    """Add to `restored` (B, 13, H, W) the low-frequency offset that it shows on clear pixels (B, 1, H, W).
+
+    Both images exist on clear ground; what they differ by there is carried into the holes by a pyramid of
+    normalised convolutions, coarse to fine. Without a clear pixel in the patch nothing is changed.
+    """
+    weight = F.avg_pool2d(clear, COARSE)
+    offset = F.avg_pool2d((observed - restored) * clear, COARSE)
+    levels = [(offset, weight)]
+    while min(offset.shape[-2:]) > 1:
+        offset, weight = F.avg_pool2d(offset, 2), F.avg_pool2d(weight, 2)
+        levels.append((offset, weight))
+    offset, weight = levels.pop()
+    field = offset / (weight + 0.02)  # fades to no change where hardly anything is clear
+    for offset, weight in reversed(levels):
+        coarse = F.interpolate(field, size=offset.shape[-2:], mode="bilinear", align_corners=False)
+        field = (offset + FAITH * coarse) / (weight + FAITH)
+    return restored + F.interpolate(field, size=restored.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def composite(
+    dn: NDArray[Any],
+    restored: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    radiometry: Radiometry,
+    nodata: float | None,
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Mix `restored` (bands, rows, width) reflectance into `dn` by `strength` (rows, width).
+
+    Returns the new DN and the provenance. Where nothing is replaced the DN are the very ones that came in:
+    they do not pass through floating point.
+    """
+    replaced = valid & (strength > 0)
+    provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
+    provenance[replaced] = RECONSTRUCTED
+    out = dn.copy()
+    if replaced.any():
+        old, share = radiometry.reflectance(dn[:, replaced]), strength[replaced]
+        mixed = share * restored[:, replaced] + (1 - share) * old
+        out[:, replaced] = radiometry.dn(mixed, dn.dtype, nodata)
+    return out, provenance

@@ -1,0 +1,84 @@
+"""Where the scene is covered by cloud or shadow, one byte per cell of 20 m for the whole scene.
+
+Cells are locked to even map pixels, like everything else here, so a crop has the same cells as the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.scene.grid import Grid
+
+CELL = 2
+"""Pixels of 10 m along the side of a cell."""
+
+RING = 2
+"""Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
+
+REACH = 2 * RING * CELL
+"""Pixels beyond a covered cell that are replaced in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Covered cells (rows, cols), uint8 0 or 1. The first cell begins `phase` pixels before the scene."""
+
+    cells: NDArray[np.uint8]
+    phase: tuple[int, int]
+    width: int  # of the scene, pixels
+
+    @classmethod
+    def empty(cls, grid: Grid) -> Cover:
+        """Nothing covered yet."""
+        phase = (grid.origin[0] % CELL, grid.origin[1] % CELL)
+        rows, cols = -(-(grid.height + phase[0]) // CELL), -(-(grid.width + phase[1]) // CELL)
+        return cls(np.zeros((rows, cols), np.uint8), phase, grid.width)
+
+    def mark(self, top: int, covered: NDArray[np.bool_]) -> None:
+        """Enter full-width rows of pixels from row `top`; a cell with one covered pixel is covered."""
+        y, x = self._rows(top, len(covered)), self._cols()
+        by_row = np.logical_or.reduceat(covered, np.flatnonzero(np.diff(y, prepend=-1)), axis=0)
+        by_cell = np.logical_or.reduceat(by_row, np.flatnonzero(np.diff(x, prepend=-1)), axis=1)
+        self.cells[y[0] : y[-1] + 1] |= by_cell
+
+    def pixels(self, top: int, rows: int) -> NDArray[np.bool_]:
+        """Covered pixels of full-width rows, (rows, width)."""
+        return self.cells[self._rows(top, rows)[:, None], self._cols()].astype(bool)
+
+    def strength(self, top: int, rows: int) -> NDArray[np.float32]:
+        """How much of each pixel is replaced, 0 to 1, for full-width rows (rows, width).
+
+        1 on covered pixels; falls to 0 across the ring around them.
+        """
+        y = self._rows(top, rows)
+        first = max(int(y[0]) - 2 * RING, 0)
+        near = self.cells[first : y[-1] + 2 * RING + 1]
+        if not near.any():
+            return np.zeros((rows, self.width), np.float32)
+        grown = ndimage.maximum_filter(near, 2 * RING + 1, mode="nearest")
+        sums = ndimage.uniform_filter(grown.astype(np.float32) * 64, 2 * RING + 1, mode="nearest") / 64
+        # The filter's running sums leave dust where nothing is covered.
+        soft = np.where(grown > 0, np.maximum(sums, near), np.where(sums > 1e-3, sums, 0))
+        return np.asarray(soft[(y - first)[:, None], self._cols()], dtype=np.float32)
+
+    def touches(self, top: int, left: int, size: int) -> bool:
+        """Whether anything is replaced in a square window, which may hang over the scene's edge."""
+        (y0, y1), (x0, x1) = (
+            (max(start + phase - REACH, 0) // CELL, max(start + phase + size + REACH, 0) // CELL + 1)
+            for start, phase in zip((top, left), self.phase, strict=True)
+        )
+        return bool(self.cells[y0:y1, x0:x1].any())
+
+    def share(self) -> float:
+        """Covered part of all cells, 0 to 1."""
+        return float(self.cells.mean())
+
+    def _rows(self, top: int, rows: int) -> NDArray[np.intp]:
+        return (np.arange(top, top + rows) + self.phase[0]) // CELL
+
+    def _cols(self) -> NDArray[np.intp]:
+        return (np.arange(self.width) + self.phase[1]) // CELL

@@ -1,0 +1,113 @@
+"""The files of one removal, fed together row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli import __version__
+from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
+from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.quicklook import Quicklook
+
+TRUE_COLOUR = ("B04", "B03", "B02")
+
+
+class Outputs:
+    """Context manager that takes finished rows from the top down, and writes every raster that was asked for."""
+
+    def __init__(self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str]) -> None:
+        self._options, self._optical = options, optical
+        self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Create the temporary files. The image is opened first and so finished last: it completes the set."""
+        options, grid = self._options, self._optical.grid
+        with ExitStack() as stack:
+            self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
+            self._image = stack.enter_context(StripWriter(self._image_spec(options.output)))
+            self._provenance = self._uncertainty = None
+            if options.provenance:
+                self._provenance = stack.enter_context(StripWriter(self._provenance_spec(options.provenance)))
+            if options.uncertainty:
+                self._uncertainty = stack.enter_context(
+                    StripWriter(self._uncertainty_spec(options.uncertainty))
+                )
+            self._stack = stack.pop_all()
+        return self
+
+    def write(
+        self,
+        top: int,
+        before: NDArray[Any],
+        after: NDArray[Any],
+        provenance: NDArray[np.uint8],
+        deviation: NDArray[np.float32] | None,
+    ) -> None:
+        """Append rows: DN before and after (bands, rows, width), provenance, and the spread in reflectance."""
+        self._image.write(after)
+        if self._provenance is not None:
+            self._provenance.write(provenance[None])
+        if self._uncertainty is not None and deviation is not None:
+            shown = np.where(provenance == RECONSTRUCTED, deviation, np.float32(0))
+            self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan)))
+        if self._quicklook is not None:
+            rgb = [self._optical.names.index(name) for name in TRUE_COLOUR]
+            old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
+            self._quicklook.add(top, old, new, provenance)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish all files, or remove all parts when an exception is on its way."""
+        if kind is None and self._quicklook is not None and self._options.quicklook is not None:
+            self._quicklook.write(self._options.quicklook)
+        self._stack.__exit__(kind, error, trace)
+
+    def _image_spec(self, path: Path) -> OutputSpec:
+        """The image is stored as the input was, so that clear pixels can be the very same DN."""
+        optical = self._optical
+        return OutputSpec(
+            path=path,
+            grid=optical.grid,
+            count=len(optical.names),
+            dtype=str(optical.dtype),
+            nodata=optical.nodata,
+            descriptions=optical.names,
+            scales=optical.scales,
+            offsets=optical.offsets,
+            tags={**optical.tags, **self._tags},
+            creation_options=self._options.creation_options,
+        )
+
+    def _provenance_spec(self, path: Path) -> OutputSpec:
+        return OutputSpec(
+            path=path,
+            grid=self._optical.grid,
+            count=1,
+            dtype="uint8",
+            nodata=NODATA,
+            descriptions=("provenance",),
+            tags={**self._tags, "CMCR_VALUES": "0 nodata, 1 observed, 2 reconstructed"},
+            categorical=True,
+        )
+
+    def _uncertainty_spec(self, path: Path) -> OutputSpec:
+        names = self._optical.names
+        return OutputSpec(
+            path=path,
+            grid=self._optical.grid,
+            count=len(names),
+            dtype="float32",
+            nodata=float("nan"),
+            descriptions=tuple(f"std_{name}" for name in names),
+            tags={**self._tags, "CMCR_VALUES": "standard deviation of the samples in reflectance"},
+        )

@@ -1,0 +1,295 @@
+"""One removal from end to end: open and check, survey, restore row by row, composite, write."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import OptionError
+from cmcr_cli.model import weights as weights_file
+from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.network import to_inference
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.removal.composite import composite
+from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.removal.outputs import Outputs
+from cmcr_cli.removal.patchwork import Restorer, Row, batches
+from cmcr_cli.removal.survey import Survey, radar_rows, survey
+from cmcr_cli.scene.bands import BANDS, canonical, present
+from cmcr_cli.scene.cog import check_writable
+from cmcr_cli.scene.context import MARGIN, constant_context
+from cmcr_cli.scene.mask import Mask, open_mask
+from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
+from cmcr_cli.scene.patches import PATCH, RowBlender, lattice_starts, reflected
+from cmcr_cli.scene.radar import Radar, open_radar
+
+log = logging.getLogger("cmcr")
+
+CACHE_BYTES = 192 * 2**20
+"""GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
+
+Progress = Callable[[str, float], None]
+"""Called with the name of the stage and the part of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was done, for people and for `--json`."""
+
+    output: str
+    weights: str
+    device: str
+    steps: int
+    samples: int
+    seed: int
+    level: str
+    offset: float
+    offset_source: str
+    radar: bool
+    width: int
+    height: int
+    valid_share: float
+    covered_share: float
+    patches: int
+    patches_restored: int
+    seconds: dict[str, float]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that is open during one removal."""
+
+    options: RemoveOptions
+    weights: Weights
+    device: torch.device
+    optical: Optical
+    radar: Radar | None
+    mask: Mask | CloudNetwork | None
+    notes: list[str]
+
+    @property
+    def batch_size(self) -> int:
+        """Patches per call of the network; on a CPU more than a few only cost memory."""
+        return self.options.batch_size or (2 if self.device.type == "cpu" else 32)
+
+
+def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> Report:
+    """Remove the clouds of one scene and write the outputs that `options` name.
+
+    Raises a child of CmcrError, and leaves no output behind, when anything is wrong.
+    """
+    clock = [time.monotonic()]
+    with open_session(options) as session:
+        clock.append(time.monotonic())
+        found = _survey(session, progress)
+        clock.append(time.monotonic())
+        tops, lefts = lattice(session)
+        todo = patches_to_restore(session, found, tops, lefts)
+        with Outputs(options, session.optical, _tags(session)) as outputs:
+            _restore(session, found, tops, todo, outputs, progress)
+            clock.append(time.monotonic())
+            progress("write", 0.0)
+        clock.append(time.monotonic())
+        progress("write", 1.0)
+        stages = ("open", "survey", "restore", "write")
+        seconds = {
+            name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
+        }
+        counts = len(tops) * len(lefts), sum(len(row) for row in todo)
+        return _report(session, found, counts, seconds)
+
+
+@contextmanager
+def open_session(options: RemoveOptions) -> Iterator[Session]:
+    """Check the outputs, load the weights, open and check the inputs."""
+    inputs = [path for path in (options.s2, options.s1, options.mask) if path not in (None, "auto", "all")]
+    for option, path in options.outputs.items():
+        others = [other for name, other in options.outputs.items() if name != option]
+        check_writable(path, options.overwrite, [*inputs, *others])
+    weights = weights_file.load(options.weights or weights_file.default_path())
+    device = pick_device(options.device)
+    to_inference(weights.denoiser, device)
+    to_inference(weights.clouds, device)
+    with ExitStack() as stack:
+        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+        optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
+        notes = [*optical.notes, *check_radiometry(optical)]
+        radar = None
+        if options.s1 is None:
+            notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
+        else:
+            radar = stack.enter_context(open_radar(options.s1, optical.grid, units=options.s1_units))
+            notes += radar.notes
+        mask: Mask | CloudNetwork | None = weights.clouds if options.mask == "auto" else None
+        if options.mask not in ("auto", "all"):
+            mask = stack.enter_context(open_mask(options.mask, optical.grid))
+            notes += mask.notes
+        yield Session(options, weights, device, optical, radar, mask, notes)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA, else Apple's MPS, else the CPU. Raises OptionError for one that is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise OptionError(f"--device {name}: not available here ({first}); try auto or cpu") from error
+    return device
+
+
+def lattice(session: Session) -> tuple[list[int], list[int]]:
+    """Tops and lefts of all patches of the scene, relative to it."""
+    grid, overlap = session.optical.grid, session.options.overlap
+    row0, col0 = grid.origin
+    return lattice_starts(row0, grid.height, overlap), lattice_starts(col0, grid.width, overlap)
+
+
+def patches_to_restore(session: Session, found: Survey, tops: list[int], lefts: list[int]) -> list[list[int]]:
+    """For every row of the lattice the lefts of the patches in which something is replaced."""
+    if not session.options.keep_clear:
+        return [list(lefts) for _ in tops]
+    return [[left for left in lefts if found.cover.touches(top, left, PATCH)] for top in tops]
+
+
+def _survey(session: Session, progress: Progress) -> Survey:
+    found = survey(
+        session.optical,
+        session.radar,
+        session.mask,
+        with_context=session.options.context,
+        progress=lambda done: progress("survey", done),
+    )
+    log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_share)
+    if found.covered_share > 0.98 and session.options.context:
+        session.notes.append("hardly any clear ground: colours come from the training, not from this scene")
+    return found
+
+
+def _restore(
+    session: Session,
+    found: Survey,
+    tops: list[int],
+    todo: list[list[int]],
+    outputs: Outputs,
+    progress: Progress,
+) -> None:
+    """Restore, blend and composite row by row; rows are handed to the outputs as they are finished."""
+    optical, options = session.optical, session.options
+    weights = session.weights
+    context = found.context or constant_context(
+        present(optical.names), weights.mean.numpy(), weights.spread.numpy()
+    )
+    restorer = Restorer(
+        weights,
+        context,
+        optical,
+        options.steps,
+        options.samples,
+        options.seed,
+        options.keep_clear,
+        session.device,
+    )
+    layers = len(BANDS) * (2 if options.samples > 1 else 1)
+    blender = RowBlender(layers, optical.grid.height, optical.grid.width, options.overlap)
+    done, total = 0, max(sum(map(len, todo)), 1)
+    for (top, below), lefts in zip(itertools.pairwise([*tops, optical.grid.height]), todo, strict=True):
+        first, stop = max(top, 0), min(top + PATCH, optical.grid.height)
+        dn = optical.read(first, stop - first)
+        if lefts:
+            row = _row(session, found, top, first, dn)
+            for batch in batches(lefts, session.batch_size):
+                for left, image in restorer.restore(row, batch):
+                    blender.add(top, left, image)
+                done += len(batch)
+                progress("restore", done / total)
+        for start, restored in blender.finish(below):
+            rows = slice(start - first, start - first + restored.shape[1])
+            _finish(session, found, start, dn[:, rows], restored, outputs)
+
+
+def _row(session: Session, found: Survey, top: int, first: int, dn: NDArray[np.generic]) -> Row:
+    """Gather what the row of patches at `top` needs; `dn` are the scene's rows from `first`."""
+    optical, height = session.optical, session.optical.grid.height
+    lines = reflected(top, PATCH, height) - first
+    reflectance = canonical(optical.radiometry.reflectance(dn), optical.names)
+    radar = radar_valid = None
+    if session.radar is not None:
+        radar, radar_valid = radar_rows(session.radar, reflected(top - MARGIN, PATCH + 2 * MARGIN, height))
+    covered = found.cover.pixels(first, dn.shape[1])
+    return Row(top, reflectance[:, lines], optical.valid(dn)[lines], covered[lines], radar, radar_valid)
+
+
+def _finish(
+    session: Session,
+    found: Survey,
+    top: int,
+    dn: NDArray[np.generic],
+    restored: NDArray[np.float32],
+    outputs: Outputs,
+) -> None:
+    """Composite finished rows and hand them to the outputs."""
+    optical, rows = session.optical, dn.shape[1]
+    order = [BANDS.index(name) for name in optical.names]
+    strength = np.ones((rows, dn.shape[2]), np.float32)
+    if session.options.keep_clear:
+        strength = found.cover.strength(top, rows)
+    valid = optical.valid(dn)
+    image, provenance = composite(dn, restored[order], strength, valid, optical.radiometry, optical.nodata)
+    deviation = restored[len(BANDS) :][order] * strength if session.options.samples > 1 else None
+    outputs.write(top, dn, image, provenance, deviation)
+
+
+def _tags(session: Session) -> dict[str, str]:
+    """What the output says about itself."""
+    options, optical = session.options, session.optical
+    return {
+        "CMCR_WEIGHTS": session.weights.label,
+        "CMCR_WEIGHTS_SHA256": session.weights.sha256,
+        "CMCR_STEPS": str(options.steps),
+        "CMCR_SAMPLES": str(options.samples),
+        "CMCR_SEED": str(options.seed),
+        "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
+        "CMCR_MASK": options.mask if options.mask in ("auto", "all") else Path(options.mask).name,
+        "CMCR_S2": Path(options.s2).name,
+        "CMCR_S1": "none" if options.s1 is None else Path(options.s1).name,
+    }
+
+
+def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: dict[str, float]) -> Report:
+    options, optical = session.options, session.optical
+    return Report(
+        output=str(options.output),
+        weights=session.weights.label,
+        device=str(session.device),
+        steps=options.steps,
+        samples=options.samples,
+        seed=options.seed,
+        level=optical.level,
+        offset=optical.radiometry.offset,
+        offset_source=optical.offset_source,
+        radar=session.radar is not None,
+        width=optical.grid.width,
+        height=optical.grid.height,
+        valid_share=found.valid_share,
+        covered_share=found.covered_share,
+        patches=counts[0],
+        patches_restored=counts[1],
+        seconds=seconds,
+        notes=session.notes,
+    )

@@ -1,0 +1,341 @@
+"""Scene context: the spectrum to expect at a pixel given its radar, learnt from the scene's own clear pixels.
+
+Two parts add up. Both follow from sums over clear pixels, so one pass over the scene is enough:
+
+1. a ridge regression of the spectrum on a fixed non-linear basis of multi-scale radar features (random
+   features as in Rahimi and Recht 2008, "Weighted sums of random kitchen sinks");
+2. the residual of that regression per cell, filled by normalised convolution (Knutsson and Westin 1993) over
+   a pyramid, so that cells without clear pixels borrow from farther away.
+
+Everything is computed on blocks of 2 x 2 pixels (20 m) that start at even rows and columns of the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, RADAR_FLOOR_DB
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+MARGIN = 32
+"""Pixels of radar that the features need on each side of a window."""
+
+TYPICAL_MEAN: Floats = np.array(
+    [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
+) / np.float32(1000)
+"""Reflectance of clear land; stands in for the scene's mean where the scene shows no clear ground."""
+
+TYPICAL_SPREAD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
+SPREAD_FLOOR = np.float32(0.01)
+
+_SCALES = (1, 3, 7, 15, 31)  # in blocks; the widest reaches 15, and one more of MARGIN's 16 serves upsampling
+_TEXTURE_SCALES = (7, 31)
+_RING = MARGIN // 2 - 1
+_FEATURES = len(RADAR_BANDS) * (len(_SCALES) + len(_TEXTURE_SCALES))
+_BASIS = 64
+_CELL = 4  # samples along the side of a cell
+_LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
+_CHUNK = 1024  # columns of a strip that are worked on at once; a multiple of every cell size
+_TYPICAL_WEIGHT = 16.0  # blocks of clear ground that TYPICAL_MEAN counts for
+_RIDGE = 0.03
+_RIDGE_BLOCKS = 1000.0  # neighbouring blocks are alike, so a few thousand of them teach little
+_FILL_WEIGHT = 0.06  # cells of clear ground that count as much as the next coarser level of the pyramid
+_FILL_SIGMA = 0.6  # cells
+_REACH = 64.0  # pixels between clear ground and a pixel where confidence is about one half
+
+# Channels of the sums: clear weight, bands, valid radar, radar basis.
+_OPTICAL = slice(1, 1 + len(BANDS))
+_RADAR = slice(1 + len(BANDS), 2 + len(BANDS) + _BASIS)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneContext:
+    """The fitted context of one scene.
+
+    mean, spread: (13,) reflectance; mean and standard deviation of the clear blocks per band.
+    readout: (13, 1 + basis); maps the radar basis to a deviation from `mean`.
+    field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence.
+    """
+
+    mean: Floats
+    spread: Floats
+    readout: Floats
+    field: Floats
+    cell: int
+
+    def evaluate(
+        self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
+    ) -> tuple[Floats, Floats]:
+        """Expected spectrum (13, height, width), reflectance >= 0, and confidence (height, width) in 0..1.
+
+        The window's four numbers are even; it may hang over the scene's edge. `radar` is VV, VH in dB
+        (2, height + 2 MARGIN, width + 2 MARGIN), `radar_valid` says where it holds data; None where there is
+        no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
+        without any. A pixel's result does not depend on the window it is asked in.
+        """
+        rows = np.arange(-1, height // 2 + 1) + top // 2
+        columns = np.arange(-1, width // 2 + 1) + left // 2
+        values = _interpolate(self.field, rows, columns, self.cell // 2)
+        values[:-1] += self.mean[:, None, None]
+        if radar is not None and radar_valid is not None:
+            basis = _basis(*_features(radar, radar_valid))
+            values[:-1] += (self.readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
+        np.maximum(values, 0, out=values)
+        values = _upsample(_upsample(values, axis=2), axis=1)
+        return values[:-1], values[-1]
+
+
+def constant_context(
+    present: Bools, mean: Floats = TYPICAL_MEAN, spread: Floats = TYPICAL_SPREAD
+) -> SceneContext:
+    """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
+    readout = np.zeros((len(BANDS), 1 + _BASIS), np.float32)
+    field = np.zeros((len(BANDS) + 1, 1, 1), np.float32)
+    return SceneContext(mean * present, np.maximum(spread * present, SPREAD_FLOOR), readout, field, 2 * _CELL)
+
+
+class ContextBuilder:
+    """Collects, strip by strip, the sums from which the context of a scene follows."""
+
+    def __init__(self, height: int, width: int) -> None:
+        """Allocate the sums: 75 MB for 10 980 x 10 980, at most 83 MB for a scene that is not sampled."""
+        self._step = 2 if max(height, width) > _LARGE else 1
+        rows, columns = (-(-size // self._cell) for size in (height, width))
+        self._width = width
+        self._cells = np.zeros((_RADAR.stop, rows, columns), np.float16 if self._step > 1 else np.float32)
+        self._gram = np.zeros((_RADAR.stop, _RADAR.stop))
+        self._squares = np.zeros(len(BANDS))
+
+    @property
+    def _cell(self) -> int:
+        """Pixels along the side of a cell."""
+        return 2 * self._step * _CELL
+
+    def add(
+        self, top: int, optical: Floats, clear: Bools, radar: Floats | None, radar_valid: Bools | None
+    ) -> None:
+        """Add the full-width strip that starts at the even row `top`; every row of the scene exactly once.
+
+        optical (13, h, width) reflectance, clear (h, width); h is even save for the last strip. radar
+        (2, h + 2 MARGIN, width) VV, VH in dB and radar_valid (h + 2 MARGIN, width) have MARGIN rows more
+        above and below, reflected at the scene's edges; None where there is no radar.
+        """
+        around = ((0, 0), (MARGIN, MARGIN))
+        if radar is not None and radar_valid is not None:
+            radar = np.pad(radar, ((0, 0), *around), mode="reflect")
+            radar_valid = np.pad(radar_valid, around, mode="reflect")
+        lattice = (..., slice(-(top // 2) % self._step, None, self._step), slice(None, None, self._step))
+        for left in range(0, self._width - 1, _CHUNK):
+            here = (..., slice(left, left + _CHUNK))
+            seen = _block_mean(clear[here].astype(np.float32))[lattice] == 1
+            values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
+            values[0] = 1
+            values[_OPTICAL] = _block_mean(optical[here])[lattice]
+            if radar is not None and radar_valid is not None:
+                wider = (..., slice(left, left + _CHUNK + 2 * MARGIN))
+                features, valid = _features(radar[wider], radar_valid[wider])
+                inner = (..., slice(1, -1), slice(1, -1))
+                values[_RADAR] = _basis(features[inner][lattice], valid[inner][lattice])
+            values[:, ~seen] = 0
+            self._accumulate(values, -(-(top // 2) // self._step), left // (2 * self._step))
+
+    def _accumulate(self, values: Floats, row: int, column: int) -> None:
+        """Add the samples (channels, rows, columns) that start at `row`, `column` of the scene's samples."""
+        if values.size == 0:
+            return
+        flat = values.reshape(len(values), -1)
+        self._gram += flat @ flat.T
+        self._squares += np.square(flat[_OPTICAL]).sum(axis=1)
+        first = row // _CELL
+        starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
+        sums = np.add.reduceat(values, starts, axis=1)
+        sums = np.add.reduceat(sums, np.arange(0, values.shape[2], _CELL), axis=2)
+        left = column // _CELL
+        self._cells[:, first : first + sums.shape[1], left : left + sums.shape[2]] += sums.astype(
+            self._cells.dtype
+        )
+
+    def finish(self, present: Bools) -> SceneContext:
+        """Fit the context to what was added. `present` (13,): bands that the scene has; the others stay 0."""
+        typical = constant_context(present)
+        total = self._gram[0, 0] + _TYPICAL_WEIGHT
+        mean = (self._gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
+        squares = self._squares + _TYPICAL_WEIGHT * (np.square(typical.spread) + np.square(typical.mean))
+        spread = np.sqrt(np.maximum(squares / total - mean**2, SPREAD_FLOOR**2))
+        readout = _ridge(self._gram, mean, self._step**2)
+        residual = np.concatenate([-mean[:, None], np.eye(len(BANDS)), -readout], axis=1).astype(np.float32)
+        field = np.zeros((len(BANDS) + 1, *self._cells.shape[1:]), np.float32)
+        for row in range(field.shape[1]):
+            field[:-1, row] = residual @ self._cells[:, row].astype(np.float32)
+        weight = self._cells[0].astype(np.float32)
+        share = np.float32(1 / _CELL**2)
+        field = _fill(field * share, weight * share, self._cell)
+        return SceneContext(_single(mean), _single(spread), _single(readout), field, self._cell)
+
+
+def fit_context(
+    optical: Floats, clear: Bools, radar: Floats | None, radar_valid: Bools | None, present: Bools
+) -> SceneContext:
+    """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,)."""
+    builder = ContextBuilder(*clear.shape)
+    if radar is not None and radar_valid is not None:
+        around = ((MARGIN, MARGIN), (0, 0))
+        radar = np.pad(radar, ((0, 0), *around), mode="reflect")
+        radar_valid = np.pad(radar_valid, around, mode="reflect")
+    builder.add(0, optical, clear, radar, radar_valid)
+    return builder.finish(present)
+
+
+def _single(values: NDArray[Any]) -> Floats:
+    return values.astype(np.float32)
+
+
+def _block_mean(values: Floats) -> Floats:
+    """Mean of blocks of 2 x 2 pixels over the last two axes; an odd last row or column is left out."""
+    rows, columns = (size // 2 * 2 for size in values.shape[-2:])
+    total = values[..., 0:rows:2, 0:columns:2] + values[..., 0:rows:2, 1:columns:2]
+    total += values[..., 1:rows:2, 0:columns:2]
+    total += values[..., 1:rows:2, 1:columns:2]
+    total *= np.float32(0.25)
+    return total
+
+
+def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
+    """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
+
+    Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
+    blocks only and scaled to about -1..1.
+    """
+    power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
+    whole = _block_mean(valid.astype(np.float32)) == 1
+    power = np.where(whole, _block_mean(power), 1)
+    db = 10 * np.log10(power)
+    fields = np.concatenate([power * whole, db, db * db, whole[None]], dtype=np.float64)
+    integral = np.pad(fields, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
+    rows, columns = (size - 2 * _RING for size in whole.shape)
+
+    def means(scale: int, channels: slice) -> NDArray[Any]:
+        low, high = _RING - scale // 2, _RING + scale // 2 + 1
+        across = [
+            integral[:, start : start + rows, high : high + columns]
+            - integral[:, start : start + rows, low : low + columns]
+            for start in (low, high)
+        ]
+        box = across[1] - across[0]
+        return np.asarray(box[channels] / np.maximum(box[-1], 1), np.float32)
+
+    found = []
+    centre = np.array([-11, -18], np.float32)[:, None, None]
+    for scale in _SCALES:
+        mean = 10 * np.log10(np.maximum(means(scale, slice(0, 2)), 1e-4))
+        found.append((mean - centre) / 5)
+    for scale in _TEXTURE_SCALES:
+        moments = means(scale, slice(2, 6))
+        found.append(np.sqrt(np.maximum(moments[2:] - np.square(moments[:2]), 0)) / 2 - 1)
+    return np.concatenate(found), whole[_RING:-_RING, _RING:-_RING]
+
+
+def _directions() -> tuple[Floats, Floats]:
+    """Weights (basis, features) and offsets (basis,) of the random features; a fixed part of the method."""
+    draw = np.random.default_rng(1)
+    weights = 1.5 / np.sqrt(_FEATURES) * draw.standard_normal((_BASIS, _FEATURES))
+    return weights.astype(np.float32), draw.uniform(-1.5, 1.5, _BASIS).astype(np.float32)
+
+
+_WEIGHTS, _OFFSETS = _directions()
+
+
+def _basis(features: Floats, valid: Bools) -> Floats:
+    """Validity (1 or 0), then saturating random features, 0 where not valid: (1 + basis, rows, columns)."""
+    out = np.empty((1 + _BASIS, *valid.shape), np.float32)
+    flat = out.reshape(len(out), -1)
+    flat[0] = valid.ravel()
+    np.matmul(_WEIGHTS, features.reshape(len(features), -1), out=flat[1:])
+    flat[1:] += _OFFSETS[:, None]
+    np.clip(flat[1:], -1, 1, out=flat[1:])
+    if not valid.all():
+        flat[1:] *= flat[0]
+    return out
+
+
+def _ridge(gram: NDArray[np.float64], mean: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
+    """Readout (13, 1 + basis) of a ridge regression of (spectrum - mean) on the radar basis.
+
+    `gram`: sums of products of all channels over clear samples; a sample stands for `blocks` blocks.
+    """
+    valid, basis = _RADAR.start, slice(_RADAR.start + 1, _RADAR.stop)
+    count = gram[valid, valid]
+    if count == 0:
+        return np.zeros((len(BANDS), 1 + _BASIS))
+    level, centre = gram[valid, _OPTICAL] / count, gram[valid, basis] / count
+    covariance = gram[basis, basis] / count - np.outer(centre, centre)
+    cross = gram[basis, _OPTICAL] / count - np.outer(centre, level)
+    scale = np.sqrt(np.maximum(covariance.diagonal(), 1e-6))
+    covariance /= np.outer(scale, scale)
+    covariance[np.diag_indices(_BASIS)] += _RIDGE + _RIDGE_BLOCKS / (blocks * count)
+    slopes = (np.linalg.solve(covariance, cross / scale[:, None]) / scale[:, None]).T
+    intercept = (level - mean) * count / (count + _TYPICAL_WEIGHT) - slopes @ centre
+    return np.concatenate([intercept[:, None], slopes], axis=1)
+
+
+def _fill(sums: Floats, weight: Floats, cell: int) -> Floats:
+    """Fill cells by normalised convolution from coarse to fine; weight (rows, columns) is 1 for a clear cell.
+
+    `sums` (14, rows, columns): weight times residual; the last channel is overwritten by the confidence.
+    Each level counts its own clear ground against `_FILL_WEIGHT` times the next coarser level's result.
+    """
+    levels = [(sums, weight)]
+    while max(weight.shape) > 1:
+        sums, weight = (4 * _block_mean(_even(array)) for array in (sums, weight))
+        levels.append((sums, weight))
+    filled = np.zeros((len(sums), 1, 1), np.float32)
+    for level, (sums, weight) in reversed(list(enumerate(levels))):
+        rows, columns = weight.shape
+        sums[-1] = weight / (1 + cell * (2**level - 1) / _REACH)
+        sums = ndimage.gaussian_filter(sums, (0, _FILL_SIGMA, _FILL_SIGMA), mode="constant", truncate=3)
+        weight = ndimage.gaussian_filter(weight, _FILL_SIGMA, mode="constant", truncate=3)
+        coarser = np.pad(filled, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        coarser = _upsample(_upsample(coarser, axis=2), axis=1)[:, :rows, :columns]
+        prior = np.float32(_FILL_WEIGHT * 2**level)
+        filled = (sums + prior * coarser) / (weight + prior)
+    return filled
+
+
+def _even(values: Floats) -> Floats:
+    """Values with a row and a column of zeros more where the last two axes are odd."""
+    rows, columns = values.shape[-2:]
+    return np.pad(values, (*[(0, 0)] * (values.ndim - 2), (0, rows % 2), (0, columns % 2)))
+
+
+def _upsample(values: Floats, axis: int) -> Floats:
+    """Bilinear interpolation by 2 along one axis; the outermost values serve as neighbours only."""
+    shape = list(values.shape)
+    shape[axis] = 2 * (shape[axis] - 2)
+    out = np.empty(shape, np.float32)
+    source, target = np.moveaxis(values, axis, 0), np.moveaxis(out, axis, 0)
+    near = np.float32(0.75) * source[1:-1]
+    np.add(near, np.float32(0.25) * source[:-2], out=target[0::2])
+    np.add(near, np.float32(0.25) * source[2:], out=target[1::2])
+    return out
+
+
+def _interpolate(field: Floats, rows: NDArray[np.int_], columns: NDArray[np.int_], cell: int) -> Floats:
+    """Bilinear values of `field` (channels, cells, cells) at blocks, `cell` to a side; constant outside."""
+
+    def weights(blocks: NDArray[np.int_], cells: int) -> tuple[slice, Floats]:
+        position = np.clip((blocks + 0.5) / cell - 0.5, 0, cells - 1)
+        low = np.minimum(position.astype(int), max(cells - 2, 0))
+        used = slice(low[0], min(low[-1] + 2, cells))
+        distance = np.abs(position[:, None] - np.arange(used.start, used.stop))
+        return used, np.maximum(1 - distance, 0).astype(np.float32)
+
+    used_rows, down = weights(rows, field.shape[1])
+    used_columns, across = weights(columns, field.shape[2])
+    return np.asarray(down @ field[:, used_rows, used_columns] @ across.T, np.float32)

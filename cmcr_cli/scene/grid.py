@@ -1,0 +1,140 @@
+"""Grid: the coordinate reference system, transform and size of a raster, as one value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyproj
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+from shapely import Polygon
+
+from cmcr_cli.errors import GridMismatchError, InputError
+
+EDGE_POINTS = 32
+"""Points per edge of a footprint: straight edges bend when they are reprojected."""
+
+SAME_PIXEL = 0.01
+"""Grids whose corners differ by less than this, in pixels, are the same: writers round transforms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """An unrotated raster grid. Rows may run south (the usual) or north."""
+
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+
+    @classmethod
+    def from_dataset(cls, dataset: Any) -> Grid:
+        """Grid of an open rasterio dataset.
+
+        Raises InputError when it has no CRS or is rotated: neither can be laid over another raster by rows.
+        """
+        if dataset.crs is None:
+            raise InputError(
+                f"{dataset.name}: has no coordinate reference system; expected a georeferenced raster. "
+                "Set it with gdal_edit -a_srs, or geocode a product that has only ground control points."
+            )
+        transform = dataset.transform
+        if transform.b != 0 or transform.d != 0:
+            raise InputError(
+                f"{dataset.name}: its grid is rotated; expected rows along the map's x axis. "
+                "Bring it to a north-up grid with gdalwarp first."
+            )
+        return cls(dataset.crs, transform, dataset.width, dataset.height)
+
+    @property
+    def pixel_size(self) -> tuple[float, float]:
+        """Width and height of a pixel in units of the CRS, both positive."""
+        return abs(self.transform.a), abs(self.transform.e)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(row, column) of the upper-left pixel, counted from the CRS's own origin.
+
+        A crop of a scene shares the pixel numbers of the whole, which locks noise and patches to the ground.
+        """
+        return _nearest(self.transform.f / self.transform.e), _nearest(self.transform.c / self.transform.a)
+
+    def window(self, top: int, rows: int) -> Window:
+        """Full-width window of `rows` rows from row `top`; ValueError when it leaves the grid."""
+        if top < 0 or rows < 1 or top + rows > self.height:
+            raise ValueError(f"rows {top} to {top + rows} are not inside a grid of {self.height} rows")
+        return Window(0, top, self.width, rows)
+
+    def footprint(self, crs: CRS | None = None) -> Polygon:
+        """Outline of the grid in its own CRS, or in `crs`.
+
+        Raises GridMismatchError when PROJ knows no way between the two. The polygon may be invalid where the
+        outline leaves the area in which `crs` is defined.
+        """
+        rising, ones = np.linspace(0, 1, EDGE_POINTS, endpoint=False), np.ones(EDGE_POINTS)
+        columns = self.width * np.concatenate([rising, ones, 1 - rising, 0 * ones])
+        rows = self.height * np.concatenate([0 * ones, rising, ones, 1 - rising])
+        x = self.transform.a * columns + self.transform.c
+        y = self.transform.e * rows + self.transform.f
+        if crs is not None and not same_crs(crs, self.crs):
+            try:
+                x, y = pyproj.Transformer.from_crs(self.crs.to_wkt(), crs.to_wkt(), always_xy=True).transform(
+                    x, y
+                )
+            except pyproj.exceptions.ProjError as error:
+                raise GridMismatchError(
+                    f"no transformation is known from {crs_name(self.crs)} to {crs_name(crs)} ({error}); "
+                    "expected two georeferenced rasters. Check the CRS of both with rio info."
+                ) from error
+        return Polygon(np.column_stack([x, y]))
+
+    def overlap(self, other: Grid) -> float:
+        """Fraction of this grid's footprint, 0 to 1, that `other` covers."""
+        # This grid's CRS is tried first: another's may be geographic and cut the scene at the antimeridian.
+        # A footprint far larger than the scene may not fit in that CRS; then the other's CRS serves.
+        for crs in (self.crs, other.crs):
+            mine, theirs = self.footprint(crs), other.footprint(crs)
+            if mine.is_valid and theirs.is_valid:
+                return min(1.0, float(mine.intersection(theirs).area / mine.area))
+        return 0.0
+
+    def matches(self, other: Grid) -> bool:
+        """Whether both grids have the same CRS and size, and the same pixels to 1 % of a pixel."""
+        if (self.width, self.height) != (other.width, other.height) or not same_crs(self.crs, other.crs):
+            return False
+        x, y = self.pixel_size
+        apart = np.subtract(self._corners(), other._corners()) / (x, y, x, y)
+        return bool((np.abs(apart) < SAME_PIXEL).all())
+
+    def _corners(self) -> tuple[float, float, float, float]:
+        """Map coordinates x, y of the upper-left corner, then of the lower-right one."""
+        a, _, c, _, e, f = self.transform[:6]
+        return c, f, c + a * self.width, f + e * self.height
+
+    def describe(self) -> str:
+        """One line for people: size, pixel size, CRS."""
+        x, y = (f"{size:.6g}" for size in self.pixel_size)
+        unit = "degrees" if self.crs.is_geographic else "m" if self.crs.linear_units == "metre" else "units"
+        return (
+            f"{self.width} x {self.height} px of {x if x == y else f'{x} x {y}'} {unit}, {crs_name(self.crs)}"
+        )
+
+
+def same_crs(one: CRS, other: CRS) -> bool:
+    """Whether two CRS are the same ground truth, though their names may differ from writer to writer."""
+    return bool(one == other) or (one.to_epsg() is not None and one.to_epsg() == other.to_epsg())
+
+
+def crs_name(crs: CRS) -> str:
+    """EPSG code where there is one, else the name in the WKT."""
+    epsg = crs.to_epsg()
+    return f"EPSG:{epsg}" if epsg else pyproj.CRS.from_wkt(crs.to_wkt()).name
+
+
+def _nearest(number: float) -> int:
+    """Nearest integer; halves always go up, so that a crop of a half-pixel grid keeps its pixel numbers."""
+    return math.floor(number + 0.5 + 1e-6)

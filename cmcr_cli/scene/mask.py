@@ -1,0 +1,105 @@
+"""Reading cloud masks from outside: 0/1 rasters and the scene classification (SCL) of Level-2A products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from cmcr_cli.errors import GridMismatchError, InputError
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.raster import Source, aligned, open_raster
+
+MaskKind = Literal["binary", "SCL"]
+
+COVERED: dict[MaskKind, tuple[int, ...]] = {"binary": (1,), "SCL": (3, 8, 9, 10)}
+"""Codes that count as covered; of SCL: cloud shadow, cloud of medium and high probability, thin cirrus."""
+
+CODES = tuple(range(12))
+"""All codes of SCL, and so of both kinds of mask."""
+
+FULL_OVERLAP = 0.99
+"""A 20 m mask of a 10 m crop may end within the last pixel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """An open cloud mask on the scene's grid; get one from `open_mask`. One handle: one thread."""
+
+    source: Source
+    kind: MaskKind
+    nodata: float | None
+    notes: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The path that was opened."""
+        return self.source.path
+
+    def read(self, top: int, rows: int) -> NDArray[np.float32]:
+        """1 where cloud or shadow covers the ground, else 0, also where the mask has nodata: (rows, width).
+
+        Raises InputError when the file is damaged or holds values that are no codes.
+        """
+        codes = self.source.read(top, rows)[0]
+        _check_codes(codes, self.nodata, self.path)
+        return np.isin(codes, COVERED[self.kind]).astype(np.float32)
+
+
+@contextmanager
+def open_mask(path: str | Path, grid: Grid) -> Iterator[Mask]:
+    """Open a mask of one band, 0 (clear) and 1 (covered) or SCL codes 0 to 11, on `grid`.
+
+    Pixels on another grid are resampled by nearest neighbour. Raises InputError for a file that cannot be
+    used or holds other values, GridMismatchError when it does not cover `grid`.
+    """
+    with open_raster(path, "a cloud mask") as dataset:
+        if dataset.count != 1:
+            raise InputError(
+                f"{path}: has {dataset.count} bands; expected a cloud mask of one. "
+                "Take one band out with gdal_translate -b, and give it to --mask."
+            )
+        own = Grid.from_dataset(dataset)
+        overlap = grid.overlap(own)
+        if overlap < FULL_OVERLAP:
+            raise GridMismatchError(
+                f"{path}: the mask covers {overlap:.1%} of the Sentinel-2 scene; expected all of it. "
+                "Give the mask of this scene to --mask, or use --mask auto."
+            )
+        with aligned(dataset, path, grid, (1,), resampling=Resampling.nearest) as source:
+            kind = _kind(source, dataset.nodata)
+            meaning = "SCL codes (3, 8, 9, 10 are covered)" if kind == "SCL" else "0 (clear) and 1 (covered)"
+            notes: tuple[str, ...] = (f"the mask is read as {meaning}",)
+            if source.warped:
+                notes += (f"the mask is resampled (nearest) from {own.describe()} to the Sentinel-2 grid",)
+            yield Mask(source=source, kind=kind, nodata=dataset.nodata, notes=notes)
+
+
+def _kind(source: Source, nodata: float | None) -> MaskKind:
+    """SCL as soon as a code above 1 turns up, in a sample or else anywhere; a mask without one is binary."""
+    for codes in chain([source.sample()], source.strips()):
+        _check_codes(codes, nodata, source.path)
+        measured = codes if nodata is None else codes[codes != nodata]
+        if (measured > 1).any():
+            return "SCL"
+    return "binary"
+
+
+def _check_codes(codes: NDArray[Any], nodata: float | None, path: str) -> None:
+    """Raise InputError when `codes` holds anything but nodata and the codes of either kind of mask."""
+    strange = codes[~np.isin(codes, CODES)]
+    if nodata is not None:
+        strange = strange[(strange != nodata) & ~(np.isnan(strange) & np.isnan(nodata))]
+    if strange.size:
+        seen = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
+        raise InputError(
+            f"{path}: holds {seen}; expected 0 (clear) and 1 (covered), or SCL codes 0 to 11. "
+            "Write the mask as 0 and 1, for example with gdal_calc --calc 'A>0'."
+        )

@@ -1,0 +1,207 @@
+"""Reading Sentinel-2 stacks: band names, radiometry, validity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import InputError, RadiometryError
+from cmcr_cli.scene.bands import (
+    BANDS,
+    L2A_BANDS,
+    QUANTIFICATION,
+    Radiometry,
+    band_name,
+    check_names,
+    described_names,
+)
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.raster import Source, open_raster
+
+OffsetSource = Literal["tag", "option", "assumed 0"]
+
+MEAN_REFLECTANCE = (-0.05, 1.6)
+"""No scene's mean lies outside: below is dark ground with an offset too many, above brighter than cloud."""
+
+LIKELY_OFFSET = 1000
+"""Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optical:
+    """An open Sentinel-2 stack; get one from `open_optical`. One handle: not for two threads at once."""
+
+    source: Source
+    names: tuple[str, ...]  # in file order
+    radiometry: Radiometry
+    offset_source: OffsetSource
+    dtype: np.dtype[Any]
+    nodata: float | None
+    descriptions: tuple[str | None, ...]
+    scales: tuple[float, ...]  # the file's own tags, (1, ...) where it has none
+    offsets: tuple[float, ...]
+    tags: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The path that was opened."""
+        return self.source.path
+
+    @property
+    def grid(self) -> Grid:
+        """The scene's grid, which every other raster is aligned to."""
+        return self.source.grid
+
+    @property
+    def level(self) -> Literal["L1C", "L2A"]:
+        """Product level as the bands tell it: only L1C has the cirrus band B10."""
+        return "L1C" if "B10" in self.names else "L2A"
+
+    def read(self, top: int, rows: int) -> NDArray[Any]:
+        """DN (bands in file order, rows, width) in the file's dtype; InputError when the file is damaged."""
+        return self.source.read(top, rows)
+
+    def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where DN (bands, ...) hold a measurement, shape (...).
+
+        A pixel is nodata when all its bands but B10 hold the nodata value, or 0 where the file declares
+        none: a single 0 is a dark pixel, and in B10 the usual one.
+        """
+        empty = 0 if self.nodata is None else self.nodata
+        valid = np.zeros(dn.shape[1:], dtype=np.bool_)
+        for name, band in zip(self.names, dn, strict=True):
+            if name != "B10":
+                valid |= band != empty
+        return valid
+
+
+@contextmanager
+def open_optical(
+    path: str | Path, *, bands: tuple[str, ...] | None = None, offset: float | None = None
+) -> Iterator[Optical]:
+    """Open a Sentinel-2 stack of DN, uint16 or int16, at any path GDAL knows.
+
+    `bands` names the bands in file order where neither descriptions nor their number do. `offset` is in DN,
+    0 or -1000, and wins over the file's scale and offset tags. Raises InputError for a file that cannot be
+    used and RadiometryError for one whose bands or units are not known.
+    """
+    with open_raster(path, "a Sentinel-2 stack") as dataset:
+        _check_dtype(dataset, path)
+        names = _names(dataset, path, bands)
+        radiometry, offset_source, notes = _radiometry(dataset, path, offset)
+        yield Optical(
+            source=Source(str(path), dataset, Grid.from_dataset(dataset), dataset.indexes, warped=False),
+            names=names,
+            radiometry=radiometry,
+            offset_source=offset_source,
+            dtype=np.dtype(dataset.dtypes[0]),
+            nodata=dataset.nodata,
+            descriptions=dataset.descriptions,
+            scales=dataset.scales,
+            offsets=dataset.offsets,
+            tags=dataset.tags(),
+            notes=notes,
+        )
+
+
+def check_radiometry(optical: Optical) -> tuple[str, ...]:
+    """Look at a sample of the pixels and return notes on what is odd about them.
+
+    Raises InputError when the whole scene is nodata, RadiometryError when its mean reflectance is absurd.
+    """
+    dn = optical.source.sample()
+    dn = dn[:, optical.valid(dn)]
+    if dn.shape[1] == 0:
+        if not any(optical.valid(strip).any() for strip in optical.source.strips()):
+            raise InputError(
+                f"{optical.path}: every pixel is nodata ({optical.nodata or 0:g} in all bands); expected "
+                "measurements. Check the nodata tag and that this is the right file."
+            )
+        return ()
+    mean = float(optical.radiometry.reflectance(dn).mean())
+    low, high = MEAN_REFLECTANCE
+    if not low <= mean <= high:
+        raise RadiometryError(
+            f"{optical.path}: the mean reflectance is {mean:.2f} with offset {optical.radiometry.offset:g} "
+            f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
+            "Give the product's own offset with --offset 0 or --offset -1000, or rescale the DN."
+        )
+    darkest = float(np.percentile(dn, 1, axis=1).min())
+    if optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
+        return (
+            f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 or "
+            "later and its offset was not removed, say --offset -1000",
+        )
+    return ()
+
+
+def _check_dtype(dataset: Any, path: str | Path) -> None:
+    dtypes = set(dataset.dtypes)
+    if dataset.count == 2:
+        raise RadiometryError(
+            f"{path}: has 2 bands of {dataset.dtypes[0]} and looks like Sentinel-1; expected Sentinel-2. "
+            "The Sentinel-2 scene comes first, then the Sentinel-1 scene."
+        )
+    if len(dtypes) > 1 or not dtypes <= {"uint16", "int16"}:
+        raise RadiometryError(
+            f"{path}: has {', '.join(sorted(dtypes))} pixels; expected DN as uint16 or int16 (reflectance "
+            f"x {QUANTIFICATION}). Convert reflectance with gdal_translate -ot UInt16 -scale 0 1 0 "
+            f"{QUANTIFICATION}."
+        )
+
+
+def _names(dataset: Any, path: str | Path, bands: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Band names in file order: from the option, else the descriptions, else the number of bands."""
+    if bands is not None:
+        names = tuple(band_name(name) or name for name in bands)
+        if len(names) != dataset.count:
+            raise RadiometryError(
+                f"{path}: has {dataset.count} bands, but --bands names {len(names)}; expected one name each."
+            )
+    else:
+        described = described_names(dataset.descriptions, str(path))
+        by_count = {len(BANDS): BANDS, len(L2A_BANDS): L2A_BANDS}
+        if described is None and dataset.count not in by_count:
+            raise RadiometryError(
+                f"{path}: has {dataset.count} bands without names; expected {len(BANDS)} (L1C), "
+                f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. Name the bands in file "
+                "order with --bands."
+            )
+        names = described or by_count[dataset.count]
+    check_names(names, str(path))
+    return names
+
+
+def _radiometry(
+    dataset: Any, path: str | Path, option: float | None
+) -> tuple[Radiometry, OffsetSource, tuple[str, ...]]:
+    """Radiometry from the option, else the scale and offset tags, else offset 0; and notes about it."""
+    tags = set(zip(dataset.scales, dataset.offsets, strict=True))
+    if tags == {(1.0, 0.0)}:
+        if option is None:
+            return Radiometry(), "assumed 0", ()
+        return Radiometry(offset=option), "option", ()
+    if len(tags) > 1:
+        raise RadiometryError(
+            f"{path}: its bands have different scale or offset tags {sorted(tags)}; expected one pair. "
+            "Make them agree with gdal_edit -scale -offset."
+        )
+    scale, shift = tags.pop()
+    if not 0 < scale <= 0.01:
+        raise RadiometryError(
+            f"{path}: its tags say reflectance = DN x {scale:g} + {shift:g}; expected a scale near "
+            f"{1 / QUANTIFICATION}. Set the tags right with gdal_edit -scale -offset."
+        )
+    # Some writers keep tags as float32: -0.1 / 0.0001 must be -1000, not a number beside it.
+    tagged = Radiometry(offset=round(shift / scale, 3), quantification=round(1 / scale, 3))
+    if option is None or option == tagged.offset:
+        return tagged, "tag", ()
+    note = f"--offset {option:g} is used; the file's tags say {tagged.offset:g}"
+    return Radiometry(offset=option, quantification=tagged.quantification), "option", (note,)

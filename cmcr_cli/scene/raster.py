@@ -1,0 +1,131 @@
+"""What the readers share: opening, aligning and reading rasters, with GDAL's errors told as ours.
+
+A GDAL dataset handle must not be used by two threads at once: a reader has one, and belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.scene.grid import Grid
+
+SAMPLE_SIDE = 6
+SAMPLE_WINDOW = 128
+"""A sample is 6 x 6 windows of 128 x 128 px: a few blocks of a large file, all of a small one."""
+
+SCAN_ROWS = 256
+
+
+@contextmanager
+def open_raster(path: str | Path, what: str) -> Iterator[Any]:
+    """Open `path`, any path GDAL knows, for reading; `what` names the expected content in errors.
+
+    Raises InputError when it is missing, is no raster, or has no bands of its own.
+    """
+    try:
+        with warnings.catch_warnings():
+            # A missing CRS becomes an error of Grid.from_dataset.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise InputError(
+            f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
+            "such as a GeoTIFF. Check the path, and copy or download the file again."
+        ) from error
+    with dataset:
+        if dataset.count == 0:
+            raise InputError(
+                f"{path}: holds no bands itself, only subdatasets; expected {what} as one stack of bands. "
+                "Make one with gdalbuildvrt -separate."
+            )
+        yield dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Chosen bands of an open raster, laid on the scene's grid."""
+
+    path: str
+    dataset: Any
+    grid: Grid
+    indexes: tuple[int, ...]
+    warped: bool
+
+    def read(self, top: int, rows: int) -> NDArray[Any]:
+        """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged."""
+        return self._read(self.grid.window(top, rows))
+
+    def sample(self) -> NDArray[Any]:
+        """Pixels (bands, n) of windows spread evenly over the grid, in the stored dtype."""
+        height, width = min(SAMPLE_WINDOW, self.grid.height), min(SAMPLE_WINDOW, self.grid.width)
+        tops = np.unique(np.linspace(0, self.grid.height - height, SAMPLE_SIDE).astype(int))
+        lefts = np.unique(np.linspace(0, self.grid.width - width, SAMPLE_SIDE).astype(int))
+        windows = [Window(int(left), int(top), width, height) for top in tops for left in lefts]
+        return np.concatenate(
+            [self._read(window).reshape(len(self.indexes), -1) for window in windows], axis=1
+        )
+
+    def strips(self) -> Iterator[NDArray[Any]]:
+        """All rows, a strip at a time."""
+        for top in range(0, self.grid.height, SCAN_ROWS):
+            yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
+
+    def _read(self, window: Window) -> NDArray[Any]:
+        try:
+            pixels: NDArray[Any] = self.dataset.read(self.indexes, window=window)
+        except RasterioError as error:
+            raise InputError(
+                f"{self.path}: rows {window.row_off} to {window.row_off + window.height} cannot be read "
+                f"({error.__cause__ or error}); expected a complete file. It is truncated, damaged or out of "
+                "reach: copy or download it again."
+            ) from error
+        return pixels
+
+
+@contextmanager
+def aligned(
+    dataset: Any,
+    path: str | Path,
+    grid: Grid,
+    indexes: tuple[int, ...],
+    *,
+    resampling: Resampling,
+    src_nodata: float | None = None,
+    nodata: float | None = None,
+    dtype: str | None = None,
+) -> Iterator[Source]:
+    """`dataset` on `grid`: itself when it lies there already, else warped window by window as it is read.
+
+    Where a warp has no source pixels the result is `nodata`, or 0 when that is None.
+    """
+    if grid.matches(Grid.from_dataset(dataset)):
+        yield Source(str(path), dataset, grid, indexes, warped=False)
+        return
+    with WarpedVRT(
+        dataset,
+        crs=grid.crs,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=resampling,
+        src_nodata=src_nodata,
+        nodata=nodata,
+        dtype=dtype,
+        num_threads=os.cpu_count() or 1,
+    ) as warped:
+        yield Source(str(path), warped, grid, indexes, warped=True)

@@ -1,0 +1,230 @@
+"""Land cover: what lies where, how bright it is and how rough the radar finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.simulate.noise import (
+    Cells,
+    Field,
+    Keys,
+    Window,
+    fbm,
+    hash_grid,
+    key_of,
+    pixel_keys,
+    scramble,
+    smoothstep,
+    uniform,
+    voronoi,
+)
+from cmcr_cli.simulate.palette import Recipe
+from cmcr_cli.simulate.terrain import Terrain, threshold
+
+_TOWN_CELL = 230  # pixels between possible towns
+_TOWN_REACH = 110
+
+
+@dataclass(slots=True)
+class Cover:
+    """Land cover, laid down from the top; every array has the window's shape."""
+
+    free: Field
+    """What part of the pixel nothing covers yet."""
+    brightness: Field
+    """Factor on the reflectance of the ground."""
+    roughness: Field
+    """Backscatter above that of the material, in dB."""
+    shares: dict[str, Field] = field(default_factory=dict)
+    """Part of the pixel per material; sums to 1 when done."""
+
+    def lay(self, material: str, share: Field) -> Field:
+        """Cover `share` of what is free; returns the part of the pixel that this is."""
+        part = self.free * share
+        self.free = self.free - part
+        self.shares[material] = self.shares[material] + part if material in self.shares else part
+        return part
+
+
+def _unsigned(values: Field) -> Keys:
+    return values.astype(np.int64).astype(np.uint64)
+
+
+def _subdivide(
+    regions: Keys, y: Field, x: Field, angle: Field, length: Field | np.float32, width: Field | np.float32
+) -> tuple[Keys, Field]:
+    """Split regions into rotated strips, and strips into parcels of varying length.
+
+    `y`, `x` are pixels from a point fixed per region. Returns a key per parcel and the pixels to its border.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    across = (y * cos - x * sin) / width
+    double = uniform(scramble(regions ^ _unsigned(np.floor(across / 2))), 1) < 0.35
+    scale = np.where(double, np.float32(2), np.float32(1))
+    across = across / scale
+    strip = np.floor(across)
+    rows = scramble(regions + _unsigned(strip) * np.uint64(5) + double.astype(np.uint64))
+    stretch = 0.6 + uniform(rows, 2)
+    along = (x * cos + y * sin) / length * stretch + uniform(rows, 3)
+    piece = np.floor(along)
+    side, end = across - strip, along - piece
+    border = np.minimum(
+        np.minimum(side, 1 - side) * scale * width,
+        np.minimum(end, 1 - end) * length / stretch,
+    )
+    return scramble(rows + _unsigned(piece)), border
+
+
+def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -> tuple[Field, Keys]:
+    """How deep inside a town each pixel lies (below 0: outside), and the town's key."""
+    reach = window.grown(_TOWN_REACH).aligned(_TOWN_CELL)
+    rows = np.arange(reach.top, reach.top + reach.height, _TOWN_CELL)
+    cols = np.arange(reach.left, reach.left + reach.width, _TOWN_CELL)
+    keys = hash_grid(key_of(seed, "towns"), rows[:, None], cols[None, :])
+    depth = np.full(window.shape, -2.0, dtype=np.float32)
+    towns = np.zeros(window.shape, dtype=np.uint64)
+    for i, j in np.argwhere(uniform(keys, 0) < recipe.towns):
+        own = scramble(keys[i, j : j + 1])
+        size, down, right = (float(uniform(own, part)[0]) for part in range(3))
+        radius = 6 + 80 * size**3
+        dy, dx = y - np.float32(rows[i] + down * _TOWN_CELL), x - np.float32(cols[j] + right * _TOWN_CELL)
+        inside = 1 - np.sqrt(dy * dy + dx * dx) / np.float32(radius)
+        towns = np.where(inside > depth, own[0], towns)
+        depth = np.maximum(depth, inside)
+    return depth, towns
+
+
+def _lay_towns(
+    cover: Cover, recipe: Recipe, seed: int, window: Window, terrain: Terrain, y: Field, x: Field
+) -> None:
+    """Streets, buildings with roofs of several colours, gardens; bright double bounces in the radar."""
+    depth, towns = _town_sites(recipe, seed, window, y, x)
+    depth = depth + np.float32(0.35) * fbm(key_of(seed, "suburbs"), window, 36.0, 4, 0.6)
+    depth = depth - terrain.ruggedness * np.float32(1.2 * recipe.relief)
+    if float(depth.max()) < 0:
+        return
+    angle = np.float32(recipe.angle) + np.float32(1.2) * uniform(towns, 1)
+    blocks, street = _subdivide(towns, y, x, angle, np.float32(24), np.float32(11))
+    houses, _ = _subdivide(blocks, y, x, angle, np.float32(4.2), np.float32(2.6))
+    works = uniform(blocks, 0) < 0.16
+    lots = np.where(works, blocks, houses)
+    colour, shade, built = (uniform(lots, part) for part in (0, 1, 2))
+    town = cover.free * (depth > 0)
+    streets = town * (1 - smoothstep(0.5, 1.3, street)) * np.float32(0.85)
+    dense = np.where(works, 0.75, 0.35 + 0.45 * np.clip(depth, 0, 1))
+    houses_here = (town - streets) * (built < dense)
+    gardens = town - streets - houses_here
+    cover.free = cover.free - town
+    roof = np.where(works, np.where(colour < 0.2, 1, 0), np.where(colour < 0.4, 2, 0))
+    parts = {
+        "asphalt": streets + np.float32(0.25) * gardens,
+        "roof": houses_here * (roof == 0),
+        "metal": houses_here * (roof == 1),
+        "tile": houses_here * (roof == 2),
+        "grass": gardens * np.float32(0.45),
+        recipe.biome.woods: gardens * np.float32(0.3),
+    }
+    for material, part in parts.items():
+        cover.shares[material] = cover.shares.get(material, np.float32(0)) + part
+    bright = 0.55 + 0.6 * shade + np.where(works, 0.9, 0.25) * (shade > 0.8)
+    cover.brightness = cover.brightness * (1 + houses_here * (bright - 1))
+    bounce = (
+        9 * uniform(scramble(lots), 0) ** 2
+        - 3
+        + 8 * (uniform(pixel_keys(key_of(seed, "corner"), window)) - 0.5)
+    )
+    cover.roughness = cover.roughness + houses_here * bounce
+
+
+def _lay_fields(
+    cover: Cover, recipe: Recipe, farmed: NDArray[np.bool_], parcels: Keys, border: Field, season: Field
+) -> None:
+    """Crops in the state of the season, each parcel with its own vigour, soil and moisture."""
+    state, vigour, tone, wet = (uniform(parcels, part) for part in range(4))
+    state = state + np.float32(0.16) * season
+    here = farmed.astype(np.float32)
+    green = here * (state < recipe.green)
+    ripe = here * ((state >= recipe.green) & (state < recipe.green + recipe.ripe))
+    margin = smoothstep(0.2, 0.9, border)
+    before = cover.free
+    cover.lay("crop", green * margin * (0.55 + 0.45 * vigour))
+    cover.lay("ripe", ripe * margin * (0.5 + 0.5 * vigour))
+    cover.lay("grass", here * ((vigour < 0.12) | (margin < 0.5)) * np.float32(0.8))
+    cover.lay("soil", here)
+    farm = before - cover.free
+    cover.brightness = cover.brightness * (1 + farm * (0.62 + 0.76 * tone - 1))
+    cover.roughness = cover.roughness + farm * (4.5 * wet - 2.2 + 2.0 * (1 - tone) * (state > recipe.green))
+
+
+def _parcels(recipe: Recipe, seed: int, y: Field, x: Field) -> tuple[Cells, Keys, Field]:
+    """Tracts of land, the parcels within them (keys) and the distance to a parcel's border in pixels."""
+    tract = voronoi(key_of(seed, "tracts"), y, x, recipe.field * 5)
+    size, turn, flip = (uniform(tract.keys, part) for part in (1, 2, 3))
+    angle = np.float32(recipe.angle) + np.float32(0.35) * turn
+    angle = np.where(flip < 0.5, angle + np.float32(np.pi / 2), angle)
+    length = np.float32(recipe.field) * (np.float32(0.6) + np.float32(1.2) * size * size)
+    return tract, *_subdivide(tract.keys, tract.y, tract.x, angle, length, length * np.float32(0.45))
+
+
+def _lay_water(
+    cover: Cover, recipe: Recipe, terrain: Terrain, parcels: Keys, pond: NDArray[np.bool_]
+) -> Field:
+    """River, lakes and ponds. Returns the distance from the shore in pixels, roughly."""
+    shore: Field = np.minimum(terrain.river, 2.0 - 40 * terrain.lake)
+    water = np.maximum(1 - smoothstep(-0.6, 0.6, shore), pond)
+    sediment = np.float32(recipe.turbid) * np.where(pond, uniform(scramble(parcels), 1), np.float32(1))
+    cover.lay("turbid", water * sediment)
+    cover.lay("water", water)
+    return shore
+
+
+def _lay_wild(
+    cover: Cover, recipe: Recipe, terrain: Terrain, dryness: Field, wood: Field, fine: Field
+) -> None:
+    """What is left: bare ground where it is dry, shrubs towards the woods, the biome's own plants."""
+    wild = cover.free
+    cover.lay("soil", smoothstep(-0.7, 0.7, dryness + 0.7 * fine - wood - threshold(recipe.bare)))
+    cover.lay("shrub", smoothstep(-0.5, 1.5, wood + 0.5 * fine) * np.float32(0.7))
+    cover.lay(recipe.biome.wild, np.ones_like(wild))
+    drained = np.float32(0.45) * (terrain.ridge - np.float32(1.0))
+    cover.brightness = cover.brightness * (1 + wild * (np.float32(0.12) * fine - 0.1 * wood + drained))
+
+
+def lay_cover(recipe: Recipe, seed: int, window: Window, terrain: Terrain) -> Cover:
+    """The land cover of scene `seed` in `window`, shares summing to 1."""
+
+    def noise(name: str, cell: float, octaves: int, gain: float = 0.5) -> Field:
+        return fbm(key_of(seed, name), window, cell, octaves, gain)
+
+    y = np.arange(window.top, window.top + window.height, dtype=np.float32)[:, None]
+    x = np.arange(window.left, window.left + window.width, dtype=np.float32)[None, :]
+    warp_y, warp_x = noise("warp y", 45.0, 1) * np.float32(4), noise("warp x", 45.0, 1) * np.float32(4)
+    wood, fine = noise("wood", 150.0, 7, 0.58), noise("fine", 9.0, 3, 0.8)
+    steep = np.minimum(terrain.slope * np.float32(4), 1.5)
+    farmed = noise("farm", 260.0, 4, 0.45) - steep > threshold(recipe.farm)
+    tract, parcels, border = _parcels(recipe, seed, y + warp_y, x + warp_x)
+    chance, taste = uniform(scramble(parcels), 0), uniform(scramble(parcels), 2)
+
+    ones = np.ones(window.shape, dtype=np.float32)
+    cover = Cover(free=ones, brightness=ones, roughness=noise("moisture", 120.0, 4))
+    road = voronoi(key_of(seed, "roads"), y + 3 * warp_y, x + 3 * warp_x, 240.0)
+    paved = (uniform(road.edge_keys) < 0.8) & (terrain.lake < 0)
+    cover.lay("asphalt", (1 - smoothstep(0.5, 1.2, road.edge)) * paved * np.float32(0.8))
+    pond = farmed & (chance < 0.2 * recipe.lakes) & (border > 0.7) & (terrain.slope < 0.05)
+    shore = _lay_water(cover, recipe, terrain, parcels, pond)
+    _lay_towns(cover, recipe, seed, window, terrain, y, x)
+
+    bank: Field = np.exp(-np.square(np.maximum(shore, 0) / np.float32(4)))
+    lean: Field = np.where(farmed, 0.75 * wood + 1.1 * taste - 0.9, wood + 0.5 * steep) + 0.8 * bank
+    forest = smoothstep(-0.06, 0.06, lean - np.float32(threshold(recipe.forest)))
+    hedge = (1 - smoothstep(0.4, 1.0, tract.edge)) * (uniform(tract.edge_keys) < 0.35)
+    trees = cover.lay(recipe.biome.woods, np.maximum(forest, 0.7 * hedge))
+    cover.brightness = cover.brightness * (1 + trees * (np.float32(0.16) * fine + 0.1 * wood))
+    track = (1 - smoothstep(0.2, 0.8, tract.edge)) * (uniform(tract.edge_keys, 1) < 0.4)
+    cover.lay("sand", track * np.float32(0.45))
+    _lay_fields(cover, recipe, farmed, parcels, border, noise("season", 110.0, 3))
+    _lay_wild(cover, recipe, terrain, 0.8 * steep - bank, wood, fine)
+    return cover

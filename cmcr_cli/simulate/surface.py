@@ -1,0 +1,108 @@
+"""The ground without clouds: 13-band reflectance at the top of the atmosphere, and radar backscatter."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from cmcr_cli.scene.bands import BANDS, decibels
+from cmcr_cli.simulate.cover import Cover, lay_cover
+from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, pixel_keys, smoothstep
+from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, PATH, Recipe, draw_recipe
+from cmcr_cli.simulate.terrain import Terrain, shape_terrain
+
+BLOCK = 6
+"""Native pixels span 1, 2 or 6 pixels of 10 m: a window aligned to this holds whole ones."""
+
+NATIVE = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)
+"""Native pixel size per band, in pixels of 10 m."""
+
+_PSF = 0.15  # weight of each neighbour in a direction; it correlates the speckle too, as GRD resampling does
+_SPECKLE_LOOKS = 1.3  # before the PSF, after which the equivalent number of looks is 4.5
+_TINTED = ("soil", "sand", "ripe")
+
+
+def native(bands: Field) -> Field:
+    """Average each band (13, height, width) of a window aligned to BLOCK over its native pixels, in place."""
+    for band, size in zip(bands, NATIVE, strict=True):
+        if size > 1:
+            rows, cols = band.shape[0] // size, band.shape[1] // size
+            blocks = band.reshape(rows, size, cols, size)
+            blocks[:] = blocks.mean(axis=(1, 3), keepdims=True)
+    return bands
+
+
+def _blur(values: Field) -> Field:
+    """The point spread function over the last two axes; one pixel is lost on each side."""
+    centre = np.float32(1 - 2 * _PSF)
+    side = np.float32(_PSF)
+    rows = values[..., 1:-1, :] * centre + (values[..., :-2, :] + values[..., 2:, :]) * side
+    return np.asarray(rows[..., 1:-1] * centre + (rows[..., :-2] + rows[..., 2:]) * side)
+
+
+@lru_cache(maxsize=1)
+def _speckle_quantiles() -> Field:
+    """Quantiles of gamma speckle of mean 1 at the middles of 2**16 equal shares."""
+    shares = (np.arange(2**16) + 0.5) / 2**16
+    return np.asarray(gammaincinv(_SPECKLE_LOOKS, shares) / _SPECKLE_LOOKS, dtype=np.float32)
+
+
+def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
+    """Snow over all but water, thin under trees."""
+    if recipe.snow <= 0:
+        return
+    depth = fbm(key_of(seed, "snow"), window, 180.0, 6, 0.55)
+    snow = smoothstep(-0.5, 0.5, depth + np.float32(4 * recipe.snow - 1.2))
+    shelter = {"water": 0.0, "turbid": 0.0, "conifer": 0.12, "asphalt": 0.4}
+    total = np.zeros(window.shape, dtype=np.float32)
+    for material, share in cover.shares.items():
+        covered = share * snow * np.float32(shelter.get(material, 0.9))
+        cover.shares[material] = share - covered
+        total += covered
+    cover.shares["snow"] = total
+
+
+def _reflectance(recipe: Recipe, cover: Cover, terrain: Terrain) -> Field:
+    """Top-of-atmosphere reflectance (13, height - 2, width - 2)."""
+    ground = np.zeros((len(BANDS), *cover.free.shape), dtype=np.float32)
+    part = np.empty_like(ground[0])
+    for material, share in cover.shares.items():
+        spectrum = GROUND[material] * (recipe.tint if material in _TINTED else 1)
+        for band in range(len(BANDS)):
+            ground[band] += np.multiply(share, spectrum[band], out=part)
+    ground *= np.clip(cover.brightness, 0.3, 2.5) * terrain.shade
+    seen = _blur(ground)
+    seen += PATH[:, None, None]
+    return seen
+
+
+def _backscatter(cover: Cover, terrain: Terrain, seed: int, window: Window) -> Field:
+    """VV and VH in dB (2, height - 2, width - 2) with speckle."""
+    gain = cover.roughness + np.clip(9 * terrain.facing, -7, 6)
+    factor = np.exp(gain * np.float32(np.log(10) / 10))
+    power = np.zeros((2, *window.shape), dtype=np.float32)
+    for material, share in cover.shares.items():
+        for channel in range(2):
+            power[channel] += share * BACKSCATTER[material][channel]
+    quantiles = _speckle_quantiles()
+    keys = pixel_keys(key_of(seed, "speckle"), window)
+    for channel in range(2):
+        index = (keys >> np.uint64(16 * channel)) & np.uint64(0xFFFF)
+        power[channel] *= factor * quantiles[index.astype(np.intp)]
+    return decibels(_blur(power))
+
+
+def simulate_ground(seed: int, window: Window) -> tuple[Field, Field]:
+    """Clear reflectance (13, height, width) and radar VV, VH in dB (2, height, width) of scene `seed`."""
+    recipe = draw_recipe(seed)
+    whole = window.aligned(BLOCK)
+    outer = whole.grown(1)
+    terrain = shape_terrain(recipe, seed, outer)
+    cover = lay_cover(recipe, seed, outer, terrain)
+    radar = _backscatter(cover, terrain, seed, outer)
+    _lay_snow(cover, recipe, seed, outer)
+    truth = native(_reflectance(recipe, cover, terrain))
+    rows, cols = window.slices_in(whole)
+    return np.ascontiguousarray(truth[:, rows, cols]), np.ascontiguousarray(radar[:, rows, cols])

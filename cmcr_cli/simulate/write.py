@@ -1,0 +1,175 @@
+"""Simulated scenes: a window in memory, or a whole scene written as GeoTIFFs tile by tile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioIOError
+from rasterio.io import DatasetWriter
+from rasterio.transform import from_origin
+from rasterio.windows import Window as RasterWindow
+
+from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, Radiometry
+from cmcr_cli.simulate.clouds import add_clouds, check_cover
+from cmcr_cli.simulate.noise import Field, Window
+from cmcr_cli.simulate.palette import draw_recipe
+from cmcr_cli.simulate.surface import simulate_ground
+
+_TILE = 512
+_PIXEL = 10.0  # metres
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedWindow:
+    """A simulated window in memory; reflectances in the order of scene.bands.BANDS."""
+
+    truth: Field
+    """Reflectance without clouds (13, height, width)."""
+    cloudy: Field
+    """Reflectance with clouds and shadows (13, height, width)."""
+    radar: Field
+    """VV and VH in dB (2, height, width)."""
+    opacity: Field
+    """Part of the ground's light that clouds take, 0 to 1 (height, width)."""
+    shadow: Field
+    """Part of the direct sun that clouds keep off, 0 to 1 (height, width)."""
+    mask: NDArray[np.uint8]
+    """0 clear, 1 cloud, 2 thin cloud or haze, 3 shadow (height, width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedScene:
+    """The files of a simulated scene."""
+
+    s2: Path
+    """Cloudy Sentinel-2 Level-1C, 13 bands, DN uint16."""
+    s1: Path
+    """Sentinel-1 VV, VH in dB."""
+    truth: Path
+    """The same as s2 without clouds."""
+    mask: Path
+    """0 clear, 1 cloud, 2 thin cloud or haze, 3 shadow."""
+
+
+def simulate_window(
+    seed: int, top: int, left: int, height: int, width: int, cloud_cover: float = 0.4
+) -> SimulatedWindow:
+    """The `height` x `width` pixels from `top`, `left` of scene `seed`, the same bits in whichever window.
+
+    Raises OptionError for a `cloud_cover` outside 0 to 1.
+    """
+    truth, radar = simulate_ground(seed, Window(top, left, height, width))
+    cloudy, opacity, shadow, mask = add_clouds(truth, seed, cloud_cover, top, left)
+    return SimulatedWindow(truth, cloudy, radar, opacity, shadow, mask)
+
+
+def _tiles(size: int) -> Iterator[Window]:
+    for top in range(0, size, _TILE):
+        for left in range(0, size, _TILE):
+            yield Window(top, left, min(_TILE, size - top), min(_TILE, size - left))
+
+
+def _tile_rasters(window: Window, seed: int, cloud_cover: float) -> dict[str, NDArray[Any]]:
+    """The pixels of one tile for each of the four files."""
+    pixels = simulate_window(seed, window.top, window.left, window.height, window.width, cloud_cover)
+    dn = partial(Radiometry().dn, dtype=np.dtype(np.uint16), nodata=0)
+    return {"s2": dn(pixels.cloudy), "s1": pixels.radar, "truth": dn(pixels.truth), "mask": pixels.mask[None]}
+
+
+class _Profile(NamedTuple):
+    names: tuple[str, ...]
+    dtype: str
+    nodata: int | None
+    predictor: int
+
+
+_PROFILES = {
+    "s2": _Profile(BANDS, "uint16", 0, 2),
+    "s1": _Profile(RADAR_BANDS, "float32", None, 3),
+    "truth": _Profile(BANDS, "uint16", 0, 2),
+    "mask": _Profile(("mask",), "uint8", None, 2),
+}
+
+
+def _create(path: Path, size: int, seed: int, profile: _Profile) -> DatasetWriter:
+    """An empty tiled GeoTIFF on the scene's grid."""
+    biome = draw_recipe(seed).biome
+    dataset = rasterio.open(
+        path, "w", driver="GTiff", width=size, height=size, count=len(profile.names), dtype=profile.dtype,
+        crs=f"EPSG:{biome.epsg}", transform=from_origin(*biome.origin, _PIXEL, _PIXEL), nodata=profile.nodata,
+        tiled=True, blockxsize=_TILE, blockysize=_TILE, compress="zstd", zstd_level=1,
+        predictor=profile.predictor, bigtiff="if_safer",
+    )  # fmt: skip
+    dataset.descriptions = profile.names
+    return dataset
+
+
+def _write(
+    folder: Path, size: int, seed: int, cloud_cover: float, progress: Callable[[float], None] | None
+) -> None:
+    """Write the four rasters into `folder`; one tile per core is in memory at a time."""
+    tiles = list(_tiles(size))
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_create(folder / f"{name}.tif", size, seed, profile))
+            for name, profile in _PROFILES.items()
+        }
+        pool = stack.enter_context(ThreadPoolExecutor(cores := os.cpu_count() or 1))
+        # Submitted in turns, for tiles that wait to be written would fill the memory.
+        for start in range(0, len(tiles), cores):
+            batch = tiles[start : start + cores]
+            rasters = pool.map(partial(_tile_rasters, seed=seed, cloud_cover=cloud_cover), batch)
+            for tile, by_name in zip(batch, rasters, strict=True):
+                for name, pixels in by_name.items():
+                    files[name].write(
+                        pixels, window=RasterWindow(tile.left, tile.top, tile.width, tile.height)
+                    )
+            if progress:
+                progress((start + len(batch)) / len(tiles))
+
+
+def simulate_scene(
+    out_dir: Path,
+    *,
+    size: int,
+    seed: int,
+    cloud_cover: float = 0.4,
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> SimulatedScene:
+    """Write s2.tif, s1.tif, truth.tif and mask.tif of scene `seed`, `size` x `size` pixels, into `out_dir`.
+
+    Memory does not depend on `size`; a scene is the upper left part of any larger one of its seed. `progress`
+    is called with the share done. Raises OptionError for a size or cover out of range, OutputError if a file
+    exists without `overwrite` or cannot be written. Files appear under their names only when complete.
+    """
+    if size < 1:
+        raise OptionError(f"a scene of {size} pixels cannot be made; give --size 1 or more.")
+    check_cover(cloud_cover)
+    scene = SimulatedScene(*(out_dir / f"{name}.tif" for name in _PROFILES))
+    present = [path.name for path in astuple(scene) if path.exists()]
+    if present and not overwrite:
+        raise OutputError(f"{out_dir}: {', '.join(present)} exist already; give --overwrite to replace them.")
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".part-", dir=out_dir) as part:
+            _write(Path(part), size, seed, cloud_cover, progress)
+            for path in astuple(scene):
+                (Path(part) / path.name).replace(path)
+    except (OSError, RasterioIOError) as error:
+        raise OutputError(
+            f"{out_dir}: could not write the scene ({error}); give a folder that is writable and has room."
+        ) from error
+    return scene

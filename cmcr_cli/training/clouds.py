@@ -1,0 +1,65 @@
+"""Training of the cloud-and-shadow network, on transplanted, procedural and real clouds."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmcr_cli.model.clouds import CloudNetwork, cloud_loss
+from cmcr_cli.training.loop import train
+from cmcr_cli.training.recipe import Recipe, as_batch, start
+from cmcr_cli.training.samples import Sample
+
+FAINT, SEEN = 0.05, 0.12
+"""Opacity or shadow below FAINT is clear, above SEEN is covered; between, nobody can say, and nothing is learnt."""
+
+
+def train_clouds(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Path:
+    """Train the cloud network of `init` (or a fresh one) on `data`; the denoiser is kept.
+
+    Returns the weights file in `folder`, written at every snapshot.
+    """
+    run = start(data, folder, recipe, init)
+
+    def loss(network: nn.Module, _: nn.Module) -> Tensor:
+        batch = run.batch()
+        return cloud_loss(network(F.avg_pool2d(batch.optical, 2), batch.present), *_truth(batch))
+
+    def snapshot(average: nn.Module, images: int) -> dict[str, float]:
+        run.weights.clouds.load_state_dict(average.state_dict())
+        run.save("clouds", images)
+        return _scores(run.weights.clouds, run.checks)
+
+    train(copy.deepcopy(run.weights.clouds), loss, snapshot, recipe.loop, folder)
+    return run.save("clouds", recipe.loop.images)
+
+
+def _truth(batch: Sample) -> tuple[Tensor, Tensor]:
+    """Classes (B, h, w) at 20 m and the weight of each pixel."""
+    opacity, shadow = (F.avg_pool2d(plane, 2)[:, 0] for plane in (batch.opacity, batch.shadow))
+    classes = torch.zeros_like(opacity, dtype=torch.long)
+    classes[shadow > SEEN] = 2
+    classes[opacity > SEEN] = 1
+    strongest = torch.maximum(opacity, shadow)
+    return classes, ((strongest < FAINT) | (strongest > SEEN)).float()
+
+
+@torch.inference_mode()
+def _scores(network: CloudNetwork, checks: list[Sample]) -> dict[str, float]:
+    """Intersection over union of covered against clear, and the share of clear pixels called covered."""
+    network.eval()
+    hit = union = false = clear = 0.0
+    for one in checks:
+        batch = as_batch(one)
+        cover = network.cover(F.avg_pool2d(batch.optical, 2), batch.present) > 0.5
+        classes, weight = _truth(batch)
+        truth, counted = classes > 0, weight > 0
+        hit += float((cover & truth & counted).sum())
+        union += float(((cover | truth) & counted).sum())
+        false += float((cover & ~truth & counted).sum())
+        clear += float((~truth & counted).sum())
+    return {"iou": hit / max(union, 1), "false_alarms": false / max(clear, 1)}

@@ -1,0 +1,102 @@
+"""Clouds, radar and masks made for training: the target is the very ground under the cloud."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.scene.bands import RADAR_FLOOR_DB
+from cmcr_cli.training.library import Array, Pair
+
+SHADE = np.array([0.75, 0.8, 0.85, 0.9, 0.95, 1, 1, 1, 1, 1, 0.3, 1.05, 1.05], dtype=np.float32)
+"""How much of a shadow's darkening each band takes; the blue sky still lights the blue bands."""
+
+
+def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
+    """One of the eight flips and rotations of the last two axes, `turn` in 0..7."""
+    turned = np.rot90(array, turn % 4, axes=(-2, -1))
+    return turned[..., ::-1] if turn >= 4 else turned
+
+
+def transplant(clear: Array, pair: Pair, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Put the real cloud of `pair` over `clear` (13, H, W), with a shadow linked to it by geometry.
+
+    Under opacity a the pair's pixel is (1 - a) ground + a cloud; its ground is exchanged for ours. Returns
+    the cloudy image, the opacity and the shadow's darkening, (H, W) each in 0..1.
+    """
+    turn = int(rng.integers(8))
+    shape = clear.shape[1:]
+    source, ground, alpha = (
+        _fitted(dihedral(a, turn), shape) for a in (pair.cloudy, pair.clear, pair.opacity)
+    )
+    shadow = _cast_shadow(alpha, rng)
+    lit = clear * (1 - shadow * SHADE[:, None, None])
+    exchanged = source + (1 - alpha) * (lit - ground)
+    # Where there is hardly any cloud, the pair's two dates differ by more than the cloud does.
+    blend = np.clip(alpha / 0.12, 0, 1)
+    cloudy = lit + blend * (exchanged - lit)
+    return np.maximum(cloudy, 0).astype(np.float32), alpha, shadow
+
+
+def _cast_shadow(alpha: Array, rng: np.random.Generator) -> Array:
+    """The cloud's opacity moved along a random sun azimuth by height, softened: darkening 0..0.8."""
+    azimuth, reach = rng.uniform(0, 2 * np.pi), rng.uniform(8, 90)
+    shift = (reach * np.sin(azimuth), reach * np.cos(azimuth))
+    moved = ndimage.shift(alpha, shift, order=1, mode="nearest")
+    soft = ndimage.gaussian_filter(moved, 1 + reach / 40)
+    return np.asarray(rng.uniform(0.3, 0.75) * np.clip(soft, 0, 1), dtype=np.float32)
+
+
+def _fitted(array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
+    """Cut or reflect the last two axes to `shape`."""
+    rows, cols = (max(want - have, 0) for want, have in zip(shape, array.shape[-2:], strict=True))
+    pad = [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, cols)]
+    grown = np.pad(array, pad, mode="symmetric") if rows or cols else array
+    return np.asarray(grown[..., : shape[0], : shape[1]], dtype=np.float32)
+
+
+def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Generator) -> Array:
+    """A radar that never was, dB (2, H, W): a random monotone mix of bands and texture, with speckle.
+
+    It shares the ground's boundaries but not one fixed relation to colour, so a network cannot learn the
+    relation by heart and has to read it from the clear part of the very scene.
+    """
+    bands = np.flatnonzero(present)
+    standard = clear[bands] - clear[bands].mean(axis=(1, 2), keepdims=True)
+    standard /= standard.std(axis=(1, 2), keepdims=True) + 1e-3
+    texture = np.sqrt(ndimage.uniform_filter(standard[rng.integers(len(bands))] ** 2, 7))
+    base = []
+    for _ in range(2):
+        mix = np.tensordot(rng.normal(size=len(bands)) / np.sqrt(len(bands)), standard, axes=1)
+        base.append(np.tanh(mix * rng.uniform(0.5, 1.5)) + rng.normal(0, 0.3) * texture)
+    shared = rng.uniform(0.4, 0.9)
+    vv, vh = base[0], shared * base[0] + (1 - shared) * base[1]
+    level = rng.normal([-10.5, -17.0], [2.0, 2.0])
+    db = np.stack([vv, vh]) * rng.uniform(1.5, 4.0) + level[:, None, None]
+    looks = rng.uniform(3, 8)
+    speckle = 10 * np.log10(rng.gamma(looks, 1 / looks, db.shape) + 1e-6)
+    return np.clip(db + speckle, RADAR_FLOOR_DB[:, None, None] - 5, 5).astype(np.float32)
+
+
+def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
+    """Real radar with a gain of +-1.5 dB and a shift of up to 2 px, as misaligned acquisitions have."""
+    rows, cols = rng.integers(-2, 3, size=2) if rng.random() < 0.3 else (0, 0)
+    return np.roll(radar, (rows, cols), axis=(1, 2)) + np.float32(rng.normal(0, 0.7))
+
+
+def block_mean(array: Array, factor: int = 2) -> Array:
+    """Mean over factor x factor pixels of the last two axes, whose sizes must be multiples of it."""
+    height, width = array.shape[-2] // factor, array.shape[-1] // factor
+    blocks = array.reshape(*array.shape[:-2], height, factor, width, factor)
+    return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)
+
+
+def cover_mask(opacity: Array, shadow: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """The mask (H, W) that a cloud detector would give: at 20 m, dilated, missing the faintest."""
+    threshold = rng.uniform(0.04, 0.12)
+    coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * threshold)
+    reach = int(rng.integers(0, 5))
+    if reach:
+        coarse = ndimage.binary_dilation(coarse, iterations=reach)
+    return np.asarray(coarse.repeat(2, axis=0).repeat(2, axis=1))

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+
+from cmcr_cli.errors import GridMismatchError, InputError
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.mask import open_mask
+
+if TYPE_CHECKING:
+    from conftest import Write
+
+GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 600000, 0, -10, 5900040), 60, 80)
+AT_20_M = Affine(20, 0, 600000, 0, -20, 5900040)
+
+
+def codes(high: int, height: int = 80, width: int = 60) -> NDArray[np.uint8]:
+    return np.random.default_rng(high).integers(0, high, (height, width)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_binary_mask_comes_as_it_is(write: Write, dtype: str) -> None:
+    stored = codes(2).astype(dtype)
+    with open_mask(write("mask.tif", stored), GRID) as mask:
+        assert mask.kind == "binary"
+        covered = mask.read(10, 25)
+    assert covered.dtype == np.float32
+    assert np.array_equal(covered, stored[10:35])
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_constant_masks(write: Write, value: int) -> None:
+    with open_mask(write("mask.tif", np.full((80, 60), value, np.uint8)), GRID) as mask:
+        assert (mask.kind, "0 (clear)" in mask.notes[0]) == ("binary", True)
+        assert (mask.read(0, 80) == value).all()
+
+
+def test_one_bit_mask(write: Write) -> None:
+    stored = codes(2)
+    with open_mask(write("mask.tif", stored, nbits=1), GRID) as mask:
+        assert np.array_equal(mask.read(0, 80), stored)
+
+
+def test_scl_covers_shadow_cloud_and_cirrus(write: Write) -> None:
+    stored = codes(12)
+    with open_mask(write("scl.tif", stored, nodata=0), GRID) as mask:
+        assert mask.kind == "SCL" and "SCL" in mask.notes[0]
+        covered = mask.read(0, 80)
+    assert np.array_equal(covered == 1, np.isin(stored, [3, 8, 9, 10]))
+    assert set(np.unique(covered)) == {0, 1}
+
+
+def test_scl_at_20_m_is_repeated_over_2_x_2_pixels(write: Write) -> None:
+    stored = codes(12, 40, 30)
+    with open_mask(write("scl.tif", stored, transform=AT_20_M), GRID) as mask:
+        covered = np.concatenate([mask.read(0, 33), mask.read(33, 47)])
+        assert "20 m" in mask.notes[1]
+    expected = np.isin(stored, [3, 8, 9, 10]).repeat(2, axis=0).repeat(2, axis=1)
+    assert np.array_equal(covered == 1, expected)
+
+
+def test_scl_that_is_nodata_wherever_sampled_is_still_scl(write: Write) -> None:
+    stored = np.zeros((2000, 130), dtype=np.uint8)
+    stored[200, 7] = 9
+    grid = Grid(GRID.crs, GRID.transform, 130, 2000)
+    with open_mask(write("scl.tif", stored), grid) as mask:
+        assert mask.kind == "SCL"
+        assert mask.read(200, 1).sum() == 1
+
+
+@pytest.mark.parametrize(("nodata", "dtype"), [(255, "uint8"), (-1, "int16"), (float("nan"), "float32")])
+def test_nodata_is_not_covered(write: Write, nodata: float, dtype: str) -> None:
+    stored = codes(2).astype(dtype)
+    stored[:10] = nodata
+    with open_mask(write("mask.tif", stored, nodata=nodata), GRID) as mask:
+        covered = mask.read(0, 80)
+    assert not covered[:10].any()
+    assert np.array_equal(covered[10:], stored[10:])
+
+
+@pytest.mark.parametrize("value", [255.0, 12.0, 0.5, -1.0, float("nan")])
+def test_other_values_are_refused(write: Write, value: float) -> None:
+    stored = codes(2).astype(np.float32)
+    stored[40] = value
+    with (
+        pytest.raises(InputError, match=f"holds {value:g}; expected 0"),
+        open_mask(write("m.tif", stored), GRID),
+    ):
+        pass
+
+
+def test_other_values_beyond_the_sample_are_refused_when_read(write: Write) -> None:
+    stored: NDArray[Any] = np.full((2000, 130), 4, dtype=np.uint8)
+    stored[200] = 77
+    grid = Grid(GRID.crs, GRID.transform, 130, 2000)
+    with open_mask(write("scl.tif", stored), grid) as mask, pytest.raises(InputError, match="holds 77"):
+        mask.read(190, 20)
+
+
+def test_mask_must_cover_the_scene(write: Write) -> None:
+    with (
+        pytest.raises(GridMismatchError, match=r"mask covers 50\.0%"),
+        open_mask(write("mask.tif", codes(2)[:40]), GRID),
+    ):
+        pass
+
+
+def test_mask_that_ends_within_the_last_pixel(write: Write) -> None:
+    scene = Grid(GRID.crs, GRID.transform, 401, 400)
+    path = write("scl.tif", np.full((200, 200), 9, np.uint8), transform=AT_20_M, nodata=9)
+    with open_mask(path, scene) as mask:
+        assert not mask.read(0, 400).any()
+    path = write("mask.tif", np.ones((200, 200), np.uint8), transform=AT_20_M)
+    with open_mask(path, scene) as mask:
+        covered = mask.read(0, 400)
+    assert (covered[:, :400] == 1).all() and (covered[:, 400] == 0).all()
+
+
+def test_mask_of_several_bands_and_missing_mask(write: Write, tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="2 bands"),
+        open_mask(write("m.tif", np.stack([codes(2)] * 2)), GRID),
+    ):
+        pass
+    with pytest.raises(InputError, match="cloud mask"), open_mask(tmp_path / "absent.tif", GRID):
+        pass
+
+
+def test_real_scl(shared_data: Path) -> None:
+    (scl,) = shared_data.glob("scenes/safe/S2A_MSIL2A_20221005*/GRANULE/*/IMG_DATA/R20m/*SCL*")
+    grid = Grid(CRS.from_epsg(32629), Affine(10, 0, 499980, 0, -10, 5900040), 10980, 10980)
+    with rasterio.open(scl) as dataset:
+        stored = dataset.read(1, window=Window(0, 3000, 5490, 100))
+    with open_mask(scl, grid) as mask:
+        assert mask.kind == "SCL"
+        covered = mask.read(6000, 200)
+    assert 0 < covered.mean() < 1
+    assert np.array_equal(covered[::2, ::2] == 1, np.isin(stored, [3, 8, 9, 10]))
