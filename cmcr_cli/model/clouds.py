@@ -14,20 +14,20 @@ from cmcr_cli.model.layers import PixelNorm, ResidualBlock, Upsample, downsample
 
 CLASSES = ("clear", "cloud", "shadow")
 
-MARGIN = 64
-"""Pixels of 20 m around a tile that the network looks at; beyond, nothing changes its answer."""
+MARGIN = 48
+"""Pixels of 20 m around a tile that the network looks at; what lies beyond does not change its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """Channels per level; the first level works at 20 m, each further one at half the resolution."""
+    """Channels per level; the first level works at 40 m, each further one at half the resolution."""
 
-    widths: tuple[int, ...] = (16, 32, 48, 64)
+    widths: tuple[int, ...] = (32, 48, 64)
 
     @property
     def multiple(self) -> int:
         """Tiles must measure a multiple of this many pixels."""
-        return int(2 ** (len(self.widths) - 1))
+        return int(2 ** len(self.widths))
 
 
 class CloudNetwork(nn.Module):
@@ -37,19 +37,19 @@ class CloudNetwork(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        self.stem = nn.Conv2d(N_BANDS, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(4 * N_BANDS, widths[0], 3, padding=1)
         self.vector = nn.Linear(N_BANDS, widths[0])
         self.encoders = nn.ModuleList(ResidualBlock(width) for width in widths)
         self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
         self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
         self.decoders = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
-        self.head = nn.Sequential(PixelNorm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], len(CLASSES), 1))
+        self.head = nn.Sequential(PixelNorm(widths[0]), nn.SiLU(), Upsample(widths[0], len(CLASSES)))
 
     def forward(self, optical: Tensor, present: Tensor) -> Tensor:
         """Reflectance (B, 13, h, w) and bands present (B, 13) to logits (B, 3, h, w)."""
         # The square root spreads dark ground, where shadow is told from water, as wide as bright cloud.
         seen = (optical.clamp(0, 1.5).sqrt() - 0.4) * present[:, :, None, None]
-        x = self.stem(seen) + self.vector(present)[:, :, None, None]
+        x = self.stem(F.pixel_unshuffle(seen, 2)) + self.vector(present)[:, :, None, None]
         skips = []
         for depth, encoder in enumerate(self.encoders):
             x = encoder(x)

@@ -34,7 +34,8 @@ def denoising_loss(
 ) -> Tensor:
     """The teacher's loss: Charbonnier of D(x_sigma) - x0, per sample (B,).
 
-    Scaled by 1 / max(c_out, 0.1), so that all noise levels weigh alike (Karras et al. 2022, section 5).
+    Scaled by 1 / c_out as it is at alpha = 0, so that all noise levels weigh alike (Karras et al. 2022,
+    section 5), and bounded where sigma is small.
     """
     config = denoiser.diffusion
     x = diffuse(x0, sigma, noise, condition.mean, config)
@@ -57,10 +58,10 @@ def distillation_loss(
 ) -> Tensor:
     """Consistency distillation plus anchor, per sample (B,).
 
-    `sigmas` are neighbours (low, high) of the grid, `step_weight` (B,) is theirs. The frozen teacher takes one Heun step from high to low;
-    the student at high must agree with the target copy at low (Song et al. 2023, equation 7). The anchor
-    pulls towards the ground truth with weight sigma^2 / (1 + sigma^2), so that one step at sigma_max
-    approximates the posterior mean, while small sigmas stay free to be consistent.
+    `sigmas` are neighbours (low, high) of the grid, `step_weight` (B,) is theirs. The frozen teacher takes
+    one Heun step from high to low; the student at high must agree with the target copy at low (Song et al.
+    2023, equation 7). The anchor pulls towards the ground truth with weight sigma^2 / (1 + sigma^2), so that
+    one step at sigma_max approximates the posterior mean, while small sigmas stay free to be consistent.
     """
     low, high = sigmas
     x_high = diffuse(x0, high, noise, condition.mean, student.diffusion)

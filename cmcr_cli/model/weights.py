@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cmcr_cli.errors import WeightsError
 from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 
@@ -90,8 +91,9 @@ def load(path: Path) -> Weights:
         clouds = CloudNetwork(CloudConfig(tuple(header["clouds"]["widths"])))
         denoiser.load_state_dict(_part(tensors, "denoiser."))
         clouds.load_state_dict(_part(tensors, "clouds."))
-        mean, spread = tensors["mean"], tensors["spread"]
-    except (KeyError, TypeError, RuntimeError) as error:
+        mean, spread = (tensors[name].reshape(N_BANDS) for name in ("mean", "spread"))
+        card = dict(header["card"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path}: the tensors do not fit the architecture that its metadata names "
             f"({str(error).splitlines()[0]}); expected weights made by this version of cmcr, see --weights"
@@ -99,18 +101,21 @@ def load(path: Path) -> Weights:
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise WeightsError(f"{path}: holds NaN or infinite values; expected finite weights, see --weights")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Weights(denoiser, clouds, mean, spread, header["card"], sha256)
+    return Weights(denoiser, clouds, mean, spread, card, sha256)
 
 
 def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
-    text = (metadata or {}).get("cmcr")
-    if text is None:
-        raise WeightsError(f"{path}: has no cmcr metadata; expected weights written by cmcr, see --weights")
-    header: dict[str, Any] = json.loads(text)
-    if header.get("format") != FORMAT:
+    try:
+        header: dict[str, Any] = json.loads((metadata or {})["cmcr"])
+        found = header["format"]
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path}: weights format {header.get('format')}; this version of cmcr reads format {FORMAT}. "
-            "Use weights of this version, or another version of cmcr"
+            f"{path}: has no cmcr metadata; expected weights written by cmcr, see --weights"
+        ) from error
+    if found != FORMAT:
+        raise WeightsError(
+            f"{path}: weights format {found}; this version of cmcr reads format {FORMAT}. "
+            "Name weights of this version with --weights, or use another version of cmcr"
         )
     return header
 

@@ -1,11 +1,10 @@
-"""Putting reconstructed pixels into the image: harmonised to the clear ground beside them, under a soft seam."""
+"""Putting reconstructed pixels into the image: harmonised to the clear ground nearby, under a soft seam."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F

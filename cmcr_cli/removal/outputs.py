@@ -21,7 +21,7 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 
 
 class Outputs:
-    """Context manager that takes finished rows from the top down, and writes every raster that was asked for."""
+    """Context manager that takes finished rows from the top down and writes what was asked for."""
 
     def __init__(self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str]) -> None:
         self._options, self._optical = options, optical
@@ -29,7 +29,7 @@ class Outputs:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Create the temporary files. The image is opened first and so finished last: it completes the set."""
+        """Create the temporary files; the image is opened first, so it is finished last."""
         options, grid = self._options, self._optical.grid
         with ExitStack() as stack:
             self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
@@ -52,7 +52,7 @@ class Outputs:
         provenance: NDArray[np.uint8],
         deviation: NDArray[np.float32] | None,
     ) -> None:
-        """Append rows: DN before and after (bands, rows, width), provenance, and the spread in reflectance."""
+        """Append rows: DN before and after (bands, rows, width), provenance, spread in reflectance."""
         self._image.write(after)
         if self._provenance is not None:
             self._provenance.write(provenance[None])

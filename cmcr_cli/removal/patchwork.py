@@ -17,7 +17,7 @@ from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.cover import CELL
-from cmcr_cli.scene.bands import canonical, present, scaled_radar
+from cmcr_cli.scene.bands import present, scaled_radar
 from cmcr_cli.scene.context import MARGIN, SceneContext
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -92,7 +93,7 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
     clock = [time.monotonic()]
     with open_session(options) as session:
         clock.append(time.monotonic())
-        found = _survey(session, progress)
+        found = survey_scene(session, progress)
         clock.append(time.monotonic())
         tops, lefts = lattice(session)
         todo = patches_to_restore(session, found, tops, lefts)
@@ -167,7 +168,8 @@ def patches_to_restore(session: Session, found: Survey, tops: list[int], lefts: 
     return [[left for left in lefts if found.cover.touches(top, left, PATCH)] for top in tops]
 
 
-def _survey(session: Session, progress: Progress) -> Survey:
+def survey_scene(session: Session, progress: Progress) -> Survey:
+    """The first pass, and what there is to say about it."""
     found = survey(
         session.optical,
         session.radar,
@@ -181,6 +183,23 @@ def _survey(session: Session, progress: Progress) -> Survey:
     return found
 
 
+def restorer_for(session: Session, found: Survey) -> Restorer:
+    """The network with the scene's context, or with the colours of the training where that is not wanted."""
+    options, weights = session.options, session.weights
+    names = present(session.optical.names)
+    context = found.context or constant_context(names, weights.mean.numpy(), weights.spread.numpy())
+    return Restorer(
+        weights=weights,
+        context=context,
+        optical=session.optical,
+        steps=options.steps,
+        samples=options.samples,
+        seed=options.seed,
+        harmonised=options.keep_clear,
+        device=session.device,
+    )
+
+
 def _restore(
     session: Session,
     found: Survey,
@@ -191,28 +210,14 @@ def _restore(
 ) -> None:
     """Restore, blend and composite row by row; rows are handed to the outputs as they are finished."""
     optical, options = session.optical, session.options
-    weights = session.weights
-    context = found.context or constant_context(
-        present(optical.names), weights.mean.numpy(), weights.spread.numpy()
-    )
-    restorer = Restorer(
-        weights,
-        context,
-        optical,
-        options.steps,
-        options.samples,
-        options.seed,
-        options.keep_clear,
-        session.device,
-    )
+    restorer = restorer_for(session, found)
     layers = len(BANDS) * (2 if options.samples > 1 else 1)
     blender = RowBlender(layers, optical.grid.height, optical.grid.width, options.overlap)
     done, total = 0, max(sum(map(len, todo)), 1)
     for (top, below), lefts in zip(itertools.pairwise([*tops, optical.grid.height]), todo, strict=True):
-        first, stop = max(top, 0), min(top + PATCH, optical.grid.height)
-        dn = optical.read(first, stop - first)
+        first, dn = rows_under(optical, top)
         if lefts:
-            row = _row(session, found, top, first, dn)
+            row = row_of_patches(session, found, top, first, dn)
             for batch in batches(lefts, session.batch_size):
                 for left, image in restorer.restore(row, batch):
                     blender.add(top, left, image)
@@ -223,7 +228,14 @@ def _restore(
             _finish(session, found, start, dn[:, rows], restored, outputs)
 
 
-def _row(session: Session, found: Survey, top: int, first: int, dn: NDArray[np.generic]) -> Row:
+def rows_under(optical: Optical, top: int) -> tuple[int, NDArray[Any]]:
+    """The scene's rows that patches at `top` show, also by reflection: the first of them, and their DN."""
+    lines = reflected(top, PATCH, optical.grid.height)
+    first = int(lines.min())
+    return first, optical.read(first, int(lines.max()) + 1 - first)
+
+
+def row_of_patches(session: Session, found: Survey, top: int, first: int, dn: NDArray[Any]) -> Row:
     """Gather what the row of patches at `top` needs; `dn` are the scene's rows from `first`."""
     optical, height = session.optical, session.optical.grid.height
     lines = reflected(top, PATCH, height) - first
@@ -239,7 +251,7 @@ def _finish(
     session: Session,
     found: Survey,
     top: int,
-    dn: NDArray[np.generic],
+    dn: NDArray[Any],
     restored: NDArray[np.float32],
     outputs: Outputs,
 ) -> None:

@@ -30,7 +30,7 @@ DILATION = 3
 """Cells (60 m) by which the network's finds are grown: the rim of a cloud is thinner than any threshold."""
 
 BORDER = REACH + 8
-"""Cells that the network sees around a tile: its own reach and the dilation's, in eights as it halves thrice."""
+"""Cells that the network sees around a tile: its own reach and the dilation's; it halves them three times."""
 
 STRIP = 128
 """Rows of float reflectance held at once."""
@@ -56,7 +56,7 @@ def survey(
     with_context: bool,
     progress: Progress = lambda done: None,
 ) -> Survey:
-    """One pass over the scene. `mask` is an open raster, the network, or None where everything is covered."""
+    """One pass over the scene; `mask` is an open raster, the network, or None: all is covered."""
     grid = optical.grid
     cover = Cover.empty(grid)
     phase = cover.phase
@@ -85,7 +85,7 @@ def survey(
 
 
 def _tile_rows(origin: int, height: int) -> Iterator[tuple[Rows, Rows]]:
-    """(core rows, rows to read) per row of tiles; tiles begin at map rows that are multiples of their side."""
+    """(core rows, rows to read) per row of tiles, which begin at map rows that are multiples of their side."""
     side = TILE * CELL
     for start in range(origin // side * side, origin + height, side):
         core = max(start - origin, 0), min(start - origin + side, height)

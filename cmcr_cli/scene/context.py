@@ -3,7 +3,8 @@
 Two parts add up. Both follow from sums over clear pixels, so one pass over the scene is enough:
 
 1. a ridge regression of the spectrum on a fixed non-linear basis of multi-scale radar features (random
-   features as in Rahimi and Recht 2008, "Weighted sums of random kitchen sinks");
+   features as in Rahimi and Recht 2008, "Weighted sums of random kitchen sinks"), for the scene and, shrunk
+   towards that, for each region of about 5 km;
 2. the residual of that regression per cell, filled by normalised convolution (Knutsson and Westin 1993) over
    a pyramid, so that cells without clear pixels borrow from farther away.
 
@@ -42,10 +43,11 @@ _FEATURES = len(RADAR_BANDS) * (len(_SCALES) + len(_TEXTURE_SCALES))
 _BASIS = 64
 _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
-_CHUNK = 1024  # columns of a strip that are worked on at once; a multiple of every cell size
-_TYPICAL_WEIGHT = 16.0  # blocks of clear ground that TYPICAL_MEAN counts for
-_RIDGE = 0.03
-_RIDGE_BLOCKS = 1000.0  # neighbouring blocks are alike, so a few thousand of them teach little
+_REGION = 512  # pixels along the side of a region; a multiple of every cell size
+_NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
+_TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
+_RIDGE = 0.3
+_RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
 _FILL_WEIGHT = 0.06  # cells of clear ground that count as much as the next coarser level of the pyramid
 _FILL_SIGMA = 0.6  # cells
 _REACH = 64.0  # pixels between clear ground and a pixel where confidence is about one half
@@ -60,7 +62,7 @@ class SceneContext:
     """The fitted context of one scene.
 
     mean, spread: (13,) reflectance; mean and standard deviation of the clear blocks per band.
-    readout: (13, 1 + basis); maps the radar basis to a deviation from `mean`.
+    readout: (rows, columns, 13, 1 + basis) per region; maps the radar basis to a deviation from `mean`.
     field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence.
     """
 
@@ -82,11 +84,17 @@ class SceneContext:
         """
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
-        values = _interpolate(self.field, rows, columns, self.cell // 2)
+        used, down, across = _hats(rows, columns, self.field.shape[1:], self.cell // 2)
+        values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
         values[:-1] += self.mean[:, None, None]
         if radar is not None and radar_valid is not None:
             basis = _basis(*_features(radar, radar_valid))
-            values[:-1] += (self.readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
+            used, down, across = _hats(rows, columns, self.readout.shape[:2], _REGION // 2)
+            for row, vertical in zip(self.readout[used], down.T, strict=True):
+                for readout, horizontal in zip(row, across.T, strict=True):
+                    found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
+                    found *= vertical[:, None] * horizontal
+                    values[:-1] += found
         np.maximum(values, 0, out=values)
         values = _upsample(_upsample(values, axis=2), axis=1)
         return values[:-1], values[-1]
@@ -96,7 +104,7 @@ def constant_context(
     present: Bools, mean: Floats = TYPICAL_MEAN, spread: Floats = TYPICAL_SPREAD
 ) -> SceneContext:
     """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
-    readout = np.zeros((len(BANDS), 1 + _BASIS), np.float32)
+    readout = np.zeros((1, 1, len(BANDS), 1 + _BASIS), np.float32)
     field = np.zeros((len(BANDS) + 1, 1, 1), np.float32)
     return SceneContext(mean * present, np.maximum(spread * present, SPREAD_FLOOR), readout, field, 2 * _CELL)
 
@@ -105,12 +113,14 @@ class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Allocate the sums: 75 MB for 10 980 x 10 980, at most 83 MB for a scene that is not sampled."""
+        """Allocate the sums: 87 MB for 10 980 x 10 980, at most 85 MB for scenes that are not `_LARGE`."""
         self._step = 2 if max(height, width) > _LARGE else 1
-        rows, columns = (-(-size // self._cell) for size in (height, width))
         self._width = width
-        self._cells = np.zeros((_RADAR.stop, rows, columns), np.float16 if self._step > 1 else np.float32)
-        self._gram = np.zeros((_RADAR.stop, _RADAR.stop))
+        cells, regions = (
+            tuple(-(-size // side) for size in (height, width)) for side in (self._cell, _REGION)
+        )
+        self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
+        self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop), np.float32)
         self._squares = np.zeros(len(BANDS))
 
     @property
@@ -131,27 +141,36 @@ class ContextBuilder:
         if radar is not None and radar_valid is not None:
             radar = np.pad(radar, ((0, 0), *around), mode="reflect")
             radar_valid = np.pad(radar_valid, around, mode="reflect")
-        lattice = (..., slice(-(top // 2) % self._step, None, self._step), slice(None, None, self._step))
-        for left in range(0, self._width - 1, _CHUNK):
-            here = (..., slice(left, left + _CHUNK))
-            seen = _block_mean(clear[here].astype(np.float32))[lattice] == 1
-            values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
-            values[0] = 1
-            values[_OPTICAL] = _block_mean(optical[here])[lattice]
-            if radar is not None and radar_valid is not None:
-                wider = (..., slice(left, left + _CHUNK + 2 * MARGIN))
-                features, valid = _features(radar[wider], radar_valid[wider])
-                inner = (..., slice(1, -1), slice(1, -1))
-                values[_RADAR] = _basis(features[inner][lattice], valid[inner][lattice])
-            values[:, ~seen] = 0
-            self._accumulate(values, -(-(top // 2) // self._step), left // (2 * self._step))
+        bottom = top + clear.shape[0]
+        for start in (top, *range(-(-(top + 1) // _REGION) * _REGION, bottom, _REGION)):
+            rows = slice(start - top, min(start // _REGION * _REGION + _REGION, bottom) - top)
+            taller = slice(rows.start, rows.stop + 2 * MARGIN)
+            lattice = (
+                ...,
+                slice(-(start // 2) % self._step, None, self._step),
+                slice(None, None, self._step),
+            )
+            for left in range(0, self._width, _REGION):
+                here = (..., rows, slice(left, left + _REGION))
+                seen = _block_mean(clear[here].astype(np.float32))[lattice] == 1
+                if not seen.any():
+                    continue
+                values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
+                values[0] = 1
+                values[_OPTICAL] = _block_mean(optical[here])[lattice]
+                if radar is not None and radar_valid is not None:
+                    wider = (..., taller, slice(left, left + _REGION + 2 * MARGIN))
+                    features, valid = _features(radar[wider], radar_valid[wider])
+                    inner = (..., slice(1, -1), slice(1, -1))
+                    values[_RADAR] = _basis(features[inner][lattice], valid[inner][lattice])
+                values[:, ~seen] = 0
+                self._accumulate(values, -(-start // (2 * self._step)), left // (2 * self._step))
 
     def _accumulate(self, values: Floats, row: int, column: int) -> None:
         """Add the samples (channels, rows, columns) that start at `row`, `column` of the scene's samples."""
-        if values.size == 0:
-            return
         flat = values.reshape(len(values), -1)
-        self._gram += flat @ flat.T
+        side = _REGION // (2 * self._step)
+        self._grams[row // side, column // side] += flat @ flat.T
         self._squares += np.square(flat[_OPTICAL]).sum(axis=1)
         first = row // _CELL
         starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
@@ -165,19 +184,33 @@ class ContextBuilder:
     def finish(self, present: Bools) -> SceneContext:
         """Fit the context to what was added. `present` (13,): bands that the scene has; the others stay 0."""
         typical = constant_context(present)
-        total = self._gram[0, 0] + _TYPICAL_WEIGHT
-        mean = (self._gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
+        gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
+        total = gram[0, 0] + _TYPICAL_WEIGHT
+        mean = (gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
         squares = self._squares + _TYPICAL_WEIGHT * (np.square(typical.spread) + np.square(typical.mean))
         spread = np.sqrt(np.maximum(squares / total - mean**2, SPREAD_FLOOR**2))
-        readout = _ridge(self._gram, mean, self._step**2)
-        residual = np.concatenate([-mean[:, None], np.eye(len(BANDS)), -readout], axis=1).astype(np.float32)
-        field = np.zeros((len(BANDS) + 1, *self._cells.shape[1:]), np.float32)
-        for row in range(field.shape[1]):
-            field[:-1, row] = residual @ self._cells[:, row].astype(np.float32)
-        weight = self._cells[0].astype(np.float32)
-        share = np.float32(1 / _CELL**2)
-        field = _fill(field * share, weight * share, self._cell)
-        return SceneContext(_single(mean), _single(spread), _single(readout), field, self._cell)
+        blocks = self._step**2
+        whole = _ridge(gram, mean, np.zeros((len(BANDS), 1 + _BASIS)), blocks)
+        nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
+        nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
+        readout = _single(_ridge(nearby, mean, whole, blocks))
+        field = _fill(*self._residual(_single(mean), readout), self._cell)
+        return SceneContext(_single(mean), _single(spread), readout, field, self._cell)
+
+    def _residual(self, mean: Floats, readout: Floats) -> tuple[Floats, Floats]:
+        """Sums per cell of what the regression leaves (14, rows, columns), and the clear share of cells."""
+        _, *shape = self._cells.shape
+        residual = np.zeros((len(BANDS) + 1, *shape), np.float32)
+        rows, columns = ((np.arange(size) + 0.5) * self._cell / 2 - 0.5 for size in shape)
+        used, down, across = _hats(rows, columns, readout.shape[:2], _REGION // 2)
+        for row, vertical in enumerate(down):
+            sums = self._cells[:, row].astype(np.float32)
+            local = np.tensordot(across, np.tensordot(vertical, readout[used], 1), 1)
+            residual[:-1, row] = (
+                sums[_OPTICAL] - mean[:, None] * sums[0] - np.einsum("cij,jc->ic", local, sums[_RADAR])
+            )
+        samples = np.float32(_CELL**2)
+        return residual / samples, self._cells[0].astype(np.float32) / samples
 
 
 def fit_context(
@@ -217,8 +250,11 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     whole = _block_mean(valid.astype(np.float32)) == 1
     power = np.where(whole, _block_mean(power), 1)
     db = 10 * np.log10(power)
-    fields = np.concatenate([power * whole, db, db * db, whole[None]], dtype=np.float64)
-    integral = np.pad(fields, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
+    fields = np.concatenate([power * whole, db, db * db, whole[None]], dtype=np.float32)
+    integral = np.zeros((len(fields), whole.shape[0] + 1, whole.shape[1] + 1))
+    np.cumsum(fields, axis=2, dtype=np.float64, out=integral[:, 1:, 1:])
+    for row in range(2, integral.shape[1]):
+        integral[:, row] += integral[:, row - 1]
     rows, columns = (size - 2 * _RING for size in whole.shape)
 
     def means(scale: int, channels: slice) -> NDArray[Any]:
@@ -265,24 +301,31 @@ def _basis(features: Floats, valid: Bools) -> Floats:
     return out
 
 
-def _ridge(gram: NDArray[np.float64], mean: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
-    """Readout (13, 1 + basis) of a ridge regression of (spectrum - mean) on the radar basis.
+def _ridge(
+    gram: NDArray[Any], mean: NDArray[np.float64], prior: NDArray[np.float64], blocks: int
+) -> NDArray[np.float64]:
+    """Readouts (..., 13, 1 + basis) of ridge regressions of (spectrum - mean) on the radar basis.
 
-    `gram`: sums of products of all channels over clear samples; a sample stands for `blocks` blocks.
+    `gram` (..., channels, channels): sums of products over clear samples, each of which stands for `blocks`
+    blocks. The regression is shrunk towards the readout `prior` (13, 1 + basis).
     """
+    gram = gram.astype(np.float64)
     valid, basis = _RADAR.start, slice(_RADAR.start + 1, _RADAR.stop)
-    count = gram[valid, valid]
-    if count == 0:
-        return np.zeros((len(BANDS), 1 + _BASIS))
-    level, centre = gram[valid, _OPTICAL] / count, gram[valid, basis] / count
-    covariance = gram[basis, basis] / count - np.outer(centre, centre)
-    cross = gram[basis, _OPTICAL] / count - np.outer(centre, level)
-    scale = np.sqrt(np.maximum(covariance.diagonal(), 1e-6))
-    covariance /= np.outer(scale, scale)
-    covariance[np.diag_indices(_BASIS)] += _RIDGE + _RIDGE_BLOCKS / (blocks * count)
-    slopes = (np.linalg.solve(covariance, cross / scale[:, None]) / scale[:, None]).T
-    intercept = (level - mean) * count / (count + _TYPICAL_WEIGHT) - slopes @ centre
-    return np.concatenate([intercept[:, None], slopes], axis=1)
+    weight = gram[..., valid, valid]
+    count = np.maximum(weight, 1)[..., None]
+    level, centre = gram[..., valid, _OPTICAL] / count, gram[..., valid, basis] / count
+    covariance = gram[..., basis, basis] / count[..., None] - centre[..., :, None] * centre[..., None, :]
+    cross = gram[..., basis, _OPTICAL] / count[..., None] - centre[..., :, None] * level[..., None, :]
+    cross -= covariance @ prior[:, 1:].T
+    scale = np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 1e-6))[..., None]
+    covariance /= scale * scale.swapaxes(-1, -2)
+    few = _RIDGE_BLOCKS / (blocks * count)
+    covariance += (_RIDGE + few[..., None]) * np.eye(_BASIS)
+    slopes = (np.linalg.solve(covariance, cross / scale) / scale).swapaxes(-1, -2)
+    offset = level - mean - prior[:, 0] - centre @ prior[:, 1:].T
+    offset *= weight[..., None] / (count * (1 + few))
+    intercept = offset - (slopes @ centre[..., None])[..., 0]
+    return np.asarray(prior + np.concatenate([intercept[..., None], slopes], axis=-1))
 
 
 def _fill(sums: Floats, weight: Floats, cell: int) -> Floats:
@@ -326,16 +369,20 @@ def _upsample(values: Floats, axis: int) -> Floats:
     return out
 
 
-def _interpolate(field: Floats, rows: NDArray[np.int_], columns: NDArray[np.int_], cell: int) -> Floats:
-    """Bilinear values of `field` (channels, cells, cells) at blocks, `cell` to a side; constant outside."""
+def _hats(
+    rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], size: int
+) -> tuple[tuple[slice, slice], Floats, Floats]:
+    """Bilinear interpolation of a raster of `shape` whose cells are `size` blocks wide, constant outside.
 
-    def weights(blocks: NDArray[np.int_], cells: int) -> tuple[slice, Floats]:
-        position = np.clip((blocks + 0.5) / cell - 0.5, 0, cells - 1)
-        low = np.minimum(position.astype(int), max(cells - 2, 0))
-        used = slice(low[0], min(low[-1] + 2, cells))
+    Returns the cells that the ascending block positions need, and each position's weights for them, for rows
+    and for columns: values = down @ raster[cells] @ across.T.
+    """
+
+    def weights(blocks: NDArray[Any], cells: int) -> tuple[slice, Floats]:
+        position = np.clip((blocks + 0.5) / size - 0.5, 0, cells - 1)
+        used = slice(int(position[0]), int(np.ceil(position[-1])) + 1)
         distance = np.abs(position[:, None] - np.arange(used.start, used.stop))
         return used, np.maximum(1 - distance, 0).astype(np.float32)
 
-    used_rows, down = weights(rows, field.shape[1])
-    used_columns, across = weights(columns, field.shape[2])
-    return np.asarray(down @ field[:, used_rows, used_columns] @ across.T, np.float32)
+    down, across = (weights(blocks, cells) for blocks, cells in zip((rows, columns), shape, strict=True))
+    return (down[0], across[0]), down[1], across[1]

@@ -25,7 +25,8 @@ from cmcr_cli.simulate.palette import Recipe
 from cmcr_cli.simulate.terrain import Terrain, threshold
 
 _TOWN_CELL = 230  # pixels between possible towns
-_TOWN_REACH = 110
+_FARTHEST = -0.9  # depth in a town, in its radii, below which no suburb lies
+_LARGEST = 86  # radius of the largest town in pixels
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ def _subdivide(
 
 def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -> tuple[Field, Keys]:
     """How deep inside a town each pixel lies (below 0: outside), and the town's key."""
-    reach = window.grown(_TOWN_REACH).aligned(_TOWN_CELL)
+    reach = window.grown(round((1 - _FARTHEST) * _LARGEST)).aligned(_TOWN_CELL)
     rows = np.arange(reach.top, reach.top + reach.height, _TOWN_CELL)
     cols = np.arange(reach.left, reach.left + reach.width, _TOWN_CELL)
     keys = hash_grid(key_of(seed, "towns"), rows[:, None], cols[None, :])
@@ -89,11 +90,12 @@ def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -
     for i, j in np.argwhere(uniform(keys, 0) < recipe.towns):
         own = scramble(keys[i, j : j + 1])
         size, down, right = (float(uniform(own, part)[0]) for part in range(3))
-        radius = 6 + 80 * size**3
+        radius = 6 + (_LARGEST - 6) * size**3
         dy, dx = y - np.float32(rows[i] + down * _TOWN_CELL), x - np.float32(cols[j] + right * _TOWN_CELL)
         inside = 1 - np.sqrt(dy * dy + dx * dx) / np.float32(radius)
-        towns = np.where(inside > depth, own[0], towns)
-        depth = np.maximum(depth, inside)
+        nearer = inside > np.maximum(depth, _FARTHEST)
+        towns = np.where(nearer, own[0], towns)
+        depth = np.where(nearer, inside, depth)
     return depth, towns
 
 
@@ -114,7 +116,7 @@ def _lay_towns(
     colour, shade, built = (uniform(lots, part) for part in (0, 1, 2))
     town = cover.free * (depth > 0)
     streets = town * (1 - smoothstep(0.5, 1.3, street)) * np.float32(0.85)
-    dense = np.where(works, 0.75, 0.35 + 0.45 * np.clip(depth, 0, 1))
+    dense = np.where(works, np.float32(0.75), 0.35 + 0.45 * np.clip(depth, 0, 1))
     houses_here = (town - streets) * (built < dense)
     gardens = town - streets - houses_here
     cover.free = cover.free - town
@@ -129,7 +131,7 @@ def _lay_towns(
     }
     for material, part in parts.items():
         cover.shares[material] = cover.shares.get(material, np.float32(0)) + part
-    bright = 0.55 + 0.6 * shade + np.where(works, 0.9, 0.25) * (shade > 0.8)
+    bright = 0.55 + 0.6 * shade + np.where(works, np.float32(0.9), np.float32(0.25)) * (shade > 0.8)
     cover.brightness = cover.brightness * (1 + houses_here * (bright - 1))
     bounce = (
         9 * uniform(scramble(lots), 0) ** 2
@@ -186,7 +188,7 @@ def _lay_wild(
 ) -> None:
     """What is left: bare ground where it is dry, shrubs towards the woods, the biome's own plants."""
     wild = cover.free
-    cover.lay("soil", smoothstep(-0.7, 0.7, dryness + 0.7 * fine - wood - threshold(recipe.bare)))
+    cover.lay("soil", smoothstep(-0.7, 0.7, dryness + 0.9 * fine - 0.45 * wood - threshold(recipe.bare)))
     cover.lay("shrub", smoothstep(-0.5, 1.5, wood + 0.5 * fine) * np.float32(0.7))
     cover.lay(recipe.biome.wild, np.ones_like(wild))
     drained = np.float32(0.45) * (terrain.ridge - np.float32(1.0))
@@ -226,5 +228,5 @@ def lay_cover(recipe: Recipe, seed: int, window: Window, terrain: Terrain) -> Co
     track = (1 - smoothstep(0.2, 0.8, tract.edge)) * (uniform(tract.edge_keys, 1) < 0.4)
     cover.lay("sand", track * np.float32(0.45))
     _lay_fields(cover, recipe, farmed, parcels, border, noise("season", 110.0, 3))
-    _lay_wild(cover, recipe, terrain, 0.8 * steep - bank, wood, fine)
+    _lay_wild(cover, recipe, terrain, 0.35 * steep - bank, wood, fine)
     return cover

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.special import gammaincinv
 from cmcr_cli.scene.bands import BANDS, decibels
 from cmcr_cli.simulate.cover import Cover, lay_cover
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, pixel_keys, smoothstep
-from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, PATH, Recipe, draw_recipe
+from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Recipe, draw_recipe
 from cmcr_cli.simulate.terrain import Terrain, shape_terrain
 
 BLOCK = 6
@@ -28,9 +29,10 @@ def native(bands: Field) -> Field:
     """Average each band (13, height, width) of a window aligned to BLOCK over its native pixels, in place."""
     for band, size in zip(bands, NATIVE, strict=True):
         if size > 1:
-            rows, cols = band.shape[0] // size, band.shape[1] // size
-            blocks = band.reshape(rows, size, cols, size)
-            blocks[:] = blocks.mean(axis=(1, 3), keepdims=True)
+            # Not mean(): the order of its sums depends on the array's shape.
+            rows = sum(band[k::size] for k in range(size))
+            total = sum(rows[:, k::size] for k in range(size))
+            band[:] = np.repeat(np.repeat(total / np.float32(size * size), size, axis=0), size, axis=1)
     return bands
 
 
@@ -49,6 +51,11 @@ def _speckle_quantiles() -> Field:
     return np.asarray(gammaincinv(_SPECKLE_LOOKS, shares) / _SPECKLE_LOOKS, dtype=np.float32)
 
 
+def _in_order(cover: Cover) -> Iterator[tuple[str, Field]]:
+    """The shares in an order that does not depend on the window: sums of floats do on theirs."""
+    return ((material, cover.shares[material]) for material in MATERIALS if material in cover.shares)
+
+
 def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
     """Snow over all but water, thin under trees."""
     if recipe.snow <= 0:
@@ -57,7 +64,7 @@ def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
     snow = smoothstep(-0.5, 0.5, depth + np.float32(4 * recipe.snow - 1.2))
     shelter = {"water": 0.0, "turbid": 0.0, "conifer": 0.12, "asphalt": 0.4}
     total = np.zeros(window.shape, dtype=np.float32)
-    for material, share in cover.shares.items():
+    for material, share in _in_order(cover):
         covered = share * snow * np.float32(shelter.get(material, 0.9))
         cover.shares[material] = share - covered
         total += covered
@@ -68,7 +75,7 @@ def _reflectance(recipe: Recipe, cover: Cover, terrain: Terrain) -> Field:
     """Top-of-atmosphere reflectance (13, height - 2, width - 2)."""
     ground = np.zeros((len(BANDS), *cover.free.shape), dtype=np.float32)
     part = np.empty_like(ground[0])
-    for material, share in cover.shares.items():
+    for material, share in _in_order(cover):
         spectrum = GROUND[material] * (recipe.tint if material in _TINTED else 1)
         for band in range(len(BANDS)):
             ground[band] += np.multiply(share, spectrum[band], out=part)
@@ -83,7 +90,7 @@ def _backscatter(cover: Cover, terrain: Terrain, seed: int, window: Window) -> F
     gain = cover.roughness + np.clip(9 * terrain.facing, -7, 6)
     factor = np.exp(gain * np.float32(np.log(10) / 10))
     power = np.zeros((2, *window.shape), dtype=np.float32)
-    for material, share in cover.shares.items():
+    for material, share in _in_order(cover):
         for channel in range(2):
             power[channel] += share * BACKSCATTER[material][channel]
     quantiles = _speckle_quantiles()

@@ -66,8 +66,8 @@ def shape_terrain(recipe: Recipe, seed: int, window: Window) -> Terrain:
     ruggedness = plain * (0.15 + 0.85 * hills)
     rough = fbm(key_of(seed, "rough"), outer, 60.0, 5, 0.5)
     ridges = _ridges(key_of(seed, "ridges"), outer, 130.0, 5)
-    elevation = recipe.relief * ruggedness * (38 * ridges + 1.5 * rough)
-    down, right = (part[inner].astype(np.float32) for part in np.gradient(elevation))
+    elevation = np.float32(recipe.relief) * ruggedness * (38 * ridges + 1.5 * rough)
+    down, right = (np.asarray(part, dtype=np.float32)[inner] for part in np.gradient(elevation))
     zenith, azimuth = recipe.sun_zenith, recipe.sun_azimuth
     level = np.sqrt(1 + down * down + right * right)
     towards_sun = (down * np.cos(azimuth) - right * np.sin(azimuth)) * np.tan(zenith)

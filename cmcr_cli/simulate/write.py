@@ -17,7 +17,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetWriter
-from rasterio.transform import from_origin
+from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
@@ -106,9 +106,10 @@ _PROFILES = {
 def _create(path: Path, size: int, seed: int, profile: _Profile) -> DatasetWriter:
     """An empty tiled GeoTIFF on the scene's grid."""
     biome = draw_recipe(seed).biome
+    transform = Affine(_PIXEL, 0, biome.origin[0], 0, -_PIXEL, biome.origin[1])
     dataset = rasterio.open(
         path, "w", driver="GTiff", width=size, height=size, count=len(profile.names), dtype=profile.dtype,
-        crs=f"EPSG:{biome.epsg}", transform=from_origin(*biome.origin, _PIXEL, _PIXEL), nodata=profile.nodata,
+        crs=f"EPSG:{biome.epsg}", transform=transform, nodata=profile.nodata,
         tiled=True, blockxsize=_TILE, blockysize=_TILE, compress="zstd", zstd_level=1,
         predictor=profile.predictor, bigtiff="if_safer",
     )  # fmt: skip

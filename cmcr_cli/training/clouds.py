@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
@@ -11,11 +10,11 @@ from torch.nn import functional as F
 
 from cmcr_cli.model.clouds import CloudNetwork, cloud_loss
 from cmcr_cli.training.loop import train
-from cmcr_cli.training.recipe import Recipe, as_batch, start
+from cmcr_cli.training.recipe import Recipe, as_batch, start, trainable
 from cmcr_cli.training.samples import Sample
 
 FAINT, SEEN = 0.05, 0.12
-"""Opacity or shadow below FAINT is clear, above SEEN is covered; between, nobody can say, and nothing is learnt."""
+"""Opacity or shadow below FAINT is clear, above SEEN covered; between, nothing is learnt."""
 
 
 def train_clouds(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Path:
@@ -27,14 +26,16 @@ def train_clouds(data: Path, folder: Path, recipe: Recipe, init: Path | None) ->
 
     def loss(network: nn.Module, _: nn.Module) -> Tensor:
         batch = run.batch()
-        return cloud_loss(network(F.avg_pool2d(batch.optical, 2), batch.present), *_truth(batch))
+        seen = F.avg_pool2d(batch.optical, 2).contiguous(memory_format=torch.channels_last)
+        return cloud_loss(network(seen, batch.present), *_truth(batch))
 
     def snapshot(average: nn.Module, images: int) -> dict[str, float]:
         run.weights.clouds.load_state_dict(average.state_dict())
         run.save("clouds", images)
         return _scores(run.weights.clouds, run.checks)
 
-    train(copy.deepcopy(run.weights.clouds), loss, snapshot, recipe.loop, folder)
+    average = train(trainable(run.weights.clouds), loss, snapshot, recipe.loop, folder)
+    run.weights.clouds.load_state_dict(average.state_dict())
     return run.save("clouds", recipe.loop.images)
 
 

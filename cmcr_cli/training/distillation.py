@@ -50,5 +50,6 @@ def distill(data: Path, folder: Path, recipe: Recipe, teacher_path: Path) -> Pat
         run.save("student", images)
         return covered_scores(run.weights.denoiser, run.checks)
 
-    train(trainable(run.weights.denoiser), loss, snapshot, recipe.loop, folder)
+    average = train(trainable(run.weights.denoiser), loss, snapshot, recipe.loop, folder)
+    run.weights.denoiser.load_state_dict(average.state_dict())
     return run.save("student", recipe.loop.images)

@@ -1,7 +1,7 @@
 """The images that training draws from: clear ground, and real clouds cut from cloudy/clear pairs.
 
-Reads a folder with `triplets/`, `pairs_s2/`, `places/*.npz`, `optical/*.npz` and `scenes/` (GeoTIFF stacks and
-arrays in the canonical band order). Validation scenes are the rows of `triplets/index.csv` marked `val`.
+Reads a folder with `triplets/`, `pairs_s2/`, `places/*.npz`, `optical/*.npz` and `scenes/`: GeoTIFF stacks
+and arrays in the canonical band order. Validation scenes are the rows of `triplets/index.csv` marked `val`.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Library:
 
 def load_library(folder: Path) -> Library:
     """Read the training split of `folder`; InputError when it holds no clear image or no pair."""
-    pairs = [*_triplets(folder, "train"), *_optical_pairs(folder)]
+    pairs = [*load_triplets(folder, "train").values(), *_optical_pairs(folder)]
     places = [[ClearImage(pair.clear, np.ones(13, bool), pair.radar)] for pair in pairs]
-    pairs = [pair for pair in pairs if 0.05 < float((pair.opacity > 0.3).mean())]
+    pairs = [pair for pair in pairs if float((pair.opacity > 0.3).mean()) > 0.05]
     for path in sorted([*folder.glob("places/*.npz"), *folder.glob("optical/*.npz")]):
         places.append(list(_series(path)))
     for path in sorted(folder.glob("scenes/*_L2A_12band.tif")):
@@ -66,22 +66,20 @@ def load_library(folder: Path) -> Library:
     places = [images for images in places if images]
     if not places or not pairs:
         raise InputError(
-            f"{folder}: found {len(places)} clear places and {len(pairs)} cloudy/clear pairs; expected a folder "
-            "with triplets/ or pairs_s2/ holding s2_cloudy.tif and s2_clear.tif"
+            f"{folder}: found {len(places)} clear places and {len(pairs)} cloudy/clear pairs; expected a "
+            "folder with triplets/ or pairs_s2/ holding s2_cloudy.tif and s2_clear.tif"
         )
     return Library(places, pairs)
 
 
 def load_triplets(folder: Path, split: str) -> dict[str, Pair]:
-    """The triplets of one split by name: `train` or `val`."""
-    with (folder / "triplets" / "index.csv").open() as file:
+    """The triplets of one split (`train` or `val`) by name; none where there is no index."""
+    index = folder / "triplets" / "index.csv"
+    if not index.is_file():
+        return {}
+    with index.open() as file:
         names = [row["name"] for row in csv.DictReader(file) if row["split"] == split]
     return {name: _pair(folder / "triplets" / name) for name in names}
-
-
-def _triplets(folder: Path, split: str) -> Iterator[Pair]:
-    if (folder / "triplets" / "index.csv").is_file():
-        yield from load_triplets(folder, split).values()
 
 
 def _optical_pairs(folder: Path) -> Iterator[Pair]:
@@ -132,7 +130,7 @@ def _series(path: Path) -> Iterator[ClearImage]:
 
 
 def _clear_dates(optical: NDArray[Any]) -> list[int]:
-    """Indices of the dates that are neither empty nor brighter in blue than the place is on its good dates."""
+    """Indices of the dates that are neither empty nor brighter in blue than the place on its good dates."""
     blue = optical[:, 1].reshape(len(optical), -1).astype(np.float32)
     seen = (blue > 0).mean(axis=1) > 0.999
     if not seen.any():
@@ -157,7 +155,7 @@ def _day(date: str) -> int:
 
 
 def _decode_radar(raw: NDArray[np.int16]) -> Array:
-    db = raw.astype(np.float32) / 100
+    db = raw.astype(np.float32) / np.float32(100)
     db[raw == -32768] = np.nan
     return db
 

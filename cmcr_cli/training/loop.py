@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
+
+from cmcr_cli.errors import InputError
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -76,7 +79,7 @@ class _State:
     def __init__(self, network: nn.Module, config: LoopConfig) -> None:
         self.network = network
         self.config = config
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))  # type: ignore[no-untyped-call]
         self.optimizer = AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=config.weight_decay)
 
     def update(self, loss: Loss, learning_rate: float) -> float:
@@ -101,12 +104,21 @@ class _State:
         part.replace(path)
 
     def load(self, path: Path) -> int:
-        """Take up a checkpoint if there is one; returns the images seen so far."""
+        """Take up a checkpoint if there is one; returns the images seen so far.
+
+        Raises InputError when it is damaged or that of another network.
+        """
         if not path.is_file():
             return 0
-        tensors = load_file(path)
-        self.network.load_state_dict(_under(tensors, "network."))
-        self.average.load_state_dict(_under(tensors, "average."))
+        try:
+            tensors = load_file(path)
+            self.network.load_state_dict(_under(tensors, "network."))
+            self.average.load_state_dict(_under(tensors, "average."))
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(
+                f"{path}: not a checkpoint of this network ({str(error).splitlines()[0]}); expected that of "
+                "an interrupted run of the same training. Begin a new one with another --run-dir"
+            ) from error
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "moment.").items():
             index, key = name.split(".")

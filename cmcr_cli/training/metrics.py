@@ -1,4 +1,4 @@
-"""PSNR, SSIM, SAM and MAE as published for SEN12MS-CR (Ebel et al. 2022): per image, over all bands jointly."""
+"""PSNR, SSIM, SAM and MAE as published for SEN12MS-CR: per image, over all bands jointly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Array = NDArray[np.float32]
 
 
 def psnr(prediction: Array, target: Array, where: NDArray[np.bool_] | None = None) -> float:
-    """20 log10(1 / RMSE) in dB of reflectance (13, H, W) in [0, 1]; only on pixels `where` (H, W) if given."""
+    """20 log10(1 / RMSE) in dB of reflectance (13, H, W); only on pixels `where` (H, W) if given."""
     difference = prediction - target if where is None else (prediction - target)[:, where]
     rmse = float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
     return float(-20 * np.log10(max(rmse, 1e-10)))
@@ -22,17 +22,17 @@ def mae(prediction: Array, target: Array) -> float:
 
 
 def sam(prediction: Array, target: Array) -> float:
-    """Mean angle between the spectra of (13, H, W) in degrees; pixels with an all-zero spectrum are left out."""
-    p, t = prediction.reshape(len(prediction), -1), target.reshape(len(target), -1)
+    """Mean angle between spectra of (13, H, W) in degrees, without pixels whose spectrum is all zero."""
+    p, t = (image.reshape(len(image), -1).astype(np.float64) for image in (prediction, target))
     norms = np.linalg.norm(p, axis=0) * np.linalg.norm(t, axis=0)
     cosine = np.clip((p * t).sum(axis=0)[norms > 0] / norms[norms > 0], -1, 1)
     return float(np.degrees(np.arccos(cosine)).mean())
 
 
 def ssim(prediction: Array, target: Array) -> float:
-    """Structural similarity of (13, H, W), mean over bands: 11x11 Gaussian of 1.5 px, zero-padded, range 1."""
+    """Structural similarity of (13, H, W), mean over bands: 11x11 Gaussian, 1.5 px, zero-padded, range 1."""
 
-    def blur(image: Array) -> Array:
+    def blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
         # truncate 3.34 * 1.5 px rounds to a radius of 5, hence 11x11
         return np.asarray(ndimage.gaussian_filter(image, (0, 1.5, 1.5), truncate=3.34, mode="constant"))
 

@@ -6,12 +6,14 @@ import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cmcr_cli import __version__
+from cmcr_cli.errors import InputError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.condition import Condition, to_reflectance, to_scene_units
@@ -24,6 +26,8 @@ from cmcr_cli.training.loop import LoopConfig
 from cmcr_cli.training.metrics import psnr
 from cmcr_cli.training.samples import Clouded, CropBuffer, Mix, Sample, SampleStream, assemble, patch_inputs
 from cmcr_cli.training.synthesis import cover_mask, transplant
+
+Network = TypeVar("Network", Denoiser, CloudNetwork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,8 @@ def start(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Run:
     torch.manual_seed(recipe.loop.seed)
     weights = _fresh(recipe, library) if init is None else weights_file.load(init)
     stream = SampleStream(library, recipe.mix, recipe.loop.seed)
-    buffer = CropBuffer(stream, seed=recipe.loop.seed)
-    return Run(recipe, folder, weights, buffer, validation_samples(data, library))
+    checks = validation_samples(data, library)
+    return Run(recipe, folder, weights, CropBuffer(stream, seed=recipe.loop.seed), checks)
 
 
 def _fresh(recipe: Recipe, library: Library) -> Weights:
@@ -88,15 +92,23 @@ def _fresh(recipe: Recipe, library: Library) -> Weights:
 
 
 def validation_samples(data: Path, library: Library, masks: int = 4) -> list[Sample]:
-    """Clear images of the val triplets under real clouds of the training pairs: the same ones in every run."""
+    """Clear images of the val triplets under real clouds of the training pairs: the same in every run.
+
+    Raises InputError when `data` has no val triplets.
+    """
     rng = np.random.default_rng(20_251_114)
     samples = []
     for truth in load_triplets(data, "val").values():
         ground = ClearImage(truth.clear, np.ones(13, bool), truth.radar)
-        for index in rng.choice(len(library.pairs), masks, replace=False):
+        for index in rng.choice(len(library.pairs), min(masks, len(library.pairs)), replace=False):
             scene = Clouded(ground, *transplant(ground.optical, library.pairs[index], rng), same_date=True)
             covered = cover_mask(scene.opacity, scene.shadow, rng)
             samples.append(assemble(scene, covered, ground.present, ground.radar, context=True))
+    if not samples:
+        raise InputError(
+            f"{data}: found no triplet of split val; expected a row with `val` in triplets/index.csv, "
+            "which the training measures itself on"
+        )
     return samples
 
 
@@ -137,7 +149,8 @@ def prepared(batch: Sample) -> tuple[Tensor, Condition, Tensor]:
     return to_scene_units(batch.target, inputs), Condition.of(inputs), weight
 
 
-def trainable(denoiser: Denoiser) -> Denoiser:
+def trainable(network: Network) -> Network:
     """A copy in the layout in which plain convolutions are fast."""
-    twin: nn.Module = copy.deepcopy(denoiser)
-    return twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    twin = copy.deepcopy(network)
+    twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return twin

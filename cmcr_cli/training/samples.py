@@ -16,12 +16,7 @@ from cmcr_cli.scene.bands import BANDS, scaled_radar
 from cmcr_cli.scene.context import MARGIN, constant_context, fit_context
 from cmcr_cli.simulate import add_clouds, simulate_window
 from cmcr_cli.training.library import Array, ClearImage, Library
-from cmcr_cli.training.synthesis import (
-    cover_mask,
-    jittered_radar,
-    pseudo_radar,
-    transplant,
-)
+from cmcr_cli.training.synthesis import cover_mask, jittered_radar, pseudo_radar, transplant
 
 Mask = NDArray[np.bool_]
 
@@ -34,6 +29,8 @@ class Mix:
     """How often each kind of sample is drawn, and what is taken away from it."""
 
     simulated: float = 0.2  # ground that was simulated, not photographed
+    gain: tuple[float, float] = (0.93, 1.07)  # brightness of the ground, for other suns and skies
+    cloudless: float = 0.0  # nothing over the ground at all
     other_date: float = 0.12  # a real pair: real clouds, but the target is another day
     procedural: float = 0.4  # of the rest: procedural clouds instead of transplanted real ones
     no_radar: float = 0.12
@@ -82,6 +79,9 @@ def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
         ground = ClearImage(pair.clear, np.ones(13, bool), pair.radar)
         return Clouded(ground, pair.cloudy, pair.opacity, np.zeros_like(pair.opacity), False)
     ground = _ground(library, mix, rng)
+    if rng.random() < mix.cloudless:
+        nothing = np.zeros(ground.optical.shape[1:], np.float32)
+        return Clouded(ground, ground.optical, nothing, nothing, True)
     if rng.random() < mix.procedural:
         sky, amount = int(rng.integers(2**31)), float(rng.uniform(0.1, 0.8))
         return Clouded(ground, *add_clouds(ground.optical, sky, amount)[:3], True)
@@ -96,7 +96,7 @@ def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
     odds = np.sqrt([len(images) for images in library.places])
     images = library.places[rng.choice(len(odds), p=odds / odds.sum())]
     image = images[rng.integers(len(images))]
-    return ClearImage(image.optical * np.float32(rng.uniform(0.93, 1.07)), image.present, image.radar)
+    return ClearImage(image.optical * np.float32(rng.uniform(*mix.gain)), image.present, image.radar)
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
@@ -128,11 +128,8 @@ def assemble(scene: Clouded, covered: Mask, present: Mask, radar: Array | None, 
     """Fit the context and bring everything into the form in which the network reads it."""
     height, width = covered.shape
     optical = scene.cloudy * present[:, None, None]
-    valid = None if radar is None else np.isfinite(radar).all(axis=0)
-    if context:
-        fitted = fit_context(optical, ~covered, radar, valid, present)
-    else:
-        fitted = constant_context(present)
+    valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
+    fitted = fit_context(optical, ~covered, radar, valid, present) if context else constant_context(present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
@@ -173,7 +170,7 @@ class SampleStream(IterableDataset[Sample]):
 
 
 class CropBuffer:
-    """Keeps the latest samples and cuts many random crops from each: making a sample costs more than a crop."""
+    """Keeps the latest samples and cuts many random crops from each: a sample costs more than a crop."""
 
     def __init__(
         self, stream: SampleStream, *, size: int = 96, crops_per_sample: int = 12, seed: int = 0

@@ -65,7 +65,8 @@ def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Genera
     bands = np.flatnonzero(present)
     standard = clear[bands] - clear[bands].mean(axis=(1, 2), keepdims=True)
     standard /= standard.std(axis=(1, 2), keepdims=True) + 1e-3
-    texture = np.sqrt(ndimage.uniform_filter(standard[rng.integers(len(bands))] ** 2, 7))
+    energy = ndimage.uniform_filter(standard[rng.integers(len(bands))] ** 2, 7)
+    texture = np.sqrt(np.maximum(energy, 0))  # its running sums may end just below zero
     base = []
     for _ in range(2):
         mix = np.tensordot(rng.normal(size=len(bands)) / np.sqrt(len(bands)), standard, axes=1)
@@ -76,7 +77,7 @@ def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Genera
     db = np.stack([vv, vh]) * rng.uniform(1.5, 4.0) + level[:, None, None]
     looks = rng.uniform(3, 8)
     speckle = 10 * np.log10(rng.gamma(looks, 1 / looks, db.shape) + 1e-6)
-    return np.clip(db + speckle, RADAR_FLOOR_DB[:, None, None] - 5, 5).astype(np.float32)
+    return np.asarray(np.clip(db + speckle, RADAR_FLOOR_DB[:, None, None] - 5, 5), dtype=np.float32)
 
 
 def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:

@@ -33,7 +33,8 @@ def train_teacher(data: Path, folder: Path, recipe: Recipe, init: Path | None) -
         run.save("teacher", images)
         return covered_scores(run.weights.denoiser, run.checks)
 
-    train(trainable(run.weights.denoiser), loss, snapshot, recipe.loop, folder)
+    average = train(trainable(run.weights.denoiser), loss, snapshot, recipe.loop, folder)
+    run.weights.denoiser.load_state_dict(average.state_dict())
     return run.save("teacher", recipe.loop.images)
 
 

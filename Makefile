@@ -1,0 +1,35 @@
+# Needs python3 >= 3.11 and nothing else; what is installed goes to .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# On Linux the default build of torch carries 2 GB of CUDA; this index has the small one.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test lint clean
+
+demo: .venv/validate.stamp
+	$(BIN)/cmcr simulate demo --size 1024 --seed 1 --overwrite
+	$(BIN)/cmcr remove demo/s2.tif demo/s1.tif -o demo/clear.tif --steps 4 \
+	    --provenance demo/provenance.tif --quicklook demo/clear.png --overwrite
+	$(BIN)/cmcr validate demo/clear.tif --source demo/s2.tif --provenance demo/provenance.tif
+	@echo
+	@echo "Look at demo/clear.png: before, after, what changed."
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# One stamp for each extra of pyproject.toml.
+.venv/%.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --no-deps --extra-index-url $(TORCH_INDEX) --retries 1 -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[$*]'
+	touch $@

@@ -1,0 +1,87 @@
+"""The command `cmcr`: its subcommands, and what becomes of errors and signals.
+
+Commands import torch and rasterio when they run, not when this module is loaded: help must be quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cmcr_cli import __version__
+from cmcr_cli.cli import distill, info, remove, simulate, train, validate
+from cmcr_cli.errors import CmcrError
+
+log = logging.getLogger("cmcr")
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="cmcr",
+    help="Remove clouds from whole Sentinel-2 scenes, with Sentinel-1 and a consistency model.",
+    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 weights, 4 grids do not match, 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command, examples in (
+    (remove.remove, remove.EXAMPLES),
+    (info.info, info.EXAMPLES),
+    (simulate.simulate, simulate.EXAMPLES),
+    (validate.validate, validate.EXAMPLES),
+    (train.train, train.EXAMPLES),
+    (distill.distill, distill.EXAMPLES),
+):
+    # "\b" keeps the lines of a paragraph as they are.
+    app.command(epilog=f"\b\nExamples:\n{examples}")(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cmcr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run `cmcr` with `args`, by default those of the process; always ends in SystemExit.
+
+    Handled errors become one line on stderr and their exit code. SIGTERM ends a run as Ctrl-C does, so that
+    batch systems that stop a job leave no temporary files.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.captureWarnings(True)
+    try:
+        app(args, prog_name="cmcr")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _fail("interrupted")
+        raise
+    except CmcrError as error:
+        log.debug("traceback", exc_info=error)
+        _fail(f"error: {error}")
+        sys.exit(error.exit_code)
+    except Exception as error:
+        log.debug("traceback", exc_info=error)
+        _fail(f"unexpected error: {type(error).__name__}: {error} (-vv shows where)")
+        sys.exit(1)
+
+
+def _fail(message: str) -> None:
+    """Print `message` as one line, whatever line breaks a library put into it."""
+    typer.echo(f"cmcr: {' '.join(message.split())}", err=True)

@@ -1,0 +1,113 @@
+"""Every option of every command, stated once: its names, its help, and what it may be.
+
+Ranges and contradictions are checked by the library, so that its Python users get the same messages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, BadParameter, Option
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise BadParameter(f"{text!r} is neither 'auto' nor a number.")
+    return int(text)
+
+
+# inputs and outputs
+S2 = Annotated[
+    str, Argument(metavar="S2", help="Sentinel-2 stack of 13, 12 or named bands; any path GDAL knows.")
+]
+S1 = Annotated[str | None, Argument(metavar="S1", help="Sentinel-1 VV and VH, in any grid; may be left out.")]
+Output = Annotated[Path, Option("--output", "-o", help="Image to write: a COG on the grid of S2.")]
+Provenance = Annotated[
+    Path | None, Option(help="Raster to write: 0 nodata, 1 observed, 2 reconstructed.", metavar="PATH")
+]
+Uncertainty = Annotated[
+    Path | None,
+    Option(help="Raster to write: spread of the samples per band, in reflectance.", metavar="PATH"),
+]
+Quicklook = Annotated[
+    Path | None, Option(help="Picture to write: before, after, what changed.", metavar="PATH.png")
+]
+Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.")]
+CreationOptions = Annotated[
+    list[str] | None,
+    Option("--co", metavar="NAME=VALUE", help="GDAL creation option of the COG; repeatable."),
+]
+
+# what is removed, and how
+Steps = Annotated[
+    int, Option(help="Network evaluations per patch: 1 is nearest to the truth, 4 draws detail.")
+]
+Samples = Annotated[int, Option(help="Images that are drawn and averaged.")]
+Seed = Annotated[int, Option(help="Seed of the noise, which is tied to the ground.")]
+Mask = Annotated[
+    str, Option(metavar="auto|all|PATH", help="What counts as cloud; PATH: a raster of 0/1 or SCL codes.")
+]
+KeepClear = Annotated[
+    bool, Option("--keep-clear/--no-keep-clear", help="Copy clear pixels bit for bit, or reconstruct all.")
+]
+Context = Annotated[
+    bool, Option("--context/--no-context", help="Learn from the scene's own clear ground first.")
+]
+Bands = Annotated[str | None, Option(metavar="B02,B03,...", help="Names of the bands of S2, in file order.")]
+Offset = Annotated[
+    float | None,
+    Option(metavar="DN", help="Radiometric offset of S2, 0 or -1000; default: its tags, else 0."),
+]
+S1Units = Annotated[
+    Literal["auto", "db", "linear"], Option(help="Units of S1; auto: by the range of its values.")
+]
+Overlap = Annotated[int, Option(metavar="PX", help="Pixels over which neighbouring patches are blended.")]
+
+# the machine
+Weights = Annotated[
+    Path | None, Option(envvar="CMCR_WEIGHTS", metavar="PATH", help="Weights file; default: the one in cmcr.")
+]
+Device = Annotated[
+    str, Option(envvar="CMCR_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")
+]
+BatchSize = Annotated[
+    int | None,
+    Option(parser=_batch_size, metavar="auto|N", help="Patches per call of the network; default: by device."),
+]
+
+# what is printed
+DryRun = Annotated[
+    bool, Option("--dry-run", help="Print what would be done, the time and the memory; write nothing.")
+]
+Json = Annotated[bool, Option("--json", help="Print one JSON object on stdout.")]
+Verbose = Annotated[
+    int, Option("--verbose", "-v", count=True, show_default=False, help="Say more; repeatable.")
+]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
+
+# simulation and validation
+OutDir = Annotated[Path, Argument(help="Folder for s2.tif, s1.tif, truth.tif and mask.tif.")]
+Size = Annotated[int, Option(metavar="N", help="Pixels along each side.")]
+SceneSeed = Annotated[int, Option("--seed", help="Which scene.")]
+CloudCover = Annotated[float, Option(metavar="F", help="Share of the scene under cloud, 0 to 1.")]
+Made = Annotated[str, Argument(metavar="OUTPUT", help="Image that cmcr remove wrote.")]
+Source = Annotated[str | None, Option(metavar="S2", help="The scene it was made from.")]
+MadeProvenance = Annotated[
+    str | None, Option("--provenance", metavar="PATH", help="The provenance written with it.")
+]
+
+# training; None takes the recipe's own value
+Data = Annotated[Path, Argument(help="Folder of training scenes.")]
+RunDir = Annotated[
+    Path, Option(metavar="DIR", help="Folder of the run; one that holds a checkpoint goes on.")
+]
+Init = Annotated[Path | None, Option(metavar="WEIGHTS", help="Weights to start from; default: fresh ones.")]
+Teacher = Annotated[Path, Option(metavar="WEIGHTS", help="Weights of the teacher.")]
+Images = Annotated[int | None, Option(help="Crops to see in all.")]
+Batch = Annotated[int | None, Option(help="Crops per update.")]
+Crop = Annotated[int | None, Option(help="Pixels along each side of a crop.")]
+LearningRate = Annotated[float | None, Option(help="Highest learning rate.")]
+TrainingSeed = Annotated[int | None, Option("--seed", help="Seed of the weights and the crops.")]

@@ -1,0 +1,113 @@
+"""`cmcr remove`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import typer
+
+from cmcr_cli.cli import options as opt
+from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+
+if TYPE_CHECKING:
+    from cmcr_cli.removal import Estimate, RemoveOptions, Report
+
+log = logging.getLogger("cmcr")
+
+EXAMPLES = """\
+  cmcr remove s2.tif s1.tif -o clear.tif
+  cmcr remove s2.tif s1.tif -o clear.tif --steps 4 --provenance which.tif --quicklook look.png"""
+
+
+def remove(
+    s2: opt.S2,
+    s1: opt.S1 = None,
+    *,
+    output: opt.Output,
+    steps: opt.Steps = 1,
+    samples: opt.Samples = 1,
+    seed: opt.Seed = 0,
+    mask: opt.Mask = "auto",
+    keep_clear: opt.KeepClear = True,
+    context: opt.Context = True,
+    bands: opt.Bands = None,
+    offset: opt.Offset = None,
+    s1_units: opt.S1Units = "auto",
+    overlap: opt.Overlap = 32,
+    weights: opt.Weights = None,
+    device: opt.Device = "auto",
+    batch_size: opt.BatchSize = None,
+    provenance: opt.Provenance = None,
+    uncertainty: opt.Uncertainty = None,
+    quicklook: opt.Quicklook = None,
+    overwrite: opt.Overwrite = False,
+    creation_options: opt.CreationOptions = None,
+    dry_run: opt.DryRun = False,
+    json: opt.Json = False,
+    verbose: opt.Verbose = 0,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Reconstruct what clouds hide in a scene.
+
+    Writes a COG on the grid of S2: clear pixels as they were, clouds and shadows replaced.
+    """
+    set_verbosity(verbose, quiet)
+    from cmcr_cli.removal import RemoveOptions
+    from cmcr_cli.scene.cog import parse_creation_options
+
+    choices = RemoveOptions(
+        s2=s2,
+        s1=s1,
+        output=output,
+        steps=steps,
+        samples=samples,
+        seed=seed,
+        mask=mask,
+        keep_clear=keep_clear,
+        context=context,
+        bands=tuple(bands.split(",")) if bands else None,
+        offset=offset,
+        s1_units=s1_units,
+        overlap=overlap,
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        provenance=provenance,
+        uncertainty=uncertainty,
+        quicklook=quicklook,
+        overwrite=overwrite,
+        creation_options=parse_creation_options(creation_options or []),
+    )
+    _run(choices, dry_run, json, quiet)
+
+
+def _run(choices: RemoveOptions, dry_run: bool, json: bool, quiet: bool) -> None:
+    """Do what was chosen, or only estimate it; notes go to stderr and the result to stdout."""
+    from cmcr_cli import removal
+
+    log.info("%s", choices)
+    with show_progress(quiet) as progress:
+        done = (removal.estimate if dry_run else removal.remove)(choices, progress)
+    for note in dict.fromkeys(done.notes):
+        log.warning("note: %s", note)
+    if json:
+        print_json(done)
+    elif not quiet:
+        typer.echo(_plan(done) if isinstance(done, removal.Estimate) else _summary(done))
+
+
+def _summary(report: Report) -> str:
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
+    return (
+        f"{report.output}: {report.width} x {report.height} px, {report.covered_share:.1%} covered, "
+        f"{report.patches_restored} of {report.patches} patches restored ({stages})"
+    )
+
+
+def _plan(plan: Estimate) -> str:
+    return (
+        f"{plan.width} x {plan.height} px, {plan.level}, offset {plan.offset:g} ({plan.offset_source}), "
+        f"{plan.covered_share:.1%} covered: {plan.patches_to_restore} of {plan.patches} patches to restore "
+        f"on {plan.device} with {plan.weights}, about {plan.seconds:.0f} s and {plan.memory_mb} MB"
+    )

@@ -1,0 +1,94 @@
+"""What is said on stderr: log lines, warnings and progress; and how results are put on stdout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Progress = Callable[[str, float], None]
+"""Called with the name of a stage and the part of it that is done, 0 to 1."""
+
+
+class _Handler(logging.Handler):
+    """Prints to what sys.stderr is at the time, so that a progress bar can move out of the way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+class _Once(logging.Filter):
+    """Lets every message of a library pass once: many are repeated for each window that is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "cmcr":
+            return True
+        message = record.getMessage()
+        new = message not in self._seen
+        self._seen.add(message)
+        return new
+
+
+def set_verbosity(verbose: int, quiet: bool) -> None:
+    """Send log lines and captured warnings to stderr: errors only when `quiet`, more with each `verbose`."""
+    handler = _Handler()
+    handler.addFilter(_Once())
+    level = logging.ERROR if quiet else logging.WARNING
+    logging.basicConfig(format="cmcr: %(message)s", level=level, handlers=[handler], force=True)
+    logging.getLogger("cmcr").setLevel(max(level - 10 * verbose, logging.DEBUG))
+
+
+def print_json(value: DataclassInstance | dict[str, Any]) -> None:
+    """Print one JSON object on stdout; paths become strings."""
+    plain = value if isinstance(value, dict) else asdict(value)
+    typer.echo(json.dumps(plain, indent=2, default=str))
+
+
+@contextmanager
+def show_progress(quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, else a line per tenth of a stage, on stderr; nothing when `quiet`."""
+    if quiet:
+        yield lambda stage, done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        yield _lines()
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: float) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=1.0)
+            bar.update(tasks[stage], completed=done)
+
+        yield show
+
+
+def _lines() -> Progress:
+    tenths: dict[str, int] = {}
+
+    def show(stage: str, done: float) -> None:
+        tenth = int(10 * done)
+        if tenth > tenths.get(stage, 0):
+            tenths[stage] = tenth
+            print(f"cmcr: {stage} {10 * tenth} %", file=sys.stderr, flush=True)
+
+    return show

@@ -1,0 +1,27 @@
+"""Counting what the network costs: floating-point operations, two per multiply-add."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
+from cmcr_cli.model.diffusion import Denoiser
+from cmcr_cli.model.pdmsr import sample
+
+PATCH = 256
+
+
+@torch.inference_mode()
+def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
+    """GFLOP for one 256x256 patch at `steps` steps, counted on the operations that really run."""
+    device = next(denoiser.parameters()).device
+    image = torch.zeros(1, N_BANDS, PATCH, PATCH, device=device)
+    condition = Condition(
+        planes=torch.zeros(1, CHANNELS, PATCH, PATCH, device=device),
+        vector=torch.zeros(1, VECTOR, device=device),
+        mean=image,
+    )
+    with FlopCounterMode(display=False) as counter:
+        sample(denoiser, condition, steps, lambda step: image, image, image[:, :1])
+    return float(counter.get_total_flops() / 1e9)

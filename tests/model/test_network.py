@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR
+from cmcr_cli.model.network import ConditionEncoder, NetworkConfig, StepNetwork, parameters, to_inference
+
+Shake = Callable[[nn.Module], None]
+
+TINY = NetworkConfig(widths=(8, 8, 8), embedding=16)
+REACH = 96
+"""Pixels that three levels with two blocks at the lowest of the encoder see in each direction, at most."""
+
+
+def run(config: NetworkConfig, shake: Shake, planes: Tensor, x: Tensor) -> Tensor:
+    encoder, step = ConditionEncoder(config), StepNetwork(config)
+    shake(encoder)
+    shake(step)
+    with torch.inference_mode():
+        output: Tensor = step(x, torch.tensor([0.3]), encoder(planes, torch.ones(1, VECTOR)))
+    return output
+
+
+def image(channels: int, height: int, width: int) -> Tensor:
+    return torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [NetworkConfig(), NetworkConfig((8,), (1,), (1,)), NetworkConfig((8, 16), (1, 2), (2, 1), 32)],
+    ids=["default", "one level", "two levels"],
+)
+def test_shapes_and_the_smallest_patch(config: NetworkConfig) -> None:
+    height, width = config.multiple, 3 * config.multiple
+    encoder, step = ConditionEncoder(config), StepNetwork(config)
+    features = encoder(image(CHANNELS, height, width), torch.zeros(1, VECTOR))
+    assert [f.shape[1:] for f in features] == [
+        (channels, height >> level, width >> level) for level, channels in enumerate(config.widths, start=1)
+    ]
+    assert step(image(N_BANDS, height, width), torch.zeros(1), features).shape == (1, N_BANDS, height, width)
+
+
+def test_patches_that_are_no_multiple_do_not_fit() -> None:
+    size = TINY.multiple + TINY.multiple // 2
+    features = ConditionEncoder(TINY)(image(CHANNELS, size, size), torch.zeros(1, VECTOR))
+    with pytest.raises(RuntimeError):
+        StepNetwork(TINY)(image(N_BANDS, size, size), torch.zeros(1), features)
+
+
+def test_untrained_it_answers_zero() -> None:
+    features = ConditionEncoder(TINY)(image(CHANNELS, 16, 16), torch.ones(1, VECTOR))
+    assert not StepNetwork(TINY)(image(N_BANDS, 16, 16), torch.ones(1), features).any()
+
+
+def test_nothing_pools_over_the_patch(shake: Shake) -> None:
+    planes, x = image(CHANNELS, 160, 160), image(N_BANDS, 160, 160)
+    before = run(TINY, shake, planes, x)
+    planes[..., :8, :8] += 10
+    x[..., :8, :8] -= 10
+    changed = (run(TINY, shake, planes, x) != before).any(dim=1)[0]
+    assert changed[:8, :8].all()
+    assert changed[8 + REACH // 2 :].any(), "the network sees less than this test believes"
+    assert not changed[8 + REACH :].any()
+    assert not changed[:, 8 + REACH :].any()
+
+
+def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
+    planes, x = image(CHANNELS, 240, 240), image(N_BANDS, 240, 240)
+    whole = run(TINY, shake, planes, x)
+    crop = (..., slice(16, 232), slice(16, 232))
+    alone = run(TINY, shake, planes[crop], x[crop])
+    inside = (..., slice(REACH, -REACH), slice(REACH, -REACH))
+    torch.testing.assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["x", "sigma", "planes", "vector"])
+def test_every_input_counts(shake: Shake, what: str) -> None:
+    encoder, step = ConditionEncoder(TINY), StepNetwork(TINY)
+    shake(encoder)
+    shake(step)
+    inputs = {
+        "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]),
+        "planes": image(CHANNELS, 16, 16), "vector": torch.ones(1, VECTOR),
+    }  # fmt: skip
+    answers = []
+    for _ in range(2):
+        features = encoder(inputs["planes"], inputs["vector"])
+        answers.append(step(inputs["x"], inputs["sigma"], features))
+        inputs[what] = inputs[what] + 0.5
+    assert (answers[0] - answers[1]).abs().max() > 1e-4
+
+
+def test_patches_of_a_batch_do_not_mix(shake: Shake) -> None:
+    encoder, step = ConditionEncoder(TINY), StepNetwork(TINY)
+    shake(encoder)
+    shake(step)
+    generator = torch.Generator().manual_seed(2)
+    planes, x = torch.randn(3, CHANNELS, 16, 16, generator=generator), torch.randn(3, N_BANDS, 16, 16)
+    vector, sigma = torch.randn(3, VECTOR, generator=generator), torch.tensor([-1.0, 0.0, 0.7])
+    together = step(x, sigma, encoder(planes, vector))
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = step(x[one], sigma[one], encoder(planes[one], vector[one]))
+        torch.testing.assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_to_inference_is_frozen_and_in_the_fast_layout() -> None:
+    network = StepNetwork(TINY)
+    before = parameters(network)
+    ready = to_inference(network, torch.device("cpu"))
+    assert parameters(ready) == before == sum(v.numel() for v in network.state_dict().values())
+    assert not ready.training
+    assert not any(p.requires_grad for p in ready.parameters())
+    convolution = ready.get_parameter("head.weight")
+    assert convolution.is_contiguous(memory_format=torch.channels_last)

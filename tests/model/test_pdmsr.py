@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from cmcr_cli.model.condition import Condition, PatchInputs
+from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
+from cmcr_cli.model.pdmsr import sample, step_sigmas
+
+STEPS = pytest.mark.parametrize("steps", [1, 2, 4, 8])
+SHAPE = (2, 13, 8, 8)
+
+
+@dataclass
+class Recorder:
+    """Answers 1, 2, 3, ... everywhere, and keeps what it was asked."""
+
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    encoded: int = 0
+    asked: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def encode(self, condition: Condition) -> str:
+        self.encoded += 1
+        return "features"
+
+    def __call__(self, x: Tensor, sigma: Tensor, features: str) -> Tensor:
+        assert features == "features"
+        self.asked.append((x, sigma))
+        return torch.full_like(x, len(self.asked))
+
+
+@pytest.fixture
+def condition() -> Condition:
+    return Condition(torch.zeros(1), torch.zeros(1), mean=torch.randn(SHAPE))
+
+
+def noise(step: int) -> Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(step))
+
+
+@STEPS
+def test_step_sigmas(steps: int) -> None:
+    config = DiffusionConfig(sigma_max=17)
+    sigmas = step_sigmas(steps, config)
+    assert len(sigmas) == steps
+    assert sigmas[0] == config.sigma_max
+    assert all(a > b for a, b in pairwise(sigmas))
+    assert sigmas[-1] > 10 * config.sigma_min
+
+
+@STEPS
+def test_each_step_pastes_what_is_known_and_adds_its_noise(steps: int, condition: Condition) -> None:
+    recorder = Recorder()
+    known, cover = torch.randn(SHAPE), torch.rand(2, 1, 8, 8)
+    cover[0, 0, :4], cover[1, 0, :4] = 0, 1
+    result = sample(recorder, condition, steps, noise, known, cover)  # type: ignore[arg-type]
+    assert torch.equal(result, torch.full(SHAPE, float(steps)))
+    assert recorder.encoded == 1
+    levels = [float(sigma[1]) for _, sigma in recorder.asked]
+    assert levels == pytest.approx(step_sigmas(steps, recorder.diffusion))
+    for step, (x, sigma) in enumerate(recorder.asked):
+        assert sigma.shape == (2,)
+        start = x - sigma[:, None, None, None] * (noise(step) + recorder.diffusion.alpha * condition.mean)
+        expected = cover * step + (1 - cover) * known if step else torch.zeros(SHAPE)
+        torch.testing.assert_close(start, expected, rtol=0, atol=2e-5)
+
+
+def test_the_encoder_runs_once_and_the_rest_at_every_step(
+    tiny_denoiser: Callable[..., Denoiser], patches: Callable[..., PatchInputs]
+) -> None:
+    denoiser, inputs = tiny_denoiser(), patches()
+    calls = {"encoder": 0, "step": 0}
+
+    def counted(name: str) -> Callable[..., None]:
+        def count(*_: object) -> None:
+            calls[name] += 1
+
+        return count
+
+    for name in calls:
+        denoiser.get_submodule(name).register_forward_hook(counted(name))
+    nothing = torch.zeros(2, 13, 32, 32)
+    with torch.inference_mode():
+        sample(denoiser, Condition.of(inputs), 4, lambda step: nothing, nothing, inputs.cover)
+    assert calls == {"encoder": 1, "step": 4}
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_noise_decides(
+    tiny_denoiser: Callable[..., Denoiser], patches: Callable[..., PatchInputs], steps: int
+) -> None:
+    denoiser, inputs = tiny_denoiser(), patches()
+
+    @torch.inference_mode()
+    def image(seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return sample(
+            denoiser, Condition.of(inputs), steps, lambda _: torch.randn(2, 13, 32, 32, generator=generator),
+            inputs.context, inputs.cover,
+        )  # fmt: skip
+
+    first = image(0)
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, image(0))
+    assert not torch.allclose(first, image(1))

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from numpy.typing import NDArray
+
+from cmcr_cli.model import weights as weights_file
+from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
+from cmcr_cli.model.network import NetworkConfig
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
+from cmcr_cli.simulate import simulate_window
+
+COL0, ROW0 = 50_001, -450_003  # odd on purpose: cells of 20 m then begin before the scene
+
+
+@dataclass(frozen=True)
+class Files:
+    s2: Path
+    s1: Path
+    mask: Path
+
+
+@pytest.fixture(scope="session")
+def make_scene(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Files]:
+    """Writes a window of one simulated scene; windows of the same seed show the same ground."""
+
+    def make(height: int, width: int, top: int = 0, left: int = 0, **changes: Any) -> Files:
+        folder = tmp_path_factory.mktemp("scene")
+        window = simulate_window(5, top, left, height, width, 0.45)
+        dn = np.rint(np.clip(window.cloudy, 0.0001, 1.6) * 10_000).astype(np.uint16)
+        if "nodata" in changes:
+            dn[:, :, : width // 4] = 0
+        profile = {
+            "driver": "GTiff",
+            "crs": "EPSG:32631",
+            "transform": Affine(10, 0, (COL0 + left) * 10, 0, -10, -(ROW0 + top) * 10),
+            "width": width,
+            "height": height,
+        }
+        files = Files(folder / "s2.tif", folder / "s1.tif", folder / "mask.tif")
+        write(files.s2, dn, BANDS, **profile, **changes)
+        write(files.s1, window.radar, RADAR_BANDS, **profile)
+        write(files.mask, (window.mask[None] > 0).astype(np.uint8), ("mask",), **profile)
+        return files
+
+    return make
+
+
+def write(path: Path, pixels: NDArray[Any], names: tuple[str, ...], **profile: Any) -> None:
+    with rasterio.open(path, "w", count=len(pixels), dtype=pixels.dtype, **profile) as file:
+        file.write(pixels)
+        file.descriptions = names
+
+
+@pytest.fixture(scope="session")
+def scene(make_scene: Callable[..., Files]) -> Files:
+    return make_scene(400, 333)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small networks whose random output layers make every input matter."""
+    torch.manual_seed(0)
+    network = NetworkConfig(widths=(8, 8, 8), condition_blocks=(1, 1, 1))
+    denoiser, clouds = Denoiser(network, DiffusionConfig()), CloudNetwork(CloudConfig((8, 8, 8)))
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    mean, spread = torch.full((13,), 0.15), torch.full((13,), 0.05)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    weights_file.save(path, Weights(denoiser, clouds, mean, spread, {"name": "tiny"}))
+    return path

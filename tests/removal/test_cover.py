@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.crs import CRS
+
+from cmcr_cli.removal.cover import REACH, Cover
+from cmcr_cli.scene.grid import Grid
+
+
+def grid(height: int, width: int, row0: int = 0, col0: int = 0) -> Grid:
+    return Grid(CRS.from_epsg(32631), Affine(10, 0, col0 * 10, 0, -10, -row0 * 10), width, height)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.integers(-9, 9),
+    st.integers(-9, 9),
+    st.integers(0, 2**31),
+    st.data(),
+)
+def test_marked_pixels_are_covered_and_seams_lie_outside(
+    height: int, width: int, row0: int, col0: int, seed: int, data: st.DataObject
+) -> None:
+    truth = np.random.default_rng(seed).random((height, width)) > 0.97
+    cover = Cover.empty(grid(height, width, row0, col0))
+    cut = data.draw(st.integers(0, height // 2)) * 2 + (row0 % 2)
+    for top, stop in ((0, min(cut, height)), (min(cut, height), height)):
+        if stop > top:
+            cover.mark(top, truth[top:stop])
+    covered, strength = cover.pixels(0, height), cover.strength(0, height)
+    assert covered[truth].all()
+    assert (strength[covered] == 1).all() and (strength >= 0).all() and (strength <= 1).all()
+    if not truth.any():
+        assert not covered.any() and not strength.any()
+    rows = data.draw(st.integers(1, height))
+    top = data.draw(st.integers(0, height - rows))
+    np.testing.assert_allclose(cover.strength(top, rows), strength[top : top + rows], atol=1e-5)
+    size = data.draw(st.integers(1, 40))
+    y, x = data.draw(st.integers(1 - size, height - 1)), data.draw(st.integers(1 - size, width - 1))
+    window = strength[max(y, 0) : max(y + size, 0), max(x, 0) : max(x + size, 0)]
+    assert cover.touches(y, x, size) or not window.any()
+
+
+def test_strength_falls_to_nothing_within_reach() -> None:
+    cover = Cover.empty(grid(100, 100))
+    covered = np.zeros((100, 100), bool)
+    covered[:, :40] = True
+    cover.mark(0, covered)
+    row = cover.strength(50, 1)[0]
+    assert (np.diff(row[39:]) <= 0).all() and 0 < row[44] < 1
+    assert row[40 + REACH :].max() == 0
+    assert not cover.touches(0, 60, 40)
+
+
+def test_cells_lie_on_even_map_pixels() -> None:
+    cover = Cover.empty(grid(4, 4, row0=1, col0=1))
+    covered = np.zeros((4, 4), bool)
+    covered[1, 1] = True
+    cover.mark(0, covered)
+    assert cover.pixels(0, 4).sum() == 4 and cover.pixels(0, 4)[1:3, 1:3].all()
+    assert cover.share() == pytest.approx(1 / 9)

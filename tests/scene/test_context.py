@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.context import (
+    MARGIN,
+    SPREAD_FLOOR,
+    TYPICAL_MEAN,
+    ContextBuilder,
+    SceneContext,
+    constant_context,
+    fit_context,
+)
+
+ALL = np.ones(len(BANDS), bool)
+
+
+def around(values: NDArray, rows: int = MARGIN, columns: int = MARGIN) -> NDArray:
+    pad = (*[(0, 0)] * (values.ndim - 2), (rows, rows), (columns, columns))
+    return np.pad(values, pad, mode="reflect")
+
+
+def window(
+    context: SceneContext, radar: NDArray, valid: NDArray, top: int, left: int, height: int, width: int
+) -> tuple[NDArray, NDArray]:
+    """Evaluate any window of an image in memory, also one that hangs over its edge."""
+    hang = 128
+    here = (..., slice(top + hang - MARGIN, top + hang + height + MARGIN))
+    here = (*here, slice(left + hang - MARGIN, left + hang + width + MARGIN))
+    wide, seen = around(radar, hang, hang), around(valid, hang, hang)
+    return context.evaluate(top, left, height, width, wide[here], seen[here])
+
+
+def landscape(height: int = 256, width: int = 256) -> tuple[NDArray, NDArray]:
+    """Smooth radar in dB, and a spectrum that is linear in it, different in each band."""
+    draw = np.random.default_rng(5)
+    noise = draw.standard_normal((2, height, width))
+    smooth = ndimage.gaussian_filter(noise, (0, 12, 12))
+    smooth /= smooth.std(axis=(1, 2), keepdims=True)
+    radar = np.array([-11, -18])[:, None, None] + 3 * smooth
+    slopes = draw.uniform(-0.02, 0.02, (len(BANDS), 2))
+    optical = 0.2 + np.tensordot(slopes, smooth, 1)
+    return optical.astype(np.float32), radar.astype(np.float32)
+
+
+def with_hole(height: int = 256, width: int = 256) -> NDArray:
+    clear = np.ones((height, width), bool)
+    clear[70:190, 60:200] = False
+    return clear
+
+
+def rms(values: NDArray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def test_a_linear_relation_between_radar_and_colour_is_recovered_under_a_hole() -> None:
+    optical, radar = landscape()
+    clear, valid = with_hole(), np.ones((256, 256), bool)
+    hidden = np.where(clear, optical, np.nan).astype(np.float32)
+    context = fit_context(hidden, clear, radar, valid, ALL)
+    spectrum, confidence = window(context, radar, valid, 0, 0, 256, 256)
+    assert spectrum.shape == (13, 256, 256) and spectrum.dtype == np.float32
+    assert confidence.shape == (256, 256) and confidence.dtype == np.float32
+    error = rms((spectrum - optical)[:, ~clear])
+    assert error < 0.2 * rms((optical - context.mean[:, None, None])[:, ~clear])
+    assert np.allclose(context.mean, optical[:, clear].mean(axis=1), atol=1e-3)
+    assert np.allclose(context.spread, np.maximum(optical[:, clear].std(axis=1), SPREAD_FLOOR), atol=2e-3)
+
+
+def test_confidence_is_one_on_clear_ground_and_falls_with_the_distance_to_it() -> None:
+    optical, radar = landscape(64, 1024)
+    valid, clear = np.ones((64, 1024), bool), np.zeros((64, 1024), bool)
+    clear[:, :256] = True
+    context = fit_context(optical, clear, radar, valid, ALL)
+    confidence = window(context, radar, valid, 0, 0, 64, 1024)[1]
+    assert confidence.min() >= 0 and confidence.max() <= 1
+    assert confidence[:, :240].min() > 0.9
+    profile = confidence[32, 256:].reshape(-1, 64).mean(axis=1)
+    assert (np.diff(profile) < 0).all()
+    assert 0.3 < confidence[32, 256 + 64] < 0.7
+    assert profile[-1] < 0.2
+
+
+def test_a_pixel_does_not_depend_on_the_window_it_is_asked_in() -> None:
+    optical, radar = landscape(300, 600)
+    clear, valid = with_hole(300, 600), np.ones((300, 600), bool)
+    valid[40:80, 100:130] = False
+    context = fit_context(optical, clear, radar, valid, ALL)
+    whole = window(context, radar, valid, 0, 0, 300, 600)
+    for top, left, height, width in (
+        (0, 0, 64, 64),
+        (58, 130, 150, 300),
+        (-34, -20, 128, 96),
+        (250, 540, 96, 128),
+    ):
+        part = window(context, radar, valid, top, left, height, width)
+        rows = slice(max(top, 0), min(top + height, 300))
+        columns = slice(max(left, 0), min(left + width, 600))
+        inside = (
+            ...,
+            slice(rows.start - top, rows.stop - top),
+            slice(columns.start - left, columns.stop - left),
+        )
+        for found, expected in zip(part, whole, strict=True):
+            assert np.abs(found[inside] - expected[..., rows, columns]).max() < 1e-5
+
+
+@pytest.mark.parametrize("side", [(600, 700), (258, 4500)])
+def test_strips_give_what_the_whole_gives(side: tuple[int, int]) -> None:
+    optical, radar = landscape(*side)
+    clear, valid = with_hole(*side), np.ones(side, bool)
+    whole = fit_context(optical, clear, radar, valid, ALL)
+    builder = ContextBuilder(*side)
+    tall, seen = around(radar, columns=0), around(valid, columns=0)
+    for top in range(0, side[0], 94):
+        rows, more = slice(top, top + 94), slice(top, min(top + 94, side[0]) + 2 * MARGIN)
+        builder.add(top, optical[:, rows], clear[rows], tall[:, more], seen[more])
+    strips = builder.finish(ALL)
+    assert np.allclose(strips.mean, whole.mean, atol=1e-6)
+    first, second = (window(context, radar, valid, 40, 30, 200, 200)[0] for context in (strips, whole))
+    assert np.abs(first - second).max() < 2e-4
+
+
+def test_without_radar_the_hole_is_filled_from_around_it() -> None:
+    optical = np.full((13, 256, 256), 0.1, np.float32)
+    optical[:, :, 128:] = 0.3
+    clear = with_hole()
+    context = fit_context(optical, clear, None, None, ALL)
+    spectrum, confidence = context.evaluate(0, 0, 256, 256, None, None)
+    assert spectrum[:, 130, 70].max() < 0.15 and spectrum[:, 130, 190].min() > 0.25
+    assert confidence[130, 130] < confidence[130, 70] < confidence[10, 10]
+    assert np.abs(np.diff(spectrum, axis=2)[:, ~clear[:, 1:]]).max() < 0.02
+
+
+def test_without_clear_ground_the_typical_colour_comes_back_without_confidence() -> None:
+    optical, radar = landscape()
+    valid = np.ones((256, 256), bool)
+    context = fit_context(optical, np.zeros_like(valid), radar, valid, ALL)
+    spectrum, confidence = window(context, radar, valid, 0, 0, 64, 64)
+    assert np.allclose(spectrum, TYPICAL_MEAN[:, None, None], atol=1e-6)
+    assert not confidence.any()
+    assert (context.spread >= SPREAD_FLOOR).all()
+
+
+def test_a_constant_context_knows_nothing_and_keeps_absent_bands_at_zero() -> None:
+    present = np.array([name != "B10" for name in BANDS])
+    context = constant_context(present, np.full(13, 0.3, np.float32))
+    spectrum, confidence = context.evaluate(-20, 400, 64, 32, None, None)
+    assert spectrum.shape == (13, 64, 32) and confidence.shape == (64, 32)
+    assert np.array_equal(np.unique(spectrum[present]), [np.float32(0.3)])
+    assert not spectrum[~present].any() and not confidence.any()
+
+
+def test_absent_bands_stay_zero() -> None:
+    optical, radar = landscape()
+    present = np.array([name not in ("B01", "B09", "B10") for name in BANDS])
+    optical[~present] = 0
+    valid = np.ones((256, 256), bool)
+    context = fit_context(optical, with_hole(), radar, valid, present)
+    assert not window(context, radar, valid, 0, 0, 256, 256)[0][~present].any()
+
+
+def test_pixels_of_invalid_radar_neither_disturb_the_others_nor_the_result() -> None:
+    optical, radar = landscape()
+    clear, valid = with_hole(), np.ones((256, 256), bool)
+    valid[:, 150:] = False
+    broken = np.where(valid, radar, np.nan).astype(np.float32)
+    context = fit_context(optical, clear, broken, valid, ALL)
+    spectrum, _ = window(context, broken, valid, 0, 0, 256, 256)
+    assert np.isfinite(spectrum).all()
+    left, right = ~clear & valid, ~clear & ~valid
+    deviation = optical - context.mean[:, None, None]
+    assert rms((spectrum - optical)[:, left]) < 0.3 * rms(deviation[:, left])
+    assert rms((spectrum - optical)[:, right]) < 1.2 * rms(deviation[:, right])
+
+
+def test_tiny_and_odd_scenes_work() -> None:
+    for height, width in ((1, 1), (2, 3), (33, 515), (513, 7)):
+        optical = np.full((13, height, width), 0.2, np.float32)
+        radar = np.full((2, height, width), -12, np.float32)
+        valid = np.ones((height, width), bool)
+        builder = ContextBuilder(height, width)
+        pad = ((MARGIN, MARGIN), (0, 0))
+        tall = np.pad(radar, ((0, 0), *pad), mode="symmetric")
+        builder.add(0, optical, valid, tall, np.pad(valid, pad, mode="symmetric"))
+        spectrum, confidence = builder.finish(ALL).evaluate(0, 0, 2, 2, None, None)
+        assert np.isfinite(spectrum).all() and np.isfinite(confidence).all()
+
+
+def test_what_a_whole_tile_keeps_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    true_zeros = np.zeros
+
+    def counting(shape: tuple[int, ...], dtype: type = float) -> NDArray:
+        kept.append(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        return true_zeros(1, dtype)
+
+    monkeypatch.setattr(np, "zeros", counting)
+    ContextBuilder(10_980, 10_980)
+    assert kept and sum(kept) < 100e6
+
+
+def read(path: Path) -> NDArray:
+    with rasterio.open(path) as source:
+        return source.read().astype(np.float32)
+
+
+def clouds(folder: Path) -> NDArray:
+    """Where the cloudy date is much brighter than the clear one, or has cirrus; a little widened."""
+    change = (read(folder / "s2_cloudy.tif") - read(folder / "s2_clear.tif")) / 10_000
+    bright = (change[1] > 0.06) | (change[0] > 0.08) | (change[10] > 0.004)
+    opened = ndimage.binary_opening(bright, iterations=2)
+    return np.asarray(ndimage.binary_dilation(opened, iterations=4))
+
+
+def psnr(found: NDArray, truth: NDArray, covered: NDArray) -> float:
+    error = np.clip(found, 0, 1) - np.clip(truth, 0, 1)
+    return float(-10 * np.log10(np.mean(np.square(error[:, covered]))))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_context_beats_the_mean_colours_under_real_clouds_on_real_triplets(shared_data: Path) -> None:
+    folder = shared_data / "triplets"
+    with (folder / "index.csv").open() as lines:
+        split = {row["name"]: row["split"] for row in csv.DictReader(lines)}
+    clear_dates = {name: read(folder / name / "s2_clear.tif") / 10_000 for name in split}
+    training_mean = np.mean(
+        [clear_dates[name].mean(axis=(1, 2)) for name in split if split[name] == "train"], 0
+    )
+    covers = {name: clouds(folder / name) for name in split}
+    covers = {name: covered for name, covered in covers.items() if 0.2 < covered.mean() < 0.9}
+    scores = []
+    for turn, (name, optical) in enumerate(clear_dates.items()):
+        radar = read(folder / name / "s1.tif")
+        valid = np.isfinite(radar).all(axis=0)
+        per_image = []
+        for other, mask in covers.items():
+            covered = np.rot90(mask, turn % 4)
+            if other == name:
+                continue
+            context = fit_context(optical, ~covered, radar, valid, ALL)
+            spectrum, _ = window(context, radar, valid, 0, 0, 256, 256)
+            constants = (training_mean, optical[:, ~covered].mean(axis=1))
+            found = [np.broadcast_to(colour[:, None, None], optical.shape) for colour in constants]
+            per_image.append([psnr(values, optical, covered) for values in (*found, spectrum)])
+        scores.append((split[name], np.mean(per_image, axis=0)))
+    of_training, of_clear, of_context = np.mean([score for _, score in scores], axis=0)
+    print(f"\n{len(covers)} covers: mean of training {of_training:.2f}, of clear pixels {of_clear:.2f}, ")
+    print(f"context {of_context:.2f} dB; val {np.mean([s for part, s in scores if part == 'val'], axis=0)}")
+    assert of_context > of_clear + 2.9
+    assert of_context > of_training + 5.8
+    assert of_context > 31.0

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.simulate import simulate_window
+from cmcr_cli.training.library import Array, Pair, opacity
+from cmcr_cli.training.synthesis import (
+    block_mean,
+    cover_mask,
+    dihedral,
+    jittered_radar,
+    pseudo_radar,
+    transplant,
+)
+
+SEEDS = pytest.mark.parametrize("seed", range(6))
+
+
+def ground(seed: int, size: int = 96) -> Array:
+    return simulate_window(seed, 0, 0, size, size).truth
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    """Thick cloud in one corner over ground of another place, thin cloud beside it."""
+    clear = ground(11)
+    alpha = np.zeros(clear.shape[1:], np.float32)
+    alpha[:40, :60], alpha[50:70, :40] = 1, 0.4
+    alpha = ndimage.gaussian_filter(alpha, 2)
+    cloudy = clear + alpha * (0.8 - clear)
+    return Pair(cloudy, clear, opacity(cloudy, clear), None)
+
+
+def test_dihedral_gives_the_eight_symmetries() -> None:
+    array = np.arange(16).reshape(4, 4)
+    turned = [dihedral(array, turn) for turn in range(8)]
+    assert len({values.tobytes() for values in turned}) == 8
+    assert all(np.array_equal(np.sort(values, axis=None), np.arange(16)) for values in turned)
+    stacked = dihedral(np.stack([array, array + 16]), 5)
+    np.testing.assert_array_equal(stacked[1] - 16, turned[5])
+
+
+@SEEDS
+def test_a_transplanted_cloud_lies_over_our_own_ground(pair: Pair, seed: int) -> None:
+    clear = ground(seed)
+    kept = clear.copy()
+    cloudy, alpha, shadow = transplant(clear, pair, np.random.default_rng(seed))
+    assert np.array_equal(clear, kept)
+    assert cloudy.shape == clear.shape
+    assert cloudy.dtype == alpha.dtype == shadow.dtype == np.float32
+    assert alpha.min() >= 0 and alpha.max() <= 1
+    assert shadow.min() >= 0 and 0.1 < shadow.max() <= 0.8
+    free = (alpha == 0) & (shadow == 0)
+    np.testing.assert_array_equal(cloudy[:, free], clear[:, free])
+    dark = (alpha == 0) & (shadow > 0.2)
+    if dark.any():
+        assert (cloudy[:10, dark] < clear[:10, dark]).all()
+    # what thick cloud shows is the pair's cloud, and nothing of our ground
+    thick = alpha > 0.99
+    np.testing.assert_allclose(cloudy[:, thick], 0.8, atol=0.02)
+    thin = (alpha > 0.3) & (alpha < 0.5) & (shadow < 0.01)
+    if thin.sum() > 50:
+        expected = clear + alpha * (0.8 - clear)
+        np.testing.assert_allclose(cloudy[:, thin], expected[:, thin], atol=0.05)
+
+
+@pytest.mark.parametrize("size", [64, 96, 150])
+def test_clouds_are_fitted_to_the_ground(pair: Pair, size: int) -> None:
+    for layer in transplant(ground(1, size), pair, np.random.default_rng(0)):
+        assert layer.shape[-2:] == (size, size)
+
+
+def test_pseudo_radar_shares_boundaries_but_no_fixed_relation() -> None:
+    clear, present = ground(2), np.array([name != "B10" for name in BANDS])
+    relations = []
+    for seed in range(8):
+        radar = pseudo_radar(clear, present, np.random.default_rng(seed))
+        assert radar.shape == (2, 96, 96)
+        assert radar.dtype == np.float32
+        assert np.isfinite(radar).all()
+        assert (radar >= RADAR_FLOOR_DB[:, None, None] - 5).all() and radar.max() <= 5
+        smooth = ndimage.gaussian_filter(radar[0], 2)
+        relations.append(np.corrcoef(smooth.ravel(), ndimage.gaussian_filter(clear[7], 2).ravel())[0, 1])
+    assert np.abs(relations).max() > 0.3
+    assert min(relations) < 0 < max(relations)
+
+
+def test_pseudo_radar_looks_at_present_bands_only() -> None:
+    clear, present = ground(2), np.array([name != "B10" for name in BANDS])
+    other = clear.copy()
+    other[BANDS.index("B10")] = np.random.default_rng(0).random((96, 96))
+    first, second = (pseudo_radar(image, present, np.random.default_rng(1)) for image in (clear, other))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_pseudo_radar_of_ground_without_features() -> None:
+    radar = pseudo_radar(np.full((13, 64, 64), 0.2, np.float32), np.ones(13, bool), np.random.default_rng(0))
+    assert np.isfinite(radar).all()
+
+
+def test_jittered_radar_moves_a_little() -> None:
+    radar = np.full((2, 64, 64), -12, np.float32)
+    radar[:, 30, 30] = np.nan
+    offsets, shifts = [], []
+    for seed in range(60):
+        jittered = jittered_radar(radar, np.random.default_rng(seed))
+        assert jittered.dtype == np.float32
+        row, col = np.argwhere(np.isnan(jittered[0]))[0]
+        shifts.append(max(abs(row - 30), abs(col - 30)))
+        offsets.append(float(np.nanmean(jittered)) + 12)
+    assert max(shifts) == 2 and np.median(shifts) == 0
+    assert 0.4 < np.std(offsets) < 1.0
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
+def test_block_mean(factor: int, rows: int, cols: int) -> None:
+    array = np.random.default_rng(0).random((3, rows * factor, cols * factor)).astype(np.float32)
+    found = block_mean(array, factor)
+    assert found.shape == (3, rows, cols)
+    corner = array[:, :factor, :factor].reshape(3, -1).mean(axis=1)
+    np.testing.assert_allclose(found[:, 0, 0], corner, rtol=1e-5)
+    assert found.mean() == pytest.approx(array.mean(), rel=1e-5)
+
+
+@SEEDS
+def test_cover_masks_are_whole_blocks_around_what_is_covered(seed: int) -> None:
+    opacity_plane: NDArray[np.float32] = np.zeros((64, 64), np.float32)
+    shadow = np.zeros_like(opacity_plane)
+    opacity_plane[20:31, 10:21], shadow[40:50, 30:40] = 0.9, 0.5
+    opacity_plane[60, 60] = 0.03
+    mask = cover_mask(opacity_plane, shadow, np.random.default_rng(seed))
+    assert mask.shape == (64, 64)
+    assert mask.dtype == bool
+    blocks = mask.reshape(32, 2, 32, 2)
+    assert (blocks.any(axis=(1, 3)) == blocks.all(axis=(1, 3))).all()
+    truth = (opacity_plane > 0.5) | (shadow > 0)
+    assert mask[truth].all()
+    assert not mask[~ndimage.binary_dilation(truth, np.ones((3, 3)), iterations=12)].any()
