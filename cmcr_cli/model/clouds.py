@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmcr_cli.model.condition import N_BANDS
-from cmcr_cli.model.layers import PixelNorm, ResidualBlock, Upsample, downsample
+from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample
 
 CLASSES = ("clear", "cloud", "shadow")
 
@@ -38,7 +38,7 @@ class CloudNetwork(nn.Module):
         self.config = config
         widths = config.widths
         self.stem = nn.Conv2d(4 * N_BANDS, widths[0], 3, padding=1)
-        self.vector = nn.Linear(N_BANDS, widths[0])
+        self.vector = RowLinear(N_BANDS, widths[0])
         self.encoders = nn.ModuleList(ResidualBlock(width) for width in widths)
         self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
         self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))

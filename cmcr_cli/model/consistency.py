@@ -23,25 +23,28 @@ def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
     return torch.sqrt(mean + c**2) - c
 
 
-def charbonnier(difference: Tensor, weight: Tensor) -> Tensor:
-    """Per-sample weighted mean of sqrt(d^2 + 1e-6), (B,): a smooth L1."""
+def robust(difference: Tensor, weight: Tensor) -> Tensor:
+    """Per-sample weighted mean of sqrt(d^2 + 1) - 1, (B,).
+
+    Square for usual errors, so that it finds the mean and not the median; linear for a bright roof.
+    """
     total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
-    return (weight * torch.sqrt(difference.square() + 1e-6)).flatten(1).sum(1) / total
+    return (weight * (torch.sqrt(difference.square() + 1) - 1)).flatten(1).sum(1) / total
 
 
 def denoising_loss(
     denoiser: Denoiser, x0: Tensor, condition: Condition, sigma: Tensor, noise: Tensor, weight: Tensor
 ) -> Tensor:
-    """The teacher's loss: Charbonnier of D(x_sigma) - x0, per sample (B,).
+    """The teacher's loss: the robust distance of D(x_sigma) to x0, per sample (B,).
 
-    Scaled by 1 / c_out as it is at alpha = 0, so that all noise levels weigh alike (Karras et al. 2022,
-    section 5), and bounded where sigma is small.
+    Differences are taken in units of c_out as it is at alpha = 0, so that all noise levels weigh alike
+    (Karras et al. 2022, section 5); the unit is bounded where sigma is small.
     """
     config = denoiser.diffusion
     x = diffuse(x0, sigma, noise, condition.mean, config)
     estimate = denoiser(x, sigma, denoiser.encode(condition))
-    scale = (sigma.square() + config.sigma_data**2).sqrt() / (sigma * config.sigma_data).clamp(min=0.1)
-    return scale * charbonnier(estimate - x0, weight)
+    unit = (sigma * config.sigma_data).clamp(min=0.1) / (sigma.square() + config.sigma_data**2).sqrt()
+    return robust((estimate - x0) / unit[:, None, None, None], weight)
 
 
 def distillation_loss(
@@ -71,7 +74,7 @@ def distillation_loss(
     estimate = student(x_high, high, student.encode(condition))
     consistency = pseudo_huber(estimate - goal, weight)
     pull = anchor * high.square() / (1 + high.square())
-    return step_weight * consistency + pull * charbonnier(estimate - x0, weight)
+    return step_weight * consistency + pull * robust(estimate - x0, weight)
 
 
 def step_weights(sigmas: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR
-from cmcr_cli.model.layers import PixelNorm, ResidualBlock, Upsample, downsample, fourier, zeroed
+from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample, fourier, zeroed
 
 Features = list[Tensor]
 """One map per level, at 1/2, 1/4, 1/8, ... of the patch's size."""
@@ -38,7 +38,7 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         widths = config.widths
         self.stem = nn.Conv2d(4 * CHANNELS, widths[0], 1)
-        self.vector = nn.Linear(VECTOR, widths[0])
+        self.vector = RowLinear(VECTOR, widths[0])
         self.levels = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
             for width, count in zip(widths, config.condition_blocks, strict=True)
@@ -65,7 +65,7 @@ class StepNetwork(nn.Module):
         widths, embedding = config.widths, config.embedding
         self.frequencies = embedding // 2
         self.embed = nn.Sequential(
-            nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            RowLinear(embedding, embedding), nn.SiLU(), RowLinear(embedding, embedding)
         )
         self.stem = nn.Conv2d(4 * N_BANDS, widths[0], 1)
         self.fuse = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)

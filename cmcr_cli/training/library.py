@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from scipy import ndimage
 
 from cmcr_cli.errors import InputError
@@ -91,15 +93,20 @@ def _pair(folder: Path) -> Pair:
     cloudy, clear = _stack(folder / "s2_cloudy.tif"), _stack(folder / "s2_clear.tif")
     radar = None
     if (folder / "s1.tif").is_file():
-        with rasterio.open(folder / "s1.tif") as file:
-            radar = file.read().astype(np.float32)
+        radar = _read(folder / "s1.tif")
         radar[(radar == 0) | ~np.isfinite(radar)] = np.nan
     return Pair(cloudy, clear, opacity(cloudy, clear), radar)
 
 
 def _stack(path: Path) -> Array:
-    with rasterio.open(path) as file:
-        return np.asarray(file.read().astype(np.float32) / QUANTIFICATION, dtype=np.float32)
+    return _read(path) / np.float32(QUANTIFICATION)
+
+
+def _read(path: Path) -> Array:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # training does not ask where a scene lies
+        with rasterio.open(path) as file:
+            return np.asarray(file.read(), dtype=np.float32)
 
 
 def opacity(cloudy: Array, clear: Array) -> Array:
@@ -170,8 +177,7 @@ def _grown(image: Array) -> Array:
 
 def _tiles(path: Path, size: int = 256) -> Iterator[ClearImage]:
     names = tuple(name for name in BANDS if name != "B10")
-    with rasterio.open(path) as file:
-        image = canonical(file.read().astype(np.float32) / QUANTIFICATION, names)
+    image = canonical(_stack(path), names)
     present = np.array([name in names for name in BANDS])
     for top in range(0, image.shape[1] - size + 1, size):
         for left in range(0, image.shape[2] - size + 1, size):

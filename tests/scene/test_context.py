@@ -226,8 +226,42 @@ def psnr(found: NDArray, truth: NDArray, covered: NDArray) -> float:
     return float(-10 * np.log10(np.mean(np.square(error[:, covered]))))
 
 
+def box_mean(values: NDArray, size: int, mode: str = "reflect") -> NDArray:
+    return np.asarray(ndimage.uniform_filter(values, (0, size, size), mode=mode))
+
+
+def textbook(optical: NDArray, clear: NDArray, radar: NDArray) -> NDArray:
+    """The plain reference: ridge regression on box means of the radar, and a filled residual.
+
+    The residual is filled by normalised convolution from the widest box to the narrowest. Settings: the best
+    of a few that were tried on the triplets of `train`.
+    """
+    power = 10 ** (radar / 10)
+    features = np.concatenate([10 * np.log10(box_mean(power, size) + 1e-4) for size in (3, 7, 15, 31, 63)])
+    features -= features[:, clear].mean(axis=1)[:, None, None]
+    features /= features[:, clear].std(axis=1)[:, None, None]
+    mean = optical[:, clear].mean(axis=1)[:, None, None]
+    known, targets = features[:, clear], (optical - mean)[:, clear]
+    gram = known @ known.T / known.shape[1] + 0.1 * np.eye(len(known))
+    slopes = np.linalg.solve(gram, known @ targets.T / known.shape[1])
+    predicted = mean + np.tensordot(slopes.T, features, 1)
+    weight = clear[None].astype(np.float32)
+    residual, filled = (optical - predicted) * weight, np.zeros(1)
+    for size in (255, 127, 63, 31, 15, 7, 3):
+        around_it, count = (box_mean(values, size, "constant") for values in (residual, weight))
+        filled = (around_it + 0.1 * filled) / (count + 0.1)
+    return np.maximum(predicted + filled, 0)
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_context_beats_the_mean_colours_under_real_clouds_on_real_triplets(shared_data: Path) -> None:
+def test_context_beats_mean_colours_and_a_plain_regression_under_real_clouds(shared_data: Path) -> None:
+    """PSNR over the covered pixels only, mean over masks per image, then over the 13 triplets.
+
+    Masks: the covers that `clouds` finds on these same triplets' own cloudy dates and that hide 20 to 90 % of
+    the image, each turned by a multiple of 90 degrees and laid on every other triplet's clear date. The
+    settings of the context were chosen with these triplets in view: the figures compare methods, and are no
+    estimate for unseen scenes.
+    """
     folder = shared_data / "triplets"
     with (folder / "index.csv").open() as lines:
         split = {row["name"]: row["split"] for row in csv.DictReader(lines)}
@@ -250,11 +284,15 @@ def test_context_beats_the_mean_colours_under_real_clouds_on_real_triplets(share
             spectrum, _ = window(context, radar, valid, 0, 0, 256, 256)
             constants = (training_mean, optical[:, ~covered].mean(axis=1))
             found = [np.broadcast_to(colour[:, None, None], optical.shape) for colour in constants]
-            per_image.append([psnr(values, optical, covered) for values in (*found, spectrum)])
+            found += [textbook(optical, ~covered, radar), spectrum]
+            per_image.append([psnr(values, optical, covered) for values in found])
         scores.append((split[name], np.mean(per_image, axis=0)))
-    of_training, of_clear, of_context = np.mean([score for _, score in scores], axis=0)
-    print(f"\n{len(covers)} covers: mean of training {of_training:.2f}, of clear pixels {of_clear:.2f}, ")
-    print(f"context {of_context:.2f} dB; val {np.mean([s for part, s in scores if part == 'val'], axis=0)}")
+    of_training, of_clear, of_textbook, of_context = np.mean([score for _, score in scores], axis=0)
+    print(f"\n{len(covers)} covers; dB of mean of training, mean of clear pixels, plain regression, context:")
+    for part in ("train", "val"):
+        print(part, np.mean([score for which, score in scores if which == part], axis=0).round(2))
+    print("all", *(f"{value:.2f}" for value in (of_training, of_clear, of_textbook, of_context)))
     assert of_context > of_clear + 2.9
     assert of_context > of_training + 5.8
+    assert of_context > of_textbook + 0.05
     assert of_context > 31.0

@@ -9,8 +9,10 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.model.clouds import CloudConfig
+from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.network import NetworkConfig
+from cmcr_cli.model.weights import Weights, save
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training import recipe as recipe_module
@@ -68,12 +70,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows.append(f"{name},{split},{name[0]},L1C,1,simulated")
     (folder / "triplets" / "index.csv").write_text("\n".join(rows) + "\n")
     write_pair(folder / "pairs_s2" / "four", 4, radar=False)
+    present = np.array([name != "B10" for name in BANDS])
     dates = [simulate_window(5, 0, 0, 100, 100, cover) for cover in (0.0, 0.0, 1.0)]
     (folder / "places").mkdir()
     np.savez(
         folder / "places" / "series.npz",
-        s2=np.stack([(d.cloudy * 10_000).astype(np.uint16) for d in dates]),
-        s2_present=np.array([name != "B10" for name in BANDS]),
+        s2=np.stack([(d.cloudy * present[:, None, None] * 10_000).astype(np.uint16) for d in dates]),
+        s2_present=present,
         s2_dates=["2020-06-01", "2020-07-01", "2020-08-01"],
         s1=np.stack([np.full((2, 100, 100), db, np.int16) for db in (-1000, -1100, -32768)]),
         s1_dates=["2020-07-02", "2020-05-30", "2020-08-01"],
@@ -108,6 +111,25 @@ def small_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe_module, "CropBuffer", build)
 
 
-@pytest.fixture
-def rng() -> Callable[[int], np.random.Generator]:
-    return np.random.default_rng
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Whether two networks hold the same values."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.fixture(scope="session")
+def networks_agree() -> Callable[[torch.nn.Module, torch.nn.Module], bool]:
+    return same
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe) -> Path:
+    """A weights file of the tiny recipe's networks."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("untrained") / "weights.safetensors"
+    denoiser = Denoiser(tiny_recipe.network, tiny_recipe.diffusion)
+    clouds = CloudNetwork(tiny_recipe.clouds)
+    save(
+        path, Weights(denoiser, clouds, torch.full((13,), 0.2), torch.full((13,), 0.1), {"name": "untrained"})
+    )
+    return path

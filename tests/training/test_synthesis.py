@@ -55,12 +55,11 @@ def test_a_transplanted_cloud_lies_over_our_own_ground(pair: Pair, seed: int) ->
     assert cloudy.shape == clear.shape
     assert cloudy.dtype == alpha.dtype == shadow.dtype == np.float32
     assert alpha.min() >= 0 and alpha.max() <= 1
-    assert shadow.min() >= 0 and 0.1 < shadow.max() <= 0.8
+    assert shadow.min() >= 0 and shadow.max() <= 0.8
     free = (alpha == 0) & (shadow == 0)
     np.testing.assert_array_equal(cloudy[:, free], clear[:, free])
-    dark = (alpha == 0) & (shadow > 0.2)
-    if dark.any():
-        assert (cloudy[:10, dark] < clear[:10, dark]).all()
+    dark = (alpha == 0) & (shadow > 0.1)
+    assert (cloudy[:9, dark] < clear[:9, dark]).all()
     # what thick cloud shows is the pair's cloud, and nothing of our ground
     thick = alpha > 0.99
     np.testing.assert_allclose(cloudy[:, thick], 0.8, atol=0.02)
@@ -68,6 +67,15 @@ def test_a_transplanted_cloud_lies_over_our_own_ground(pair: Pair, seed: int) ->
     if thin.sum() > 50:
         expected = clear + alpha * (0.8 - clear)
         np.testing.assert_allclose(cloudy[:, thin], expected[:, thin], atol=0.05)
+
+
+def test_some_shadows_fall_into_the_image(pair: Pair) -> None:
+    """Those that fall on their own cloud, or outside, are not seen."""
+    dark = []
+    for seed in range(12):
+        _, alpha, shadow = transplant(ground(1), pair, np.random.default_rng(seed))
+        dark.append(float(shadow[alpha == 0].max()))
+    assert sum(depth > 0.2 for depth in dark) >= 4
 
 
 @pytest.mark.parametrize("size", [64, 96, 150])

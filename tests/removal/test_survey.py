@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.weights import load
+from cmcr_cli.removal import survey as module
+from cmcr_cli.removal.survey import BORDER, CELL, Survey, survey
+from cmcr_cli.scene.mask import open_mask
+from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.radar import open_radar
+
+
+@pytest.fixture
+def clouds(weights: Path) -> CloudNetwork:
+    return load(weights).clouds.eval()
+
+
+def surveyed(files: Any, mask: CloudNetwork | None | str, *, with_context: bool = False) -> Survey:
+    with open_optical(files.s2) as optical, open_radar(files.s1, optical.grid) as radar:
+        if isinstance(mask, str):
+            with open_mask(mask, optical.grid) as raster:
+                return survey(optical, radar, raster, with_context=with_context)
+        return survey(optical, radar, mask, with_context=with_context)
+
+
+def test_network_finds_the_same_cover_in_a_crop(make_scene: Callable[..., Any], clouds: CloudNetwork) -> None:
+    top, left, edge = 40, 52, BORDER * CELL
+    whole = surveyed(make_scene(640, 600), clouds).cover.pixels(0, 640)
+    crop = surveyed(make_scene(560, 500, top, left), clouds).cover.pixels(0, 560)
+    inside = (slice(edge, 560 - edge), slice(edge, 500 - edge))
+    assert np.array_equal(crop[inside], whole[top : top + 560, left : left + 500][inside])
+    assert 0 < whole.mean() < 1
+
+
+def test_tiles_meet_without_a_trace(
+    make_scene: Callable[..., Any], clouds: CloudNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = make_scene(300, 280)
+    large = surveyed(files, clouds).cover.cells
+    monkeypatch.setattr(module, "TILE", 64)
+    small = surveyed(files, clouds).cover.cells
+    # Edges of the scene are reflected alike; only rounding in the network may tell the two apart.
+    assert (large != small).mean() < 1e-3
+
+
+def test_shares_count_valid_pixels_only(make_scene: Callable[..., Any]) -> None:
+    files = make_scene(200, 160, nodata=0)
+    found = surveyed(files, None)
+    assert found.valid_share == pytest.approx(0.75) and found.covered_share == 1
+    raster = surveyed(files, str(files.mask))
+    assert 0 < raster.covered_share < 1 and raster.context is None
+
+
+def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> None:
+    files = make_scene(300, 280)
+    found = surveyed(files, str(files.mask), with_context=True)
+    with open_optical(files.s2) as optical:
+        seen = optical.radiometry.reflectance(optical.read(0, 300))
+    clear = ~found.cover.pixels(0, 300)
+    assert found.context is not None
+    np.testing.assert_allclose(found.context.mean, seen[:, clear].mean(axis=1), rtol=0.15, atol=0.003)
