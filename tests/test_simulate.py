@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.simulate import SimulatedScene, add_clouds, simulate_scene, simulate_window
-from cmcr_cli.simulate.clouds import DARK, OPAQUE, VISIBLE
+from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, OPAQUE, SHADOW, THIN, VISIBLE
 from cmcr_cli.simulate.noise import Window, fbm, key_of, octave, octave_at, voronoi
 from cmcr_cli.simulate.palette import draw_recipe
 
@@ -95,7 +95,7 @@ def test_cover_at_its_ends() -> None:
     clear = simulate_window(1, 0, 0, 100, 100, 0).truth
     cloudy, opacity, shadow, mask = add_clouds(clear, 1, 0.0)
     np.testing.assert_array_equal(cloudy, clear)
-    assert not opacity.any() and not shadow.any() and not mask.any()
+    assert not opacity.any() and not shadow.any() and (mask == CLEAR).all()
     assert (add_clouds(clear, 1, 1.0)[1] >= VISIBLE).mean() > 0.98
     with pytest.raises(OptionError, match="--cloud-cover"):
         add_clouds(clear, 1, 1.2)
@@ -103,12 +103,14 @@ def test_cover_at_its_ends() -> None:
 
 def test_mask_says_what_was_done_to_the_pixel() -> None:
     window = simulate_window(3, 0, 0, 512, 512, 0.4)
-    assert set(np.unique(window.mask)) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(window.mask == 1, window.opacity >= OPAQUE)
-    np.testing.assert_array_equal(window.mask == 2, (window.opacity < OPAQUE) & (window.opacity >= VISIBLE))
-    np.testing.assert_array_equal(window.mask == 3, (window.opacity < VISIBLE) & (window.shadow >= DARK))
+    assert set(np.unique(window.mask)) == {CLEAR, CLOUD, THIN, SHADOW}
+    np.testing.assert_array_equal(window.mask == CLOUD, window.opacity >= OPAQUE)
+    np.testing.assert_array_equal(
+        window.mask == THIN, (window.opacity < OPAQUE) & (window.opacity >= VISIBLE)
+    )
+    np.testing.assert_array_equal(window.mask == SHADOW, (window.opacity < VISIBLE) & (window.shadow >= DARK))
     blue, infrared, cirrus = (BANDS.index(name) for name in ("B02", "B08", "B10"))
-    clear, cloud, shadow = (window.mask == value for value in (0, 1, 3))
+    clear, cloud, shadow = (window.mask == value for value in (CLEAR, CLOUD, SHADOW))
     assert window.cloudy[blue][cloud].mean() > 2 * window.truth[blue][cloud].mean()
     assert window.cloudy[infrared][shadow].mean() < 0.75 * window.truth[infrared][shadow].mean()
     darkening = [(window.cloudy[band] / window.truth[band])[shadow].mean() for band in (blue, infrared)]

@@ -27,8 +27,8 @@ def simulate(
 ) -> None:
     """Write a procedural scene pair with its ground truth.
 
-    The folder gets s2.tif (cloudy), s1.tif, truth.tif (s2 without clouds) and mask.tif (0 clear, 1 cloud,
-    2 haze, 3 shadow), in UTM.
+    The folder gets s2.tif (cloudy), s1.tif, truth.tif (s2 without clouds) and mask.tif (codes
+    as in SCL: 4 clear, 9 cloud, 10 haze, 3 shadow), in UTM.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.simulate import simulate_scene

@@ -19,8 +19,8 @@ CHANNELS = 3 + N_BANDS + N_BANDS + 2
 VECTOR = 2 * N_BANDS
 """Which bands are there, and the spread of each."""
 
-MEAN_LIMIT = 3.0
-"""The shift mu of the diffusion is kept within this many spreads: a cloud's own brightness says nothing."""
+LIMIT = 4.0
+"""Departures are kept within this many spreads: how bright a thick cloud is says nothing of the ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,20 @@ class PatchInputs:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the condition encoder reads, and the mean shift of the diffusion, all in scene units."""
+    """What the network is given, all in scene units.
+
+    planes (B, CHANNELS, H, W) and vector (B, VECTOR) go through the encoder. departure (B, 13, H, W) is what
+    the image shows, within LIMIT; mean, mu of the diffusion, is the part of it that is trusted.
+    """
 
     planes: Tensor
     vector: Tensor
+    departure: Tensor
     mean: Tensor
 
     @classmethod
     def of(cls, inputs: PatchInputs) -> Condition:
-        """Build the planes (B, CHANNELS, H, W), the vector (B, VECTOR) and mu (B, 13, H, W)."""
+        """Bring a batch into the form in which the network reads it."""
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
         planes = torch.cat(
             [
@@ -67,9 +72,10 @@ class Condition:
             dim=1,
         )
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
-        mean = (1 - inputs.cover) * departure.clamp(-MEAN_LIMIT, MEAN_LIMIT)
-        memory = torch.channels_last
-        return cls(planes.contiguous(memory_format=memory), vector, mean.contiguous(memory_format=memory))
+        limited = departure.clamp(-LIMIT, LIMIT)
+        images = (planes, limited, (1 - inputs.cover) * limited)
+        planes, limited, mean = (image.contiguous(memory_format=torch.channels_last) for image in images)
+        return cls(planes, vector, limited, mean)
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:

@@ -42,7 +42,7 @@ def denoising_loss(
     """
     config = denoiser.diffusion
     x = diffuse(x0, sigma, noise, condition.mean, config)
-    estimate = denoiser(x, sigma, denoiser.encode(condition))
+    estimate = denoiser(x, sigma, denoiser.encode(condition), condition)
     unit = (sigma * config.sigma_data).clamp(min=0.1) / (sigma.square() + config.sigma_data**2).sqrt()
     return robust((estimate - x0) / unit[:, None, None, None], weight)
 
@@ -69,9 +69,9 @@ def distillation_loss(
     low, high = sigmas
     x_high = diffuse(x0, high, noise, condition.mean, student.diffusion)
     with torch.no_grad():
-        x_low = heun_step(teacher, x_high, high, low, teacher.encode(condition))
-        goal = target(x_low, low, target.encode(condition))
-    estimate = student(x_high, high, student.encode(condition))
+        x_low = heun_step(teacher, x_high, high, low, condition)
+        goal = target(x_low, low, target.encode(condition), condition)
+    estimate = student(x_high, high, student.encode(condition), condition)
     consistency = pseudo_huber(estimate - goal, weight)
     pull = anchor * high.square() / (1 + high.square())
     return step_weight * consistency + pull * robust(estimate - x0, weight)

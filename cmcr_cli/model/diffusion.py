@@ -51,10 +51,13 @@ class Denoiser(nn.Module):
         features: Features = self.encoder(condition.planes, condition.vector)
         return features
 
-    def forward(self, x: Tensor, sigma: Tensor, features: Features) -> Tensor:
-        """Noisy image (B, 13, H, W) at sigma (B,) to the estimate of the clear one, in scene units."""
+    def forward(self, x: Tensor, sigma: Tensor, features: Features, condition: Condition) -> Tensor:
+        """Noisy image (B, 13, H, W) at sigma (B,) to the estimate of the clear one, in scene units.
+
+        `features` are what `encode` made of `condition`.
+        """
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
-        output: Tensor = self.step(c_in * x, sigma.log() / 4, features)
+        output: Tensor = self.step(c_in * x, sigma.log() / 4, features, condition.departure)
         return c_skip * x + c_out * output
 
 
@@ -85,12 +88,13 @@ def diffuse(x0: Tensor, sigma: Tensor, noise: Tensor, mean: Tensor, config: Diff
     return x0 + sigma[:, None, None, None] * (noise + config.alpha * mean)
 
 
-def heun_step(teacher: Denoiser, x: Tensor, high: Tensor, low: Tensor, features: Features) -> Tensor:
+def heun_step(teacher: Denoiser, x: Tensor, high: Tensor, low: Tensor, condition: Condition) -> Tensor:
     """One step of the probability-flow ODE from sigma `high` to `low`, second order."""
+    features = teacher.encode(condition)
     shape = (-1, 1, 1, 1)
-    slope = (x - teacher(x, high, features)) / high.view(shape)
+    slope = (x - teacher(x, high, features, condition)) / high.view(shape)
     stride = (low - high).view(shape)
     predicted = x + stride * slope
-    corrected = (predicted - teacher(predicted, low, features)) / low.view(shape)
+    corrected = (predicted - teacher(predicted, low, features, condition)) / low.view(shape)
     end: Tensor = x + stride * 0.5 * (slope + corrected)
     return end

@@ -20,6 +20,7 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
     condition = Condition(
         planes=torch.zeros(1, CHANNELS, PATCH, PATCH, device=device),
         vector=torch.zeros(1, VECTOR, device=device),
+        departure=image,
         mean=image,
     )
     with FlopCounterMode(display=False) as counter:

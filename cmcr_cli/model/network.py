@@ -77,10 +77,10 @@ class StepNetwork(nn.Module):
         self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
         self.decoders = nn.ModuleList(ResidualBlock(width, embedding) for width in widths[:-1])
         self.norm = PixelNorm(widths[0])
-        self.head = zeroed(nn.Conv2d(widths[0], 4 * N_BANDS, 3, padding=1))
+        self.head = zeroed(nn.Conv2d(widths[0], 4 * 2 * N_BANDS, 3, padding=1))
 
-    def forward(self, x: Tensor, c_noise: Tensor, features: Features) -> Tensor:
-        """(B, 13, H, W), (B,) and the encoder's features to (B, 13, H, W)."""
+    def forward(self, x: Tensor, c_noise: Tensor, features: Features, departure: Tensor) -> Tensor:
+        """(B, 13, H, W), (B,), the features and what the image shows (B, 13, H, W) to (B, 13, H, W)."""
         embedding = F.silu(self.embed(fourier(c_noise, self.frequencies)))
         x = self.stem(F.pixel_unshuffle(x, 2))
         skips = []
@@ -93,7 +93,10 @@ class StepNetwork(nn.Module):
                 x = self.downs[depth](x)
         for depth in reversed(range(len(self.decoders))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth], embedding)
-        return F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
+        image, gate = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).chunk(2, dim=1)
+        # Where the ground shows through, its detail passes by the narrow network at full resolution.
+        result: Tensor = image + gate * departure
+        return result
 
 
 def parameters(module: nn.Module) -> int:

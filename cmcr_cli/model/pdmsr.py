@@ -48,5 +48,5 @@ def sample(
             estimate = cover * estimate + (1 - cover) * known
         sigma = torch.full((len(estimate),), level, device=estimate.device)
         x = diffuse(estimate, sigma, noise(step), condition.mean, config)
-        estimate = denoiser(x, sigma, features)
+        estimate = denoiser(x, sigma, features, condition)
     return estimate

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.model.clouds import MARGIN as REACH
-from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
 from cmcr_cli.removal.cover import CELL, Cover
 from cmcr_cli.scene.bands import canonical, present
 from cmcr_cli.scene.context import MARGIN, ContextBuilder, SceneContext
@@ -85,7 +85,7 @@ def survey(
 
 
 def _tile_rows(origin: int, height: int) -> Iterator[tuple[Rows, Rows]]:
-    """(core rows, rows to read) per row of tiles, which begin at map rows that are multiples of their side."""
+    """(core rows, rows to read) per row of tiles, which begin at multiples of their side on the map."""
     side = TILE * CELL
     for start in range(origin // side * side, origin + height, side):
         core = max(start - origin, 0), min(start - origin + side, height)
@@ -110,7 +110,7 @@ def _find(
         reflectance = canonical(optical.radiometry.reflectance(patch), optical.names)
         device = next(network.parameters()).device
         tile = torch.nn.functional.avg_pool2d(torch.from_numpy(reflectance)[None].to(device), CELL)
-        found = network.cover(tile, names.to(device))[0].cpu().numpy() > 0.5
+        found = network.cover(tile, names.to(device))[0].cpu().numpy() > THRESHOLD
         grown = ndimage.binary_dilation(found, iterations=DILATION)[BORDER:-BORDER, BORDER:-BORDER]
         y, x = (top + cover.phase[0]) // CELL, (left + cover.phase[1]) // CELL
         y0, x0 = max(y, 0), max(x, 0)

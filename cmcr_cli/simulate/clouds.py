@@ -15,8 +15,8 @@ from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, octave, octave_a
 from cmcr_cli.simulate.palette import draw_recipe
 from cmcr_cli.simulate.surface import BLOCK, native
 
-CLEAR, CLOUD, THIN, SHADOW = 0, 1, 2, 3
-"""Values of the mask."""
+CLEAR, SHADOW, CLOUD, THIN = 4, 3, 9, 10
+"""Values of the mask: codes of the scene classification (SCL), so that `cmcr remove --mask` reads it."""
 
 OPAQUE, VISIBLE, DARK = 0.5, 0.05, 0.25
 """Least opacity of a cloud and of a thin one, and least darkening of a shadow, for the mask."""

@@ -46,7 +46,7 @@ class SimulatedWindow:
     shadow: Field
     """Part of the direct sun that clouds keep off, 0 to 1 (height, width)."""
     mask: NDArray[np.uint8]
-    """0 clear, 1 cloud, 2 thin cloud or haze, 3 shadow (height, width)."""
+    """codes as in SCL: 4 clear, 9 cloud, 10 thin cloud or haze, 3 shadow (height, width)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class SimulatedScene:
     truth: Path
     """The same as s2 without clouds."""
     mask: Path
-    """0 clear, 1 cloud, 2 thin cloud or haze, 3 shadow."""
+    """codes as in SCL: 4 clear, 9 cloud, 10 thin cloud or haze, 3 shadow."""
 
 
 def simulate_window(

@@ -8,13 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmcr_cli.model.clouds import CloudNetwork, cloud_loss
+from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork, cloud_loss
 from cmcr_cli.training.loop import train
 from cmcr_cli.training.recipe import Recipe, as_batch, start, trainable
 from cmcr_cli.training.samples import Sample
 
 FAINT, SEEN = 0.05, 0.12
 """Opacity or shadow below FAINT is clear, above SEEN covered; between, nothing is learnt."""
+
+MISSED = 2.5
+"""Weight of a covered pixel: a cloud that is missed stays in the image, a false one is only restored."""
 
 
 def train_clouds(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Path:
@@ -46,7 +49,8 @@ def _truth(batch: Sample) -> tuple[Tensor, Tensor]:
     classes[shadow > SEEN] = 2
     classes[opacity > SEEN] = 1
     strongest = torch.maximum(opacity, shadow)
-    return classes, ((strongest < FAINT) | (strongest > SEEN)).float()
+    weight = ((strongest < FAINT) | (strongest > SEEN)).float()
+    return classes, weight * torch.where(classes > 0, MISSED, 1.0)
 
 
 @torch.inference_mode()
@@ -56,7 +60,7 @@ def _scores(network: CloudNetwork, checks: list[Sample]) -> dict[str, float]:
     hit = union = false = clear = 0.0
     for one in checks:
         batch = as_batch(one)
-        cover = network.cover(F.avg_pool2d(batch.optical, 2), batch.present) > 0.5
+        cover = network.cover(F.avg_pool2d(batch.optical, 2), batch.present) > THRESHOLD
         classes, weight = _truth(batch)
         truth, counted = classes > 0, weight > 0
         hit += float((cover & truth & counted).sum())

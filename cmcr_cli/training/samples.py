@@ -155,7 +155,7 @@ def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, M
 
 
 class SampleStream(IterableDataset[Sample]):
-    """An endless stream of samples; the seed tells one run, or one stretch of a resumed run, from another."""
+    """An endless stream of samples, the same for the same seed."""
 
     def __init__(self, library: Library, mix: Mix, seed: int) -> None:
         self.library, self.mix, self.seed = library, mix, seed

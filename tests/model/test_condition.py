@@ -8,7 +8,7 @@ import torch
 
 from cmcr_cli.model.condition import (
     CHANNELS,
-    MEAN_LIMIT,
+    LIMIT,
     VECTOR,
     Condition,
     PatchInputs,
@@ -28,6 +28,7 @@ def test_scene_units_and_back(patches: Patches) -> None:
         z[0, 3], (inputs.optical[0, 3] - inputs.context[0, 3]) / inputs.spread[0, 3], rtol=1e-5, atol=1e-5
     )
     assert not z[ABSENT].any()
+    assert not to_scene_units(inputs.optical + 1, inputs)[ABSENT].any()
     torch.testing.assert_close(to_reflectance(z, inputs), inputs.optical, rtol=0, atol=1e-6)
 
 
@@ -46,19 +47,21 @@ def test_shapes(patches: Patches) -> None:
     condition = Condition.of(patches())
     assert condition.planes.shape == (2, CHANNELS, 32, 32)
     assert condition.vector.shape == (2, VECTOR)
-    assert condition.mean.shape == (2, 13, 32, 32)
+    assert condition.departure.shape == condition.mean.shape == (2, 13, 32, 32)
 
 
-def test_the_mean_is_the_clear_part_within_its_limit(patches: Patches) -> None:
+def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Patches) -> None:
     inputs = patches()
-    mean = Condition.of(inputs).mean
+    condition = Condition.of(inputs)
+    mean = condition.mean
     z = to_scene_units(inputs.optical, inputs)
+    assert torch.equal(condition.departure, z.clamp(-LIMIT, LIMIT))
     covered = inputs.cover.bool().expand_as(mean)
     assert not mean[covered].any()
-    assert mean[covered].numel() and z.abs().max() > 2 * MEAN_LIMIT
-    torch.testing.assert_close(mean[~covered], z.clamp(-MEAN_LIMIT, MEAN_LIMIT)[~covered])
+    assert mean[covered].numel() and z.abs().max() > 2 * LIMIT
+    torch.testing.assert_close(mean[~covered], z.clamp(-LIMIT, LIMIT)[~covered])
     half = Condition.of(replace(inputs, cover=torch.full_like(inputs.cover, 0.5))).mean
-    torch.testing.assert_close(half, z.clamp(-MEAN_LIMIT, MEAN_LIMIT) / 2)
+    torch.testing.assert_close(half, z.clamp(-LIMIT, LIMIT) / 2)
 
 
 def test_invalid_radar_has_no_influence(patches: Patches) -> None:

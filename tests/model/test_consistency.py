@@ -31,13 +31,13 @@ class Stub:
     def encode(self, condition: Condition) -> None:
         return None
 
-    def __call__(self, x: Tensor, sigma: Tensor, features: Any) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor, features: None, condition: Condition) -> Tensor:
         shrinkage: Tensor = 0.8**2 / (0.8**2 + sigma[:, None, None, None] ** 2)
         return x * shrinkage**self.power
 
 
 EXACT_DENOISER, EXACT_CONSISTENCY = Stub(1.0), Stub(0.5)
-NOTHING = Condition(torch.zeros(1), torch.zeros(1), torch.zeros(1))
+NOTHING = Condition(torch.zeros(1), torch.zeros(1), torch.zeros(1), mean=torch.zeros(1))
 
 
 @DISTANCES
@@ -55,7 +55,7 @@ def test_what_sets_the_distances_apart() -> None:
     difference[..., 0] = 1
     weight = torch.ones_like(difference)
     assert float(pseudo_huber(difference, weight)) == pytest.approx((1 / 8) ** 0.5, abs=1e-3)
-    assert float(robust(difference, weight)) == pytest.approx(1 / 8, abs=1e-3)
+    assert float(robust(difference, weight)) == pytest.approx((2**0.5 - 1) / 8, abs=1e-6)
     assert float(pseudo_huber(0 * difference, weight)) == 0
 
 
@@ -132,7 +132,7 @@ def test_nothing_is_left_to_learn_from_a_point_mass() -> None:
 
     @dataclass
     class Known(Stub):
-        def __call__(self, x: Tensor, sigma: Tensor, features: Any) -> Tensor:
+        def __call__(self, x: Tensor, sigma: Tensor, features: None, condition: Condition) -> Tensor:
             return x0
 
     known = Known(0)
@@ -159,7 +159,7 @@ def test_the_anchor_pulls_at_large_sigma() -> None:
     torch.testing.assert_close(each[2] - each[0], 2 * (each[1] - each[0]), rtol=1e-3, atol=1e-6)
     sigma = 20.0
     torch.manual_seed(1)
-    estimate = EXACT_CONSISTENCY(x0 + sigma * torch.randn(x0.shape), torch.full((2,), sigma), None)
-    expected = float((estimate - x0)[1].abs().mean()) * sigma**2 / (1 + sigma**2)
-    assert float(large) == pytest.approx(expected, rel=0.01)
+    estimate = EXACT_CONSISTENCY(x0 + sigma * torch.randn(x0.shape), torch.full((2,), sigma), None, NOTHING)
+    distance = robust(estimate - x0, torch.ones_like(x0))[1]
+    assert float(large) == pytest.approx(float(distance) * sigma**2 / (1 + sigma**2), rel=0.01)
     assert small < 1e-3 * large

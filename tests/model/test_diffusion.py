@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
@@ -18,23 +17,24 @@ def test_the_least_noise_is_returned_as_it_is(
     tiny_denoiser: Callable[..., Denoiser], patches: Callable[..., PatchInputs], alpha: float
 ) -> None:
     config = DiffusionConfig(alpha=alpha)
-    denoiser = tiny_denoiser(config)
-    features = denoiser.encode(Condition.of(patches()))
+    denoiser, condition = tiny_denoiser(config), Condition.of(patches())
+    features = denoiser.encode(condition)
     x = torch.randn(2, 13, 32, 32)
     sigma = karras_sigmas(18, config)[:1].expand(2)
-    assert torch.equal(denoiser(x, sigma, features), x)
-    assert not torch.allclose(denoiser(x, 2 * sigma, features), x, atol=1e-6)
+    assert torch.equal(denoiser(x, sigma, features, condition), x)
+    assert not torch.allclose(denoiser(x, 2 * sigma, features, condition), x, atol=1e-6)
 
 
 def test_denoiser_combines_skip_and_network(
     tiny_denoiser: Callable[..., Denoiser], patches: Callable[..., PatchInputs]
 ) -> None:
-    denoiser = tiny_denoiser()
-    features = denoiser.encode(Condition.of(patches()))
+    denoiser, condition = tiny_denoiser(), Condition.of(patches())
+    features = denoiser.encode(condition)
     x, sigma = torch.randn(2, 13, 32, 32), torch.tensor([0.3, 7.0])
     c_skip, c_out, c_in = scalings(sigma, denoiser.diffusion)
-    expected = c_skip * x + c_out * denoiser.step(c_in * x, sigma.log() / 4, features)
-    torch.testing.assert_close(denoiser(x, sigma, features), expected)
+    output = denoiser.step(c_in * x, sigma.log() / 4, features, condition.departure)
+    expected = c_skip * x + c_out * output
+    torch.testing.assert_close(denoiser(x, sigma, features, condition), expected)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
@@ -81,7 +81,10 @@ class Exact:
     mean: Tensor
     alpha: float
 
-    def __call__(self, x: Tensor, sigma: Tensor, features: Any) -> Tensor:
+    def encode(self, condition: None) -> None:
+        return None
+
+    def __call__(self, x: Tensor, sigma: Tensor, features: None, condition: None) -> Tensor:
         s = sigma[:, None, None, None]
         variance = self.deviation**2
         return variance * (x - s * self.alpha * self.mean) / (variance + s**2)

@@ -16,12 +16,12 @@ REACH = 96
 """Pixels that three levels with two blocks at the lowest of the encoder see in each direction, at most."""
 
 
-def run(config: NetworkConfig, shake: Shake, planes: Tensor, x: Tensor) -> Tensor:
+def run(config: NetworkConfig, shake: Shake, planes: Tensor, x: Tensor, departure: Tensor) -> Tensor:
     encoder, step = ConditionEncoder(config), StepNetwork(config)
     shake(encoder)
     shake(step)
     with torch.inference_mode():
-        output: Tensor = step(x, torch.tensor([0.3]), encoder(planes, torch.ones(1, VECTOR)))
+        output: Tensor = step(x, torch.tensor([0.3]), encoder(planes, torch.ones(1, VECTOR)), departure)
     return output
 
 
@@ -41,27 +41,30 @@ def test_shapes_and_the_smallest_patch(config: NetworkConfig) -> None:
     assert [f.shape[1:] for f in features] == [
         (channels, height >> level, width >> level) for level, channels in enumerate(config.widths, start=1)
     ]
-    assert step(image(N_BANDS, height, width), torch.zeros(1), features).shape == (1, N_BANDS, height, width)
+    x = image(N_BANDS, height, width)
+    assert step(x, torch.zeros(1), features, x).shape == x.shape
 
 
 def test_patches_that_are_no_multiple_do_not_fit() -> None:
     size = TINY.multiple + TINY.multiple // 2
     features = ConditionEncoder(TINY)(image(CHANNELS, size, size), torch.zeros(1, VECTOR))
     with pytest.raises(RuntimeError):
-        StepNetwork(TINY)(image(N_BANDS, size, size), torch.zeros(1), features)
+        StepNetwork(TINY)(image(N_BANDS, size, size), torch.zeros(1), features, torch.zeros(1))
 
 
 def test_untrained_it_answers_zero() -> None:
     features = ConditionEncoder(TINY)(image(CHANNELS, 16, 16), torch.ones(1, VECTOR))
-    assert not StepNetwork(TINY)(image(N_BANDS, 16, 16), torch.ones(1), features).any()
+    x = image(N_BANDS, 16, 16)
+    assert not StepNetwork(TINY)(x, torch.ones(1), features, x).any()
 
 
 def test_nothing_pools_over_the_patch(shake: Shake) -> None:
     planes, x = image(CHANNELS, 160, 160), image(N_BANDS, 160, 160)
-    before = run(TINY, shake, planes, x)
-    planes[..., :8, :8] += 10
-    x[..., :8, :8] -= 10
-    changed = (run(TINY, shake, planes, x) != before).any(dim=1)[0]
+    departure = x.flip(3)
+    before = run(TINY, shake, planes, x, departure)
+    for plane, change in ((planes, 10), (x, -10), (departure, 4)):
+        plane[..., :8, :8] += change
+    changed = (run(TINY, shake, planes, x, departure) != before).any(dim=1)[0]
     assert changed[:8, :8].all()
     assert changed[8 + REACH // 2 :].any(), "the network sees less than this test believes"
     assert not changed[8 + REACH :].any()
@@ -70,28 +73,37 @@ def test_nothing_pools_over_the_patch(shake: Shake) -> None:
 
 def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
     planes, x = image(CHANNELS, 240, 240), image(N_BANDS, 240, 240)
-    whole = run(TINY, shake, planes, x)
+    whole = run(TINY, shake, planes, x, x.flip(3))
     crop = (..., slice(16, 232), slice(16, 232))
-    alone = run(TINY, shake, planes[crop], x[crop])
+    alone = run(TINY, shake, planes[crop], x[crop], x.flip(3)[crop])
     inside = (..., slice(REACH, -REACH), slice(REACH, -REACH))
     torch.testing.assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("what", ["x", "sigma", "planes", "vector"])
+@pytest.mark.parametrize("what", ["x", "sigma", "departure", "planes", "vector"])
 def test_every_input_counts(shake: Shake, what: str) -> None:
     encoder, step = ConditionEncoder(TINY), StepNetwork(TINY)
     shake(encoder)
     shake(step)
     inputs = {
-        "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]),
+        "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]), "departure": image(N_BANDS, 16, 16),
         "planes": image(CHANNELS, 16, 16), "vector": torch.ones(1, VECTOR),
     }  # fmt: skip
     answers = []
     for _ in range(2):
         features = encoder(inputs["planes"], inputs["vector"])
-        answers.append(step(inputs["x"], inputs["sigma"], features))
+        answers.append(step(inputs["x"], inputs["sigma"], features, inputs["departure"]))
         inputs[what] = inputs[what] + 0.5
     assert (answers[0] - answers[1]).abs().max() > 1e-4
+
+
+def test_what_the_image_shows_passes_pixel_by_pixel(shake: Shake) -> None:
+    planes, x, departure = image(CHANNELS, 16, 16), image(N_BANDS, 16, 16), image(N_BANDS, 16, 16)
+    none, one, two = (run(TINY, shake, planes, x, share * departure) for share in (0, 1, 2))
+    torch.testing.assert_close(two - one, one - none, rtol=1e-4, atol=1e-3)
+    departure[0, 4, 5, 6] += 1
+    changed = run(TINY, shake, planes, x, departure) != one
+    assert changed.nonzero().tolist() == [[0, 4, 5, 6]]
 
 
 def test_patches_of_a_batch_do_not_mix(shake: Shake) -> None:
@@ -99,12 +111,13 @@ def test_patches_of_a_batch_do_not_mix(shake: Shake) -> None:
     shake(encoder)
     shake(step)
     generator = torch.Generator().manual_seed(2)
-    planes, x = torch.randn(3, CHANNELS, 16, 16, generator=generator), torch.randn(3, N_BANDS, 16, 16)
+    planes = torch.randn(3, CHANNELS, 16, 16, generator=generator)
+    x, departure = torch.randn(2, 3, N_BANDS, 16, 16, generator=generator)
     vector, sigma = torch.randn(3, VECTOR, generator=generator), torch.tensor([-1.0, 0.0, 0.7])
-    together = step(x, sigma, encoder(planes, vector))
+    together = step(x, sigma, encoder(planes, vector), departure)
     for i in range(3):
         one = slice(i, i + 1)
-        alone = step(x[one], sigma[one], encoder(planes[one], vector[one]))
+        alone = step(x[one], sigma[one], encoder(planes[one], vector[one]), departure[one])
         torch.testing.assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
 
 

@@ -22,21 +22,23 @@ class Recorder:
 
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     encoded: int = 0
+    condition: Condition | None = None
     asked: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def encode(self, condition: Condition) -> str:
         self.encoded += 1
+        self.condition = condition
         return "features"
 
-    def __call__(self, x: Tensor, sigma: Tensor, features: str) -> Tensor:
-        assert features == "features"
+    def __call__(self, x: Tensor, sigma: Tensor, features: str, condition: Condition) -> Tensor:
+        assert features == "features" and condition is self.condition
         self.asked.append((x, sigma))
         return torch.full_like(x, len(self.asked))
 
 
 @pytest.fixture
 def condition() -> Condition:
-    return Condition(torch.zeros(1), torch.zeros(1), mean=torch.randn(SHAPE))
+    return Condition(torch.zeros(1), torch.zeros(1), torch.zeros(1), mean=torch.randn(SHAPE))
 
 
 def noise(step: int) -> Tensor:

@@ -88,6 +88,7 @@ def test_half_precision_and_channels_last_are_saved_as_plain_float32(
     weights.denoiser.half().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     path = tmp_path / "half.safetensors"
     save(path, weights)
+    assert {value.dtype for value in load_file(path).values()} == {torch.float32}
     found = load(path).denoiser.state_dict()
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 

@@ -19,6 +19,7 @@ from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.simulate import simulate_window
+from cmcr_cli.simulate.clouds import CLEAR
 
 COL0, ROW0 = 50_001, -450_003  # odd on purpose: cells of 20 m then begin before the scene
 
@@ -50,7 +51,7 @@ def make_scene(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Files]
         files = Files(folder / "s2.tif", folder / "s1.tif", folder / "mask.tif")
         write(files.s2, dn, BANDS, **profile, **changes)
         write(files.s1, window.radar, RADAR_BANDS, **profile)
-        write(files.mask, (window.mask[None] > 0).astype(np.uint8), ("mask",), **profile)
+        write(files.mask, (window.mask[None] != CLEAR).astype(np.uint8), ("mask",), **profile)
         return files
 
     return make

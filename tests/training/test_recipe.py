@@ -13,6 +13,7 @@ from torch import Tensor
 from cmcr_cli import __version__
 from cmcr_cli.errors import InputError
 from cmcr_cli.model import weights as weights_file
+from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.training.library import Library, load_library, load_triplets
 from cmcr_cli.training.metrics import psnr
@@ -85,7 +86,7 @@ class Clairvoyant(Denoiser):
 
     truth: Tensor
 
-    def forward(self, x: Tensor, sigma: Tensor, features: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor, features: list[Tensor], condition: Condition) -> Tensor:
         return self.truth
 
 
