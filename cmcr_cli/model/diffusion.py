@@ -21,7 +21,7 @@ from cmcr_cli.model.network import ConditionEncoder, Features, NetworkConfig, St
 
 @dataclass(frozen=True, slots=True)
 class DiffusionConfig:
-    """Noise range and the second moments behind the scalings (deviations of x0 and mu, their covariance)."""
+    """Noise range, and the deviations of x0 and mu behind the scalings."""
 
     sigma_min: float = 0.002
     sigma_max: float = 20.0
@@ -29,7 +29,6 @@ class DiffusionConfig:
     alpha: float = 1.0
     sigma_data: float = 0.8
     sigma_mean: float = 0.25
-    covariance: float = 0.05
 
 
 class Denoiser(nn.Module):
@@ -62,17 +61,19 @@ class Denoiser(nn.Module):
 
 
 def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """c_skip, c_out, c_in as (B, 1, 1, 1): unit variance in and out, given the moments of x0 and mu.
+    """c_skip, c_out, c_in as (B, 1, 1, 1), given the moments of x0 and mu, which are taken as uncorrelated.
 
-    With s = sigma - sigma_min and k = alpha * s: v = s^2 + sd^2 + k^2 sm^2 + 2 k c; c_in = v^-1/2;
-    c_skip = (sd^2 + k c) / v; c_out^2 = ((s^2 + k^2 sm^2) sd^2 - k^2 c^2) / v.
+    With s = sigma - sigma_min, k = alpha * s and v = s^2 + sd^2 + k^2 sm^2: c_skip = sd^2 / v and
+    c_out^2 = sd^2 (1 - c_skip), so the network's target has unit variance (Karras et al. 2022, table 1).
+    Unlike there, c_in is v^-1/2 times the share of x that is image, sd / (s^2 + sd^2)^1/2: at sigma_max x is
+    nothing but noise, and a network that is shown it at full strength answers with noise.
     """
     s = (sigma - config.sigma_min).clamp(min=0)[:, None, None, None]
-    k = config.alpha * s
-    data, mean, c = config.sigma_data**2, config.sigma_mean**2, config.covariance
-    v = s**2 + data + k**2 * mean + 2 * k * c
-    c_out = (((s**2 + k**2 * mean) * data - k**2 * c**2).clamp(min=0) / v).sqrt()
-    return (data + k * c) / v, c_out, v.rsqrt()
+    data, mean = config.sigma_data**2, config.sigma_mean**2
+    v = s**2 + data + (config.alpha * s) ** 2 * mean
+    c_skip = data / v
+    c_out = config.sigma_data * (1 - c_skip).clamp(min=0).sqrt()
+    return c_skip, c_out, v.rsqrt() * config.sigma_data * (s**2 + data).rsqrt()
 
 
 def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:

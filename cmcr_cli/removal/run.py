@@ -239,12 +239,13 @@ def row_of_patches(session: Session, found: Survey, top: int, first: int, dn: ND
     """Gather what the row of patches at `top` needs; `dn` are the scene's rows from `first`."""
     optical, height = session.optical, session.optical.grid.height
     lines = reflected(top, PATCH, height) - first
+    dn = dn[:, lines]
     reflectance = canonical(optical.radiometry.reflectance(dn), optical.names)
     radar = radar_valid = None
     if session.radar is not None:
         radar, radar_valid = radar_rows(session.radar, reflected(top - MARGIN, PATCH + 2 * MARGIN, height))
-    covered = found.cover.pixels(first, dn.shape[1])
-    return Row(top, reflectance[:, lines], optical.valid(dn)[lines], covered[lines], radar, radar_valid)
+    covered = found.cover.pixels(first, int(lines.max()) + 1)[lines]
+    return Row(top, reflectance, optical.valid(dn), covered, radar, radar_valid)
 
 
 def _finish(

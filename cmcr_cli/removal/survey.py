@@ -33,7 +33,7 @@ BORDER = REACH + 8
 """Cells that the network sees around a tile: its own reach and the dilation's; it halves them three times."""
 
 STRIP = 128
-"""Rows of float reflectance held at once."""
+"""Rows of float reflectance held at once, an even number."""
 
 Progress = Callable[[float], None]
 
@@ -71,8 +71,8 @@ def survey(
             cover.mark(core[0], optical.valid(inside))
         else:
             cover.mark(core[0], mask.read(core[0], core[1] - core[0]) > 0)
-        for top in range(core[0], core[1], STRIP):
-            rows = inside[:, top - core[0] : top - core[0] + STRIP]
+        for top, stop in _strips(core, phase[0]):
+            rows = inside[:, top - core[0] : stop - core[0]]
             valid, covered = optical.valid(rows), cover.pixels(top, rows.shape[1])
             valid_pixels += int(valid.sum())
             covered_pixels += int((valid & covered).sum())
@@ -91,6 +91,15 @@ def _tile_rows(origin: int, height: int) -> Iterator[tuple[Rows, Rows]]:
         core = max(start - origin, 0), min(start - origin + side, height)
         ideal = reflected(start - origin - BORDER * CELL, side + 2 * BORDER * CELL, height)
         yield core, (min(int(ideal.min()), core[0]), max(int(ideal.max()) + 1, core[1]))
+
+
+def _strips(core: Rows, phase: int) -> Iterator[Rows]:
+    """Cut `core` into strips that end on even map rows, since the context works on blocks of 2 x 2 pixels."""
+    top = core[0]
+    while top < core[1]:
+        stop = min((top + phase) // STRIP * STRIP + STRIP - phase, core[1])
+        yield top, stop
+        top = stop
 
 
 @torch.inference_mode()

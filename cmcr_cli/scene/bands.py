@@ -62,7 +62,12 @@ def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
 
 
 def canonical(values: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.float32]:
-    """Spread bands in file order (len(names), H, W) over the canonical 13; absent bands are 0."""
+    """Spread bands in file order (len(names), H, W) over the canonical 13; absent bands are 0.
+
+    Bands that are all there and in order are returned as they are, since strips of a scene are large.
+    """
+    if names == BANDS:
+        return values
     out = np.zeros((len(BANDS), *values.shape[1:]), dtype=np.float32)
     for source, name in enumerate(names):
         out[BANDS.index(name)] = values[source]

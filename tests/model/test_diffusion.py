@@ -39,18 +39,18 @@ def test_denoiser_combines_skip_and_network(
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("sigma", [0.05, 0.7, 20.0])
-def test_scalings_give_unit_variance_in_and_out(alpha: float, sigma: float) -> None:
-    config = DiffusionConfig(alpha=alpha, sigma_data=0.8, sigma_mean=0.5, covariance=0.2)
-    moments = torch.tensor([[0.8**2, 0.2], [0.2, 0.5**2]])
+def test_scalings_give_a_unit_target_and_show_the_image_in_the_input(alpha: float, sigma: float) -> None:
+    config = DiffusionConfig(alpha=alpha, sigma_data=0.8, sigma_mean=0.5)
     draws = torch.randn(400_000, 3, generator=torch.Generator().manual_seed(0))
-    x0, mean = (draws[:, :2] @ torch.linalg.cholesky(moments).T).T
+    x0, mean = 0.8 * draws[:, 0], 0.5 * draws[:, 1]
     x = x0 + sigma * (draws[:, 2] + alpha * mean)
     c_skip, c_out, c_in = (float(c) for c in scalings(torch.tensor([sigma + config.sigma_min]), config))
-    assert float((c_in * x).var()) == pytest.approx(1, rel=0.02)
     target = (x0 - c_skip * x) / c_out
     assert float(target.var()) == pytest.approx(1, rel=0.02)
     # c_skip is the best linear guess: what is left for the network has nothing to do with the input
     assert float((target * c_in * x).mean()) == pytest.approx(0, abs=0.01)
+    share = 0.8 / (0.8**2 + sigma**2) ** 0.5
+    assert float((c_in * x).std()) == pytest.approx(share, rel=0.02)
 
 
 @pytest.mark.parametrize("count", [2, 16, 24])

@@ -77,8 +77,9 @@ def test_result_does_not_depend_on_the_height_of_strips(
     expected = read(options().output)
     monkeypatch.setattr(survey, "STRIP", 34)
     remove(options(mask="auto"))
-    # The order of sums differs, so a value may round to the neighbouring DN.
-    assert np.abs(read(options().output).astype(int) - expected).max() <= 1
+    # The context's sums are taken in another order, so a value may round to the neighbouring DN.
+    apart = np.abs(read(options().output).astype(int) - expected)
+    assert apart.max() <= 1 and (apart > 0).mean() < 0.01
 
 
 def test_a_crop_gives_the_pixels_of_the_whole(make_scene: Callable[..., Any], options: Options) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cmcr_cli.model.clouds import CLASSES, CloudConfig, CloudNetwork
 from cmcr_cli.model.weights import load
-from cmcr_cli.training.clouds import FAINT, SEEN, _scores, _truth, train_clouds
+from cmcr_cli.training.clouds import FAINT, MISSED, SEEN, _scores, _truth, train_clouds
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import Recipe, as_batch, validation_samples
 from cmcr_cli.training.samples import Sample
@@ -44,7 +44,7 @@ def test_a_short_training(
 
 
 def test_it_learns_without_weights_to_begin_with(data: Path, tmp_path: Path, tiny_recipe: Recipe) -> None:
-    loop = replace(tiny_recipe.loop, images=640, snapshot=160, average=0.9, learning_rate=4e-3)
+    loop = replace(tiny_recipe.loop, images=960, snapshot=160, average=0.9, learning_rate=4e-3)
     path = train_clouds(data, tmp_path, replace(tiny_recipe, loop=loop), None)
     stats = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert stats[-1]["loss"] < 0.8 * stats[0]["loss"]
@@ -61,7 +61,7 @@ def test_classes_and_the_doubtful_between(checks: list[Sample]) -> None:
     classes, weight = _truth(batch)
     assert classes.shape == weight.shape == (1, 2, 6)
     assert [CLASSES[i] for i in classes[0, 0]] == ["clear", "cloud", "clear", "shadow", "clear", "cloud"]
-    assert weight[0, 0].tolist() == [1, 1, 0, 1, 0, 1]
+    assert weight[0, 0].tolist() == [1, MISSED, 0, MISSED, 0, MISSED]
 
 
 class Answer(CloudNetwork):
@@ -75,12 +75,13 @@ class Answer(CloudNetwork):
 
 def test_scores(checks: list[Sample]) -> None:
     truths = [_truth(as_batch(check))[0] > 0 for check in checks]
-    counted = sum(float(_truth(as_batch(check))[1].sum()) for check in checks)
+    weights = [_truth(as_batch(check))[1] > 0 for check in checks]
+    counted = sum(float(weight.sum()) for weight in weights)
     network = Answer(CloudConfig((8,)))
     network.answers = [truth.float() for truth in truths]
     assert _scores(network, checks) == {"iou": 1, "false_alarms": 0}
     network.answers = [torch.zeros_like(truth, dtype=torch.float32) for truth in truths]
     assert _scores(network, checks) == {"iou": 0, "false_alarms": 0}
     network.answers = [torch.ones_like(truth, dtype=torch.float32) for truth in truths]
-    covered = sum(float(truth.sum()) for truth in truths)
+    covered = sum(float((truth & seen).sum()) for truth, seen in zip(truths, weights, strict=True))
     assert _scores(network, checks) == {"iou": pytest.approx(covered / counted), "false_alarms": 1}
