@@ -3,8 +3,8 @@
     python benchmarks/quality.py ../shared/data [--weights FILE] [--json]
 
 Protocol A: the triplets marked `val`, un-composited output against the clear image of another date, over
-the whole image. Protocol B: real clouds of the training pairs transplanted onto the clear images of `val`, so that
-the truth is of the same date; only covered pixels are scored.
+the whole image. Protocol B: real clouds of the training pairs transplanted onto the clear images of `val`, so
+that the truth is of the same date; only covered pixels are scored.
 """
 
 from __future__ import annotations
@@ -139,9 +139,8 @@ def main() -> None:
         names = list(next(iter(rows.values())))
         print(f"\n{title}\n\n| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
         for name, row in rows.items():
-            print(
-                f"| {name} | {' | '.join(f'{row[k]:.3f}' if row[k] < 1 else f'{row[k]:.2f}' for k in names)} |"
-            )
+            cells = (f"{row[k]:.3f}" if row[k] < 1 else f"{row[k]:.2f}" for k in names)
+            print(f"| {name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

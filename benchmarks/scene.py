@@ -57,9 +57,8 @@ def main() -> None:
     parser.add_argument("--mask", default="auto")
     parser.add_argument("--weights")
     options = parser.parse_args()
-    print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {options.size} px\n"
-    )
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"{machine}, {options.size} x {options.size} px\n")
     print("| steps | seconds | peak MB | seam |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -16,7 +16,7 @@ from cmcr_cli.scene.bands import BANDS, scaled_radar
 from cmcr_cli.scene.context import MARGIN, constant_context, fit_context
 from cmcr_cli.simulate import add_clouds, simulate_window
 from cmcr_cli.training.library import Array, ClearImage, Library
-from cmcr_cli.training.synthesis import cover_mask, jittered_radar, pseudo_radar, transplant
+from cmcr_cli.training.synthesis import cover_mask, flooded, jittered_radar, pseudo_radar, transplant
 
 Mask = NDArray[np.bool_]
 
@@ -31,6 +31,7 @@ class Mix:
     simulated: float = 0.2  # ground that was simulated, not photographed
     gain: tuple[float, float] = (0.93, 1.07)  # brightness of the ground, for other suns and skies
     cloudless: float = 0.0  # nothing over the ground at all
+    flooded: float = 0.15  # of the photographed ground: part of it laid under water
     other_date: float = 0.12  # a real pair: real clouds, but the target is another day
     procedural: float = 0.4  # of the rest: procedural clouds instead of transplanted real ones
     no_radar: float = 0.12
@@ -96,7 +97,11 @@ def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
     odds = np.sqrt([len(images) for images in library.places])
     images = library.places[rng.choice(len(odds), p=odds / odds.sum())]
     image = images[rng.integers(len(images))]
-    return ClearImage(image.optical * np.float32(rng.uniform(*mix.gain)), image.present, image.radar)
+    optical, radar = image.optical * np.float32(rng.uniform(*mix.gain)), image.radar
+    if rng.random() < mix.flooded:
+        known = pseudo_radar(optical, image.present, rng) if radar is None else radar
+        optical, radar = flooded(optical, known, rng)
+    return ClearImage(optical, image.present, radar)
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:

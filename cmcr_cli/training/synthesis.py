@@ -56,6 +56,30 @@ def _fitted(array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
     return np.asarray(grown[..., : shape[0], : shape[1]], dtype=np.float32)
 
 
+def flooded(clear: Array, radar: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Lay open water over part of the ground (13, H, W) and its radar (2, H, W) dB, up to a random shore.
+
+    Few photographed places lie at the sea, and water is what cloud shadow is most easily mistaken for. Its
+    colour is near that of the darkest ground, which has the path radiance of the very image.
+    """
+    shape = clear.shape[1:]
+    relief = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(6, 40), mode="wrap")
+    slope = np.add.outer(
+        np.linspace(-1, 1, shape[0]) * rng.normal(), np.linspace(-1, 1, shape[1]) * rng.normal()
+    )
+    level = relief / (relief.std() + 1e-9) * 0.4 + slope
+    shore = np.clip((np.quantile(level, rng.uniform(0.2, 0.95)) - level) * rng.uniform(8, 40), 0, 1)
+    ripples = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(0.5, 3)) * rng.uniform(0, 0.004)
+    colour = (
+        np.quantile(clear, 0.01, axis=(1, 2)) * rng.uniform(0.7, 1.2) * rng.uniform(0.92, 1.08, len(clear))
+    )
+    water = np.maximum(colour[:, None, None] + ripples, 0)
+    looks, level_db = rng.uniform(3, 6), rng.normal([-19.0, -26.5], [3.0, 2.0])
+    backscatter = level_db[:, None, None] + 10 * np.log10(rng.gamma(looks, 1 / looks, radar.shape) + 1e-6)
+    mixed = clear + shore * (water - clear), radar + (shore > 0.5) * (backscatter - radar)
+    return mixed[0].astype(np.float32), mixed[1].astype(np.float32)
+
+
 def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Generator) -> Array:
     """A radar that never was, dB (2, H, W): a random monotone mix of bands and texture, with speckle.
 

@@ -14,6 +14,7 @@ from cmcr_cli.training.synthesis import (
     block_mean,
     cover_mask,
     dihedral,
+    flooded,
     jittered_radar,
     pseudo_radar,
     transplant,
@@ -150,3 +151,16 @@ def test_cover_masks_are_whole_blocks_around_what_is_covered(seed: int) -> None:
     truth = (opacity_plane > 0.5) | (shadow > 0)
     assert mask[truth].all()
     assert not mask[~ndimage.binary_dilation(truth, np.ones((3, 3)), iterations=12)].any()
+
+
+def test_flooding_lays_calm_dark_water_and_leaves_the_rest() -> None:
+    rng = np.random.default_rng(4)
+    clear = rng.uniform(0.1, 0.4, (13, 96, 80)).astype(np.float32)
+    radar = np.full((2, 96, 80), -8, np.float32)
+    optical, backscatter = flooded(clear, radar, rng)
+    wet = backscatter[0] != -8
+    assert 0.02 < wet.mean() < 0.98
+    assert optical.dtype == backscatter.dtype == np.float32 and (optical >= 0).all()
+    dry = (optical == clear).all(axis=0)
+    assert dry.any() and not (dry & wet).any()
+    assert backscatter[0][wet].mean() < -11 and optical[7][wet].mean() < clear[7].mean()
