@@ -6,7 +6,7 @@ import typer
 
 from cmcr_cli.cli import options as opt
 from cmcr_cli.cli.talk import set_verbosity
-from cmcr_cli.cli.train import recipe_of
+from cmcr_cli.cli.train import chosen_recipe
 
 EXAMPLES = """\
   cmcr distill data --teacher runs/teacher/weights.safetensors --run-dir runs/student
@@ -33,5 +33,7 @@ def distill(
     set_verbosity(verbose, quiet)
     from cmcr_cli.training import distillation
 
-    recipe = recipe_of(images=images, batch=batch, crop=crop, learning_rate=learning_rate, seed=seed)
+    recipe = chosen_recipe(
+        distillation.RECIPE, images=images, batch=batch, crop=crop, learning_rate=learning_rate, seed=seed
+    )
     typer.echo(distillation.distill(data, run_dir, recipe, teacher))

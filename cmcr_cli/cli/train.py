@@ -41,20 +41,19 @@ def train(
     The recipe goes to stderr, the path of the weights to stdout; options not given take the recipe's value.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.training.clouds import train_clouds
-    from cmcr_cli.training.teacher import train_teacher
+    from cmcr_cli.training import clouds, teacher
 
-    recipe = recipe_of(images=images, batch=batch, crop=crop, learning_rate=learning_rate, seed=seed)
-    run = train_clouds if network == "clouds" else train_teacher
+    base = clouds.RECIPE if network == "clouds" else teacher.RECIPE
+    recipe = chosen_recipe(
+        base, images=images, batch=batch, crop=crop, learning_rate=learning_rate, seed=seed
+    )
+    run = clouds.train_clouds if network == "clouds" else teacher.train_teacher
     typer.echo(run(data, run_dir, recipe, init))
 
 
-def recipe_of(**chosen: Any) -> Recipe:
-    """The standard recipe with what was `chosen` put into its loop; says it aloud."""
-    from cmcr_cli.training.loop import LoopConfig
-    from cmcr_cli.training.recipe import Recipe
-
-    loop = replace(LoopConfig(), **{name: value for name, value in chosen.items() if value is not None})
-    recipe = Recipe(loop=loop)
+def chosen_recipe(base: Recipe, **chosen: Any) -> Recipe:
+    """`base` with what was `chosen` put into its loop; says it aloud."""
+    given = {name: value for name, value in chosen.items() if value is not None}
+    recipe = replace(base, loop=replace(base.loop, **given))
     log.warning("recipe: %s", json.dumps(asdict(recipe)))
     return recipe

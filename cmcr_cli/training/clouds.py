@@ -9,9 +9,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork, cloud_loss
-from cmcr_cli.training.loop import train
+from cmcr_cli.training.loop import LoopConfig, train
 from cmcr_cli.training.recipe import Recipe, as_batch, start, trainable
-from cmcr_cli.training.samples import Sample
+from cmcr_cli.training.samples import Mix, Sample
+
+RECIPE = Recipe(
+    loop=LoopConfig(images=160_000, learning_rate=1e-3, average=0.998),
+    mix=Mix(
+        simulated=0.25,
+        gain=(0.65, 1.3),
+        cloudless=0.12,
+        flooded=0.25,
+        other_date=0.0,  # of a real pair nobody knows where the shadows are
+        no_radar=1.0,
+        no_context=1.0,
+    ),
+)
+"""What `cmcr train clouds` does unless told otherwise."""
 
 FAINT, SEEN = 0.05, 0.12
 """Opacity or shadow below FAINT is clear, above SEEN covered; between, nothing is learnt."""

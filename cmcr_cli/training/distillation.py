@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from cmcr_cli.model.consistency import distillation_loss, step_weights
 from cmcr_cli.model.diffusion import Denoiser, karras_sigmas
-from cmcr_cli.training.loop import train
+from cmcr_cli.training.loop import LoopConfig, train
 from cmcr_cli.training.recipe import Recipe, covered_scores, prepared, start, trainable
+
+RECIPE = Recipe(loop=LoopConfig(images=16_000, learning_rate=1e-4, warmup=1_000, average=0.998))
+"""What `cmcr distill` does unless told otherwise."""
 
 
 def distill(data: Path, folder: Path, recipe: Recipe, teacher_path: Path) -> Path:

@@ -39,7 +39,7 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     clouds: CloudConfig = field(default_factory=CloudConfig)
-    at_sigma_max: float = 0.3  # share of a batch at the noise of the first step
+    at_sigma_max: float = 0.5  # share of a batch at the noise of the first step
     log_sigma: tuple[float, float] = (-0.8, 1.4)  # teacher: mean and deviation of ln sigma for the rest
     levels: int = 24  # distillation: noise levels
     anchor: float = 1.0  # distillation: weight of the ground truth

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from cmcr_cli.model.consistency import denoising_loss
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.training.loop import train
+from cmcr_cli.training.loop import LoopConfig, train
 from cmcr_cli.training.recipe import Recipe, covered_scores, prepared, start, trainable
+
+RECIPE = Recipe(loop=LoopConfig(images=160_000, learning_rate=3e-4, average=0.998))
+"""What `cmcr train teacher` does unless told otherwise."""
 
 
 def train_teacher(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Path:

@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 
+from cmcr_cli.training import clouds, distillation, teacher
 from cmcr_cli.training.recipe import Recipe
 
 FUNCTIONS = {
     ("train", "clouds"): "cmcr_cli.training.clouds.train_clouds",
     ("train", "teacher"): "cmcr_cli.training.teacher.train_teacher",
     ("distill",): "cmcr_cli.training.distillation.distill",
+}
+STANDARD = {
+    ("train", "clouds"): clouds.RECIPE,
+    ("train", "teacher"): teacher.RECIPE,
+    ("distill",): distillation.RECIPE,
 }
 
 
@@ -32,7 +38,7 @@ def test_options_reach_the_training(
     assert '"images": 64' in ended.err
     data, folder, recipe, given = calls[0]
     assert (data, folder, given) == (Path("data"), Path("run"), Path("old"))
-    standard = Recipe().loop
+    standard = STANDARD[command].loop
     assert (recipe.loop.images, recipe.loop.learning_rate) == (64, 1e-3)
     assert (recipe.loop.batch, recipe.loop.crop) == (standard.batch, standard.crop)
 
