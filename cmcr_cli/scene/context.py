@@ -38,6 +38,7 @@ SPREAD_FLOOR = np.float32(0.01)
 
 _SCALES = (1, 3, 7, 15, 31)  # in blocks; the widest reaches 15, and one more of MARGIN's 16 serves upsampling
 _TEXTURE_SCALES = (7, 31)
+_BRIDGED = 7  # blocks
 _RING = MARGIN // 2 - 1
 _FEATURES = len(RADAR_BANDS) * (len(_SCALES) + len(_TEXTURE_SCALES))
 _BASIS = 64
@@ -244,7 +245,8 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
 
     Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
-    blocks only and scaled to about -1..1.
+    blocks only and scaled to about -1..1. Where a window holds no valid block the next wider one stands in,
+    so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
     """
     power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
     whole = _block_mean(valid.astype(np.float32)) == 1
@@ -257,7 +259,7 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
         integral[:, row] += integral[:, row - 1]
     rows, columns = (size - 2 * _RING for size in whole.shape)
 
-    def means(scale: int, channels: slice) -> NDArray[Any]:
+    def means(scale: int, channels: slice) -> tuple[NDArray[Any], NDArray[Any]]:
         low, high = _RING - scale // 2, _RING + scale // 2 + 1
         across = [
             integral[:, start : start + rows, high : high + columns]
@@ -265,17 +267,20 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
             for start in (low, high)
         ]
         box = across[1] - across[0]
-        return np.asarray(box[channels] / np.maximum(box[-1], 1), np.float32)
+        return np.asarray(box[channels] / np.maximum(box[-1], 1), np.float32), box[-1] > 0.5
 
-    found = []
+    found: list[NDArray[Any]] = []
     centre = np.array([-11, -18], np.float32)[:, None, None]
-    for scale in _SCALES:
-        mean = 10 * np.log10(np.maximum(means(scale, slice(0, 2)), 1e-4))
-        found.append((mean - centre) / 5)
+    for scale in reversed(_SCALES):
+        mean, known = means(scale, slice(0, 2))
+        level = (10 * np.log10(np.maximum(mean, 1e-4)) - centre) / 5
+        found.insert(0, np.where(known, level, found[0]) if found else level)
+        if scale == _BRIDGED:
+            bridged = known
     for scale in _TEXTURE_SCALES:
-        moments = means(scale, slice(2, 6))
+        moments, _ = means(scale, slice(2, 6))
         found.append(np.sqrt(np.maximum(moments[2:] - np.square(moments[:2]), 0)) / 2 - 1)
-    return np.concatenate(found), whole[_RING:-_RING, _RING:-_RING]
+    return np.concatenate(found), bridged
 
 
 def _directions() -> tuple[Floats, Floats]:

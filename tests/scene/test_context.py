@@ -182,6 +182,17 @@ def test_pixels_of_invalid_radar_neither_disturb_the_others_nor_the_result() -> 
     assert rms((spectrum - optical)[:, right]) < 1.2 * rms(deviation[:, right])
 
 
+def test_scattered_points_without_radar_leave_no_holes() -> None:
+    optical, radar = landscape()
+    clear, valid = with_hole(), np.ones((256, 256), bool)
+    points = np.random.default_rng(2).random((256, 256)) < 0.01
+    given = np.where(points, np.nan, radar).astype(np.float32)
+    whole, _ = window(fit_context(optical, clear, radar, valid, ALL), radar, valid, 0, 0, 256, 256)
+    spotted = fit_context(optical, clear, given, ~points, ALL)
+    bridged, _ = window(spotted, given, ~points, 0, 0, 256, 256)
+    assert rms((bridged - whole)[:, points & ~clear]) < 0.15 * optical[:, ~clear].std()
+
+
 def test_tiny_and_odd_scenes_work() -> None:
     for height, width in ((1, 1), (2, 3), (33, 515), (513, 7)):
         optical = np.full((13, height, width), 0.2, np.float32)
