@@ -1,3 +1,22 @@
-"""cmcr: cloud removal for whole Sentinel-2 scenes."""
+"""cmcr: cloud removal for whole Sentinel-2 scenes. The public Python API."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cmcr_cli.errors import CmcrError
+    from cmcr_cli.removal import Estimate, RemoveOptions, Report, estimate, remove
 
 __version__ = "0.1.0"
+
+__all__ = ["CmcrError", "Estimate", "RemoveOptions", "Report", "__version__", "estimate", "remove"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API when it is first used: `cmcr --help` must not wait for torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "cmcr_cli.errors" if name == "CmcrError" else "cmcr_cli.removal"
+    return getattr(import_module(module), name)

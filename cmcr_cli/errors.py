@@ -21,10 +21,6 @@ class OutputError(CmcrError, OSError):
     """An output cannot be written, or exists and `--overwrite` was not given."""
 
 
-class ValidationError(CmcrError, ValueError):
-    """An output does not hold what it should: not a COG, another grid, a wrong provenance."""
-
-
 class OptionError(CmcrError, ValueError):
     """Options that contradict each other or lie outside their range (a usage error)."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli import RemoveOptions, remove
 from cmcr_cli.scene.cog import OBSERVED, RECONSTRUCTED
 
 

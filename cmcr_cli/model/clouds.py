@@ -23,14 +23,12 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """Channels per level; the first level works at 40 m, each further one at half the resolution."""
+    """Channels per level; the first level works at 40 m, each further one at half the resolution.
+
+    A tile must measure a multiple of 2 ** len(widths) cells of 20 m.
+    """
 
     widths: tuple[int, ...] = (32, 48, 64)
-
-    @property
-    def multiple(self) -> int:
-        """Tiles must measure a multiple of this many pixels."""
-        return int(2 ** len(self.widths))
 
 
 class CloudNetwork(nn.Module):

@@ -18,17 +18,15 @@ Features = list[Tensor]
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Sizes of the U-Net; `widths` has one entry per level, the first at half the patch's resolution."""
+    """Sizes of the U-Net; `widths` has one entry per level, the first at half the patch's resolution.
+
+    A patch must measure a multiple of 2 ** len(widths) pixels.
+    """
 
     widths: tuple[int, ...] = (32, 64, 128)
     condition_blocks: tuple[int, ...] = (1, 1, 2)
     step_blocks: tuple[int, ...] = (1, 1, 1)
     embedding: int = 128
-
-    @property
-    def multiple(self) -> int:
-        """Patches must measure a multiple of this many pixels."""
-        return int(2 ** len(self.widths))
 
 
 class ConditionEncoder(nn.Module):
@@ -77,12 +75,12 @@ class StepNetwork(nn.Module):
         self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
         self.decoders = nn.ModuleList(ResidualBlock(width, embedding) for width in widths[:-1])
         self.norm = PixelNorm(widths[0])
-        self.head = zeroed(nn.Conv2d(widths[0], 4 * 2 * N_BANDS, 3, padding=1))
+        self.head = zeroed(nn.Conv2d(widths[0], 4 * 3 * N_BANDS, 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, features: Features, departure: Tensor) -> Tensor:
         """(B, 13, H, W), (B,), the features and what the image shows (B, 13, H, W) to (B, 13, H, W)."""
         embedding = F.silu(self.embed(fourier(c_noise, self.frequencies)))
-        x = self.stem(F.pixel_unshuffle(x, 2))
+        noisy, x = x, self.stem(F.pixel_unshuffle(x, 2))
         skips = []
         for depth, blocks in enumerate(self.encoders):
             x = x + self.fuse[depth](features[depth])
@@ -93,9 +91,11 @@ class StepNetwork(nn.Module):
                 x = self.downs[depth](x)
         for depth in reversed(range(len(self.decoders))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth], embedding)
-        image, gate = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2).chunk(2, dim=1)
-        # Where the ground shows through, its detail passes by the narrow network at full resolution.
-        result: Tensor = image + gate * departure
+        maps = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
+        # Two images at full resolution are too much to carry through the narrow network, so they pass by it,
+        # each under a gate: the ground where it shows through, and the noise, which must be taken out again.
+        image, shown, taken = maps.chunk(3, dim=1)
+        result: Tensor = image + shown * departure + taken * noisy
         return result
 
 

@@ -1,6 +1,6 @@
 """Where scene and model meet: options, plan and run of one cloud removal."""
 
-from cmcr_cli.removal.estimate import Estimate, estimate
+from cmcr_cli.removal.dry_run import Estimate, estimate
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import Report, remove
 

@@ -73,10 +73,6 @@ class Cover:
         )
         return bool(self.cells[y0:y1, x0:x1].any())
 
-    def share(self) -> float:
-        """Covered part of all cells, 0 to 1."""
-        return float(self.cells.mean())
-
     def _rows(self, top: int, rows: int) -> NDArray[np.intp]:
         return (np.arange(top, top + rows) + self.phase[0]) // CELL
 

@@ -46,11 +46,6 @@ class Radar:
         """The path that was opened."""
         return self.source.path
 
-    @property
-    def aligned_by_warp(self) -> bool:
-        """Whether the pixels are resampled from another grid."""
-        return self.source.warped
-
     def read(self, top: int, rows: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """VV, VH in dB (2, rows, width), not clipped, and where both are valid (rows, width).
 

@@ -20,7 +20,7 @@ def network(shake: Shake) -> CloudNetwork:
 
 @pytest.mark.parametrize("config", [CloudConfig(), CloudConfig((8,)), CloudConfig((8, 16))])
 def test_shapes(config: CloudConfig) -> None:
-    height, width = config.multiple, 3 * config.multiple
+    height, width = 2 ** len(config.widths), 3 * 2 ** len(config.widths)
     network = CloudNetwork(config)
     image, present = torch.rand(2, 13, height, width), torch.ones(2, 13)
     assert network(image, present).shape == (2, len(CLASSES), height, width)

@@ -35,7 +35,7 @@ def image(channels: int, height: int, width: int) -> Tensor:
     ids=["default", "one level", "two levels"],
 )
 def test_shapes_and_the_smallest_patch(config: NetworkConfig) -> None:
-    height, width = config.multiple, 3 * config.multiple
+    height, width = 2 ** len(config.widths), 3 * 2 ** len(config.widths)
     encoder, step = ConditionEncoder(config), StepNetwork(config)
     features = encoder(image(CHANNELS, height, width), torch.zeros(1, VECTOR))
     assert [f.shape[1:] for f in features] == [
@@ -46,7 +46,7 @@ def test_shapes_and_the_smallest_patch(config: NetworkConfig) -> None:
 
 
 def test_patches_that_are_no_multiple_do_not_fit() -> None:
-    size = TINY.multiple + TINY.multiple // 2
+    size = 2 ** len(TINY.widths) + 2 ** (len(TINY.widths) - 1)
     features = ConditionEncoder(TINY)(image(CHANNELS, size, size), torch.zeros(1, VECTOR))
     with pytest.raises(RuntimeError):
         StepNetwork(TINY)(image(N_BANDS, size, size), torch.zeros(1), features, torch.zeros(1))

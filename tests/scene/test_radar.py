@@ -54,7 +54,7 @@ def test_db_on_the_same_grid_comes_unchanged(write: Write) -> None:
     db = backscatter()
     with open_radar(write("s1.tif", db), GRID) as radar:
         values, valid = radar.read(20, 30)
-        assert (radar.units, radar.aligned_by_warp) == ("db", False)
+        assert (radar.units, radar.source.warped) == ("db", False)
         assert "dB" in radar.notes[0]
     assert values.dtype == np.float32 and valid.all()
     assert np.array_equal(values, db[:, 20:50])
@@ -139,7 +139,7 @@ def test_radar_on_another_grid_lands_on_the_right_pixels(
     with open_radar(path, GRID) as radar:
         top, top_valid = radar.read(0, 30)
         rest, rest_valid = radar.read(30, 50)
-        assert radar.aligned_by_warp
+        assert radar.source.warped
         assert f"EPSG:{epsg}" in radar.notes[0]
     values = np.concatenate([top, rest], axis=1)
     assert top_valid.all() and rest_valid.all()
@@ -250,6 +250,6 @@ def test_real_pairs(shared_data: Path) -> None:
             open_radar(shared_data / folder / "s1.tif", optical.grid) as radar,
         ):
             db, valid = radar.read(0, 256)
-        assert (radar.units, radar.aligned_by_warp) == ("db", False)
+        assert (radar.units, radar.source.warped) == ("db", False)
         assert valid.mean() > 0.98
         assert -12 < np.nanmean(db[0]) < -6 and -20 < np.nanmean(db[1]) < -13
