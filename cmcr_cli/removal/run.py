@@ -92,12 +92,13 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
     """
     clock = [time.monotonic()]
     with open_session(options) as session:
-        clock.append(time.monotonic())
-        found = survey_scene(session, progress)
-        clock.append(time.monotonic())
         tops, lefts = lattice(session)
-        todo = patches_to_restore(session, found, tops, lefts)
+        # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with Outputs(options, session.optical, _tags(session)) as outputs:
+            clock.append(time.monotonic())
+            found = survey_scene(session, progress)
+            clock.append(time.monotonic())
+            todo = patches_to_restore(session, found, tops, lefts)
             _restore(session, found, tops, todo, outputs, progress)
             clock.append(time.monotonic())
             progress("write", 0.0)
