@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,13 @@ def harmonise(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
 
 def composite(
     dn: NDArray[Any],
-    restored: NDArray[np.float32],
+    restored: Sequence[NDArray[np.float32]],
     strength: NDArray[np.float32],
     valid: NDArray[np.bool_],
     radiometry: Radiometry,
     nodata: float | None,
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Mix `restored` (bands, rows, width) reflectance into `dn` by `strength` (rows, width).
+    """Mix `restored` reflectance, one (rows, width) per band of `dn`, into `dn` by `strength` (rows, width).
 
     Returns the new DN and the provenance. Where nothing is replaced the DN are the very ones that came in:
     they do not pass through floating point.
@@ -56,8 +57,8 @@ def composite(
     provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
     provenance[replaced] = RECONSTRUCTED
     out = dn.copy()
-    if replaced.any():
-        old, share = radiometry.reflectance(dn[:, replaced]), strength[replaced]
-        mixed = share * restored[:, replaced] + (1 - share) * old
-        out[:, replaced] = radiometry.dn(mixed, dn.dtype, nodata)
+    share = strength[replaced]
+    for band, image in zip(out, restored, strict=True):  # band by band: floats of a whole strip are large
+        mixed = share * image[replaced] + (1 - share) * radiometry.reflectance(band[replaced])
+        band[replaced] = radiometry.dn(mixed, dn.dtype, nodata)
     return out, provenance

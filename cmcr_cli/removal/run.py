@@ -214,16 +214,22 @@ def _restore(
     restorer = restorer_for(session, found)
     layers = len(BANDS) * (2 if options.samples > 1 else 1)
     blender = RowBlender(layers, optical.grid.height, optical.grid.width, options.overlap)
-    done, total = 0, max(sum(map(len, todo)), 1)
+    total, done = max(sum(map(len, todo)), 1), 0
+
+    def restore_row(top: int, first: int, dn: NDArray[Any], lefts: list[int]) -> None:
+        # A function of its own, so that the floats of one row are gone before the next one is read.
+        nonlocal done
+        row = row_of_patches(session, found, top, first, dn)
+        for batch in batches(lefts, session.batch_size):
+            for left, image in restorer.restore(row, batch):
+                blender.add(top, left, image)
+            done += len(batch)
+            progress("restore", done / total)
+
     for (top, below), lefts in zip(itertools.pairwise([*tops, optical.grid.height]), todo, strict=True):
         first, dn = rows_under(optical, top)
         if lefts:
-            row = row_of_patches(session, found, top, first, dn)
-            for batch in batches(lefts, session.batch_size):
-                for left, image in restorer.restore(row, batch):
-                    blender.add(top, left, image)
-                done += len(batch)
-                progress("restore", done / total)
+            restore_row(top, first, dn, lefts)
         for start, restored in blender.finish(below):
             rows = slice(start - first, start - first + restored.shape[1])
             _finish(session, found, start, dn[:, rows], restored, outputs)
@@ -259,12 +265,13 @@ def _finish(
 ) -> None:
     """Composite finished rows and hand them to the outputs."""
     optical, rows = session.optical, dn.shape[1]
-    order = [BANDS.index(name) for name in optical.names]
     strength = np.ones((rows, dn.shape[2]), np.float32)
     if session.options.keep_clear:
         strength = found.cover.strength(top, rows)
+    order = [BANDS.index(name) for name in optical.names]
+    bands = [restored[index] for index in order]
     valid = optical.valid(dn)
-    image, provenance = composite(dn, restored[order], strength, valid, optical.radiometry, optical.nodata)
+    image, provenance = composite(dn, bands, strength, valid, optical.radiometry, optical.nodata)
     deviation = restored[len(BANDS) :][order] * strength if session.options.samples > 1 else None
     outputs.write(top, dn, image, provenance, deviation)
 
