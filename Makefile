@@ -9,7 +9,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 .PHONY: demo test lint clean
 
 demo: .venv/validate.stamp
-	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --overwrite
+	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --cloud-cover 0.3 --overwrite
 	$(BIN)/cmcr remove demo/s2.tif demo/s1.tif -o demo/clear.tif --steps 4 \
 	    --provenance demo/provenance.tif --quicklook demo/clear.png --overwrite
 	$(BIN)/cmcr validate demo/clear.tif --source demo/s2.tif --provenance demo/provenance.tif
