@@ -23,11 +23,11 @@ from cmcr_cli.scene.bands import BANDS
 WRITE_RATE = 60e6
 """Bytes of pixels per second through the temporary file and the COG driver, on two cores."""
 
-BASE_MB = 700
+BASE_MB = 800
 """Interpreter, libraries, weights, activations and GDAL's caches."""
 
-ROWS_HELD = 2000
-"""Rows of 13 bands as 16-bit integers that are in memory at the worst moment, the survey's."""
+ROWS_HELD = 2300
+"""Rows of 13 bands as 16-bit integers that are in memory at the worst moment, with their floats."""
 
 
 @dataclass(frozen=True, slots=True)
