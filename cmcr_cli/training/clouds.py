@@ -41,7 +41,7 @@ def train_clouds(data: Path, folder: Path, recipe: Recipe, init: Path | None) ->
     """
     run = start(data, folder, recipe, init)
 
-    def loss(network: nn.Module, _: nn.Module) -> Tensor:
+    def loss(network: nn.Module) -> Tensor:
         batch = run.batch()
         seen = F.avg_pool2d(batch.optical, 2).contiguous(memory_format=torch.channels_last)
         return cloud_loss(network(seen, batch.present), *_truth(batch))

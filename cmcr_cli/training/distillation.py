@@ -26,7 +26,7 @@ def distill(data: Path, folder: Path, recipe: Recipe, teacher_path: Path) -> Pat
     grid = karras_sigmas(recipe.levels, teacher.diffusion)
     weights = step_weights(grid)
 
-    def loss(network: nn.Module, _: nn.Module) -> Tensor:
+    def loss(network: nn.Module) -> Tensor:
         with torch.no_grad():
             for old, new in zip(target.parameters(), network.parameters(), strict=True):
                 old.lerp_(new, 1 - recipe.target)

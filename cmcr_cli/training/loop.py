@@ -21,8 +21,8 @@ from cmcr_cli.errors import InputError
 
 CHECKPOINT = "checkpoint.safetensors"
 
-Loss = Callable[[nn.Module, nn.Module], Tensor]
-"""(network, averaged copy) to a scalar, drawing its own batch."""
+Loss = Callable[[nn.Module], Tensor]
+"""The network to a scalar, drawing its own batch."""
 
 Snapshot = Callable[[nn.Module, int], dict[str, float]]
 """(averaged copy, images seen) to figures for the status line; validates and saves what it likes."""
@@ -85,7 +85,7 @@ class _State:
     def update(self, loss: Loss, learning_rate: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        value = loss(self.network, self.average.module)
+        value = loss(self.network)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)

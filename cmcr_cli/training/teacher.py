@@ -25,7 +25,7 @@ def train_teacher(data: Path, folder: Path, recipe: Recipe, init: Path | None) -
     run = start(data, folder, recipe, init)
     generator = torch.Generator().manual_seed(recipe.loop.seed)
 
-    def loss(network: nn.Module, _: nn.Module) -> Tensor:
+    def loss(network: nn.Module) -> Tensor:
         x0, condition, weight = prepared(run.batch())
         sigma = _sigmas(len(x0), recipe, generator)
         noise = torch.randn(x0.shape, generator=generator)

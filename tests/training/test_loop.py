@@ -21,7 +21,7 @@ def toy() -> nn.Module:
     return nn.Linear(3, 1)
 
 
-def quadratic(network: nn.Module, _: nn.Module) -> Tensor:
+def quadratic(network: nn.Module) -> Tensor:
     return (network.get_parameter("weight") - TARGET).square().sum() + network.get_parameter(
         "bias"
     ).square().sum()
@@ -74,9 +74,9 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     assert [line["images"] for line in lines(tmp_path / "parts")] == [100, 200]
     updates: list[None] = []
 
-    def counted(network: nn.Module, average: nn.Module) -> Tensor:
+    def counted(network: nn.Module) -> Tensor:
         updates.append(None)
-        return quadratic(network, average)
+        return quadratic(network)
 
     resumed = nn.Linear(3, 1)
     resumed_average = train(resumed, counted, nothing, CONFIG, tmp_path / "parts")
@@ -117,7 +117,7 @@ def test_learning_rate_warms_up_and_falls_to_nothing(tmp_path: Path) -> None:
     """AdamW's step under a constant gradient is the learning rate itself."""
     positions = []
 
-    def slope(network: nn.Module, _: nn.Module) -> Tensor:
+    def slope(network: nn.Module) -> Tensor:
         bias = network.get_parameter("bias")
         positions.append(float(bias.detach()))
         return bias.sum()
@@ -136,10 +136,10 @@ def test_learning_rate_warms_up_and_falls_to_nothing(tmp_path: Path) -> None:
 def test_a_wild_gradient_is_clipped(tmp_path: Path) -> None:
     norms = []
 
-    def loss(network: nn.Module, _: nn.Module) -> Tensor:
+    def loss(network: nn.Module) -> Tensor:
         parameters = list(network.parameters())
         norms.extend(float(p.grad.norm()) for p in parameters if p.grad is not None)
-        return 1e6 * quadratic(network, network)
+        return 1e6 * quadratic(network)
 
     # set_to_none happens after the loss was drawn, so the loss still sees the last clipped gradient
     train(toy(), loss, nothing, replace(CONFIG, images=40), tmp_path)
