@@ -9,6 +9,8 @@ Two parts add up. Both follow from sums over clear pixels, so one pass over the 
    a pyramid, so that cells without clear pixels borrow from farther away.
 
 Everything is computed on blocks of 2 x 2 pixels (20 m) that start at even rows and columns of the scene.
+Values are rounded to binary fractions before they are summed, so that the sums are exact and do not depend
+on the order in which strips, threads or libraries take them.
 """
 
 from __future__ import annotations
@@ -114,14 +116,14 @@ class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Allocate the sums: 87 MB for 10 980 x 10 980, at most 85 MB for scenes that are not `_LARGE`."""
+        """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`."""
         self._step = 2 if max(height, width) > _LARGE else 1
         self._width = width
         cells, regions = (
             tuple(-(-size // side) for size in (height, width)) for side in (self._cell, _REGION)
         )
         self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
-        self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop), np.float32)
+        self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
         self._squares = np.zeros(len(BANDS))
 
     @property
@@ -158,7 +160,7 @@ class ContextBuilder:
                     continue
                 values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
                 values[0] = 1
-                values[_OPTICAL] = _block_mean(optical[here])[lattice]
+                values[_OPTICAL] = _rounded(_block_mean(optical[here])[lattice], 16)
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(left, left + _REGION + 2 * MARGIN))
                     features, valid = _features(radar[wider], radar_valid[wider])
@@ -169,11 +171,11 @@ class ContextBuilder:
 
     def _accumulate(self, values: Floats, row: int, column: int) -> None:
         """Add the samples (channels, rows, columns) that start at `row`, `column` of the scene's samples."""
-        flat = values.reshape(len(values), -1)
+        flat = values.reshape(len(values), -1).astype(np.float64)
         side = _REGION // (2 * self._step)
         self._grams[row // side, column // side] += flat @ flat.T
         self._squares += np.square(flat[_OPTICAL]).sum(axis=1)
-        first = row // _CELL
+        first = row // _CELL  # strips that cut a cell in two are exact where cells are float32
         starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
         sums = np.add.reduceat(values, starts, axis=1)
         sums = np.add.reduceat(sums, np.arange(0, values.shape[2], _CELL), axis=2)
@@ -251,8 +253,8 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
     whole = _block_mean(valid.astype(np.float32)) == 1
     power = np.where(whole, _block_mean(power), 1)
-    db = 10 * np.log10(power)
-    fields = np.concatenate([power * whole, db, db * db, whole[None]], dtype=np.float32)
+    db = _rounded(10 * np.log10(power), 8)
+    fields = np.concatenate([_rounded(power, 20) * whole, db, db * db, whole[None]], dtype=np.float64)
     integral = np.zeros((len(fields), whole.shape[0] + 1, whole.shape[1] + 1))
     np.cumsum(fields, axis=2, dtype=np.float64, out=integral[:, 1:, 1:])
     for row in range(2, integral.shape[1]):
@@ -280,14 +282,21 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     for scale in _TEXTURE_SCALES:
         moments, _ = means(scale, slice(2, 6))
         found.append(np.sqrt(np.maximum(moments[2:] - np.square(moments[:2]), 0)) / 2 - 1)
-    return np.concatenate(found), bridged
+    return _rounded(np.concatenate(found), 8), bridged
+
+
+def _rounded(values: NDArray[Any], bits: int) -> Floats:
+    """Values to the nearest multiple of 2 ** -bits."""
+    out = np.rint(values * np.float32(2**bits))
+    out *= np.float32(2**-bits)
+    return _single(out)
 
 
 def _directions() -> tuple[Floats, Floats]:
     """Weights (basis, features) and offsets (basis,) of the random features; a fixed part of the method."""
     draw = np.random.default_rng(1)
     weights = 1.5 / np.sqrt(_FEATURES) * draw.standard_normal((_BASIS, _FEATURES))
-    return weights.astype(np.float32), draw.uniform(-1.5, 1.5, _BASIS).astype(np.float32)
+    return _rounded(weights, 8), _rounded(draw.uniform(-1.5, 1.5, _BASIS), 8)
 
 
 _WEIGHTS, _OFFSETS = _directions()
@@ -301,6 +310,7 @@ def _basis(features: Floats, valid: Bools) -> Floats:
     np.matmul(_WEIGHTS, features.reshape(len(features), -1), out=flat[1:])
     flat[1:] += _OFFSETS[:, None]
     np.clip(flat[1:], -1, 1, out=flat[1:])
+    flat[1:] = _rounded(flat[1:], 10)
     if not valid.all():
         flat[1:] *= flat[0]
     return out
