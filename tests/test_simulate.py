@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.simulate import SimulatedScene, add_clouds, simulate_scene, simulate_window
 from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, OPAQUE, SHADOW, THIN, VISIBLE
@@ -120,7 +121,7 @@ def test_mask_says_what_was_done_to_the_pixel() -> None:
 
 
 def test_shadows_lie_away_from_the_sun() -> None:
-    seed = next(seed for seed in range(100) if _highest(seed) == "cumulus")
+    seed = next(seed for seed in range(100) if _only(seed) == "cumulus")
     window = simulate_window(seed, 0, 0, 512, 512, 0.25)
     azimuth = draw_recipe(seed).sun_azimuth
     cloud, shadow = window.opacity - window.opacity.mean(), window.shadow - window.shadow.mean()
@@ -134,7 +135,24 @@ def test_shadows_lie_away_from_the_sun() -> None:
     )
 
 
-def _highest(seed: int) -> str:
+@pytest.mark.parametrize("seed", [8, 49, 62])
+def test_b10_shows_cirrus_as_it_does_in_real_images(seed: int) -> None:
+    assert _only(seed) == "cirrus"
+    clear = simulate_window(seed, 0, 0, 256, 256, 0).truth.copy()
+    clear[cirrus.B10] = cirrus.GROUND
+    cloudy, opacity, shadow, _ = add_clouds(clear, seed, 0.25)
+    thin = (opacity > 0.03) & (opacity < 0.4) & (shadow == 0)
+    added = np.median((cloudy - clear * (1 - opacity))[:, thin], axis=1)
+    visible, near, short = added[1], added[BANDS.index("B8A")], added[BANDS.index("B11")]
+    assert 1.2 < visible / np.median((cloudy - clear)[cirrus.B10, thin]) < 1.8
+    assert near / visible == pytest.approx(cirrus.SPECTRUM[BANDS.index("B8A")], rel=0.1)
+    assert short / visible == pytest.approx(cirrus.SPECTRUM[BANDS.index("B11")], rel=0.15)
+    error = [np.abs(image - clear)[:9, thin].mean() for image in (cloudy, cirrus.without_cirrus(cloudy))]
+    assert error[1] < 0.7 * error[0]
+
+
+def _only(seed: int) -> str:
+    """The kind of a sky of one layer."""
     from cmcr_cli.simulate import clouds
 
     layers = clouds._draw_layers(seed, 0.25)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 N_BANDS = 13
 CHANNELS = 3 + N_BANDS + N_BANDS + 2
@@ -18,6 +19,9 @@ CHANNELS = 3 + N_BANDS + N_BANDS + 2
 
 VECTOR = 2 * N_BANDS
 """Which bands are there, and the spread of each."""
+
+CELL = 8
+"""Pixels along the side of the cells over which the image is averaged to tell its detail from its level."""
 
 LIMIT = 4.0
 """Departures are kept within this many spreads: how bright a thick cloud is says nothing of the ground."""
@@ -47,12 +51,14 @@ class Condition:
     """What the network is given, all in scene units.
 
     planes (B, CHANNELS, H, W) and vector (B, VECTOR) go through the encoder. departure (B, 13, H, W) is what
-    the image shows, within LIMIT; mean, mu of the diffusion, is the part of it that is trusted.
+    the image shows, within LIMIT; detail is the same less its local mean, which thin cloud hides far less;
+    mean, mu of the diffusion, is the part of the departure that is trusted.
     """
 
     planes: Tensor
     vector: Tensor
     departure: Tensor
+    detail: Tensor
     mean: Tensor
 
     @classmethod
@@ -73,9 +79,17 @@ class Condition:
         )
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
-        images = (planes, limited, (1 - inputs.cover) * limited)
-        planes, limited, mean = (image.contiguous(memory_format=torch.channels_last) for image in images)
-        return cls(planes, vector, limited, mean)
+        images = (planes, limited, _detail(departure), (1 - inputs.cover) * limited)
+        planes, limited, detail, mean = (i.contiguous(memory_format=torch.channels_last) for i in images)
+        return cls(planes, vector, limited, detail, mean)
+
+
+def _detail(departure: Tensor) -> Tensor:
+    """What is left of a departure without its mean over about 3 x 3 cells, within LIMIT."""
+    bounded = departure.clamp(-4 * LIMIT, 4 * LIMIT)
+    cells = F.avg_pool2d(F.avg_pool2d(bounded, CELL), 3, 1, 1, count_include_pad=False)
+    level = F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
+    return (bounded - level).clamp(-LIMIT, LIMIT)
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:

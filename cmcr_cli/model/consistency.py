@@ -11,6 +11,9 @@ from torch import Tensor
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
 
+BEND = 4.0
+"""Error, in spreads of the scene, at which the robust loss turns from square to linear."""
+
 
 def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
     """Per-sample sqrt(mean w d^2 + c^2) - c, (B,); c = 0.00054 sqrt(d) of Song and Dhariwal 2023.
@@ -24,12 +27,13 @@ def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
 
 
 def robust(difference: Tensor, weight: Tensor) -> Tensor:
-    """Per-sample weighted mean of sqrt(d^2 + 1) - 1, (B,).
+    """Per-sample weighted mean of b^2 (sqrt(1 + (d / b)^2) - 1) with b = `BEND`, (B,).
 
     Square for usual errors, so that it finds the mean and not the median; linear for a bright roof.
     """
     total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
-    return (weight * (torch.sqrt(difference.square() + 1) - 1)).flatten(1).sum(1) / total
+    value = BEND**2 * (torch.sqrt(1 + (difference / BEND).square()) - 1)
+    return (weight * value).flatten(1).sum(1) / total
 
 
 def denoising_loss(

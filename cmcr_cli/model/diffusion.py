@@ -56,7 +56,8 @@ class Denoiser(nn.Module):
         `features` are what `encode` made of `condition`.
         """
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
-        output: Tensor = self.step(c_in * x, sigma.log() / 4, features, condition.departure)
+        shown = condition.departure, condition.detail
+        output: Tensor = self.step(c_in * x, sigma.log() / 4, features, *shown)
         return c_skip * x + c_out * output
 
 
@@ -65,15 +66,17 @@ def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Te
 
     With s = sigma - sigma_min, k = alpha * s and v = s^2 + sd^2 + k^2 sm^2: c_skip = sd^2 / v and
     c_out^2 = sd^2 (1 - c_skip), so the network's target has unit variance (Karras et al. 2022, table 1).
-    Unlike there, c_in is v^-1/2 times the share of x that is image, sd / (s^2 + sd^2)^1/2: at sigma_max x is
-    nothing but noise, and a network that is shown it at full strength answers with noise.
+    Unlike there, c_in is v^-1/2 times the share of x that is image, sd / (s^2 + sd^2)^1/2, and fades to 0 at
+    sigma_max: there x is nothing but noise, and a network that is shown it answers with noise. The first
+    step is thus a plain regression, and the same for every seed but for c_skip x.
     """
     s = (sigma - config.sigma_min).clamp(min=0)[:, None, None, None]
     data, mean = config.sigma_data**2, config.sigma_mean**2
     v = s**2 + data + (config.alpha * s) ** 2 * mean
     c_skip = data / v
     c_out = config.sigma_data * (1 - c_skip).clamp(min=0).sqrt()
-    return c_skip, c_out, v.rsqrt() * config.sigma_data * (s**2 + data).rsqrt()
+    fading = (1 - (s / config.sigma_max) ** 2).clamp(min=0)
+    return c_skip, c_out, fading * v.rsqrt() * config.sigma_data * (s**2 + data).rsqrt()
 
 
 def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:

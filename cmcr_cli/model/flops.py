@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.pdmsr import sample
@@ -21,8 +22,19 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
         planes=torch.zeros(1, CHANNELS, PATCH, PATCH, device=device),
         vector=torch.zeros(1, VECTOR, device=device),
         departure=image,
+        detail=image,
         mean=image,
     )
     with FlopCounterMode(display=False) as counter:
         sample(denoiser, condition, steps, lambda step: image, image, image[:, :1])
+    return float(counter.get_total_flops() / 1e9)
+
+
+@torch.inference_mode()
+def gflop_of_mask(network: CloudNetwork) -> float:
+    """GFLOP to find the clouds of one 256x256 patch, which is 128x128 cells of 20 m."""
+    device = next(network.parameters()).device
+    cells = torch.zeros(1, N_BANDS, PATCH // 2, PATCH // 2, device=device)
+    with FlopCounterMode(display=False) as counter:
+        network(cells, torch.ones(1, N_BANDS, device=device))
     return float(counter.get_total_flops() / 1e9)

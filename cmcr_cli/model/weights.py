@@ -20,7 +20,7 @@ from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 1
-DEFAULT_NAME = "cmcr-0.1.safetensors"
+DEFAULT_NAME = "cmcr-0.2.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

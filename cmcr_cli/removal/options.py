@@ -21,7 +21,7 @@ class RemoveOptions:
     output: Path
     s1: str | None = None
     steps: int = 1  # network evaluations per patch: 1 is nearest to the truth on average, more draw detail
-    samples: int = 1  # images that are drawn and averaged
+    samples: int = 1  # images that are drawn and averaged; more than 1 need steps >= 2
     seed: int = 0
     mask: str = "auto"  # "auto", "all", or the path of a raster of 0/1 or SCL codes
     keep_clear: bool = True  # copy clear pixels bit for bit
@@ -54,6 +54,11 @@ class RemoveOptions:
                 raise OptionError(f"{name} {value}: expected {least} to {most}")
         if self.uncertainty is not None and self.samples < 2:
             raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
+        if self.samples > 1 and self.steps == 1:
+            raise OptionError(
+                f"--samples {self.samples} with --steps 1: samples of one step are all alike, for it hardly "
+                "depends on the noise; expected --steps 2 or more"
+            )
 
     @property
     def outputs(self) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.cover import CELL
 from cmcr_cli.scene.bands import present, scaled_radar
+from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, SceneContext
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
@@ -62,7 +63,8 @@ class Restorer:
         With several samples the deviation per band follows in another 13 bands.
         """
         patches = [self._inputs(row, left) for left in lefts]
-        inputs = PatchInputs(*(torch.stack(planes).to(self.device) for planes in zip(*patches, strict=True)))
+        observed, *planes = (torch.stack(each).to(self.device) for each in zip(*patches, strict=True))
+        inputs = PatchInputs(*planes)
         condition = Condition.of(inputs)
         known = to_scene_units(inputs.optical, inputs)
         images = []
@@ -76,7 +78,7 @@ class Restorer:
                 inputs.cover,
             )
             image = to_reflectance(z, inputs)
-            images.append(harmonise(image, inputs.optical, 1 - inputs.cover) if self.harmonised else image)
+            images.append(harmonise(image, observed, 1 - inputs.cover) if self.harmonised else image)
         stack = torch.stack(images)
         result = stack.mean(0)
         if self.samples > 1:
@@ -91,7 +93,7 @@ class Restorer:
         return torch.from_numpy(np.stack(fields)).to(self.device)
 
     def _inputs(self, row: Row, left: int) -> tuple[Tensor, ...]:
-        """The fields of `PatchInputs` in order, for the patch at column `left`."""
+        """The patch at column `left` as it was observed, then the fields of `PatchInputs` in order."""
         width = self.optical.grid.width
         cols = reflected(left, PATCH, width)
         wide = reflected(left - MARGIN, PATCH + 2 * MARGIN, width)
@@ -102,12 +104,12 @@ class Restorer:
         spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, radar, radar_valid)
         valid = row.valid[:, cols]
         # Where there is no measurement the patch shows its context, and says that it is covered.
-        optical = np.where(valid, row.optical[:, :, cols], spectrum)
+        observed = np.where(valid, row.optical[:, :, cols], spectrum)
         cover = row.covered[:, cols] | ~valid
         core = slice(MARGIN, -MARGIN)
         db = np.zeros((2, PATCH, PATCH), np.float32) if radar is None else scaled_radar(radar[:, core, core])
         seen = np.zeros((PATCH, PATCH), bool) if radar_valid is None else radar_valid[core, core]
-        planes = (optical, spectrum, confidence[None], cover[None], db, seen[None])
+        planes = (observed, without_cirrus(observed), spectrum, confidence[None], cover[None], db, seen[None])
         vectors = (self.context.spread, present(self.optical.names))
         return tuple(torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (*planes, *vectors))
 

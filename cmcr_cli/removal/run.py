@@ -16,9 +16,9 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.errors import OptionError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.device import pick_device
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import composite
@@ -138,21 +138,6 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
             mask = stack.enter_context(open_mask(options.mask, optical.grid))
             notes += mask.notes
         yield Session(options, weights, device, optical, radar, mask, notes)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else Apple's MPS, else the CPU. Raises OptionError for one that is not there."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise OptionError(f"--device {name}: not available here ({first}); try auto or cpu") from error
-    return device
 
 
 def lattice(session: Session) -> tuple[list[int], list[int]]:

@@ -14,6 +14,7 @@ from cmcr_cli.model.clouds import MARGIN as REACH
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
 from cmcr_cli.removal.cover import CELL, Cover
 from cmcr_cli.scene.bands import canonical, present
+from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, ContextBuilder, SceneContext
 from cmcr_cli.scene.mask import Mask
 from cmcr_cli.scene.optical import Optical
@@ -103,6 +104,17 @@ def _strips(core: Rows, phase: int) -> Iterator[Rows]:
 
 
 @torch.inference_mode()
+def found_cells(network: CloudNetwork, image: Array, names: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What the network finds covered, (h, w) cells, in reflectance (13, H, W) with the bands `names` (13,).
+
+    Not grown by DILATION yet, and not sure within BORDER cells of the edge.
+    """
+    device = next(network.parameters()).device
+    tile = torch.nn.functional.avg_pool2d(torch.from_numpy(without_cirrus(image))[None].to(device), CELL)
+    known = torch.from_numpy(names.astype(np.float32))[None].to(device)
+    return np.asarray(network.cover(tile, known)[0].cpu().numpy() > THRESHOLD)
+
+
 def _find(
     cover: Cover, core: Rows, window: Rows, optical: Optical, dn: NDArray[np.generic], network: CloudNetwork
 ) -> None:
@@ -112,14 +124,11 @@ def _find(
     row0, col0 = grid.origin
     top = (core[0] + row0) // side * side - row0
     rows = reflected(top - border, side + 2 * border, grid.height) - window[0]
-    names = torch.from_numpy(present(optical.names).astype(np.float32))[None]
     for left in range(col0 // side * side - col0, grid.width, side):
         cols = reflected(left - border, side + 2 * border, grid.width)
         patch = dn[:, rows[:, None], cols]
         reflectance = canonical(optical.radiometry.reflectance(patch), optical.names)
-        device = next(network.parameters()).device
-        tile = torch.nn.functional.avg_pool2d(torch.from_numpy(reflectance)[None].to(device), CELL)
-        found = network.cover(tile, names.to(device))[0].cpu().numpy() > THRESHOLD
+        found = found_cells(network, reflectance, present(optical.names))
         grown = ndimage.binary_dilation(found, iterations=DILATION)[BORDER:-BORDER, BORDER:-BORDER]
         y, x = (top + cover.phase[0]) // CELL, (left + cover.phase[1]) // CELL
         y0, x0 = max(y, 0), max(x, 0)
@@ -138,7 +147,7 @@ def _learn(
 ) -> None:
     """Give one strip to the context, whose blocks of 2 x 2 pixels lie on even map pixels as cells do."""
     above = phase[0] if top == 0 else 0
-    optical_values = canonical(optical.radiometry.reflectance(dn), optical.names)
+    optical_values = without_cirrus(canonical(optical.radiometry.reflectance(dn), optical.names))
     pad = ((above, 0), (phase[1], 0))
     optical_values = np.pad(optical_values, ((0, 0), *pad))
     clear = np.pad(clear, pad)

@@ -68,11 +68,8 @@ class Quicklook:
         seen = self._valid > 0
         count = np.maximum(self._valid, 1)
         before, after, reconstructed = self._before / count, self._after / count, self._reconstructed / count
-        low, high = (
-            np.percentile(after[:, seen], PERCENTILES, axis=1) if seen.any() else np.array([[0.0], [1.0]])
-        )
-        span = max(float((high - low).max()), 1e-3)
-        before, after = (_stretched(image, low, span) for image in (before, after))
+        low, span = stretch_of(after[:, seen]) if seen.any() else (np.zeros(3), 1.0)
+        before, after = (stretched(image, low, span) for image in (before, after))
         grey = after.mean(axis=0, keepdims=True)
         changed = grey + reconstructed * TINT_STRENGTH * (TINT - grey)
         repeat = max(1, SMALLEST // max(seen.shape))
@@ -82,7 +79,7 @@ class Quicklook:
         ]
         between = np.ones((3, panels[0].shape[1], SEPARATOR), dtype=np.float32)
         picture = np.concatenate([panels[0], between, panels[1], between, panels[2]], axis=2)
-        _write_png(path, np.rint(picture * 255).astype(np.uint8))
+        write_png(path, np.rint(picture * 255).astype(np.uint8))
 
     def _sums(self, top: int, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sums of a strip (rows, width) over the cells it touches."""
@@ -92,11 +89,19 @@ class Quicklook:
         return sums
 
 
-def _stretched(image: NDArray[Any], low: NDArray[Any], span: float) -> NDArray[Any]:
+def stretch_of(pixels: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Lower ends (3,) and common span of the stretch that shows reflectance (3, N) well."""
+    low, high = np.percentile(pixels, PERCENTILES, axis=1)
+    return low, max(float((high - low).max()), 1e-3)
+
+
+def stretched(image: NDArray[Any], low: NDArray[Any], span: float) -> NDArray[Any]:
+    """Reflectance (3, H, W) as brightness on a screen, 0 to 1."""
     return np.asarray(np.clip((image - low[:, None, None]) / span, 0, 1) ** GAMMA)
 
 
-def _write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write (3, H, W) as a PNG, whole or not at all. Raises OutputError when it cannot be written."""
     bands, height, width = picture.shape
     with part_files(path) as part, output_errors(path), warnings.catch_warnings():
         # A picture needs no georeference, and with one GDAL would leave a .aux.xml file.

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from cmcr_cli.model.condition import (
+    CELL,
     CHANNELS,
     LIMIT,
     VECTOR,
@@ -47,7 +49,7 @@ def test_shapes(patches: Patches) -> None:
     condition = Condition.of(patches())
     assert condition.planes.shape == (2, CHANNELS, 32, 32)
     assert condition.vector.shape == (2, VECTOR)
-    assert condition.departure.shape == condition.mean.shape == (2, 13, 32, 32)
+    assert condition.departure.shape == condition.mean.shape == condition.detail.shape == (2, 13, 32, 32)
 
 
 def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Patches) -> None:
@@ -62,6 +64,61 @@ def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Pa
     torch.testing.assert_close(mean[~covered], z.clamp(-LIMIT, LIMIT)[~covered])
     half = Condition.of(replace(inputs, cover=torch.full_like(inputs.cover, 0.5))).mean
     torch.testing.assert_close(half, z.clamp(-LIMIT, LIMIT) / 2)
+
+
+def shown(inputs: PatchInputs, z: Tensor) -> Condition:
+    """The condition of an image that departs by z from a context of mid-grey, every band present."""
+    context, spread = torch.full_like(z, 0.5), torch.full((len(z), 13), 0.01)
+    optical = context + z * spread[:, :, None, None]
+    return Condition.of(
+        replace(inputs, optical=optical, context=context, spread=spread, present=torch.ones_like(spread))
+    )
+
+
+def test_a_veil_over_everything_shifts_the_departure_and_not_the_detail(patches: Patches) -> None:
+    z = torch.rand(2, 13, 32, 32) - 0.5
+    before, after = shown(patches(), z), shown(patches(), z + 3)
+    torch.testing.assert_close(after.detail, before.detail, rtol=0, atol=1e-4)
+    torch.testing.assert_close(after.departure, before.departure + 3, rtol=0, atol=1e-4)
+    # thicker than what a departure may say, its detail is still legible
+    torch.testing.assert_close(shown(patches(), z + 12).detail, before.detail, rtol=0, atol=1e-4)
+
+
+def test_detail_is_what_differs_within_the_cells(patches: Patches) -> None:
+    texture = torch.ones(CELL, CELL)
+    texture[::2] = -1
+    z = texture.repeat(4, 4).expand(2, 13, 32, 32)
+    torch.testing.assert_close(shown(patches(), z + 2).detail, z, rtol=0, atol=1e-4)
+    assert shown(patches(), torch.full((2, 13, 32, 32), 2.0)).detail.abs().max() < 1e-4
+
+
+def test_detail_stays_within_the_limit(patches: Patches) -> None:
+    roof = torch.zeros(2, 13, 32, 32)
+    roof[:, :, 9, 9], roof[:, :, 20, 20] = 40, -40
+    detail = shown(patches(), roof).detail
+    assert (detail[:, :, 9, 9] == LIMIT).all()
+    assert (detail[:, :, 20, 20] == -LIMIT).all()
+    assert Condition.of(patches()).detail.abs().max() <= LIMIT
+
+
+def test_detail_looks_at_the_cells_around_and_no_further(patches: Patches) -> None:
+    z = torch.randn(2, 13, 96, 96).clamp(-1, 1)
+    nudged = z.clone()
+    nudged[:, :, 40:48, 40:48] += 1
+    inputs = patches(96)
+    changed = (shown(inputs, z).detail != shown(inputs, nudged).detail).any(dim=1)[0]
+    near = slice(40 - 2 * CELL, 48 + 2 * CELL)
+    assert changed[40 - CELL : 48 + CELL, 40 - CELL : 48 + CELL].all()
+    changed[near, near] = False
+    assert not changed.any()
+
+
+def test_detail_of_a_crop_on_the_lattice_of_cells_is_that_of_the_whole(patches: Patches) -> None:
+    z = torch.randn(2, 13, 96, 96)
+    crop = (..., slice(16, 80), slice(24, 88))
+    whole, alone = shown(patches(96), z).detail[crop], shown(patches(64), z[crop]).detail
+    inside = (..., slice(2 * CELL, -2 * CELL), slice(2 * CELL, -2 * CELL))
+    torch.testing.assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
 
 
 def test_invalid_radar_has_no_influence(patches: Patches) -> None:

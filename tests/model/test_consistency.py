@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmcr_cli.model.condition import Condition, PatchInputs
 from cmcr_cli.model.consistency import (
+    BEND,
     denoising_loss,
     distillation_loss,
     pseudo_huber,
@@ -37,16 +38,16 @@ class Stub:
 
 
 EXACT_DENOISER, EXACT_CONSISTENCY = Stub(1.0), Stub(0.5)
-NOTHING = Condition(torch.zeros(1), torch.zeros(1), torch.zeros(1), mean=torch.zeros(1))
+NOTHING = Condition(*[torch.zeros(1)] * 5)
 
 
 @DISTANCES
 def test_distance_per_sample(distance: Callable[[Tensor, Tensor], Tensor]) -> None:
-    difference = torch.zeros(3, 13, 8, 8)
-    difference[1], difference[2] = 0.25, -2
-    found = distance(difference, torch.ones(3, 1, 8, 8))
-    sizes = torch.tensor([0, 0.25, 2.0])
-    expected = sizes if distance is pseudo_huber else (sizes**2 + 1).sqrt() - 1
+    difference = torch.zeros(4, 13, 8, 8)
+    difference[1], difference[2], difference[3] = 0.25, -2, 20
+    found = distance(difference, torch.ones(4, 1, 8, 8))
+    sizes = torch.tensor([0, 0.25, 2.0, 20.0])
+    expected = sizes if distance is pseudo_huber else BEND * ((BEND**2 + sizes**2).sqrt() - BEND)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
@@ -55,8 +56,16 @@ def test_what_sets_the_distances_apart() -> None:
     difference[..., 0] = 1
     weight = torch.ones_like(difference)
     assert float(pseudo_huber(difference, weight)) == pytest.approx((1 / 8) ** 0.5, abs=1e-3)
-    assert float(robust(difference, weight)) == pytest.approx((2**0.5 - 1) / 8, abs=1e-6)
+    one = BEND * ((BEND**2 + 1) ** 0.5 - BEND)
+    assert float(robust(difference, weight)) == pytest.approx(one / 8, abs=1e-6)
     assert float(pseudo_huber(0 * difference, weight)) == 0
+
+
+def test_the_robust_distance_is_square_below_its_bend_and_linear_above() -> None:
+    size = torch.tensor([0.1, 0.5, 1.0, 50 * BEND, 51 * BEND])
+    found = robust(size.reshape(-1, 1, 1, 1), torch.ones(len(size), 1, 1, 1))
+    torch.testing.assert_close(found[:3], size[:3] ** 2 / 2, rtol=0.016, atol=0)
+    assert float(found[4] - found[3]) == pytest.approx(BEND**2, rel=1e-3)
 
 
 @DISTANCES

@@ -32,13 +32,14 @@ def test_denoiser_combines_skip_and_network(
     features = denoiser.encode(condition)
     x, sigma = torch.randn(2, 13, 32, 32), torch.tensor([0.3, 7.0])
     c_skip, c_out, c_in = scalings(sigma, denoiser.diffusion)
-    output = denoiser.step(c_in * x, sigma.log() / 4, features, condition.departure)
+    shown = condition.departure, condition.detail
+    output = denoiser.step(c_in * x, sigma.log() / 4, features, *shown)
     expected = c_skip * x + c_out * output
     torch.testing.assert_close(denoiser(x, sigma, features, condition), expected)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
-@pytest.mark.parametrize("sigma", [0.05, 0.7, 20.0])
+@pytest.mark.parametrize("sigma", [0.05, 0.7, 5.0, 20.0])
 def test_scalings_give_a_unit_target_and_show_the_image_in_the_input(alpha: float, sigma: float) -> None:
     config = DiffusionConfig(alpha=alpha, sigma_data=0.8, sigma_mean=0.5)
     draws = torch.randn(400_000, 3, generator=torch.Generator().manual_seed(0))
@@ -50,7 +51,36 @@ def test_scalings_give_a_unit_target_and_show_the_image_in_the_input(alpha: floa
     # c_skip is the best linear guess: what is left for the network has nothing to do with the input
     assert float((target * c_in * x).mean()) == pytest.approx(0, abs=0.01)
     share = 0.8 / (0.8**2 + sigma**2) ** 0.5
-    assert float((c_in * x).std()) == pytest.approx(share, rel=0.02)
+    fading = 1 - (sigma / config.sigma_max) ** 2
+    assert float((c_in * x).std()) == pytest.approx(share * fading, rel=0.02)
+
+
+def test_the_input_is_strongest_without_noise_and_nothing_at_the_most() -> None:
+    config = DiffusionConfig()
+    _, _, c_in = scalings(karras_sigmas(64, config), config)
+    assert (c_in.diff(dim=0) < 0).all()
+    assert float(c_in[0]) == pytest.approx(1 / config.sigma_data)
+    assert float(c_in[-1]) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_the_first_step_is_a_regression_that_hardly_sees_its_noise(
+    tiny_denoiser: Callable[..., Denoiser], patches: Callable[..., PatchInputs], alpha: float
+) -> None:
+    config = DiffusionConfig(alpha=alpha)
+    denoiser, condition = tiny_denoiser(config), Condition.of(patches())
+    x0, first, second = torch.randn(3, 2, 13, 32, 32)
+
+    def drawn(level: float) -> tuple[Tensor, Tensor]:
+        sigma = torch.full((2,), level)
+        starts = [diffuse(x0, sigma, noise, condition.mean, config) for noise in (first, second)]
+        one, two = (denoiser(x, sigma, denoiser.encode(condition), condition) for x in starts)
+        return one - two, scalings(sigma, config)[0] * (starts[0] - starts[1])
+
+    difference, kept = drawn(config.sigma_max)
+    torch.testing.assert_close(difference, kept, rtol=0, atol=3e-4)
+    assert difference.std() < 0.06
+    assert drawn(1.0)[0].std() > 0.5
 
 
 @pytest.mark.parametrize("count", [2, 16, 24])

@@ -16,12 +16,14 @@ REACH = 96
 """Pixels that three levels with two blocks at the lowest of the encoder see in each direction, at most."""
 
 
-def run(config: NetworkConfig, shake: Shake, planes: Tensor, x: Tensor, departure: Tensor) -> Tensor:
+def run(config: NetworkConfig, shake: Shake, planes: Tensor, *images: Tensor) -> Tensor:
+    """`images` are the noisy one, the departure and the detail."""
     encoder, step = ConditionEncoder(config), StepNetwork(config)
     shake(encoder)
     shake(step)
     with torch.inference_mode():
-        output: Tensor = step(x, torch.tensor([0.3]), encoder(planes, torch.ones(1, VECTOR)), departure)
+        features, (x, *shown) = encoder(planes, torch.ones(1, VECTOR)), images
+        output: Tensor = step(x, torch.tensor([0.3]), features, *shown)
     return output
 
 
@@ -42,29 +44,30 @@ def test_shapes_and_the_smallest_patch(config: NetworkConfig) -> None:
         (channels, height >> level, width >> level) for level, channels in enumerate(config.widths, start=1)
     ]
     x = image(N_BANDS, height, width)
-    assert step(x, torch.zeros(1), features, x).shape == x.shape
+    assert step(x, torch.zeros(1), features, x, x).shape == x.shape
 
 
 def test_patches_that_are_no_multiple_do_not_fit() -> None:
     size = 2 ** len(TINY.widths) + 2 ** (len(TINY.widths) - 1)
     features = ConditionEncoder(TINY)(image(CHANNELS, size, size), torch.zeros(1, VECTOR))
+    x = image(N_BANDS, size, size)
     with pytest.raises(RuntimeError):
-        StepNetwork(TINY)(image(N_BANDS, size, size), torch.zeros(1), features, torch.zeros(1))
+        StepNetwork(TINY)(x, torch.zeros(1), features, x, x)
 
 
 def test_untrained_it_answers_zero() -> None:
     features = ConditionEncoder(TINY)(image(CHANNELS, 16, 16), torch.ones(1, VECTOR))
     x = image(N_BANDS, 16, 16)
-    assert not StepNetwork(TINY)(x, torch.ones(1), features, x).any()
+    assert not StepNetwork(TINY)(x, torch.ones(1), features, x, x).any()
 
 
 def test_nothing_pools_over_the_patch(shake: Shake) -> None:
     planes, x = image(CHANNELS, 160, 160), image(N_BANDS, 160, 160)
-    departure = x.flip(3)
-    before = run(TINY, shake, planes, x, departure)
-    for plane, change in ((planes, 10), (x, -10), (departure, 4)):
+    departure, detail = x.flip(3), x.flip(2)
+    before = run(TINY, shake, planes, x, departure, detail)
+    for plane, change in ((planes, 10), (x, -10), (departure, 4), (detail, 2)):
         plane[..., :8, :8] += change
-    changed = (run(TINY, shake, planes, x, departure) != before).any(dim=1)[0]
+    changed = (run(TINY, shake, planes, x, departure, detail) != before).any(dim=1)[0]
     assert changed[:8, :8].all()
     assert changed[8 + REACH // 2 :].any(), "the network sees less than this test believes"
     assert not changed[8 + REACH :].any()
@@ -73,36 +76,46 @@ def test_nothing_pools_over_the_patch(shake: Shake) -> None:
 
 def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
     planes, x = image(CHANNELS, 240, 240), image(N_BANDS, 240, 240)
-    whole = run(TINY, shake, planes, x, x.flip(3))
+    given = planes, x, x.flip(3), x.flip(2)
+    whole = run(TINY, shake, *given)
     crop = (..., slice(16, 232), slice(16, 232))
-    alone = run(TINY, shake, planes[crop], x[crop], x.flip(3)[crop])
+    alone = run(TINY, shake, *(plane[crop] for plane in given))
     inside = (..., slice(REACH, -REACH), slice(REACH, -REACH))
     torch.testing.assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("what", ["x", "sigma", "departure", "planes", "vector"])
+@pytest.mark.parametrize("what", ["x", "sigma", "departure", "detail", "planes", "vector"])
 def test_every_input_counts(shake: Shake, what: str) -> None:
     encoder, step = ConditionEncoder(TINY), StepNetwork(TINY)
     shake(encoder)
     shake(step)
     inputs = {
-        "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]), "departure": image(N_BANDS, 16, 16),
-        "planes": image(CHANNELS, 16, 16), "vector": torch.ones(1, VECTOR),
+        "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]), "planes": image(CHANNELS, 16, 16),
+        "departure": image(N_BANDS, 16, 16), "detail": image(N_BANDS, 16, 16),
+        "vector": torch.ones(1, VECTOR),
     }  # fmt: skip
     answers = []
     for _ in range(2):
         features = encoder(inputs["planes"], inputs["vector"])
-        answers.append(step(inputs["x"], inputs["sigma"], features, inputs["departure"]))
+        shown = inputs["departure"], inputs["detail"]
+        answers.append(step(inputs["x"], inputs["sigma"], features, *shown))
         inputs[what] = inputs[what] + 0.5
     assert (answers[0] - answers[1]).abs().max() > 1e-4
 
 
-def test_what_the_image_shows_passes_pixel_by_pixel(shake: Shake) -> None:
-    planes, x, departure = image(CHANNELS, 16, 16), image(N_BANDS, 16, 16), image(N_BANDS, 16, 16)
-    none, one, two = (run(TINY, shake, planes, x, share * departure) for share in (0, 1, 2))
+@pytest.mark.parametrize("which", [0, 1], ids=["departure", "detail"])
+def test_what_the_image_shows_passes_pixel_by_pixel(shake: Shake, which: int) -> None:
+    planes, x = image(CHANNELS, 16, 16), image(N_BANDS, 16, 16)
+    shown = [x.flip(3), x.flip(2)]
+
+    def times(share: int) -> Tensor:
+        return run(TINY, shake, planes, x, *(share * s if n == which else s for n, s in enumerate(shown)))
+
+    none, one, two = map(times, (0, 1, 2))
     torch.testing.assert_close(two - one, one - none, rtol=1e-4, atol=1e-3)
-    departure[0, 4, 5, 6] += 1
-    changed = run(TINY, shake, planes, x, departure) != one
+    assert (one - none).abs().mean() > 0.1
+    shown[which][0, 4, 5, 6] += 1
+    changed = run(TINY, shake, planes, x, *shown) != one
     assert changed.nonzero().tolist() == [[0, 4, 5, 6]]
 
 
@@ -112,12 +125,12 @@ def test_patches_of_a_batch_do_not_mix(shake: Shake) -> None:
     shake(step)
     generator = torch.Generator().manual_seed(2)
     planes = torch.randn(3, CHANNELS, 16, 16, generator=generator)
-    x, departure = torch.randn(2, 3, N_BANDS, 16, 16, generator=generator)
+    x, departure, detail = torch.randn(3, 3, N_BANDS, 16, 16, generator=generator)
     vector, sigma = torch.randn(3, VECTOR, generator=generator), torch.tensor([-1.0, 0.0, 0.7])
-    together = step(x, sigma, encoder(planes, vector), departure)
+    together = step(x, sigma, encoder(planes, vector), departure, detail)
     for i in range(3):
         one = slice(i, i + 1)
-        alone = step(x[one], sigma[one], encoder(planes[one], vector[one]), departure[one])
+        alone = step(x[one], sigma[one], encoder(planes[one], vector[one]), departure[one], detail[one])
         torch.testing.assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
 
 

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from torch import Tensor
 
-from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal import survey as module
-from cmcr_cli.removal.survey import BORDER, CELL, Survey, survey
+from cmcr_cli.removal.survey import BORDER, CELL, Survey, found_cells, survey
+from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.mask import open_mask
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
@@ -65,3 +68,40 @@ def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> Non
     clear = ~found.cover.pixels(0, 300)
     assert found.context is not None
     np.testing.assert_allclose(found.context.mean, seen[:, clear].mean(axis=1), rtol=0.15, atol=0.003)
+
+
+@pytest.fixture
+def veiled(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
+    """A scene, and the same scene under cirrus that adds 0.08 to the visible."""
+    plain, under = make_scene(300, 280), make_scene(300, 280)
+    with rasterio.open(plain.s2) as file:
+        image = file.read() / 10_000
+    added = 0.08 * cirrus.SPECTRUM[:, None, None]
+    image = image * (1 - added / cirrus.WHITE) + added
+    image[cirrus.B10] += 0.08 / cirrus.VISIBLE
+    with rasterio.open(under.s2, "r+") as file:
+        file.write(np.rint(image * 10_000).astype(np.uint16))
+    return plain, under
+
+
+def test_clouds_are_looked_for_in_the_image_without_cirrus() -> None:
+    class Bright(CloudNetwork):
+        """Takes for cloud whatever is bright."""
+
+        def cover(self, cells: Tensor, present: Tensor) -> Tensor:
+            return (cells[:, 1] > 0.25).float()
+
+    image = np.full((13, 8, 8), 0.2, np.float32)
+    image[cirrus.B10] = cirrus.GROUND
+    image[:9] += 0.1
+    network = Bright(CloudConfig((8,)))
+    assert found_cells(network, image, np.ones(13, bool)).all()
+    image[cirrus.B10] += 0.1 / cirrus.VISIBLE
+    assert not found_cells(network, image, np.ones(13, bool)).any()
+
+
+def test_context_learns_the_ground_without_the_cirrus_above_it(veiled: tuple[Any, Any]) -> None:
+    plain, under = (surveyed(files, str(files.mask), with_context=True).context for files in veiled)
+    assert plain is not None and under is not None
+    others = np.arange(13) != cirrus.B10
+    np.testing.assert_allclose(under.mean[others], plain.mean[others], rtol=0.02, atol=1e-3)
