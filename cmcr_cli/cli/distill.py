@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from cmcr_cli.cli import options as opt
 from cmcr_cli.cli.talk import set_verbosity
-from cmcr_cli.cli.train import chosen_recipe
+from cmcr_cli.cli.train import carry_out
 
 EXAMPLES = """\
   cmcr distill data --teacher runs/teacher/weights.safetensors --run-dir runs/student
@@ -18,22 +16,32 @@ def distill(
     *,
     teacher: opt.Teacher,
     run_dir: opt.RunDir,
+    config: opt.Config = None,
     images: opt.Images = None,
     batch: opt.Batch = None,
     crop: opt.Crop = None,
     learning_rate: opt.LearningRate = None,
     seed: opt.TrainingSeed = None,
+    split_rule: opt.TrainingSplitRule = None,
+    device: opt.Device = "auto",
+    dry_run: opt.TrainingDryRun = False,
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Distil the student, which needs few steps.
+    """Distil the student, which needs few steps; it has the architecture of its teacher.
 
-    The recipe goes to stderr, the path of the weights to stdout; options not given take the recipe's value.
+    Recipe and progress go to stderr, the path of the weights to stdout. A run that was stopped goes on when
+    the same command is given again.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.training import distillation
+    from cmcr_cli.training.distillation import STUDENT
 
-    recipe = chosen_recipe(
-        distillation.RECIPE, images=images, batch=batch, crop=crop, learning_rate=learning_rate, seed=seed
-    )
-    typer.echo(distillation.distill(data, run_dir, recipe, teacher))
+    chosen = {
+        "images": images,
+        "batch": batch,
+        "crop": crop,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "split_rule": split_rule,
+    }
+    carry_out(STUDENT, data, run_dir, teacher, config or "student", chosen, device=device, dry_run=dry_run)

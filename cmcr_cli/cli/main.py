@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cmcr_cli import __version__
-from cmcr_cli.cli import distill, info, remove, simulate, train, validate
+from cmcr_cli.cli import data, distill, evaluate, info, remove, simulate, train, validate
 from cmcr_cli.errors import CmcrError
 
 log = logging.getLogger("cmcr")
@@ -31,16 +31,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command, examples in (
-    (remove.remove, remove.EXAMPLES),
-    (info.info, info.EXAMPLES),
-    (simulate.simulate, simulate.EXAMPLES),
-    (validate.validate, validate.EXAMPLES),
-    (train.train, train.EXAMPLES),
-    (distill.distill, distill.EXAMPLES),
+data_app = typer.Typer(help="Look after the data of trainings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+for group, command, examples in (
+    (app, remove.remove, remove.EXAMPLES),
+    (app, info.info, info.EXAMPLES),
+    (app, simulate.simulate, simulate.EXAMPLES),
+    (app, validate.validate, validate.EXAMPLES),
+    (data_app, data.check, data.EXAMPLES),
+    (app, train.train, train.EXAMPLES),
+    (app, distill.distill, distill.EXAMPLES),
+    (app, evaluate.evaluate, evaluate.EXAMPLES),
 ):
     # "\b" keeps the lines of a paragraph as they are.
-    app.command(epilog=f"\b\nExamples:\n{examples}")(command)
+    group.command(epilog=f"\b\nExamples:\n{examples}")(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,6 +19,14 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """What `StepList` lists; BadParameter when it is not a list of numbers."""
+    words = text.split(",")
+    if not all(word.isdecimal() for word in words):
+        raise BadParameter(f"--steps {text!r}: expected whole numbers with commas between, as in 1,2,4.")
+    return tuple(map(int, words))
+
+
 # inputs and outputs
 S2 = Annotated[
     str, Argument(metavar="S2", help="Sentinel-2 stack of 13, 12 or named bands; any path GDAL knows.")
@@ -45,7 +53,9 @@ CreationOptions = Annotated[
 Steps = Annotated[
     int, Option(help="Network evaluations per patch: 1 is nearest to the truth, 4 draws detail.")
 ]
-Samples = Annotated[int, Option(help="Images that are drawn and averaged.")]
+Samples = Annotated[
+    int, Option(help="Images that are drawn and averaged; more than 1 need --steps 2 or more.")
+]
 Seed = Annotated[int, Option(help="Seed of the noise, which is tied to the ground.")]
 Mask = Annotated[
     str, Option(metavar="auto|all|PATH", help="What counts as cloud; PATH: a raster of 0/1 or SCL codes.")
@@ -100,14 +110,36 @@ MadeProvenance = Annotated[
 ]
 
 # training; None takes the recipe's own value
-Data = Annotated[Path, Argument(help="Folder of training scenes.")]
+Data = Annotated[Path, Argument(help="Folder of training scenes, or the word simulated.")]
+SplitRule = Annotated[
+    Literal["exact", "legacy"],
+    Option(help="How SEN12MS-CR is split: exact, by ROI; legacy, as in most papers, which leaks."),
+]
 RunDir = Annotated[
     Path, Option(metavar="DIR", help="Folder of the run; one that holds a checkpoint goes on.")
 ]
 Init = Annotated[Path | None, Option(metavar="WEIGHTS", help="Weights to start from; default: fresh ones.")]
 Teacher = Annotated[Path, Option(metavar="WEIGHTS", help="Weights of the teacher.")]
+Config = Annotated[
+    str | None,
+    Option(metavar="NAME|PATH", help="Packaged recipe, or a .toml file; default: that of the network."),
+]
 Images = Annotated[int | None, Option(help="Crops to see in all.")]
 Batch = Annotated[int | None, Option(help="Crops per update.")]
 Crop = Annotated[int | None, Option(help="Pixels along each side of a crop.")]
 LearningRate = Annotated[float | None, Option(help="Highest learning rate.")]
+TrainingSplitRule = Annotated[
+    Literal["exact", "legacy"] | None, Option("--split-rule", help="Split of SEN12MS-CR; legacy leaks.")
+]
 TrainingSeed = Annotated[int | None, Option("--seed", help="Seed of the weights and the crops.")]
+TrainingDryRun = Annotated[
+    bool, Option("--dry-run", help="Print recipe, data found, network and run time; write nothing.")
+]
+
+# evaluation
+Split = Annotated[Literal["train", "val", "test"], Option(help="Images to score.")]
+StepList = Annotated[
+    str, Option("--steps", metavar="N,N,...", help="Numbers of network evaluations to compare.")
+]
+MeanSamples = Annotated[int, Option("--samples", help="Images that are drawn for the row of their mean.")]
+Limit = Annotated[int | None, Option(metavar="N", help="Score N images, evenly spread over the split.")]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,9 +12,7 @@ from cmcr_cli.cli import options as opt
 from cmcr_cli.cli.talk import set_verbosity
 
 if TYPE_CHECKING:
-    from cmcr_cli.training.recipe import Recipe
-
-log = logging.getLogger("cmcr")
+    from cmcr_cli.training.run import Training
 
 EXAMPLES = """\
   cmcr train clouds data --run-dir runs/clouds
@@ -28,32 +25,66 @@ def train(
     *,
     run_dir: opt.RunDir,
     init: opt.Init = None,
+    config: opt.Config = None,
     images: opt.Images = None,
     batch: opt.Batch = None,
     crop: opt.Crop = None,
     learning_rate: opt.LearningRate = None,
     seed: opt.TrainingSeed = None,
+    split_rule: opt.TrainingSplitRule = None,
+    device: opt.Device = "auto",
+    dry_run: opt.TrainingDryRun = False,
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
     """Train the cloud network or the teacher.
 
-    The recipe goes to stderr, the path of the weights to stdout; options not given take the recipe's value.
+    Recipe and progress go to stderr, the path of the weights to stdout. A run that was stopped goes on when
+    the same command is given again.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.training import clouds, teacher
+    from cmcr_cli.training.clouds import CLOUDS
+    from cmcr_cli.training.teacher import TEACHER
 
-    base = clouds.RECIPE if network == "clouds" else teacher.RECIPE
-    recipe = chosen_recipe(
-        base, images=images, batch=batch, crop=crop, learning_rate=learning_rate, seed=seed
-    )
-    run = clouds.train_clouds if network == "clouds" else teacher.train_teacher
-    typer.echo(run(data, run_dir, recipe, init))
+    training = CLOUDS if network == "clouds" else TEACHER
+    chosen = {
+        "images": images,
+        "batch": batch,
+        "crop": crop,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "split_rule": split_rule,
+    }
+    carry_out(training, data, run_dir, init, config or network, chosen, device=device, dry_run=dry_run)
 
 
-def chosen_recipe(base: Recipe, **chosen: Any) -> Recipe:
-    """`base` with what was `chosen` put into its loop; says it aloud."""
+def carry_out(
+    training: Training,
+    data: Path,
+    run_dir: Path,
+    init: Path | None,
+    config: str,
+    chosen: Mapping[str, object],
+    *,
+    device: str,
+    dry_run: bool,
+) -> None:
+    """Train by the recipe `config`, with what was `chosen` put into it; or say what that would be."""
+    from cmcr_cli.training.dry_run import estimate_training
+    from cmcr_cli.training.recipe import load_recipe, with_knobs
+    from cmcr_cli.training.run import run_training
+
     given = {name: value for name, value in chosen.items() if value is not None}
-    recipe = replace(base, loop=replace(base.loop, **given))
-    log.warning("recipe: %s", json.dumps(asdict(recipe)))
-    return recipe
+    recipe = with_knobs(load_recipe(config), **given)
+    if not dry_run:
+        typer.echo(run_training(training, data, run_dir, recipe, init, device))
+        return
+    found = estimate_training(training, data, run_dir, recipe, init, device)
+    typer.echo(
+        f"data        {found.places} clear places, {found.pairs} cloudy/clear pairs, {found.checks} checks\n"
+        f"network     {found.parameters:,} values, {found.gflop_per_patch:.1f} GFLOP per patch at 1 step\n"
+        f"device      {found.device}, {found.processes} process{'es' * (found.processes > 1)}\n"
+        f"times       {found.update_s:.2f} s an update, {found.sample_s:.3f} s a sample, "
+        f"{found.validation_s:.0f} s a validation\n"
+        f"run time    about {found.total_s / 60:.0f} minutes"
+    )

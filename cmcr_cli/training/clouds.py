@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork, cloud_loss
-from cmcr_cli.training.loop import LoopConfig, train
-from cmcr_cli.training.recipe import Recipe, as_batch, start, trainable
-from cmcr_cli.training.samples import Mix, Sample
+from cmcr_cli.model.flops import gflop_of_mask
+from cmcr_cli.training.loop import Task
+from cmcr_cli.training.pictures import Panel, grey, true_colour
+from cmcr_cli.training.run import Run, Training
+from cmcr_cli.training.samples import Sample
+from cmcr_cli.training.validation import as_batch
 
-RECIPE = Recipe(
-    loop=LoopConfig(images=160_000, learning_rate=1e-3, average=0.998),
-    mix=Mix(
-        simulated=0.25,
-        gain=(0.65, 1.3),
-        cloudless=0.12,
-        flooded=0.25,
-        other_date=0.0,  # of a real pair nobody knows where the shadows are
-        no_radar=1.0,
-        no_context=1.0,
-    ),
-)
-"""What `cmcr train clouds` does unless told otherwise."""
-
-FAINT, SEEN = 0.05, 0.12
+FAINT, SEEN = 0.02, 0.05
 """Opacity or shadow below FAINT is clear, above SEEN covered; between, nothing is learnt."""
 
 MISSED = 2.5
 """Weight of a covered pixel: a cloud that is missed stays in the image, a false one is only restored."""
 
 
-def train_clouds(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Path:
-    """Train the cloud network of `init` (or a fresh one) on `data`; the denoiser is kept.
+def _task(run: Run) -> Task:
+    network = run.trainable(run.weights.clouds)
 
-    Returns the weights file in `folder`, written at every snapshot.
-    """
-    run = start(data, folder, recipe, init)
-
-    def loss(network: nn.Module) -> Tensor:
-        batch = run.batch()
+    def loss(batch: Sample, generator: torch.Generator) -> Tensor:
         seen = F.avg_pool2d(batch.optical, 2).contiguous(memory_format=torch.channels_last)
         return cloud_loss(network(seen, batch.present), *_truth(batch))
 
-    def snapshot(average: nn.Module, images: int) -> dict[str, float]:
-        run.weights.clouds.load_state_dict(average.state_dict())
-        run.save("clouds", images)
-        return _scores(run.weights.clouds, run.checks)
-
-    average = train(trainable(run.weights.clouds), loss, snapshot, recipe.loop, folder)
-    run.weights.clouds.load_state_dict(average.state_dict())
-    return run.save("clouds", recipe.loop.images)
+    return Task(network, loss)
 
 
 def _truth(batch: Sample) -> tuple[Tensor, Tensor]:
@@ -67,6 +42,13 @@ def _truth(batch: Sample) -> tuple[Tensor, Tensor]:
     return classes, weight * torch.where(classes > 0, MISSED, 1.0)
 
 
+def _cover(network: CloudNetwork, batch: Sample) -> Tensor:
+    """Probability of cloud or shadow at 20 m, (B, h, w) on the CPU."""
+    device = next(network.parameters()).device
+    cover = network.cover(F.avg_pool2d(batch.optical, 2).to(device), batch.present.to(device))
+    return cover.float().cpu()
+
+
 @torch.inference_mode()
 def _scores(network: CloudNetwork, checks: list[Sample]) -> dict[str, float]:
     """Intersection over union of covered against clear, and the share of clear pixels called covered."""
@@ -74,7 +56,7 @@ def _scores(network: CloudNetwork, checks: list[Sample]) -> dict[str, float]:
     hit = union = false = clear = 0.0
     for one in checks:
         batch = as_batch(one)
-        cover = network.cover(F.avg_pool2d(batch.optical, 2), batch.present) > THRESHOLD
+        cover = _cover(network, batch) > THRESHOLD
         classes, weight = _truth(batch)
         truth, counted = classes > 0, weight > 0
         hit += float((cover & truth & counted).sum())
@@ -82,3 +64,16 @@ def _scores(network: CloudNetwork, checks: list[Sample]) -> dict[str, float]:
         false += float((cover & ~truth & counted).sum())
         clear += float((~truth & counted).sum())
     return {"iou": hit / max(union, 1), "false_alarms": false / max(clear, 1)}
+
+
+@torch.inference_mode()
+def _panels(network: CloudNetwork, check: Sample) -> list[Panel]:
+    """Image, probability of cloud or shadow, what of both there is."""
+    batch = as_batch(check)
+    image = batch.optical[0].numpy()
+    cover = F.interpolate(_cover(network, batch)[:, None], scale_factor=2.0)[0, 0]
+    truth = torch.maximum(batch.opacity, batch.shadow)[0, 0]
+    return [*true_colour([image], batch.target[0].numpy()), grey(cover.numpy()), grey(truth.numpy())]
+
+
+CLOUDS = Training("clouds", _task, _scores, _panels, gflop_of_mask)

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import cast
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cmcr_cli.model.consistency import distillation_loss, step_weights
-from cmcr_cli.model.diffusion import Denoiser, karras_sigmas
-from cmcr_cli.training.loop import LoopConfig, train
-from cmcr_cli.training.recipe import Recipe, covered_scores, prepared, start, trainable
+from cmcr_cli.model.diffusion import karras_sigmas
+from cmcr_cli.training.loop import Task
+from cmcr_cli.training.run import Run, prepared
+from cmcr_cli.training.samples import Sample
+from cmcr_cli.training.teacher import TEACHER
 
-RECIPE = Recipe(loop=LoopConfig(images=16_000, learning_rate=1e-4, warmup=1_000, average=0.998))
-"""What `cmcr distill` does unless told otherwise."""
 
-
-def distill(data: Path, folder: Path, recipe: Recipe, teacher_path: Path) -> Path:
-    """Distil a student from the denoiser in `teacher_path`. Returns the weights file in `folder`."""
-    run = start(data, folder, recipe, teacher_path)
-    teacher = trainable(run.weights.denoiser).requires_grad_(False)
-    target = trainable(run.weights.denoiser).requires_grad_(False)
-    generator = torch.Generator().manual_seed(recipe.loop.seed)
-    grid = karras_sigmas(recipe.levels, teacher.diffusion)
+def _task(run: Run) -> Task:
+    """The student begins as its teacher, and so does the target, which follows the student."""
+    objective, device = run.recipe.objective, run.process.device
+    student = run.trainable(run.weights.denoiser)
+    teacher = run.trainable(run.weights.denoiser).requires_grad_(False)
+    target = run.trainable(run.weights.denoiser).requires_grad_(False)
+    grid = karras_sigmas(objective.levels, teacher.diffusion).to(device)
     weights = step_weights(grid)
 
-    def loss(network: nn.Module) -> Tensor:
+    def loss(batch: Sample, generator: torch.Generator) -> Tensor:
         with torch.no_grad():
-            for old, new in zip(target.parameters(), network.parameters(), strict=True):
-                old.lerp_(new, 1 - recipe.target)
-        x0, condition, weight = prepared(run.batch())
-        index = torch.randint(recipe.levels - 1, (len(x0),), generator=generator)
-        index[: round(recipe.at_sigma_max * len(x0))] = recipe.levels - 2
-        noise = torch.randn(x0.shape, generator=generator)
+            for old, new in zip(target.parameters(), student.parameters(), strict=True):
+                old.lerp_(new, 1 - objective.target)
+        x0, condition, weight = prepared(batch)
+        index = torch.randint(objective.levels - 1, (len(x0),), generator=generator, device=device)
+        index[: round(objective.at_sigma_max * len(x0))] = objective.levels - 2
+        noise = torch.randn(x0.shape, generator=generator, device=device)
         each = distillation_loss(
-            cast(Denoiser, network),
+            student,
             target,
             teacher,
             x0,
@@ -44,15 +42,11 @@ def distill(data: Path, folder: Path, recipe: Recipe, teacher_path: Path) -> Pat
             noise,
             weight,
             weights[index],
-            recipe.anchor,
+            objective.anchor,
         )
         return each.mean()
 
-    def snapshot(average: nn.Module, images: int) -> dict[str, float]:
-        run.weights.denoiser.load_state_dict(average.state_dict())
-        run.save("student", images)
-        return covered_scores(run.weights.denoiser, run.checks)
+    return Task(student, loss, {"target": target})
 
-    average = train(trainable(run.weights.denoiser), loss, snapshot, recipe.loop, folder)
-    run.weights.denoiser.load_state_dict(average.state_dict())
-    return run.save("student", recipe.loop.images)
+
+STUDENT = replace(TEACHER, name="student", task=_task)

@@ -1,156 +1,245 @@
-"""What the three trainings share: the recipe, the start of a run, its data and its validation."""
+"""The recipe of a training: every knob, and the TOML files that hold them.
+
+The packaged recipes in `recipes/` say what each knob does. A file states all of them: what a run did can be
+read off one page, and the one that a run saves makes the same run again.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from cmcr_cli import __version__
-from cmcr_cli.errors import InputError
-from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
-from cmcr_cli.model.condition import Condition, to_reflectance, to_scene_units
-from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
+from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.model.clouds import CloudConfig
+from cmcr_cli.model.diffusion import DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
-from cmcr_cli.model.pdmsr import sample
-from cmcr_cli.model.weights import Weights
-from cmcr_cli.training.library import ClearImage, Library, load_library, load_triplets
-from cmcr_cli.training.loop import LoopConfig
-from cmcr_cli.training.metrics import psnr
-from cmcr_cli.training.samples import Clouded, CropBuffer, Mix, Sample, SampleStream, assemble, patch_inputs
-from cmcr_cli.training.synthesis import cover_mask, transplant
 
-Network = TypeVar("Network", Denoiser, CloudNetwork)
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a number may be, in words and as bounds."""
+
+    expected: str
+    low: float
+    high: float = math.inf
+
+
+Count = Annotated[int, Range("a whole number of 1 or more", 1)]
+Index = Annotated[int, Range("a whole number of 0 or more", 0)]
+Positive = Annotated[float, Range("a number above 0", math.ulp(0.0))]
+Number = Annotated[float, Range("a number", -math.inf)]
+Share = Annotated[float, Range("a number from 0 to 1", 0, 1)]
+
+_PLAIN = {
+    int: Range("a whole number of 1 or more", 1),
+    float: Range("a number of 0 or more", 0),
+}
+"""The range of a number whose type names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """Length, pace and arithmetic of a run; `images` counts crops, so that batch sizes compare."""
+
+    images: Count
+    batch: Count
+    crop: Count
+    learning_rate: Positive
+    warmup: Count
+    clip: Positive
+    average: Share
+    weight_decay: Annotated[float, Range("a number of 0 or more", 0)]
+    snapshot: Count
+    seed: Index
+    precision: Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which data are read, and how samples become crops; `workers` does not change what is drawn."""
+
+    split_rule: Literal["exact", "legacy"]
+    buffer: Count
+    crops_per_sample: Count
+    workers: Index
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How often each kind of sample is drawn, and what is taken away from it."""
+
+    simulated: Share
+    gain: tuple[Positive, Positive]
+    recoloured: Share
+    cloudless: Share
+    flooded: Share
+    other_date: Share
+    veiled: Share
+    procedural: Share
+    pseudo_radar: Share
+    no_radar: Share
+    no_context: Share
+    no_cirrus: Share
+    no_sixty_metre: Share
+    overcast_again: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Noise levels of the teacher and the student, and the terms of the student's loss."""
+
+    at_sigma_max: Share
+    log_sigma: tuple[Number, Positive]
+    levels: Annotated[int, Range("a whole number of 2 or more", 2)]
+    anchor: Annotated[float, Range("a number of 0 or more", 0)]
+    target: Share
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a run; saved in the card of its weights."""
+    """Everything that decides a run but its data and the weights it starts from."""
 
-    loop: LoopConfig = field(default_factory=LoopConfig)
-    mix: Mix = field(default_factory=Mix)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
-    clouds: CloudConfig = field(default_factory=CloudConfig)
-    at_sigma_max: float = 0.5  # share of a batch at the noise of the first step
-    log_sigma: tuple[float, float] = (-0.8, 1.4)  # teacher: mean and deviation of ln sigma for the rest
-    levels: int = 24  # distillation: noise levels
-    anchor: float = 1.0  # distillation: weight of the ground truth
-    target: float = 0.95  # distillation: decay of the target copy
+    loop: LoopConfig
+    data: DataConfig
+    mix: Mix
+    objective: Objective
+    network: NetworkConfig
+    diffusion: DiffusionConfig
+    clouds: CloudConfig
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One training under way: its recipe and folder, the weights it improves, its data and its checks."""
-
-    recipe: Recipe
-    folder: Path
-    weights: Weights
-    buffer: CropBuffer
-    checks: list[Sample]
-
-    def batch(self) -> Sample:
-        """A fresh batch of crops."""
-        return self.buffer.batch(self.recipe.loop.batch, self.recipe.loop.crop)
-
-    def save(self, kind: str, images: int) -> Path:
-        """Write the weights with a card that says how they were made."""
-        path = self.folder / "weights.safetensors"
-        history = {**self.weights.card.get("history", {}), kind: {"images": images, **asdict(self.recipe)}}
-        card = {"name": path.parent.name, "version": __version__, "history": history}
-        weights_file.save(path, replace(self.weights, card=card))
-        return path
+def packaged() -> list[str]:
+    """Names of the recipes that come with cmcr."""
+    return sorted(Path(item.name).stem for item in files(__package__).joinpath("recipes").iterdir())
 
 
-def start(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Run:
-    """Load the data, and the weights `init` or fresh ones."""
-    library = load_library(data)
-    torch.manual_seed(recipe.loop.seed)
-    weights = _fresh(recipe, library) if init is None else weights_file.load(init)
-    stream = SampleStream(library, recipe.mix, recipe.loop.seed)
-    checks = validation_samples(data, library)
-    return Run(recipe, folder, weights, CropBuffer(stream, seed=recipe.loop.seed), checks)
+def load_recipe(source: str) -> Recipe:
+    """Read a packaged recipe by its name, or a TOML file by its path, which ends in `.toml`.
 
-
-def _fresh(recipe: Recipe, library: Library) -> Weights:
-    images = [image.optical for place in library.places for image in place if image.present.all()]
-    mean = np.median([image.mean(axis=(1, 2)) for image in images], axis=0)
-    spread = np.median([image.std(axis=(1, 2)) for image in images], axis=0)
-    return Weights(
-        Denoiser(recipe.network, recipe.diffusion),
-        CloudNetwork(recipe.clouds),
-        torch.from_numpy(mean.astype(np.float32)),
-        torch.from_numpy(np.maximum(spread, 0.01).astype(np.float32)),
-    )
-
-
-def validation_samples(data: Path, library: Library, masks: int = 4) -> list[Sample]:
-    """Clear images of the val triplets under real clouds of the training pairs: the same in every run.
-
-    Raises InputError when `data` has no val triplets.
+    Raises InputError when it is missing, is not TOML, or holds an unknown key, lacks one, or has a value of
+    the wrong type or out of range.
     """
-    rng = np.random.default_rng(20_251_114)
-    samples = []
-    for truth in load_triplets(data, "val").values():
-        ground = ClearImage(truth.clear, np.ones(13, bool), truth.radar)
-        for index in rng.choice(len(library.pairs), min(masks, len(library.pairs)), replace=False):
-            scene = Clouded(ground, *transplant(ground.optical, library.pairs[index], rng), same_date=True)
-            covered = cover_mask(scene.opacity, scene.shadow, rng)
-            samples.append(assemble(scene, covered, ground.present, ground.radar, context=True))
-    if not samples:
+    if source.endswith(".toml"):
+        path = Path(source)
+    elif source in packaged():
+        path = Path(str(files(__package__).joinpath("recipes", f"{source}.toml")))
+    else:
         raise InputError(
-            f"{data}: found no triplet of split val; expected a row with `val` in triplets/index.csv, "
-            "which the training measures itself on"
+            f"--config {source}: no recipe of that name; expected {', '.join(packaged())}, or the path of a "
+            ".toml file"
         )
-    return samples
+    try:
+        return parse_recipe(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); see --config") from error
+    except ValueError as error:  # also that of tomllib and of the decoder
+        raise InputError(f"{path}: {error}") from error
 
 
-def as_batch(one: Sample) -> Sample:
-    """A single sample as a batch of one, float32."""
-    return Sample(**{name: getattr(one, name)[None].float() for name in Sample.__slots__})
+def parse_recipe(text: str) -> Recipe:
+    """A recipe from TOML; ValueError naming the key where something is wrong."""
+    return _recipe(tomllib.loads(text))
 
 
-def restored(denoiser: Denoiser, batch: Sample, steps: int, seed: int = 0) -> Tensor:
-    """The denoiser's image (B, 13, H, W) in reflectance for a batch, un-composited."""
-    inputs = patch_inputs(batch)
-    generator = torch.Generator().manual_seed(seed)
-    noise: Callable[[int], Tensor] = lambda step: torch.randn(batch.optical.shape, generator=generator)  # noqa: E731
-    known = to_scene_units(inputs.optical, inputs)
-    z = sample(denoiser, Condition.of(inputs), steps, noise, known, inputs.cover)
-    return to_reflectance(z, inputs)
+def with_knobs(recipe: Recipe, **chosen: Any) -> Recipe:
+    """`recipe` with knobs of its loop and data exchanged; OptionError when one is out of range."""
+    table = asdict(recipe)
+    for name, value in chosen.items():
+        table["data" if name in table["data"] else "loop"][name] = value
+    try:
+        return _recipe(table)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
 
 
-@torch.inference_mode()
-def covered_scores(denoiser: Denoiser, checks: list[Sample]) -> dict[str, float]:
-    """Mean PSNR (dB) on covered pixels at 1 and 4 steps, beside that of the context alone."""
-    denoiser.eval()
-    rows = []
-    for one in checks:
-        batch = as_batch(one)
-        where = batch.cover[0, 0].numpy() > 0.5
-        images = [batch.context, restored(denoiser, batch, 1), restored(denoiser, batch, 4)]
-        target = batch.target[0].numpy()
-        rows.append([psnr(image[0].clamp(0, 1).numpy(), target, where) for image in images])
-    context, one_step, four_steps = np.mean(rows, axis=0)
-    return {"context_db": float(context), "steps1_db": float(one_step), "steps4_db": float(four_steps)}
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML, which `load_recipe` reads back to the same values."""
+    tables = (
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in asdict(recipe).items()
+    )
+    return "\n".join(tables)
 
 
-def prepared(batch: Sample) -> tuple[Tensor, Condition, Tensor]:
-    """x0 in scene units, the condition, and the loss weights (B, 13, H, W)."""
-    inputs = patch_inputs(batch)
-    weight = batch.weight * batch.present[:, :, None, None]
-    return to_scene_units(batch.target, inputs), Condition.of(inputs), weight
+def differences(recipe: Recipe, other: Recipe) -> list[str]:
+    """The knobs in which two recipes differ, each as `table.key: value, value`."""
+    one, two = asdict(recipe), asdict(other)
+    return [
+        f"{table}.{key}: {json.dumps(one[table][key])}, {json.dumps(two[table][key])}"
+        for table in one
+        for key in one[table]
+        if one[table][key] != two[table][key]
+    ]
 
 
-def trainable(network: Network) -> Network:
-    """A copy in the layout in which plain convolutions are fast."""
-    twin = copy.deepcopy(network)
-    twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return twin
+def _recipe(table: Mapping[str, Any]) -> Recipe:
+    recipe: Recipe = _converted(table, Recipe, "")
+    depth = max(3, len(recipe.network.widths), len(recipe.clouds.widths) + 1)  # 3: cells of `condition.CELL`
+    for name in ("condition_blocks", "step_blocks"):
+        if len(getattr(recipe.network, name)) != len(recipe.network.widths):
+            raise ValueError(f"network.{name} and network.widths differ in length; expected one per level")
+    if recipe.loop.crop % 2**depth:
+        raise ValueError(f"loop.crop is {recipe.loop.crop}; expected a multiple of {2**depth}")
+    if recipe.mix.gain[0] > recipe.mix.gain[1]:
+        raise ValueError(f"mix.gain is {list(recipe.mix.gain)}; expected the lower bound first")
+    if not 0 < recipe.diffusion.sigma_min < recipe.diffusion.sigma_max:
+        raise ValueError("diffusion.sigma_min must be above 0 and below diffusion.sigma_max")
+    return recipe
+
+
+def _converted(found: Any, hint: Any, key: str) -> Any:
+    """`found`, as TOML gave it, as the type `hint`; ValueError naming the key where it does not fit."""
+    limits = _PLAIN.get(hint)
+    if get_origin(hint) is Annotated:
+        hint, limits = get_args(hint)
+    if is_dataclass(hint):
+        return _table(found, hint, key)
+    if get_origin(hint) is tuple:
+        return _items(found, get_args(hint), key)
+    if get_origin(hint) is Literal:
+        if found not in get_args(hint):
+            raise _unfit(key, found, " or ".join(map(json.dumps, get_args(hint))))
+        return found
+    if limits is None:
+        raise TypeError(f"{key}: no rule for {hint}")
+    whole = type(found) is int
+    if not (whole or (hint is float and type(found) is float)) or not math.isfinite(found):
+        raise _unfit(key, found, limits.expected)
+    if not limits.low <= found <= limits.high:
+        raise _unfit(key, found, limits.expected)
+    return hint(found)
+
+
+def _table(found: Any, kind: Any, key: str) -> Any:
+    if not isinstance(found, Mapping):
+        raise _unfit(key, found, f"a table [{key}]")
+    hints, prefix = get_type_hints(kind, include_extras=True), f"{key}." if key else ""
+    unknown = sorted(found.keys() - hints.keys())
+    if unknown:
+        raise ValueError(f"unknown key {prefix}{unknown[0]}; expected {', '.join(hints)}")
+    missing = [name for name in hints if name not in found]
+    if missing:
+        raise ValueError(
+            f"{prefix}{missing[0]} is missing; a recipe states every knob, see recipe.toml of a run"
+        )
+    return kind(**{f.name: _converted(found[f.name], hints[f.name], prefix + f.name) for f in fields(kind)})
+
+
+def _items(found: Any, kinds: tuple[Any, ...], key: str) -> tuple[Any, ...]:
+    if not isinstance(found, list | tuple) or not found:
+        raise _unfit(key, found, "a list of numbers")
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(found)
+    if len(found) != len(kinds):
+        raise _unfit(key, found, f"a list of {len(kinds)} numbers")
+    return tuple(_converted(item, kind, key) for item, kind in zip(found, kinds, strict=True))
+
+
+def _unfit(key: str, found: Any, expected: str) -> ValueError:
+    return ValueError(f"{key} is {json.dumps(found, default=str)}; expected {expected}")

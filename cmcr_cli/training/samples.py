@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
+from cmcr_cli.errors import InputError
 from cmcr_cli.model.condition import PatchInputs
 from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, constant_context, fit_context
 from cmcr_cli.simulate import add_clouds, simulate_window
-from cmcr_cli.training.library import Array, ClearImage, Library
-from cmcr_cli.training.synthesis import cover_mask, flooded, jittered_radar, pseudo_radar, transplant
+from cmcr_cli.training.images import Array, ClearImage
+from cmcr_cli.training.library import Library
+from cmcr_cli.training.recipe import DataConfig, Mix
+from cmcr_cli.training.synthesis import (
+    cover_mask,
+    flooded,
+    jittered_radar,
+    pseudo_radar,
+    recoloured,
+    transplant,
+    veiled,
+)
 
 Mask = NDArray[np.bool_]
+Item = TypeVar("Item")
 
-CLEAR_WEIGHT = 0.1
-"""Weight of a clear pixel in the loss: it is pasted over in the end, but must not drift."""
+CLEAR_WEIGHT, VEILED_WEIGHT = 0.1, 0.5
+"""Weight in the loss of a clear pixel, and of one under a veil that the mask missed; 1 where covered.
 
-
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """How often each kind of sample is drawn, and what is taken away from it."""
-
-    simulated: float = 0.2  # ground that was simulated, not photographed
-    gain: tuple[float, float] = (0.93, 1.07)  # brightness of the ground, for other suns and skies
-    cloudless: float = 0.0  # nothing over the ground at all
-    flooded: float = 0.15  # of the photographed ground: part of it laid under water
-    other_date: float = 0.12  # a real pair: real clouds, but the target is another day
-    procedural: float = 0.4  # of the rest: procedural clouds instead of transplanted real ones
-    no_radar: float = 0.12
-    no_context: float = 0.08  # a constant colour and no confidence, as with --no-context
-    no_cirrus: float = 0.35  # no B10, as in Level-2A
-    no_sixty_metre: float = 0.1  # no B01, B09 and B10
-    overcast_again: float = 0.85  # an image with hardly any clear ground is drawn anew: scenes are larger
+A clear pixel is pasted over in the end, but must not drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,11 @@ class Clouded:
 
 def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
     """Draw ground and put clouds over it, or take a real pair as it is."""
-    pair = library.pairs[rng.integers(len(library.pairs))]
     if rng.random() < mix.other_date:
-        ground = ClearImage(pair.clear, np.ones(13, bool), pair.radar)
-        return Clouded(ground, pair.cloudy, pair.opacity, np.zeros_like(pair.opacity), False)
+        pair = _any(library.pairs, rng)
+        if not pair.lifted:
+            ground = ClearImage(pair.clear, np.ones(13, bool), pair.radar)
+            return Clouded(ground, pair.cloudy, pair.opacity, np.zeros_like(pair.opacity), False)
     ground = _ground(library, mix, rng)
     if rng.random() < mix.cloudless:
         nothing = np.zeros(ground.optical.shape[1:], np.float32)
@@ -86,7 +88,11 @@ def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
     if rng.random() < mix.procedural:
         sky, amount = int(rng.integers(2**31)), float(rng.uniform(0.1, 0.8))
         return Clouded(ground, *add_clouds(ground.optical, sky, amount)[:3], True)
-    return Clouded(ground, *transplant(ground.optical, pair, rng), True)
+    return Clouded(ground, *transplant(ground.optical, _any(library.pairs, rng), rng), True)
+
+
+def _any(items: Sequence[Item], rng: np.random.Generator) -> Item:
+    return items[int(rng.integers(len(items)))]
 
 
 def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
@@ -95,9 +101,11 @@ def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
         return ClearImage(window.truth, np.ones(13, bool), window.radar)
     # The root keeps a place of many dates from drowning the others, and still shows more of it.
     odds = np.sqrt([len(images) for images in library.places])
-    images = library.places[rng.choice(len(odds), p=odds / odds.sum())]
-    image = images[rng.integers(len(images))]
+    images = library.places[int(rng.choice(len(odds), p=odds / odds.sum()))]
+    image = _any(images, rng)
     optical, radar = image.optical * np.float32(rng.uniform(*mix.gain)), image.radar
+    if rng.random() < mix.recoloured:
+        optical = recoloured(optical, rng)
     if rng.random() < mix.flooded:
         known = pseudo_radar(optical, image.present, rng) if radar is None else radar
         optical, radar = flooded(optical, known, rng)
@@ -109,7 +117,11 @@ def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
     scene = draw(library, mix, rng)
     while _overcast(scene) and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
-    radar = None if rng.random() < mix.no_radar else _radar(scene.ground, rng)
+    if scene.same_date and rng.random() < mix.veiled:
+        cloudy, share = veiled(scene.cloudy, rng)
+        opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
+        scene = replace(scene, cloudy=cloudy, opacity=opacity)
+    radar = None if rng.random() < mix.no_radar else _radar(scene.ground, mix, rng)
     present = scene.ground.present.copy()
     if rng.random() < mix.no_cirrus:
         present[BANDS.index("B10")] = False
@@ -123,23 +135,28 @@ def _overcast(scene: Clouded) -> bool:
     return float(((scene.opacity > 0.05) | (scene.shadow > 0.1)).mean()) > 0.85
 
 
-def _radar(ground: ClearImage, rng: np.random.Generator) -> Array:
-    if ground.radar is None:
+def _radar(ground: ClearImage, mix: Mix, rng: np.random.Generator) -> Array | None:
+    if ground.radar is not None:
+        return jittered_radar(ground.radar, rng)
+    if rng.random() < mix.pseudo_radar:
         return pseudo_radar(ground.optical, ground.present, rng)
-    return jittered_radar(ground.radar, rng)
+    return None
 
 
 def assemble(scene: Clouded, covered: Mask, present: Mask, radar: Array | None, *, context: bool) -> Sample:
     """Fit the context and bring everything into the form in which the network reads it."""
     height, width = covered.shape
-    optical = scene.cloudy * present[:, None, None]
+    optical = without_cirrus(scene.cloudy * present[:, None, None])
     valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
     fitted = fit_context(optical, ~covered, radar, valid, present) if context else constant_context(present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
     target = scene.ground.optical * present[:, None, None]
-    weight = covered if not scene.same_date else np.where(covered, 1, CLEAR_WEIGHT)
+    if scene.same_date:
+        weight = np.where(covered, 1, np.where(scene.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT))
+    else:
+        weight = covered
 
     def plane(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array, dtype=np.float16, ndmin=3))
@@ -159,61 +176,77 @@ def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, M
     return np.pad(radar, [(0, 0), *pad], mode="reflect"), np.pad(valid, pad, mode="reflect")
 
 
-class SampleStream(IterableDataset[Sample]):
-    """An endless stream of samples, the same for the same seed."""
+class Samples(Dataset[Sample]):
+    """The endless row of samples of one process; each is a pure function of seed, rank and its number."""
 
-    def __init__(self, library: Library, mix: Mix, seed: int) -> None:
-        self.library, self.mix, self.seed = library, mix, seed
+    def __init__(self, library: Library, mix: Mix, seed: int, rank: int) -> None:
+        self.library, self.mix, self.seed, self.rank = library, mix, seed, rank
 
-    def __iter__(self) -> Iterator[Sample]:
-        """Yield samples for ever."""
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        torch.set_num_threads(1)
-        while True:
-            yield make_sample(self.library, self.mix, rng)
+    def __getitem__(self, number: int) -> Sample:
+        """Draw sample `number`."""
+        return make_sample(self.library, self.mix, np.random.default_rng([self.seed, self.rank, 0, number]))
 
 
-class CropBuffer:
-    """Keeps the latest samples and cuts many random crops from each: a sample costs more than a crop."""
+def crop_batches(
+    samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
+) -> Iterator[Sample]:
+    """Batches `first`, `first` + 1, ...: each `count` crops of `crop` px, turned and flipped, float32.
 
-    def __init__(
-        self, stream: SampleStream, *, size: int = 96, crops_per_sample: int = 12, seed: int = 0
-    ) -> None:
-        self.source = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=8))
-        self.crops_per_sample = crops_per_sample
-        self.rng = np.random.default_rng(seed)
-        self.samples = [next(self.source) for _ in range(size)]
-        self.debt = 0.0
-
-    def batch(self, count: int, crop: int) -> Sample:
-        """`count` crops of `crop` px, turned and flipped, as one float32 `Sample` with a batch axis."""
-        self.debt += count / self.crops_per_sample
-        while self.debt >= 1:
-            self.samples[self.rng.integers(len(self.samples))] = next(self.source)
-            self.debt -= 1
-        crops = [self._crop(crop) for _ in range(count)]
-        return Sample(
+    A batch is cut from a window of `config.buffer` samples that moves on by a sample for every
+    `config.crops_per_sample` crops. It is a pure function of the samples and its number, so that a run that
+    goes on sees what it would have seen.
+    """
+    number = first * count // config.crops_per_sample
+    drawn = iter(
+        DataLoader(
+            samples,
+            batch_size=None,
+            sampler=itertools.count(number),
+            num_workers=config.workers,
+            prefetch_factor=8 if config.workers else None,
+        )
+    )
+    window: deque[Sample] = deque(maxlen=config.buffer)
+    for batch in itertools.count(first):
+        end = batch * count // config.crops_per_sample + config.buffer
+        while number < end:
+            window.append(next(drawn))
+            number += 1
+        rng = np.random.default_rng([samples.seed, samples.rank, 1, batch])
+        crops = [_cut(window[rng.integers(len(window))], crop, rng) for _ in range(count)]
+        yield Sample(
             **{f.name: torch.stack([getattr(c, f.name) for c in crops]).float() for f in fields(Sample)}
         )
 
-    def _crop(self, crop: int) -> Sample:
-        sample = self.samples[self.rng.integers(len(self.samples))]
-        rows, cols = (n - crop for n in sample.cover.shape[1:])
-        for _ in range(3):  # a crop without cloud teaches little: look for a better one a few times
-            top, left = 2 * self.rng.integers(rows // 2 + 1), 2 * self.rng.integers(cols // 2 + 1)
-            window = (slice(None), slice(top, top + crop), slice(left, left + crop))
-            if sample.cover[window].mean() > 0.1:
-                break
-        turn = int(self.rng.integers(8))
 
-        def cut(value: Tensor) -> Tensor:
-            if value.ndim == 1:
-                return value
-            turned = torch.rot90(value[window], turn % 4, dims=(1, 2))
-            return turned.flip(2) if turn >= 4 else turned
+def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
+    """A random crop on even pixels, turned or flipped. Raises InputError when the sample is smaller."""
+    height, width = sample.cover.shape[1:]
+    rows, cols = height - crop, width - crop
+    if min(rows, cols) < 0:
+        raise InputError(
+            f"found a training image of {width} x {height} px; expected the size of a crop, {crop} px, "
+            "or more; see --crop"
+        )
+    for _ in range(3):  # a crop without cloud teaches little: look for a better one a few times
+        top, left = 2 * rng.integers(rows // 2 + 1), 2 * rng.integers(cols // 2 + 1)
+        window = (slice(None), slice(top, top + crop), slice(left, left + crop))
+        if sample.cover[window].mean() > 0.1:
+            break
+    turn = int(rng.integers(8))
 
-        return Sample(**{f.name: cut(getattr(sample, f.name)) for f in fields(Sample)})
+    def cut(value: Tensor) -> Tensor:
+        if value.ndim == 1:
+            return value
+        turned = torch.rot90(value[window], turn % 4, dims=(1, 2))
+        return turned.flip(2) if turn >= 4 else turned
+
+    return Sample(**{f.name: cut(getattr(sample, f.name)) for f in fields(Sample)})
+
+
+def on_device(batch: Sample, device: torch.device) -> Sample:
+    """The batch with its tensors on `device`."""
+    return Sample(**{f.name: getattr(batch, f.name).to(device, non_blocking=True) for f in fields(Sample)})
 
 
 def patch_inputs(batch: Sample) -> PatchInputs:

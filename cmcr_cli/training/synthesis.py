@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.bands import RADAR_FLOOR_DB
-from cmcr_cli.training.library import Array, Pair
+from cmcr_cli.training.images import Array, Pair
 
 SHADE = np.array([0.75, 0.8, 0.85, 0.9, 0.95, 1, 1, 1, 1, 1, 0.3, 1.05, 1.05], dtype=np.float32)
 """How much of a shadow's darkening each band takes; the blue sky still lights the blue bands."""
+
+
+_MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
+_DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
+"""Water vapour above a low haze hides it in B09 and B10."""
 
 
 def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
@@ -22,28 +28,69 @@ def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
 def transplant(clear: Array, pair: Pair, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Put the real cloud of `pair` over `clear` (13, H, W), with a shadow linked to it by geometry.
 
-    Under opacity a the pair's pixel is (1 - a) ground + a cloud; its ground is exchanged for ours. Returns
-    the cloudy image, the opacity and the shadow's darkening, (H, W) each in 0..1.
+    Under opacity a the pair's pixel is (1 - a) ground + layer, and our ground comes under that layer. Thin
+    parts of the layer are smoothed: there the pair's two dates differ by more than the cloud, and the other
+    place's fields would shine through. Returns the cloudy image, the opacity and the shadow's darkening,
+    (H, W) each in 0..1.
     """
     turn = int(rng.integers(8))
     shape = clear.shape[1:]
     source, ground, alpha = (
         _fitted(dihedral(a, turn), shape) for a in (pair.cloudy, pair.clear, pair.opacity)
     )
+    thick = ndimage.gaussian_filter(np.clip((alpha - 0.35) / 0.3, 0, 1), 1.5)
+    alpha = _mixed(alpha, thick)
+    layer = _mixed(source - (1 - alpha) * ground, thick)
     shadow = _cast_shadow(alpha, rng)
     lit = clear * (1 - shadow * SHADE[:, None, None])
-    exchanged = source + (1 - alpha) * (lit - ground)
-    # Where there is hardly any cloud, the pair's two dates differ by more than the cloud does.
-    blend = np.clip(alpha / 0.12, 0, 1)
-    cloudy = lit + blend * (exchanged - lit)
+    blend = np.clip(alpha / 0.06, 0, 1)  # fainter than that is noise
+    cloudy = lit + blend * (layer - alpha * lit)
     return np.maximum(cloudy, 0).astype(np.float32), alpha, shadow
+
+
+def recoloured(clear: Array, rng: np.random.Generator) -> Array:
+    """Ground (13, H, W) with other colours: level and contrast of each band changed at random.
+
+    A place that always looks the same is learnt by heart; the relation of radar to colour should be read
+    from the clear part of the scene.
+    """
+    mean = clear.mean(axis=(1, 2), keepdims=True)
+    shared, own = rng.normal(0, 0.08, (2, 1)), rng.normal(0, 0.08, (2, len(clear)))
+    level, contrast = np.exp(shared + own * [[0.6], [1.5]])[:, :, None, None]
+    return np.asarray(np.maximum(mean * level + (clear - mean) * contrast, 0), dtype=np.float32)
+
+
+def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw thin cirrus or haze over an image (13, H, W), over all of it or part.
+
+    Cirrus shows in B10, by the spectrum of `scene.cirrus`; haze does not, and falls with the wavelength to
+    the power of about -1.3. Returns the image and the share (H, W) of the ground's light that the veil takes.
+    """
+    if rng.random() < 0.7:
+        spectrum = cirrus.SPECTRUM * rng.normal(1, np.where(cirrus.SPECTRUM == 1, 0.05, 0.15))
+        spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
+    else:
+        spectrum = (_MICROMETRES / 0.49) ** -rng.uniform(0.7, 1.8) * _DRY
+    relief = ndimage.gaussian_filter(rng.normal(size=image.shape[1:]), rng.uniform(4, 60, 2), mode="reflect")
+    relief /= relief.std() + 1e-9
+    shape = 1 + rng.uniform(0, 0.4) * relief if rng.random() < 0.6 else relief + rng.uniform(-1, 1)
+    amount = np.clip(shape, 0, 3) * 0.2 * rng.uniform(0.1, 1) ** 2
+    added = amount * np.maximum(spectrum, 0)[:, None, None]
+    out = image * np.clip(1 - added / cirrus.WHITE, 0.1, 1) + added
+    return out.astype(np.float32), np.clip(added[1] / cirrus.WHITE, 0, 0.9).astype(np.float32)
+
+
+def _mixed(image: Array, sharp: Array) -> Array:
+    """The image (..., H, W) as it is where `sharp` (H, W) is 1, and smoothed where it is 0."""
+    smooth = ndimage.gaussian_filter(image, (*[0] * (image.ndim - 2), 3, 3), mode="nearest", truncate=3)
+    return np.asarray(smooth + sharp * (image - smooth), dtype=np.float32)
 
 
 def _cast_shadow(alpha: Array, rng: np.random.Generator) -> Array:
     """The cloud's opacity moved along a random sun azimuth by height, softened: darkening 0..0.8."""
     azimuth, reach = rng.uniform(0, 2 * np.pi), rng.uniform(8, 90)
     shift = (reach * np.sin(azimuth), reach * np.cos(azimuth))
-    moved = ndimage.shift(alpha, shift, order=1, mode="nearest")
+    moved = ndimage.shift(alpha, shift, order=1, mode="reflect")
     soft = ndimage.gaussian_filter(moved, 1 + reach / 40)
     return np.asarray(rng.uniform(0.3, 0.75) * np.clip(soft, 0, 1), dtype=np.float32)
 
@@ -119,8 +166,8 @@ def block_mean(array: Array, factor: int = 2) -> Array:
 
 def cover_mask(opacity: Array, shadow: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The mask (H, W) that a cloud detector would give: at 20 m, dilated, missing the faintest."""
-    threshold = rng.uniform(0.04, 0.12)
-    coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * threshold)
+    threshold = rng.uniform(0.025, 0.1)
+    coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * max(threshold, 0.04))
     reach = int(rng.integers(0, 5))
     if reach:
         coarse = ndimage.binary_dilation(coarse, iterations=reach)

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import cast
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cmcr_cli.model.consistency import denoising_loss
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.training.loop import LoopConfig, train
-from cmcr_cli.training.recipe import Recipe, covered_scores, prepared, start, trainable
+from cmcr_cli.model.flops import gflop_per_patch
+from cmcr_cli.training.loop import Task
+from cmcr_cli.training.pictures import Panel, true_colour
+from cmcr_cli.training.recipe import Recipe
+from cmcr_cli.training.run import Run, Training, prepared
+from cmcr_cli.training.samples import Sample
+from cmcr_cli.training.validation import as_batch, covered_scores, restored
 
-RECIPE = Recipe(loop=LoopConfig(images=160_000, learning_rate=3e-4, average=0.998))
-"""What `cmcr train teacher` does unless told otherwise."""
 
+def _task(run: Run) -> Task:
+    network = run.trainable(run.weights.denoiser)
 
-def train_teacher(data: Path, folder: Path, recipe: Recipe, init: Path | None) -> Path:
-    """Train the denoiser of `init` (or a fresh one) on `data`; the cloud network is kept.
+    def loss(batch: Sample, generator: torch.Generator) -> Tensor:
+        x0, condition, weight = prepared(batch)
+        sigma = _sigmas(len(x0), run.recipe, generator)
+        noise = torch.randn(x0.shape, generator=generator, device=x0.device)
+        return denoising_loss(network, x0, condition, sigma, noise, weight).mean()
 
-    Returns the weights file in `folder`, written at every snapshot.
-    """
-    run = start(data, folder, recipe, init)
-    generator = torch.Generator().manual_seed(recipe.loop.seed)
-
-    def loss(network: nn.Module) -> Tensor:
-        x0, condition, weight = prepared(run.batch())
-        sigma = _sigmas(len(x0), recipe, generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        return denoising_loss(cast(Denoiser, network), x0, condition, sigma, noise, weight).mean()
-
-    def snapshot(average: nn.Module, images: int) -> dict[str, float]:
-        run.weights.denoiser.load_state_dict(average.state_dict())
-        run.save("teacher", images)
-        return covered_scores(run.weights.denoiser, run.checks)
-
-    average = train(trainable(run.weights.denoiser), loss, snapshot, recipe.loop, folder)
-    run.weights.denoiser.load_state_dict(average.state_dict())
-    return run.save("teacher", recipe.loop.images)
+    return Task(network, loss)
 
 
 def _sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Log-normal noise levels, the first share of them at sigma_max."""
-    mean, deviation = recipe.log_sigma
-    sigma = (mean + deviation * torch.randn(count, generator=generator)).exp()
-    sigma[: round(recipe.at_sigma_max * count)] = recipe.diffusion.sigma_max
+    mean, deviation = recipe.objective.log_sigma
+    normal = torch.randn(count, generator=generator, device=generator.device)
+    sigma = (mean + deviation * normal).exp()
+    sigma[: round(recipe.objective.at_sigma_max * count)] = recipe.diffusion.sigma_max
     return sigma.clamp(2 * recipe.diffusion.sigma_min, recipe.diffusion.sigma_max)
+
+
+@torch.inference_mode()
+def restored_panels(denoiser: Denoiser, check: Sample) -> list[Panel]:
+    """Cloudy image, context, 1 step, 4 steps, truth."""
+    batch = as_batch(check)
+    images = [batch.optical, batch.context, *(restored(denoiser, batch, n) for n in (1, 4)), batch.target]
+    return true_colour([image[0].numpy() for image in images], batch.target[0].numpy())
+
+
+def _gflop(denoiser: Denoiser) -> float:
+    return gflop_per_patch(denoiser, 1)
+
+
+TEACHER = Training("teacher", _task, covered_scores, restored_panels, _gflop)

@@ -113,6 +113,12 @@ def test_existing_output(cmcr: Cmcr, given: tuple[object, ...], tmp_path: Path) 
         assert image.count == 13
 
 
+def test_samples_of_one_step(cmcr: Cmcr, given: tuple[object, ...], tmp_path: Path) -> None:
+    ended = cmcr(*given, "-o", tmp_path / "out.tif", "--samples", 3)
+    _failed(ended, 2, "--samples 3", "--steps 1", "--steps 2")
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_that_cannot_be_used(cmcr: Cmcr, scene: SimulatedScene, tmp_path: Path) -> None:
     args = ("remove", scene.s2, "-o", tmp_path / "out.tif", "--weights")
     _failed(cmcr(*args, tmp_path / "none.safetensors"), 3, "--weights")

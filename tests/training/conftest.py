@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,8 @@ from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
-from cmcr_cli.training import recipe as recipe_module
 from cmcr_cli.training.library import Library, load_library
-from cmcr_cli.training.loop import LoopConfig
-from cmcr_cli.training.recipe import Recipe
-from cmcr_cli.training.samples import CropBuffer, Mix, SampleStream
+from cmcr_cli.training.recipe import Recipe, load_recipe
 
 SIZE = 64
 TRAIN, VAL = {"one": 1, "two": 2}, {"three": 3}
@@ -67,7 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, triplets in (("train", TRAIN), ("val", VAL)):
         for name, seed in triplets.items():
             write_pair(folder / "triplets" / name, seed, radar=True)
-            rows.append(f"{name},{split},{name[0]},L1C,1,simulated")
+            rows.append(f"{name},{split},{name},L1C,1,simulated")
     (folder / "triplets" / "index.csv").write_text("\n".join(rows) + "\n")
     write_pair(folder / "pairs_s2" / "four", 4, radar=False)
     present = np.array([name != "B10" for name in BANDS])
@@ -90,25 +88,23 @@ def library(data: Path) -> Library:
 
 
 @pytest.fixture(scope="session")
-def tiny_recipe() -> Recipe:
+def toy() -> Recipe:
+    """The packaged recipe from which tests make theirs."""
+    return load_recipe("toy-teacher")
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(toy: Recipe) -> Recipe:
     """A training of seconds: two snapshots of two updates."""
-    return Recipe(
-        loop=LoopConfig(images=16, batch=4, crop=32, warmup=4, snapshot=8, learning_rate=1e-3),
-        mix=Mix(simulated=0.0),
+    return replace(
+        toy,
+        loop=replace(toy.loop, images=16, batch=4, crop=32, warmup=4, snapshot=8, learning_rate=1e-3),
+        data=replace(toy.data, buffer=4, crops_per_sample=12, workers=0),
+        mix=replace(toy.mix, simulated=0.0),
+        objective=replace(toy.objective, levels=6),
         network=NetworkConfig((8, 8, 8), (1, 1, 1), (1, 1, 1), 16),
         clouds=CloudConfig((8, 8, 8)),
-        levels=6,
     )
-
-
-@pytest.fixture
-def small_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings begin with a handful of samples in their buffer, not a hundred."""
-
-    def build(stream: SampleStream, *, seed: int) -> CropBuffer:
-        return CropBuffer(stream, size=4, seed=seed)
-
-    monkeypatch.setattr(recipe_module, "CropBuffer", build)
 
 
 def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -124,12 +120,11 @@ def networks_agree() -> Callable[[torch.nn.Module, torch.nn.Module], bool]:
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe) -> Path:
-    """A weights file of the tiny recipe's networks."""
+    """A weights file of the tiny networks that says they were trained, so that trainings keep them."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("untrained") / "weights.safetensors"
     denoiser = Denoiser(tiny_recipe.network, tiny_recipe.diffusion)
     clouds = CloudNetwork(tiny_recipe.clouds)
-    save(
-        path, Weights(denoiser, clouds, torch.full((13,), 0.2), torch.full((13,), 0.1), {"name": "untrained"})
-    )
+    card = {"name": "untrained", "history": {"clouds": {"images": 0}, "teacher": {"images": 0}}}
+    save(path, Weights(denoiser, clouds, torch.full((13,), 0.2), torch.full((13,), 0.1), card))
     return path

@@ -13,29 +13,25 @@ from torch import Tensor, nn
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.weights import load
 from cmcr_cli.training import distillation
-from cmcr_cli.training.distillation import distill
+from cmcr_cli.training.distillation import STUDENT
 from cmcr_cli.training.recipe import Recipe
+from cmcr_cli.training.run import run_training
 
 Agree = Callable[[nn.Module, nn.Module], bool]
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
-    pytest.mark.usefixtures("small_buffer"),
-]
 
 
 def test_a_short_distillation(
     data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe, networks_agree: Agree
 ) -> None:
-    path = distill(data, tmp_path / "run", tiny_recipe, untrained)
+    path = run_training(STUDENT, data, tmp_path / "run", tiny_recipe, untrained)
     before, after = load(untrained), load(path)
     assert not networks_agree(after.denoiser, before.denoiser)
     assert networks_agree(after.clouds, before.clouds)
-    assert after.card["history"]["student"]["levels"] == tiny_recipe.levels
+    assert after.card["history"]["student"]["objective"]["levels"] == 6
     stats = [json.loads(line) for line in (path.parent / "stats.jsonl").read_text().splitlines()]
     assert [line["images"] for line in stats] == [8, 16]
     assert {"loss", "context_db", "steps1_db", "steps4_db"} <= stats[0].keys()
-    again = distill(data, tmp_path / "run", tiny_recipe, untrained)
+    again = run_training(STUDENT, data, tmp_path / "run", tiny_recipe, untrained)
     assert networks_agree(load(again).denoiser, after.denoiser)
 
 
@@ -54,7 +50,7 @@ def test_teacher_stays_target_follows_and_levels_are_neighbours(
         return real(student, target, teacher, *rest)
 
     monkeypatch.setattr(distillation, "distillation_loss", spy)
-    distill(data, tmp_path, tiny_recipe, untrained)
+    run_training(STUDENT, data, tmp_path, tiny_recipe, untrained)
     assert len(seen) == 4
     start = value(load(untrained).denoiser)
     for call in seen:
@@ -64,6 +60,6 @@ def test_teacher_stays_target_follows_and_levels_are_neighbours(
         assert high[0] == tiny_recipe.diffusion.sigma_max
         assert (call["weights"] > 0).all()
     for before, after in pairwise(seen):
-        expected = before["target"].lerp(after["student"], 1 - tiny_recipe.target)
+        expected = before["target"].lerp(after["student"], 1 - tiny_recipe.objective.target)
         torch.testing.assert_close(after["target"], expected)
     assert not torch.equal(seen[-1]["target"], start)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     spectral_angle_mapper,
@@ -11,7 +12,7 @@ from torchmetrics.functional.image import (
 )
 from torchmetrics.functional.regression import mean_absolute_error
 
-from cmcr_cli.training.metrics import mae, psnr, sam, scores, ssim
+from cmcr_cli.training.metrics import covered_only, detail, mae, psnr, sam, scores, ssim
 
 Array = NDArray[np.float32]
 
@@ -95,16 +96,72 @@ def test_psnr_where() -> None:
 
 
 @pytest.mark.parametrize("empty", ["prediction", "target"])
-def test_spectra_of_zero_are_left_out_of_sam(empty: str) -> None:
-    pair = {
-        "prediction": np.full((13, 4, 4), 0.3, np.float32),
-        "target": np.full((13, 4, 4), 0.3, np.float32),
-    }
-    pair["prediction"][0] = 0.9
-    whole = sam(**pair)
+def test_a_spectrum_of_zeros_counts_as_wholly_wrong(empty: str) -> None:
+    """The published scripts get NaN for such an image, and leave it out of the mean."""
+    pair = {name: np.full((13, 4, 4), 0.3, np.float32) for name in ("prediction", "target")}
     pair[empty][:, 0, :2] = 0
-    assert whole > 10
-    assert sam(**pair) == pytest.approx(whole, rel=1e-5)
+    assert sam(**pair) == pytest.approx(90 * 2 / 16, rel=1e-5)
+    pair["prediction"][:, 0, :2] = pair["target"][:, 0, :2] = 0
+    assert sam(**pair) == pytest.approx(0, abs=1e-3)
+
+
+def test_only_where_it_is_asked_for() -> None:
+    prediction, target = images(0.05)
+    where = np.zeros(target.shape[1:], bool)
+    where[10:30, 5:50] = True
+    cut = prediction[:, 10:30, 5:50], target[:, 10:30, 5:50]
+    assert covered_only(prediction, target, where) == pytest.approx(
+        {"psnr": psnr(*cut), "sam": sam(*cut), "mae": mae(*cut)}
+    )
+
+
+def scene(seed: int) -> Array:
+    """Ground with structure at every scale."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(13, 128, 128)), (0, 0.7, 0.7))
+    return (0.3 + 0.05 * noise / noise.std()).astype(np.float32)
+
+
+EVERYWHERE = np.ones((128, 128), bool)
+
+
+def test_detail_of_the_truth_itself() -> None:
+    assert detail(scene(0), scene(0), EVERYWHERE) == pytest.approx({"detail_db": 0, "detail_match": 1})
+
+
+def test_detail_does_not_see_the_level_nor_slow_change() -> None:
+    slow = np.linspace(0, 0.2, 128, dtype=np.float32)
+    found = detail(scene(0) + slow, scene(0), EVERYWHERE)
+    assert found["detail_db"] == pytest.approx(0, abs=0.05)
+    assert found["detail_match"] > 0.99
+
+
+def test_invented_detail_has_the_power_but_no_match() -> None:
+    found = detail(scene(1), scene(0), EVERYWHERE)
+    assert found["detail_db"] == pytest.approx(0, abs=0.3)
+    assert abs(found["detail_match"]) < 0.05
+
+
+def test_half_the_contrast_is_six_decibel_less() -> None:
+    half = (0.3 + (scene(0) - 0.3) / 2).astype(np.float32)
+    found = detail(half, scene(0), EVERYWHERE)
+    assert found == pytest.approx({"detail_db": -20 * np.log10(2), "detail_match": 1}, abs=1e-3)
+
+
+def test_a_blurred_image_has_less_detail() -> None:
+    blurred = ndimage.gaussian_filter(scene(0), (0, 2, 2))
+    assert detail(blurred, scene(0), EVERYWHERE)["detail_db"] < -10
+
+
+def test_detail_only_in_windows_wholly_covered() -> None:
+    where = np.zeros((128, 128), bool)
+    where[32:96, 32:96] = True
+    wrong = scene(1)
+    wrong[:, 32:96, 32:96] = scene(0)[:, 32:96, 32:96]
+    assert detail(wrong, scene(0), where)["detail_match"] == pytest.approx(1)
+    where[40, 40] = False
+    assert detail(wrong, scene(0), where) == {}
+    assert detail(wrong[:, :32], scene(0)[:, :32], where[:32]) == {}
 
 
 def test_scores_clip_to_legal_reflectance() -> None:

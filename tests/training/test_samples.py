@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 import torch
 
+from cmcr_cli.errors import InputError
 from cmcr_cli.model.condition import PatchInputs
 from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.scene.cirrus import B10, GROUND, SPECTRUM, VISIBLE, WHITE, without_cirrus
 from cmcr_cli.scene.context import TYPICAL_MEAN
-from cmcr_cli.training.library import Library, Pair
+from cmcr_cli.training.images import Pair
+from cmcr_cli.training.library import Library
+from cmcr_cli.training.recipe import DataConfig, Mix, load_recipe
 from cmcr_cli.training.samples import (
     CLEAR_WEIGHT,
+    VEILED_WEIGHT,
     Clouded,
-    CropBuffer,
-    Mix,
     Sample,
-    SampleStream,
+    Samples,
     assemble,
+    crop_batches,
     draw,
     make_sample,
     patch_inputs,
@@ -28,10 +32,14 @@ CHANNELS = {
     "optical": 13, "context": 13, "confidence": 1, "cover": 1, "radar": 2, "radar_valid": 1,
     "target": 13, "weight": 1, "opacity": 1, "shadow": 1,
 }  # fmt: skip
-PLAIN = Mix(
-    simulated=0,
+USUAL = replace(load_recipe("teacher").mix, simulated=0.0)
+PLAIN = replace(
+    USUAL,
     gain=(1, 1),
+    recoloured=0,
+    flooded=0,
     other_date=0,
+    veiled=0,
     procedural=0,
     no_radar=0,
     no_context=0,
@@ -49,12 +57,13 @@ def many(library: Library, mix: Mix, count: int = 8) -> list[Sample]:
 @pytest.mark.parametrize(
     "mix",
     [
-        Mix(simulated=0),
-        Mix(simulated=0, procedural=1, other_date=0),
-        Mix(simulated=0, other_date=1),
-        Mix(simulated=1),
+        USUAL,
+        replace(USUAL, procedural=1, other_date=0),
+        replace(USUAL, other_date=1),
+        replace(USUAL, simulated=1),
+        replace(USUAL, veiled=1, recoloured=1, other_date=0),
     ],
-    ids=["usual", "procedural", "other date", "simulated"],
+    ids=["usual", "procedural", "other date", "simulated", "veiled"],
 )
 def test_samples_are_finite_and_of_the_right_shape(library: Library, mix: Mix) -> None:
     for sample in many(library, mix, 3):
@@ -83,7 +92,8 @@ def test_the_target_is_the_ground_under_the_cloud(library: Library) -> None:
         matches = [g for g in grounds if g.shape == target.shape and np.allclose(g, target, atol=1e-3)]
         assert matches, "the target is none of the library's clear images"
         clear = (sample.opacity == 0) & (sample.shadow == 0)
-        same = (sample.optical == sample.target).all(dim=0, keepdim=True)
+        shown = torch.from_numpy(without_cirrus(matches[0])).half()
+        same = (sample.optical == shown).all(dim=0, keepdim=True)
         assert same[clear].all()
         changed += int((~same & (sample.opacity > 0.5)).sum())
     assert changed > 100
@@ -91,7 +101,8 @@ def test_the_target_is_the_ground_under_the_cloud(library: Library) -> None:
 
 def test_weights_of_the_loss(library: Library) -> None:
     for sample in many(library, PLAIN):
-        expected = torch.where(sample.cover > 0, 1, CLEAR_WEIGHT).half()
+        missed = torch.where(sample.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT)
+        expected = torch.where(sample.cover > 0, 1, missed).half()
         assert torch.equal(sample.weight, expected)
     for sample in many(library, replace(PLAIN, other_date=1)):
         assert torch.equal(sample.weight, sample.cover), (
@@ -116,6 +127,51 @@ def test_gain_is_that_of_ground_and_cloudy_image_alike(library: Library) -> None
     brighter = draw(library, replace(PLAIN, cloudless=1, gain=(1.5, 1.5)), np.random.default_rng(3))
     np.testing.assert_allclose(brighter.ground.optical, 1.5 * plain.ground.optical, rtol=1e-6)
     np.testing.assert_array_equal(brighter.cloudy, brighter.ground.optical)
+
+
+def test_recoloured_ground_has_the_radar_and_the_order_of_what_it_was(library: Library) -> None:
+    plain, other = (
+        draw(library, replace(PLAIN, cloudless=1, recoloured=share), np.random.default_rng(3)).ground
+        for share in (0, 1)
+    )
+    assert plain.radar is other.radar
+    assert np.abs(other.optical - plain.optical).mean() > 0.003
+    order = plain.optical[3].argsort(axis=None)
+    assert (np.diff(other.optical[3].ravel()[order]) >= 0).all()
+
+
+def test_a_veil_lies_over_the_image_and_not_over_the_target(library: Library) -> None:
+    grounds = [image.optical for place in library.places for image in place]
+    thin = 0
+    for sample in many(library, replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1), 12):
+        target = sample.target.float().numpy()
+        same = [g.shape == target.shape and np.allclose(g[:9], target[:9], atol=1e-3) for g in grounds]
+        assert any(same), "the target is none of the library's clear images"
+        free = (sample.opacity == 0).expand_as(sample.target)
+        torch.testing.assert_close(sample.optical[free], sample.target[free], rtol=0, atol=5e-3)
+        under = (sample.opacity > 0.1)[0]
+        brighter = (sample.optical - sample.target)[1, under]
+        dark = sample.target[1, under] < 0.3
+        assert (brighter[dark] > 0.02).all()
+        thin += int(under.sum())
+    assert thin > 1000
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["with B10", "without B10"])
+def test_cirrus_is_taken_off_the_image_where_b10_shows_it(library: Library, there: bool) -> None:
+    scene = draw(library, replace(PLAIN, cloudless=1), np.random.default_rng(1))
+    ground = scene.ground.optical.copy()
+    ground[B10] = GROUND
+    added = 0.1 * SPECTRUM[:, None, None]
+    cloudy = ground * (1 - added / WHITE) + added
+    cloudy[B10] += np.float32(0.1) / VISIBLE
+    present = np.ones(13, bool)
+    present[B10] = there
+    scene = replace(scene, cloudy=cloudy.astype(np.float32), ground=replace(scene.ground, optical=ground))
+    sample = assemble(scene, np.zeros(scene.opacity.shape, bool), present, None, context=True)
+    expected = torch.from_numpy(ground if there else cloudy).half()
+    torch.testing.assert_close(sample.optical[:10], expected[:10], rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(sample.target[:10], torch.from_numpy(ground).half()[:10], rtol=0, atol=0)
 
 
 def test_without_radar(library: Library) -> None:
@@ -175,43 +231,44 @@ def test_radar_reaches_the_network_scaled_and_with_its_gaps(library: Library) ->
     np.testing.assert_allclose(sample.radar.float().numpy(), scaled_radar(pair.radar), atol=1e-3)
 
 
-def test_streams_of_one_seed_are_alike(library: Library) -> None:
-    def first(seed: int) -> list[Sample]:
-        return list(islice(SampleStream(library, Mix(simulated=0), seed), 2))
-
-    one, again, other = first(1), first(1), first(2)
-    for name in CHANNELS:
-        for a, b in zip(one, again, strict=True):
-            assert torch.equal(getattr(a, name), getattr(b, name))
-    assert any(
-        a.optical.shape != b.optical.shape or not torch.equal(a.optical, b.optical)
-        for a, b in zip(one, other, strict=True)
-    )
+def alike(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(Sample))
 
 
-class Counted(SampleStream):
+def test_a_sample_is_a_function_of_seed_rank_and_number(library: Library) -> None:
+    samples = Samples(library, PLAIN, 1, 0)
+    first, second = samples[0], samples[1]
+    assert alike(samples[0], first)
+    others = [second, Samples(library, PLAIN, 2, 0)[0], Samples(library, PLAIN, 1, 1)[0]]
+    for other in others:
+        assert first.optical.shape != other.optical.shape or not alike(first, other)
+
+
+class Counted(Samples):
     """Samples whose every plane tells its pixel's place in the whole, and where the cover is on one side."""
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        for number in range(10**6):
-            place = torch.arange(64 * 64, dtype=torch.float16).reshape(1, 64, 64) / 4
-            planes = {name: place.expand(count, 64, 64) + 0 for name, count in CHANNELS.items()}
-            planes["cover"] = (place % 16 >= 8).half()
-            vectors = {"spread": torch.full((13,), float(number)), "present": torch.ones(13)}
-            yield Sample(**planes, **vectors)
+    def __getitem__(self, number: int) -> Sample:
+        place = torch.arange(64 * 64, dtype=torch.float16).reshape(1, 64, 64) / 4
+        planes = {name: place.expand(count, 64, 64) + 0 for name, count in CHANNELS.items()}
+        planes["cover"] = (place % 16 >= 8).half()
+        vectors = {"spread": torch.full((13,), float(number)), "present": torch.ones(13)}
+        return Sample(**planes, **vectors)
 
 
 @pytest.fixture
-def counted(library: Library) -> CropBuffer:
-    return CropBuffer(Counted(library, Mix(), 0), size=3, crops_per_sample=4, seed=0)
+def counted(library: Library) -> Counted:
+    return Counted(library, PLAIN, 0, 0)
 
 
-WORKER = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+WINDOW = DataConfig(split_rule="exact", buffer=3, crops_per_sample=4, workers=0)
 
 
-@WORKER
-def test_crops_of_all_planes_are_the_same_window(counted: CropBuffer) -> None:
-    batch = counted.batch(12, 32)
+def first_of(samples: Samples, count: int, crop: int = 32) -> Sample:
+    return next(crop_batches(samples, WINDOW, count, crop))
+
+
+def test_crops_of_all_planes_are_the_same_window(counted: Counted) -> None:
+    batch = first_of(counted, 12)
     place = batch.optical[:, :1]
     for name, channels in CHANNELS.items():
         value = getattr(batch, name)
@@ -222,10 +279,8 @@ def test_crops_of_all_planes_are_the_same_window(counted: CropBuffer) -> None:
     assert batch.spread.shape == batch.present.shape == (12, 13)
 
 
-@WORKER
-def test_crops_lie_on_even_pixels_and_are_turned(counted: CropBuffer) -> None:
-    batch = counted.batch(64, 32)
-    flat = 4 * batch.optical[:, 0]
+def test_crops_lie_on_even_pixels_and_are_turned(counted: Counted) -> None:
+    flat = 4 * first_of(counted, 64).optical[:, 0]
     rows, cols = torch.div(flat, 64, rounding_mode="floor"), flat % 64
     assert (rows.amin(dim=(1, 2)) % 2 == 0).all()
     assert (cols.amin(dim=(1, 2)) % 2 == 0).all()
@@ -237,24 +292,41 @@ def test_crops_lie_on_even_pixels_and_are_turned(counted: CropBuffer) -> None:
     assert len({tuple(c.flatten()[:2].tolist()) for c in flat}) > 20
 
 
-@WORKER
-def test_samples_are_replaced_at_the_set_rate(counted: CropBuffer) -> None:
-    assert {float(s.spread[0]) for s in counted.samples} == {0, 1, 2}
-    for _ in range(3):
-        counted.batch(4, 32)
-    # 12 crops at 4 per sample: numbers 3, 4 and 5 were fetched, number 6 not yet
-    assert float(next(counted.source).spread[0]) == 6
-    assert max(float(s.spread[0]) for s in counted.samples) == 5
+def test_the_window_of_samples_moves_on_at_the_set_rate(counted: Counted) -> None:
+    batches = list(islice(crop_batches(counted, WINDOW, 40, 32), 3))
+    seen = [set(batch.spread[:, 0].tolist()) for batch in batches]
+    assert seen == [{0, 1, 2}, {10, 11, 12}, {20, 21, 22}]  # 40 crops at 4 per sample
 
 
-@WORKER
-def test_whole_samples_fit_as_crops(counted: CropBuffer) -> None:
-    assert counted.batch(2, 64).optical.shape == (2, 13, 64, 64)
+def test_batches_do_not_depend_on_where_they_begin_nor_on_the_workers(library: Library) -> None:
+    samples = Samples(library, replace(PLAIN, procedural=0.5), 5, 0)
+    whole = list(islice(crop_batches(samples, WINDOW, 6, 32), 5))
+    later = list(islice(crop_batches(samples, WINDOW, 6, 32, first=3), 2))
+    assert all(map(alike, whole[3:], later))
+    assert not alike(whole[3], whole[4])
+    other_rank = next(crop_batches(Samples(library, PLAIN, 5, 1), WINDOW, 6, 32))
+    assert not torch.equal(other_rank.optical, whole[0].optical)
 
 
-@WORKER
-def test_patch_inputs_are_what_the_network_may_see(counted: CropBuffer) -> None:
-    batch = counted.batch(2, 32)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_several_workers_draw_what_one_does(library: Library) -> None:
+    samples = Samples(library, PLAIN, 5, 0)
+    alone = list(islice(crop_batches(samples, WINDOW, 6, 32), 3))
+    together = list(islice(crop_batches(samples, replace(WINDOW, workers=2), 6, 32), 3))
+    assert all(map(alike, alone, together))
+
+
+def test_whole_samples_fit_as_crops(counted: Counted) -> None:
+    assert first_of(counted, 2, 64).optical.shape == (2, 13, 64, 64)
+
+
+def test_crops_larger_than_the_images_are_refused(counted: Counted) -> None:
+    with pytest.raises(InputError, match=r"64 x 64 px.*--crop"):
+        first_of(counted, 2, 128)
+
+
+def test_patch_inputs_are_what_the_network_may_see(counted: Counted) -> None:
+    batch = first_of(counted, 2)
     inputs = patch_inputs(batch)
     assert isinstance(inputs, PatchInputs)
     assert all(getattr(inputs, f.name) is getattr(batch, f.name) for f in fields(PatchInputs))

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.scene.cirrus import B10, GROUND, without_cirrus
 from cmcr_cli.simulate import simulate_window
-from cmcr_cli.training.library import Array, Pair, opacity
+from cmcr_cli.training.images import Array, Pair, opacity
 from cmcr_cli.training.synthesis import (
     block_mean,
     cover_mask,
@@ -17,7 +18,9 @@ from cmcr_cli.training.synthesis import (
     flooded,
     jittered_radar,
     pseudo_radar,
+    recoloured,
     transplant,
+    veiled,
 )
 
 SEEDS = pytest.mark.parametrize("seed", range(6))
@@ -164,3 +167,74 @@ def test_flooding_lays_calm_dark_water_and_leaves_the_rest() -> None:
     dry = (optical == clear).all(axis=0)
     assert dry.any() and not (dry & wet).any()
     assert backscatter[0][wet].mean() < -11 and optical[7][wet].mean() < clear[7].mean()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_veils_are_thin_and_come_in_two_kinds(size: tuple[int, int]) -> None:
+    clear = np.full((13, *size), 0.1, np.float32)
+    clear[B10] = GROUND
+    kinds, all_over, thickest = [], [], []
+    for seed in range(40):
+        image, share = veiled(clear, np.random.default_rng(seed))
+        assert image.shape == clear.shape and share.shape == size
+        assert image.dtype == share.dtype == np.float32
+        assert share.min() >= 0 and share.max() <= 0.9
+        np.testing.assert_array_equal(image[:, share == 0], clear[:, share == 0])
+        seen = share > 0.02
+        if not seen.any():
+            continue
+        visible = (image - clear)[:4, seen]
+        assert (visible > 0).all()
+        cirrus = (image - clear)[B10, seen].mean()
+        kinds.append(bool(cirrus > 0))
+        if kinds[-1]:
+            assert 0.7 < visible.mean() / cirrus < 3
+        else:
+            np.testing.assert_array_equal(image[B10], clear[B10])
+            assert visible[1].mean() > 1.2 * visible[3].mean(), "haze is bluer than cirrus"
+        all_over.append(bool(seen.all()))
+        thickest.append(float(share.max()))
+    assert 0.5 < np.mean(kinds) < 0.9
+    assert 0.1 < np.mean(all_over) < 0.9
+    assert max(thickest) > 0.3 and min(thickest) < 0.1
+
+
+def test_a_veil_hides_the_ground_by_its_share() -> None:
+    clear = ground(3)
+    for seed in range(6):
+        image, share = veiled(clear, np.random.default_rng(seed))
+        brighter, again = veiled(clear + 0.1, np.random.default_rng(seed))
+        np.testing.assert_array_equal(share, again)
+        np.testing.assert_allclose((brighter - image)[1], 0.1 * (1 - share), rtol=0, atol=1e-5)
+
+
+def test_what_b10_shows_of_a_veil_can_be_taken_off() -> None:
+    clear = ground(3)
+    clear[B10] = GROUND
+    before, after = [], []
+    for seed in range(30):
+        image, _ = veiled(clear, np.random.default_rng(seed))
+        if (image[B10] > GROUND + 0.003).any():
+            before.append(np.abs(image - clear)[:9].mean())
+            after.append(np.abs(without_cirrus(image) - clear)[:9].mean())
+    assert len(before) > 10
+    assert np.mean(after) < 0.4 * np.mean(before)
+
+
+def test_recoloured_ground_keeps_its_pattern() -> None:
+    clear = ground(5)
+    clear[B10] = 0
+    kept, ratios = clear.copy(), []
+    for seed in range(30):
+        image = recoloured(clear, np.random.default_rng(seed))
+        assert image.shape == clear.shape and image.dtype == np.float32
+        assert image.min() >= 0
+        assert not image[B10].any()
+        for before, after in zip(clear, image, strict=True):
+            assert (np.diff(after.ravel()[before.argsort(axis=None)]) >= 0).all()
+        ratios.append(image.mean(axis=(1, 2))[[2, 3, 7]] / clear.mean(axis=(1, 2))[[2, 3, 7]])
+    np.testing.assert_array_equal(clear, kept)
+    levels = np.log(ratios)
+    assert 0.05 < levels[:, 0].std() < 0.2
+    assert 0.03 < (levels[:, 1] - levels[:, 2]).std() < 0.15, "bands change on their own too"
+    assert abs(levels.mean()) < 0.06

@@ -1,0 +1,45 @@
+"""Pictures of validation samples, one row for each, to look at while a training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.quicklook import stretch_of, stretched, write_png
+
+Panel = NDArray[np.floating]
+"""Brightness (3, H, W), 0 to 1."""
+
+SIDE = 256
+"""Pixels of a panel: larger samples are cut, smaller ones stand on black."""
+
+_COLOURS = [BANDS.index(name) for name in ("B04", "B03", "B02")]
+
+
+def true_colour(images: Sequence[NDArray[np.float32]], reference: NDArray[np.float32]) -> list[Panel]:
+    """Reflectance (13, H, W) in true colour, all with the stretch that shows `reference` well."""
+    low, span = stretch_of(reference[_COLOURS].reshape(3, -1))
+    return [stretched(image[_COLOURS], low, span) for image in images]
+
+
+def grey(plane: NDArray[np.float32]) -> Panel:
+    """A plane (H, W) in 0..1 as a panel."""
+    return np.broadcast_to(plane, (3, *plane.shape))
+
+
+def write_panels(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
+    """Write panels side by side, rows below each other, as a PNG. Raises OutputError when that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = np.concatenate([np.concatenate([_fitted(p) for p in row], axis=2) for row in rows], axis=1)
+    write_png(path, np.rint(picture * 255).astype(np.uint8))
+
+
+def _fitted(panel: Panel) -> Panel:
+    cut = panel[:, :SIDE, :SIDE]
+    frame = np.zeros((3, SIDE, SIDE), dtype=np.float32)
+    frame[:, : cut.shape[1], : cut.shape[2]] = cut
+    return frame

@@ -1,0 +1,223 @@
+"""What the three trainings share: the start of a run, its data, its checks and what it saves."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmcr_cli import __version__
+from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.model import weights as weights_file
+from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.condition import Condition, to_scene_units
+from cmcr_cli.model.diffusion import Denoiser
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.training import checkpoint
+from cmcr_cli.training.library import Library, load_library
+from cmcr_cli.training.loop import Task, train
+from cmcr_cli.training.pictures import Panel, write_panels
+from cmcr_cli.training.processes import Process, joined
+from cmcr_cli.training.recipe import Recipe, differences, dump_recipe, parse_recipe
+from cmcr_cli.training.samples import Sample, Samples, crop_batches, on_device, patch_inputs
+from cmcr_cli.training.validation import evenly, validation_samples
+
+log = logging.getLogger("cmcr")
+
+Network = TypeVar("Network", Denoiser, CloudNetwork)
+
+SHOWN = 6
+"""Validation samples in the pictures."""
+
+FREE = ("loop.images:", "data.workers:")
+"""Knobs that may change when a run goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training under way: the weights it improves, its data and its checks."""
+
+    recipe: Recipe
+    folder: Path
+    weights: Weights
+    library: Library
+    checks: list[Sample]
+    process: Process
+
+    def batches(self, first: int) -> Iterator[Sample]:
+        """This process's part of batch `first` and of all after it, on its device."""
+        loop, process = self.recipe.loop, self.process
+        samples = Samples(self.library, self.recipe.mix, loop.seed, process.rank)
+        count = loop.batch // process.world_size
+        for batch in crop_batches(samples, self.recipe.data, count, loop.crop, first):
+            yield on_device(batch, process.device)
+
+    def trainable(self, network: Network) -> Network:
+        """A copy on the device, in the layout in which plain convolutions are fast."""
+        twin = copy.deepcopy(network)
+        twin.to(device=self.process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return twin
+
+    def save(self, training: str, images: int, network: nn.Module) -> Path:
+        """Write the weights with `network` in its place, and a card that says how they were made."""
+        path = self.folder / "weights.safetensors"
+        history = {
+            **self.weights.card.get("history", {}),
+            training: {"images": images, **asdict(self.recipe)},
+        }
+        card = {"name": path.parent.name, "version": __version__, "history": history}
+        part: dict[str, Any] = {"clouds" if isinstance(network, CloudNetwork) else "denoiser": network}
+        weights_file.save(path, replace(self.weights, card=card, **part))
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One of the three trainings: its name in the history of weights, and what only it knows."""
+
+    name: str
+    task: Callable[[Run], Task]
+    scores: Callable[[Any, list[Sample]], dict[str, float]]
+    panels: Callable[[Any, Sample], Sequence[Panel]]
+    gflop: Callable[[Any], float]
+
+
+def run_training(
+    training: Training, data: Path, folder: Path, recipe: Recipe, init: Path | None, device: str = "auto"
+) -> Path:
+    """Train on `data` from the weights `init`, or from fresh ones; what is not trained is kept.
+
+    Goes on from the checkpoint in `folder`, where the recipe and, at every snapshot, weights, statistics and
+    pictures are written. Returns the weights file. Raises the errors of `start`.
+    """
+    with start(training, data, folder, recipe, init, device) as run:
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe_text = dump_recipe(run.recipe)
+        if run.process.rank == 0:
+            (folder / "recipe.toml").write_text(recipe_text, encoding="utf-8")
+
+        def snapshot(average: nn.Module, images: int) -> dict[str, float]:
+            run.save(training.name, images, average)
+            rows = [training.panels(average, check) for check in evenly(run.checks, SHOWN)]
+            write_panels(folder / "samples" / f"{images}.png", rows)
+            return training.scores(average, run.checks)
+
+        signature = {"training": training.name, "recipe": recipe_text}
+        task = training.task(run)
+        average = train(task, run.batches, snapshot, run.recipe.loop, folder, run.process, signature)
+        if run.process.rank == 0:
+            run.save(training.name, run.recipe.loop.images, average)
+        return folder / "weights.safetensors"
+
+
+@contextmanager
+def start(
+    training: Training, data: Path, folder: Path, recipe: Recipe, init: Path | None, device: str
+) -> Iterator[Run]:
+    """Join the other processes, check what is asked for, load weights and data; writes nothing.
+
+    Raises OptionError for a batch that the processes cannot share, InputError for data that cannot be trained
+    on and for a checkpoint in `folder` of another training, WeightsError as in `weights.load`.
+    """
+    with joined(device) as process:
+        if recipe.loop.batch % process.world_size:
+            raise OptionError(
+                f"--batch {recipe.loop.batch}: expected a multiple of the {process.world_size} processes"
+            )
+        given = None if init is None else weights_file.load(init)
+        if given is not None:
+            recipe = _resolved(recipe, given, training.name)
+        _check_resumable(folder / checkpoint.NAME, training.name, recipe)
+        if process.rank == 0:
+            log.warning("recipe:\n%s", dump_recipe(recipe))
+        torch.manual_seed(recipe.loop.seed)
+        library = load_library(data, recipe.data.split_rule)
+        fresh = Denoiser(recipe.network, recipe.diffusion), CloudNetwork(recipe.clouds)
+        weights = _weights(given, training.name, *fresh, library)
+        checks = validation_samples(data, library, recipe.data.split_rule) if process.rank == 0 else []
+        yield Run(recipe, folder, weights, library, checks, process)
+
+
+def prepared(batch: Sample) -> tuple[Tensor, Condition, Tensor]:
+    """x0 in scene units, the condition, and the loss weights (B, 13, H, W)."""
+    inputs = patch_inputs(batch)
+    weight = batch.weight * batch.present[:, :, None, None]
+    return to_scene_units(batch.target, inputs), Condition.of(inputs), weight
+
+
+def _keeps(given: Weights, training: str) -> tuple[bool, bool]:
+    """Whether the denoiser and the cloud network of `given` are used: not those that were never trained."""
+    history = given.card.get("history", {})
+    denoiser = training == "student" or bool({"teacher", "student"} & history.keys())
+    return denoiser, "clouds" in history
+
+
+def _resolved(recipe: Recipe, given: Weights, training: str) -> Recipe:
+    """The recipe with the architecture of what was trained before, which cannot be changed any more."""
+    denoiser, clouds = _keeps(given, training)
+    if denoiser:
+        recipe = replace(recipe, network=given.denoiser.network_config, diffusion=given.denoiser.diffusion)
+    return replace(recipe, clouds=given.clouds.config) if clouds else recipe
+
+
+def _check_resumable(path: Path, training: str, recipe: Recipe) -> None:
+    if not path.is_file():
+        return
+    saved = checkpoint.signature_of(path)
+    if saved.get("training") != training:
+        raise InputError(
+            f"{path}: found a training of the {saved.get('training')}; expected one of the {training}. Begin "
+            "a new run with another --run-dir"
+        )
+    try:
+        changed = differences(parse_recipe(saved["recipe"]), recipe)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: holds no recipe of this version of cmcr ({error}). Begin a new run with "
+            "another --run-dir"
+        ) from error
+    changed = [line for line in changed if not line.startswith(FREE)]
+    if changed:
+        raise InputError(
+            f"{path}: was made with another recipe ({'; '.join(changed)} now); expected the same, but for "
+            f"loop.images and data.workers: use {path.with_name('recipe.toml')} with --config, or begin "
+            "a new run with another --run-dir"
+        )
+
+
+def _weights(
+    given: Weights | None, training: str, denoiser: Denoiser, clouds: CloudNetwork, library: Library
+) -> Weights:
+    """The weights to begin with: `given` where it was trained before, the fresh networks elsewhere."""
+    if given is None:
+        return Weights(denoiser, clouds, *_statistics(library))
+    keeps_denoiser, keeps_clouds = _keeps(given, training)
+    return replace(
+        given,
+        denoiser=given.denoiser if keeps_denoiser else denoiser,
+        clouds=given.clouds if keeps_clouds else clouds,
+    )
+
+
+def _statistics(library: Library, count: int = 300) -> tuple[Tensor, Tensor]:
+    """Mean and spread (13,) of reflectance: medians over an image each of at most `count` places."""
+    rng = np.random.default_rng(0)
+    means, spreads = [], []
+    for index in rng.permutation(len(library.places)):
+        place = library.places[int(index)]
+        image = place[int(rng.integers(len(place)))]
+        if image.present.all():
+            means.append(image.optical.mean(axis=(1, 2)))
+            spreads.append(image.optical.std(axis=(1, 2)))
+        if len(means) == count:
+            break
+    mean, spread = (np.median(values, axis=0).astype(np.float32) for values in (means, spreads))
+    return torch.from_numpy(mean), torch.from_numpy(np.maximum(spread, np.float32(0.01)))

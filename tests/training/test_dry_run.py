@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from cmcr_cli.training.clouds import CLOUDS
+from cmcr_cli.training.distillation import STUDENT
+from cmcr_cli.training.dry_run import estimate_training
+from cmcr_cli.training.library import Library
+from cmcr_cli.training.recipe import Recipe, with_knobs
+from cmcr_cli.training.run import Training
+from cmcr_cli.training.teacher import TEACHER
+
+
+@pytest.mark.parametrize("training", [CLOUDS, TEACHER, STUDENT], ids=lambda training: training.name)
+def test_it_tells_what_there_is_and_writes_nothing(
+    data: Path, library: Library, untrained: Path, tmp_path: Path, tiny_recipe: Recipe, training: Training
+) -> None:
+    long = with_knobs(tiny_recipe, images=4_000_000, snapshot=1_000_000)
+    found = estimate_training(training, data, tmp_path / "run", long, untrained, "cpu")
+    assert (found.places, found.pairs) == (len(library.places), len(library.pairs))
+    assert found.checks > 0 and found.parameters > 0 and found.gflop_per_patch > 0
+    assert (found.device, found.processes) == ("cpu", 1)
+    work = max(1_000_000 * found.update_s, 4_000_000 / long.data.crops_per_sample * found.sample_s)
+    assert math.isclose(found.total_s, work + 4 * found.validation_s, rel_tol=0.01)
+    assert not list(tmp_path.iterdir())
