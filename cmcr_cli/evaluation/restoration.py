@@ -1,0 +1,188 @@
+"""Restored images beside their baselines: what is compared, and how one image is scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cmcr_cli.evaluation.clouds import THICK, THIN, find_cover
+from cmcr_cli.model.flops import PATCH, gflop_per_patch
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.removal.composite import harmonise
+from cmcr_cli.removal.cover import CELL, Cover
+from cmcr_cli.training.clouds import SEEN
+from cmcr_cli.training.images import Array, ClearImage, Pair, clear_of
+from cmcr_cli.training.metrics import covered_only, detail, scores
+from cmcr_cli.training.samples import Clouded
+from cmcr_cli.training.synthesis import veiled
+from cmcr_cli.training.validation import Check, as_batch, restored
+
+Mask = NDArray[np.bool_]
+Scores = dict[str, float]
+
+CONTEXT = "context alone"
+
+SAMPLED_STEPS = 4
+"""Steps of each sample of a mean."""
+
+VEILS = 2
+"""Veils under which each clear image is seen."""
+
+REGIONS = ("thin", "thick", "shadow")
+"""Kinds of cover that are scored on their own: half the light or more comes through, hardly any, shadow."""
+
+LEAST = 256
+"""Pixels that a region must have to be scored on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is compared: the weights, the mean clear colour of train (13,), steps, samples of a mean."""
+
+    weights: Weights
+    colour: Array
+    steps: tuple[int, ...]
+    samples: int
+    gflop: dict[str, float]
+
+    @classmethod
+    def of(cls, weights: Weights, colour: Array, steps: tuple[int, ...], samples: int) -> Setting:
+        """Count the GFLOP per 256x256 patch of every row that runs the network."""
+        gflop = {label(count): gflop_per_patch(weights.denoiser, count) for count in steps}
+        if samples > 1:
+            gflop[mean_label(samples)] = samples * gflop_per_patch(weights.denoiser, SAMPLED_STEPS)
+        return cls(weights, colour, steps, samples, gflop)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One image: its share that is covered, 0 to 1, and the scores of every row."""
+
+    image: str
+    cover: float
+    rows: dict[str, Scores]
+
+
+def label(steps: int) -> str:
+    """The name of a row: the network at so many steps."""
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+def mean_label(samples: int) -> str:
+    """The name of the row of a mean of samples."""
+    return f"mean of {samples} samples, {label(SAMPLED_STEPS)}"
+
+
+def other_date(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
+    """Protocol A: pairs of two dates, with the cover that the cloud network finds."""
+    for name, pair in pairs:
+        clear = np.zeros(pair.clear.shape[1:], np.float32)
+        yield _found(name, clear_of(pair), pair.cloudy, clear, weights, same_date=False)
+
+
+def under_veils(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
+    """Clear images under thin cirrus or haze, the same in every run, with the cover that is found."""
+    rng = np.random.default_rng(1375)
+    for name, pair in pairs:
+        ground = clear_of(pair)
+        for index in range(VEILS):
+            image, share = veiled(ground.optical, rng)
+            yield _found(f"{name} veil {index}", ground, image, share, weights, same_date=True)
+
+
+def _found(
+    name: str, ground: ClearImage, seen: Array, opacity: Array, weights: Weights, *, same_date: bool
+) -> Check:
+    _, cells = find_cover(weights.clouds, seen, ground.present)
+    covered = cells.repeat(CELL, axis=0).repeat(CELL, axis=1)
+    return Check(name, Clouded(ground, seen, opacity, np.zeros_like(opacity), same_date), covered)
+
+
+@torch.inference_mode()
+def whole_image(check: Check, setting: Setting) -> Scored:
+    """PSNR, SSIM, SAM and MAE over all pixels, un-composited, and of the composite that a user gets."""
+    target = check.scene.ground.optical
+    images, seconds = _images(check, setting)
+    first = label(setting.steps[0])
+    images[f"composite, {first}"] = _composite(images[first], check)
+    rows = {name: scores(image, target) | _taken(seconds, name) for name, image in images.items()}
+    return Scored(check.name, float(check.covered.mean()), rows)
+
+
+@torch.inference_mode()
+def covered_pixels(check: Check, setting: Setting) -> Scored:
+    """PSNR, SAM and MAE on covered pixels, PSNR by how thick the cloud is, and the detail.
+
+    Rows without the radar and without the context are added for the first number of steps.
+    """
+    target, where = check.scene.ground.optical, check.covered
+    images, seconds = _images(check, setting)
+    first = setting.steps[0]
+    for lack, sample in (("radar", check.sample(radar=False)), ("context", check.sample(context=False))):
+        alone = restored(setting.weights.denoiser, as_batch(sample), first)
+        images[f"{label(first)}, no {lack}"] = alone[0].numpy()
+    regions = {name: region & where for name, region in _regions(check.scene).items()}
+    regions = {name: region for name, region in regions.items() if region.sum() >= LEAST}
+    rows = {}
+    for name, image in images.items():
+        row = covered_only(image, target, where) | detail(image, target, where) | _taken(seconds, name)
+        row |= {
+            f"psnr {part}": covered_only(image, target, region)["psnr"] for part, region in regions.items()
+        }
+        rows[name] = row
+    return Scored(check.name, float(where.mean()), rows)
+
+
+def _regions(scene: Clouded) -> dict[str, Mask]:
+    lit = scene.shadow <= SEEN
+    thin = (scene.opacity > 0) & (scene.opacity < THIN) & lit
+    return dict(zip(REGIONS, (thin, scene.opacity >= THICK, (scene.opacity == 0) & ~lit), strict=True))
+
+
+def _taken(seconds: dict[str, float], name: str) -> Scores:
+    return {"seconds": seconds[name]} if name in seconds else {}
+
+
+def _images(check: Check, setting: Setting) -> tuple[dict[str, Array], dict[str, float]]:
+    """Reflectance (13, H, W) of every row, and where the network ran the seconds per 256x256 patch."""
+    one, seen, clear = check.sample(), check.scene.cloudy, ~check.covered
+    own = seen[:, clear].mean(axis=1) if clear.any() else setting.colour
+    images = {
+        "cloudy input": seen,
+        "mean colour of train": _flat(setting.colour, seen),
+        "mean of the clear pixels": _flat(own, seen),
+        CONTEXT: one.context.float().numpy(),
+    }
+    seconds, batch = {}, as_batch(one)
+
+    def draw(steps: int, samples: int) -> tuple[Array, float]:
+        start = time.perf_counter()
+        drawn = [restored(setting.weights.denoiser, batch, steps, seed)[0] for seed in range(samples)]
+        taken = time.perf_counter() - start
+        return torch.stack(drawn).mean(0).numpy(), taken * PATCH**2 / seen[0].size
+
+    for steps in setting.steps:
+        images[label(steps)], seconds[label(steps)] = draw(steps, 1)
+    if setting.samples > 1:
+        name = mean_label(setting.samples)
+        images[name], seconds[name] = draw(SAMPLED_STEPS, setting.samples)
+    return images, seconds
+
+
+def _flat(colour: Array, like: Array) -> Array:
+    return np.broadcast_to(colour[:, None, None], like.shape).astype(np.float32)
+
+
+def _composite(image: Array, check: Check) -> Array:
+    """What `remove` makes of an image (13, H, W): harmonised, and pasted into the clear pixels."""
+    seen, covered = check.scene.cloudy, check.covered
+    cells = covered[::CELL, ::CELL].astype(np.uint8)
+    strength = Cover(cells, (0, 0), covered.shape[1]).strength(0, len(covered))
+    planes = (torch.from_numpy(plane)[None].float() for plane in (image, seen, ~covered[None]))
+    fitted: Array = harmonise(*planes)[0].numpy()
+    return strength * fitted + (1 - strength) * seen

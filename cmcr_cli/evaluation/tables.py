@@ -1,0 +1,121 @@
+"""Scores of single images to tables: means per row, by cloud cover, by thickness, against the context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmcr_cli.evaluation.clouds import KINDS
+from cmcr_cli.evaluation.restoration import CONTEXT, REGIONS, Scored
+
+Row = dict[str, float]
+
+BINS = ("0-20 %", "20-50 %", "50-80 %", "80-100 %")
+"""Shares of an image that are covered; `_UPPER` are their upper ends, which belong to the next bin."""
+
+_UPPER = (0.2, 0.5, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Figures by row and column; a row leaves out what does not apply to it."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: dict[str, Row]
+
+
+def mean_table(
+    title: str, note: str, metrics: Sequence[str], scored: Sequence[Scored], gflop: Mapping[str, float]
+) -> Table:
+    """Means of `metrics` over images, with the cost: the median of the seconds, and `gflop` by row."""
+    rows: dict[str, Row] = {}
+    for name in scored[0].rows:
+        found = {metric: _values(scored, name, metric) for metric in metrics}
+        rows[name] = {metric: float(np.mean(values)) for metric, values in found.items() if values}
+        if name in gflop:
+            rows[name] |= {
+                "seconds": float(np.median(_values(scored, name, "seconds"))),
+                "gflop": gflop[name],
+            }
+    return _chosen(f"{title}, n={len(scored)}", note, (*metrics, "seconds", "gflop"), rows)
+
+
+def _values(scored: Sequence[Scored], name: str, metric: str) -> list[float]:
+    return [one.rows[name][metric] for one in scored if metric in one.rows[name]]
+
+
+def cover_table(title: str, scored: Sequence[Scored]) -> Table:
+    """Mean PSNR by the share of the image that is covered."""
+    index = np.digitize([one.cover for one in scored], _UPPER)
+    groups = [[one for one, bin_ in zip(scored, index, strict=True) if bin_ == n] for n in range(len(BINS))]
+    values = {
+        f"{bin_}, n={len(group)}": {name: _values(group, name, "psnr") for name in scored[0].rows}
+        for bin_, group in zip(BINS, groups, strict=True)
+    }
+    return _by_column(f"{title}, PSNR by cloud cover", "", values)
+
+
+def region_table(title: str, note: str, scored: Sequence[Scored]) -> Table:
+    """Mean PSNR on thin cloud, thick cloud and shadow alone, over the images that have enough of it."""
+    values = {}
+    for region in REGIONS:
+        found = {name: _values(scored, name, f"psnr {region}") for name in scored[0].rows}
+        values[f"{region}, n={len(found[CONTEXT])}"] = found
+    return _by_column(f"{title}, PSNR by kind of cover", note, values)
+
+
+def _by_column(title: str, note: str, values: Mapping[str, Mapping[str, list[float]]]) -> Table:
+    """Means of values by column, then row; columns without any are left out."""
+    rows: dict[str, Row] = {}
+    for column, found in values.items():
+        for name, each in found.items():
+            rows.setdefault(name, {}).update({column: float(np.mean(each))} if each else {})
+    return _chosen(title, note, tuple(values), rows)
+
+
+def context_table(title: str, scored: Sequence[Scored], names: Sequence[str]) -> Table:
+    """In how many images each row is below the context alone, and by how much at worst (dB)."""
+    rows = {}
+    for name in names:
+        gains = [one.rows[name]["psnr"] - one.rows[CONTEXT]["psnr"] for one in scored]
+        below = float(sum(gain < 0 for gain in gains))
+        rows[name] = {"mean gain": float(np.mean(gains)), "images below": below, "worst": min(gains)}
+    columns = ("mean gain", "images below", "worst")
+    return Table(f"{title}, PSNR against the context alone, n={len(scored)}", "", columns, rows)
+
+
+def cloud_tables(rows: Mapping[str, Mapping[str, Row]]) -> list[Table]:
+    """What the cloud network finds, and its false alarms by kind of ground.
+
+    `rows` has by name what `score_clouds` gives.
+    """
+    rates = ("images", "iou", "covered", "thick", "thin", "shadow", "false alarms")
+    kinds = tuple(f"{what} {kind}" for kind in KINDS for what in ("on", "cells"))
+    by_how = {f"{name}, {how}": row for name, both in rows.items() for how, row in both.items()}
+    found = {name: both["found"] for name, both in rows.items() if both}
+    return [
+        _chosen("Cloud network", CLOUD_NOTE, rates, by_how),
+        _chosen("Cloud network, false alarms by kind of ground", KIND_NOTE, kinds, found),
+    ]
+
+
+def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Row]) -> Table:
+    """The rows that have any of the `columns`, and of the columns those that any row has."""
+    chosen = {name: {k: row[k] for k in columns if k in row} for name, row in rows.items()}
+    used = tuple(name for name in columns if any(name in row for row in chosen.values()))
+    return Table(title, note, used, {name: row for name, row in chosen.items() if row})
+
+
+CLOUD_NOTE = (
+    "Share of cells of 20 m. found: the network's answer; grown: by 60 m, as remove does. iou: intersection "
+    "over union of covered against clear; covered, and of that thick, thin and shadow: share that is found; "
+    "false alarms: share of clear ground that is called covered. A series counts as trained on if one of its "
+    "dates was."
+)
+KIND_NOTE = (
+    "Share of the clear cells of that kind that are called covered, and how many such cells there were."
+)
