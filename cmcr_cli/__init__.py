@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cmcr_cli.errors import CmcrError
     from cmcr_cli.removal import Estimate, RemoveOptions, Report, estimate, remove
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["CmcrError", "Estimate", "RemoveOptions", "Report", "__version__", "estimate", "remove"]
 

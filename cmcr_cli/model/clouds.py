@@ -17,7 +17,7 @@ CLASSES = ("clear", "cloud", "shadow")
 MARGIN = 48
 """Pixels of 20 m around a tile that the network looks at; what lies beyond does not change its answer."""
 
-THRESHOLD = 0.5
+THRESHOLD = 0.4
 """Probability of cloud or shadow from which on a cell counts as covered."""
 
 

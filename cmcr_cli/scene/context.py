@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, RADAR_FLOOR_DB
+from cmcr_cli.scene.cells import block_mean, fill, hats, upsample
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -51,9 +52,6 @@ _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's
 _TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
 _RIDGE = 0.3
 _RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
-_FILL_WEIGHT = 0.06  # cells of clear ground that count as much as the next coarser level of the pyramid
-_FILL_SIGMA = 0.6  # cells
-_REACH = 64.0  # pixels between clear ground and a pixel where confidence is about one half
 
 # Channels of the sums: clear weight, bands, valid radar, radar basis.
 _OPTICAL = slice(1, 1 + len(BANDS))
@@ -87,19 +85,19 @@ class SceneContext:
         """
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
-        used, down, across = _hats(rows, columns, self.field.shape[1:], self.cell // 2)
+        used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)
         values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
         values[:-1] += self.mean[:, None, None]
         if radar is not None and radar_valid is not None:
             basis = _basis(*_features(radar, radar_valid))
-            used, down, across = _hats(rows, columns, self.readout.shape[:2], _REGION // 2)
+            used, down, across = hats(rows, columns, self.readout.shape[:2], _REGION // 2)
             for row, vertical in zip(self.readout[used], down.T, strict=True):
                 for readout, horizontal in zip(row, across.T, strict=True):
                     found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
                     found *= vertical[:, None] * horizontal
                     values[:-1] += found
         np.maximum(values, 0, out=values)
-        values = _upsample(_upsample(values, axis=2), axis=1)
+        values = upsample(upsample(values, axis=2), axis=1)
         return values[:-1], values[-1]
 
 
@@ -155,12 +153,12 @@ class ContextBuilder:
             )
             for left in range(0, self._width, _REGION):
                 here = (..., rows, slice(left, left + _REGION))
-                seen = _block_mean(clear[here].astype(np.float32))[lattice] == 1
+                seen = block_mean(clear[here].astype(np.float32))[lattice] == 1
                 if not seen.any():
                     continue
                 values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
                 values[0] = 1
-                values[_OPTICAL] = _rounded(_block_mean(optical[here])[lattice], 16)
+                values[_OPTICAL] = _rounded(block_mean(optical[here])[lattice], 16)
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(left, left + _REGION + 2 * MARGIN))
                     features, valid = _features(radar[wider], radar_valid[wider])
@@ -197,7 +195,7 @@ class ContextBuilder:
         nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
         readout = _single(_ridge(nearby, mean, whole, blocks))
-        field = _fill(*self._residual(_single(mean), readout), self._cell)
+        field = fill(*self._residual(_single(mean), readout), self._cell)
         return SceneContext(_single(mean), _single(spread), readout, field, self._cell)
 
     def _residual(self, mean: Floats, readout: Floats) -> tuple[Floats, Floats]:
@@ -205,7 +203,7 @@ class ContextBuilder:
         _, *shape = self._cells.shape
         residual = np.zeros((len(BANDS) + 1, *shape), np.float32)
         rows, columns = ((np.arange(size) + 0.5) * self._cell / 2 - 0.5 for size in shape)
-        used, down, across = _hats(rows, columns, readout.shape[:2], _REGION // 2)
+        used, down, across = hats(rows, columns, readout.shape[:2], _REGION // 2)
         for row, vertical in enumerate(down):
             sums = self._cells[:, row].astype(np.float32)
             local = np.tensordot(across, np.tensordot(vertical, readout[used], 1), 1)
@@ -233,16 +231,6 @@ def _single(values: NDArray[Any]) -> Floats:
     return values.astype(np.float32)
 
 
-def _block_mean(values: Floats) -> Floats:
-    """Mean of blocks of 2 x 2 pixels over the last two axes; an odd last row or column is left out."""
-    rows, columns = (size // 2 * 2 for size in values.shape[-2:])
-    total = values[..., 0:rows:2, 0:columns:2] + values[..., 0:rows:2, 1:columns:2]
-    total += values[..., 1:rows:2, 0:columns:2]
-    total += values[..., 1:rows:2, 1:columns:2]
-    total *= np.float32(0.25)
-    return total
-
-
 def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
 
@@ -251,8 +239,8 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
     """
     power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
-    whole = _block_mean(valid.astype(np.float32)) == 1
-    power = np.where(whole, _block_mean(power), 1)
+    whole = block_mean(valid.astype(np.float32)) == 1
+    power = np.where(whole, block_mean(power), 1)
     db = _rounded(10 * np.log10(power), 8)
     fields = np.concatenate([_rounded(power, 20) * whole, db, db * db, whole[None]], dtype=np.float64)
     integral = np.zeros((len(fields), whole.shape[0] + 1, whole.shape[1] + 1))
@@ -341,63 +329,3 @@ def _ridge(
     offset *= weight[..., None] / (count * (1 + few))
     intercept = offset - (slopes @ centre[..., None])[..., 0]
     return np.asarray(prior + np.concatenate([intercept[..., None], slopes], axis=-1))
-
-
-def _fill(sums: Floats, weight: Floats, cell: int) -> Floats:
-    """Fill cells by normalised convolution from coarse to fine; weight (rows, columns) is 1 for a clear cell.
-
-    `sums` (14, rows, columns): weight times residual; the last channel is overwritten by the confidence.
-    Each level counts its own clear ground against `_FILL_WEIGHT` times the next coarser level's result.
-    """
-    levels = [(sums, weight)]
-    while max(weight.shape) > 1:
-        sums, weight = (4 * _block_mean(_even(array)) for array in (sums, weight))
-        levels.append((sums, weight))
-    filled = np.zeros((len(sums), 1, 1), np.float32)
-    for level, (sums, weight) in reversed(list(enumerate(levels))):
-        rows, columns = weight.shape
-        sums[-1] = weight / (1 + cell * (2**level - 1) / _REACH)
-        sums = ndimage.gaussian_filter(sums, (0, _FILL_SIGMA, _FILL_SIGMA), mode="constant", truncate=3)
-        weight = ndimage.gaussian_filter(weight, _FILL_SIGMA, mode="constant", truncate=3)
-        coarser = np.pad(filled, ((0, 0), (1, 1), (1, 1)), mode="edge")
-        coarser = _upsample(_upsample(coarser, axis=2), axis=1)[:, :rows, :columns]
-        prior = np.float32(_FILL_WEIGHT * 2**level)
-        filled = (sums + prior * coarser) / (weight + prior)
-    return filled
-
-
-def _even(values: Floats) -> Floats:
-    """Values with a row and a column of zeros more where the last two axes are odd."""
-    rows, columns = values.shape[-2:]
-    return np.pad(values, (*[(0, 0)] * (values.ndim - 2), (0, rows % 2), (0, columns % 2)))
-
-
-def _upsample(values: Floats, axis: int) -> Floats:
-    """Bilinear interpolation by 2 along one axis; the outermost values serve as neighbours only."""
-    shape = list(values.shape)
-    shape[axis] = 2 * (shape[axis] - 2)
-    out = np.empty(shape, np.float32)
-    source, target = np.moveaxis(values, axis, 0), np.moveaxis(out, axis, 0)
-    near = np.float32(0.75) * source[1:-1]
-    np.add(near, np.float32(0.25) * source[:-2], out=target[0::2])
-    np.add(near, np.float32(0.25) * source[2:], out=target[1::2])
-    return out
-
-
-def _hats(
-    rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], size: int
-) -> tuple[tuple[slice, slice], Floats, Floats]:
-    """Bilinear interpolation of a raster of `shape` whose cells are `size` blocks wide, constant outside.
-
-    Returns the cells that the ascending block positions need, and each position's weights for them, for rows
-    and for columns: values = down @ raster[cells] @ across.T.
-    """
-
-    def weights(blocks: NDArray[Any], cells: int) -> tuple[slice, Floats]:
-        position = np.clip((blocks + 0.5) / size - 0.5, 0, cells - 1)
-        used = slice(int(position[0]), int(np.ceil(position[-1])) + 1)
-        distance = np.abs(position[:, None] - np.arange(used.start, used.stop))
-        return used, np.maximum(1 - distance, 0).astype(np.float32)
-
-    down, across = (weights(blocks, cells) for blocks, cells in zip((rows, columns), shape, strict=True))
-    return (down[0], across[0]), down[1], across[1]

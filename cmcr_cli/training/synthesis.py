@@ -87,12 +87,12 @@ def _mixed(image: Array, sharp: Array) -> Array:
 
 
 def _cast_shadow(alpha: Array, rng: np.random.Generator) -> Array:
-    """The cloud's opacity moved along a random sun azimuth by height, softened: darkening 0..0.8."""
+    """The cloud's opacity moved along a random sun azimuth by height, softened: darkening 0..0.9."""
     azimuth, reach = rng.uniform(0, 2 * np.pi), rng.uniform(8, 90)
     shift = (reach * np.sin(azimuth), reach * np.cos(azimuth))
     moved = ndimage.shift(alpha, shift, order=1, mode="reflect")
     soft = ndimage.gaussian_filter(moved, 1 + reach / 40)
-    return np.asarray(rng.uniform(0.3, 0.75) * np.clip(soft, 0, 1), dtype=np.float32)
+    return np.asarray(rng.uniform(0.3, 0.9) * np.clip(soft, 0, 1), dtype=np.float32)
 
 
 def _fitted(array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
