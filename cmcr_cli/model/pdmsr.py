@@ -15,7 +15,7 @@ from torch import Tensor
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, diffuse
 
-FIRST, LAST = 1.5, 0.2
+FIRST, LAST = 0.5, 0.15
 """Noise of the second and of the last step, in spreads of the scene: colour is inherited, detail drawn."""
 
 
