@@ -19,7 +19,7 @@ from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.training.images import Pair, clear_of, has_cloud, unveiled
 from cmcr_cli.training.library import Library, load_pairs
-from cmcr_cli.training.metrics import psnr
+from cmcr_cli.training.metrics import covered_only
 from cmcr_cli.training.samples import Clouded, Sample, assemble, patch_inputs
 from cmcr_cli.training.sen12mscr import SplitRule
 from cmcr_cli.training.synthesis import cover_mask, transplant
@@ -119,7 +119,7 @@ def covered_scores(denoiser: Denoiser, checks: list[Sample]) -> dict[str, float]
         batch = as_batch(one)
         where = batch.cover[0, 0].numpy() > 0.5
         images = [batch.context, restored(denoiser, batch, 1), restored(denoiser, batch, 4)]
-        target = batch.target[0].clamp(0, 1).numpy()  # as in `metrics.scores`
-        rows.append([psnr(image[0].clamp(0, 1).numpy(), target, where) for image in images])
+        target = batch.target[0].numpy()
+        rows.append([covered_only(image[0].numpy(), target, where)["psnr"] for image in images])
     context, one_step, four_steps = np.mean(rows, axis=0)
     return {"context_db": float(context), "steps1_db": float(one_step), "steps4_db": float(four_steps)}
