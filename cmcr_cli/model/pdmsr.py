@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, diffuse
+from cmcr_cli.model.network import Features
 
 FIRST, LAST = 0.5, 0.15
 """Noise of the second and of the last step, in spreads of the scene: colour is inherited, detail drawn."""
@@ -27,6 +28,28 @@ def step_sigmas(steps: int, config: DiffusionConfig) -> list[float]:
     return [config.sigma_max, *(FIRST * ratio**i for i in range(steps - 1))]
 
 
+def resample(
+    denoiser: Denoiser,
+    condition: Condition,
+    features: Features,
+    level: float,
+    noise: Tensor,
+    estimate: Tensor | None,
+    known: Tensor,
+    cover: Tensor,
+) -> Tensor:
+    """One step: the next estimate (B, 13, H, W), from the last one or, at the first step, from None.
+
+    `features` are what the denoiser's encoder made of `condition`, `level` is sigma, `noise` (B, 13, H, W).
+    `known` is the observation in scene units, trusted by 1 - `cover` (B, 1, H, W).
+    """
+    start = torch.zeros_like(known) if estimate is None else cover * estimate + (1 - cover) * known
+    sigma = torch.full((len(known),), level, device=known.device)
+    x = diffuse(start, sigma, noise, condition.mean, denoiser.diffusion)
+    result: Tensor = denoiser(x, sigma, features, condition)
+    return result
+
+
 def sample(
     denoiser: Denoiser,
     condition: Condition,
@@ -35,18 +58,14 @@ def sample(
     known: Tensor,
     cover: Tensor,
 ) -> Tensor:
-    """The clear image in scene units (B, 13, H, W) after `steps` evaluations.
+    """The clear image in scene units (B, 13, H, W) after `steps` evaluations of patches on their own.
 
-    `noise(step)` gives (B, 13, H, W); `known` is the observation in scene units, trusted by 1 - `cover`
-    (B, 1, H, W). The encoder runs once, whatever the number of steps.
+    `noise(step)` gives (B, 13, H, W); the other arguments are those of `resample`. The encoder runs once,
+    whatever the number of steps.
     """
-    config = denoiser.diffusion
     features = denoiser.encode(condition)
-    estimate = torch.zeros_like(condition.mean)
-    for step, level in enumerate(step_sigmas(steps, config)):
-        if step:
-            estimate = cover * estimate + (1 - cover) * known
-        sigma = torch.full((len(estimate),), level, device=estimate.device)
-        x = diffuse(estimate, sigma, noise(step), condition.mean, config)
-        estimate = denoiser(x, sigma, features, condition)
-    return estimate
+    levels = step_sigmas(steps, denoiser.diffusion)
+    estimate = None
+    for step, level in enumerate(levels):
+        estimate = resample(denoiser, condition, features, level, noise(step), estimate, known, cover)
+    return torch.zeros_like(known) if estimate is None else estimate

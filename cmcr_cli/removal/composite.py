@@ -16,6 +16,9 @@ from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
 COARSE = 8
 """Pixels per cell at the finest scale of the harmonisation: lower than any detail, finer than a field."""
 
+LINES = 8
+"""Lines that are mixed at once."""
+
 FAITH = 0.15
 """Share of clear pixels in a cell at which its own offset counts as much as that of the coarser scale."""
 
@@ -51,14 +54,18 @@ def composite(
     """Mix `restored` reflectance, one (rows, width) per band of `dn`, into `dn` by `strength` (rows, width).
 
     Returns the new DN and the provenance. Where nothing is replaced the DN are the very ones that came in:
-    they do not pass through floating point.
+    they do not pass through floating point. Nothing `restored` is needed where `strength` is 0 throughout.
     """
     replaced = valid & (strength > 0)
     provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
     provenance[replaced] = RECONSTRUCTED
     out = dn.copy()
-    share = strength[replaced]
-    for band, image in zip(out, restored, strict=True):  # band by band: floats of a whole strip are large
-        mixed = share * image[replaced] + (1 - share) * radiometry.reflectance(band[replaced])
-        band[replaced] = radiometry.dn(mixed, dn.dtype, nodata)
+    # A few lines of one band at a time stay in the processor's cache.
+    for first in range(0, len(valid), LINES):
+        lines = slice(first, first + LINES)
+        here, share = replaced[lines], strength[lines]
+        if here.any():
+            for band, image in zip(out, restored, strict=True):
+                mixed = share * image[lines] + (1 - share) * radiometry.reflectance(band[lines])
+                np.copyto(band[lines], radiometry.dn(mixed, dn.dtype, nodata), where=here)
     return out, provenance

@@ -1,10 +1,10 @@
-"""One row of patches after another: cut, condition, restore in batches, hand back."""
+"""Patches of one row of the lattice: cut, conditioned, and taken one step further."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,109 +12,195 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.network import Features
 from cmcr_cli.model.noise import ground_noise
-from cmcr_cli.model.pdmsr import sample
-from cmcr_cli.model.weights import Weights
+from cmcr_cli.model.pdmsr import resample, step_sigmas
 from cmcr_cli.removal.composite import harmonise
-from cmcr_cli.removal.cover import CELL
-from cmcr_cli.scene.bands import present, scaled_radar
+from cmcr_cli.removal.cover import CELL, Cover
+from cmcr_cli.removal.lanes import Lane
+from cmcr_cli.scene.bands import canonical, present, scaled_radar
 from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, SceneContext
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
+from cmcr_cli.scene.radar import Radar
+from cmcr_cli.scene.raster import Lines
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+LARGEST = 4096.0
+"""Spreads; an estimate beyond is no image, but must fit the 16-bit floats in which it waits."""
+
+SAMPLE_STRIDE = 4096
+"""Samples are steps of the same noise far apart, so that sample 0 is the image without sampling."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one row of patches reads from the scene: full-width rows, the radar with MARGIN more on each side.
+    """What one row of patches reads from the scene, full-width; floats are made patch by patch.
 
-    optical (13, PATCH, W) reflectance, valid and covered (PATCH, W), radar (2, PATCH + 2 MARGIN, W) dB.
-    `top` is the row's first line in the scene, which may be negative; edges are reflected already.
+    dn (bands, n, W) and covered (n, W) are the scene's lines from `first`; radar (2, m, W) dB and radar_valid
+    (m, W) those from `radar_first`, with MARGIN more above and below. `top` is the row's first line in the
+    scene, which may be negative: what lies beyond the scene's edges is reflected.
     """
 
     top: int
-    optical: Array
-    valid: Mask
+    first: int
+    dn: NDArray[np.generic]
     covered: Mask
+    radar_first: int
     radar: Array | None
     radar_valid: Mask | None
+
+
+class RowReader:
+    """Reads the rows of patches of a scene, from the top down."""
+
+    def __init__(self, optical: Optical, radar: Radar | None, cover: Cover, tops: Sequence[int]) -> None:
+        self._cover, self._tops, self._height = cover, tops, optical.grid.height
+        self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
+        self._radar = None if radar is None else Lines(radar.read)
+
+    def load(self, index: int) -> Row:
+        """Row `index` of the lattice, also the lines that its patches show by reflection."""
+        top = self._tops[index]
+        first, stop = self._lines(top, PATCH)
+        (dn,) = self._dn.window(first, stop)
+        covered = self._cover.pixels(first, stop - first)
+        if self._radar is None:
+            return Row(top, first, dn, covered, 0, None, None)
+        lines = self._lines(top - MARGIN, PATCH + 2 * MARGIN)
+        return Row(top, first, dn, covered, lines[0], *self._radar.window(*lines))
+
+    def _lines(self, top: int, count: int) -> tuple[int, int]:
+        lines = reflected(top, count, self._height)
+        return int(lines.min()), int(lines.max()) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioned:
+    """A batch as the network is told about it; `observed` (B, 13, H, W) still has its cirrus."""
+
+    observed: Tensor
+    inputs: PatchInputs
+    condition: Condition
+    features: Features
+    known: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
     """The network at work on one scene."""
 
-    weights: Weights
     context: SceneContext
     optical: Optical
     steps: int
     samples: int
     seed: int
     harmonised: bool
-    device: torch.device
 
     @torch.inference_mode()
-    def restore(self, row: Row, lefts: Sequence[int]) -> Iterator[tuple[int, Array]]:
-        """Yield (left, reflectance (13, PATCH, PATCH)) for the patches of one batch.
+    def advance(
+        self, lane: Lane, row: Row, lefts: Sequence[int], step: int, estimates: Array | None
+    ) -> list[Array]:
+        """Take the patches at `lefts` through one step; each comes back as (layers, PATCH, PATCH).
 
-        With several samples the deviation per band follows in another 13 bands.
+        `estimates` (B, samples * 13, PATCH, PATCH) are those of the last step in scene units, as are the
+        results; those of the last step are reflectance, and with several samples their mean and deviation.
         """
+        device = lane.device
+        # On CPUs without instructions for it, bfloat16 is hundreds of times slower than float32.
+        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+            batch = self._conditioned(lane, row, lefts)
+            before: Sequence[Tensor | None] = [None] * self.samples
+            if estimates is not None:
+                before = torch.from_numpy(estimates).to(device).chunk(self.samples, dim=1)
+            level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
+            images = [
+                resample(
+                    lane.denoiser,
+                    batch.condition,
+                    batch.features,
+                    level,
+                    self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(device),
+                    before[index],
+                    batch.known,
+                    batch.inputs.cover,
+                ).float()
+                for index in range(self.samples)
+            ]
+        if step == self.steps - 1:
+            return list(self._finished(images, batch).cpu().numpy())
+        return list(torch.cat(images, 1).clamp(-LARGEST, LARGEST).cpu().numpy())
+
+    def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
+        """Reflectance of the last estimates; with several samples their mean and standard deviation."""
+        found = [to_reflectance(z, batch.inputs) for z in images]
+        if self.harmonised:
+            found = [harmonise(image, batch.observed, 1 - batch.inputs.cover) for image in found]
+        if len(found) == 1:
+            return found[0]
+        stack = torch.stack(found)
+        return torch.cat([stack.mean(0), stack.std(0)], dim=1)
+
+    def _conditioned(self, lane: Lane, row: Row, lefts: Sequence[int]) -> Conditioned:
         patches = [self._inputs(row, left) for left in lefts]
-        observed, *planes = (torch.stack(each).to(self.device) for each in zip(*patches, strict=True))
+        observed, *fields = (torch.stack(each) for each in zip(*patches, strict=True))
+        planes = [
+            f.to(lane.device, memory_format=torch.channels_last) if f.ndim == 4 else f.to(lane.device)
+            for f in fields
+        ]
         inputs = PatchInputs(*planes)
         condition = Condition.of(inputs)
+        features = lane.denoiser.encode(condition)
         known = to_scene_units(inputs.optical, inputs)
-        images = []
-        for index in range(self.samples):
-            z = sample(
-                self.weights.denoiser,
-                condition,
-                self.steps,
-                lambda step, index=index: self._noise(row.top, lefts, step, index),  # type: ignore[misc]
-                known,
-                inputs.cover,
-            )
-            image = to_reflectance(z, inputs)
-            images.append(harmonise(image, observed, 1 - inputs.cover) if self.harmonised else image)
-        stack = torch.stack(images)
-        result = stack.mean(0)
-        if self.samples > 1:
-            result = torch.cat([result, stack.std(0)], dim=1)
-        yield from zip(lefts, result.cpu().numpy(), strict=True)
+        return Conditioned(observed.to(lane.device), inputs, condition, features, known)
 
-    def _noise(self, top: int, lefts: Sequence[int], step: int, index: int) -> Tensor:
+    def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
         row0, col0 = self.optical.grid.origin
-        # Samples are steps of the same generator far apart, so that sample 0 is the image without sampling.
-        step += index * 4096
         fields = [ground_noise(self.seed, step, row0 + top, col0 + left, PATCH, PATCH) for left in lefts]
-        return torch.from_numpy(np.stack(fields)).to(self.device)
+        return torch.from_numpy(np.stack(fields)).contiguous(memory_format=torch.channels_last)
 
     def _inputs(self, row: Row, left: int) -> tuple[Tensor, ...]:
         """The patch at column `left` as it was observed, then the fields of `PatchInputs` in order."""
-        width = self.optical.grid.width
-        cols = reflected(left, PATCH, width)
-        wide = reflected(left - MARGIN, PATCH + 2 * MARGIN, width)
-        radar = None if row.radar is None else row.radar[:, :, wide]
-        radar_valid = None if row.radar_valid is None else row.radar_valid[:, wide]
-        phase = (n % CELL for n in self.optical.grid.origin)
-        top, start = (n + p for n, p in zip((row.top, left), phase, strict=True))
-        spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, radar, radar_valid)
-        valid = row.valid[:, cols]
+        optical, grid = self.optical, self.optical.grid
+        lines = reflected(row.top, PATCH, grid.height) - row.first
+        cols = reflected(left, PATCH, grid.width)
+        dn = _cut(row.dn, lines, cols)
+        valid = optical.valid(dn)
+        spectrum, confidence, radar, seen = self._expected(row, left)
         # Where there is no measurement the patch shows its context, and says that it is covered.
-        observed = np.where(valid, row.optical[:, :, cols], spectrum)
-        cover = row.covered[:, cols] | ~valid
-        core = slice(MARGIN, -MARGIN)
-        db = np.zeros((2, PATCH, PATCH), np.float32) if radar is None else scaled_radar(radar[:, core, core])
-        seen = np.zeros((PATCH, PATCH), bool) if radar_valid is None else radar_valid[core, core]
-        planes = (observed, without_cirrus(observed), spectrum, confidence[None], cover[None], db, seen[None])
-        vectors = (self.context.spread, present(self.optical.names))
+        observed = np.where(valid, canonical(optical.radiometry.reflectance(dn), optical.names), spectrum)
+        cover = _cut(row.covered, lines, cols) | ~valid
+        planes = (observed, without_cirrus(observed), spectrum, confidence[None], cover[None], radar, seen)
+        vectors = (self.context.spread, present(optical.names))
         return tuple(torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (*planes, *vectors))
 
+    def _expected(self, row: Row, left: int) -> tuple[Array, Array, Array, Mask]:
+        """Context and its confidence at one patch; its radar scaled to [-1, 1], and where that is valid."""
+        grid = self.optical.grid
+        phase = (n % CELL for n in grid.origin)
+        top, start = (n + p for n, p in zip((row.top, left), phase, strict=True))
+        if row.radar is None or row.radar_valid is None:
+            spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, None, None)
+            nothing = np.zeros((2, PATCH, PATCH), np.float32)
+            return spectrum, confidence, nothing, np.zeros((1, PATCH, PATCH), bool)
+        lines = reflected(row.top - MARGIN, PATCH + 2 * MARGIN, grid.height) - row.radar_first
+        wide = reflected(left - MARGIN, PATCH + 2 * MARGIN, grid.width)
+        radar, valid = _cut(row.radar, lines, wide), _cut(row.radar_valid, lines, wide)
+        spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, radar, valid)
+        core = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+        return spectrum, confidence, scaled_radar(radar[core]), valid[core][None]
 
-def batches(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+
+def _cut(image: NDArray[Any], lines: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
+    """The pixels at `lines` and `cols`, as a view where neither is reflected."""
+    if all((np.diff(axis) == 1).all() for axis in (lines, cols)):
+        return image[..., lines[0] : lines[-1] + 1, cols[0] : cols[-1] + 1]
+    return image[..., lines[:, None], cols]
+
+
+def batches(items: Sequence[int], size: int) -> list[Sequence[int]]:
     """Consecutive slices of at most `size`."""
-    for index in range(math.ceil(len(items) / size)):
-        yield items[index * size : (index + 1) * size]
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -9,29 +9,28 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
-import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import pick_device
-from cmcr_cli.model.network import to_inference
+from cmcr_cli.model.device import keep_freed_memory, pick_devices
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import composite
+from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
-from cmcr_cli.removal.patchwork import Restorer, Row, batches
-from cmcr_cli.removal.survey import Survey, radar_rows, survey
-from cmcr_cli.scene.bands import BANDS, canonical, present
+from cmcr_cli.removal.patchwork import Restorer, Row, RowReader
+from cmcr_cli.removal.survey import Survey, survey
+from cmcr_cli.removal.wavefront import Lattice, Wavefront
+from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.cog import check_writable
-from cmcr_cli.scene.context import MARGIN, constant_context
+from cmcr_cli.scene.context import constant_context
 from cmcr_cli.scene.mask import Mask, open_mask
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
-from cmcr_cli.scene.patches import PATCH, RowBlender, lattice_starts, reflected
+from cmcr_cli.scene.patches import PATCH, lattice_starts
 from cmcr_cli.scene.radar import Radar, open_radar
 
 log = logging.getLogger("cmcr")
@@ -73,16 +72,16 @@ class Session:
 
     options: RemoveOptions
     weights: Weights
-    device: torch.device
+    lanes: Lanes
     optical: Optical
     radar: Radar | None
     mask: Mask | CloudNetwork | None
     notes: list[str]
 
     @property
-    def batch_size(self) -> int:
-        """Patches per call of the network; on a CPU more than a few only cost memory."""
-        return self.options.batch_size or (2 if self.device.type == "cpu" else 32)
+    def device(self) -> str:
+        """The devices that compute, as they are given to `--device`."""
+        return ",".join(dict.fromkeys(str(lane.device) for lane in self.lanes.lanes))
 
 
 def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> Report:
@@ -92,14 +91,13 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
     """
     clock = [time.monotonic()]
     with open_session(options) as session:
-        tops, lefts = lattice(session)
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with Outputs(options, session.optical, _tags(session)) as outputs:
             clock.append(time.monotonic())
             found = survey_scene(session, progress)
             clock.append(time.monotonic())
-            todo = patches_to_restore(session, found, tops, lefts)
-            _restore(session, found, tops, todo, outputs, progress)
+            plan = plan_of(session, found)
+            _restore(session, found, plan, outputs, progress)
             clock.append(time.monotonic())
             progress("write", 0.0)
         clock.append(time.monotonic())
@@ -108,8 +106,7 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
         seconds = {
             name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
         }
-        counts = len(tops) * len(lefts), sum(len(row) for row in todo)
-        return _report(session, found, counts, seconds)
+        return _report(session, found, plan, seconds)
 
 
 @contextmanager
@@ -119,10 +116,9 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
     for option, path in options.outputs.items():
         others = [other for name, other in options.outputs.items() if name != option]
         check_writable(path, options.overwrite, [*inputs, *others])
+    keep_freed_memory()
     weights = weights_file.load(options.weights or weights_file.default_path())
-    device = pick_device(options.device)
-    to_inference(weights.denoiser, device)
-    to_inference(weights.clouds, device)
+    devices = pick_devices(options.device)
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
@@ -137,21 +133,8 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
         if options.mask not in ("auto", "all"):
             mask = stack.enter_context(open_mask(options.mask, optical.grid))
             notes += mask.notes
-        yield Session(options, weights, device, optical, radar, mask, notes)
-
-
-def lattice(session: Session) -> tuple[list[int], list[int]]:
-    """Tops and lefts of all patches of the scene, relative to it."""
-    grid, overlap = session.optical.grid, session.options.overlap
-    row0, col0 = grid.origin
-    return lattice_starts(row0, grid.height, overlap), lattice_starts(col0, grid.width, overlap)
-
-
-def patches_to_restore(session: Session, found: Survey, tops: list[int], lefts: list[int]) -> list[list[int]]:
-    """For every row of the lattice the lefts of the patches in which something is replaced."""
-    if not session.options.keep_clear:
-        return [list(lefts) for _ in tops]
-    return [[left for left in lefts if found.cover.touches(top, left, PATCH)] for top in tops]
+        lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
+        yield Session(options, weights, lanes, optical, radar, mask, notes)
 
 
 def survey_scene(session: Session, progress: Progress) -> Survey:
@@ -161,6 +144,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         session.radar,
         session.mask,
         with_context=session.options.context,
+        each=session.lanes.map,
         progress=lambda done: progress("survey", done),
     )
     log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_share)
@@ -169,96 +153,101 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The lattice of patches, and for each of its rows the patches in which something is replaced."""
+
+    lattice: Lattice
+    todo: list[list[int]]
+
+    @property
+    def patches(self) -> int:
+        """All patches of the lattice."""
+        return len(self.lattice.tops) * len(self.lattice.lefts)
+
+    @property
+    def patches_to_restore(self) -> int:
+        """Those that go through the network."""
+        return sum(map(len, self.todo))
+
+
+def plan_of(session: Session, found: Survey) -> Plan:
+    """Which patches there are, and which of them show anything that is replaced."""
+    grid, overlap = session.optical.grid, session.options.overlap
+    row0, col0 = grid.origin
+    tops, lefts = (lattice_starts(*axis, overlap) for axis in ((row0, grid.height), (col0, grid.width)))
+    todo = [
+        [left for left in lefts if not session.options.keep_clear or found.cover.touches(top, left, PATCH)]
+        for top in tops
+    ]
+    return Plan(Lattice(tops, lefts, overlap), todo)
+
+
 def restorer_for(session: Session, found: Survey) -> Restorer:
     """The network with the scene's context, or with the colours of the training where that is not wanted."""
     options, weights = session.options, session.weights
     names = present(session.optical.names)
     context = found.context or constant_context(names, weights.mean.numpy(), weights.spread.numpy())
     return Restorer(
-        weights=weights,
         context=context,
         optical=session.optical,
         steps=options.steps,
         samples=options.samples,
         seed=options.seed,
         harmonised=options.keep_clear,
-        device=session.device,
     )
 
 
-def _restore(
-    session: Session,
-    found: Survey,
-    tops: list[int],
-    todo: list[list[int]],
-    outputs: Outputs,
-    progress: Progress,
-) -> None:
-    """Restore, blend and composite row by row; rows are handed to the outputs as they are finished."""
-    optical, options = session.optical, session.options
+def _restore(session: Session, found: Survey, plan: Plan, outputs: Outputs, progress: Progress) -> None:
+    """Restore row by row; what is finished is put into the image and handed to the outputs."""
+    total, taken = max(plan.patches_to_restore * session.options.steps, 1), 0
+
+    def count(patches: int) -> None:
+        nonlocal taken
+        taken += patches
+        progress("restore", taken / total)
+
+    load = RowReader(session.optical, session.radar, found.cover, plan.lattice.tops).load
     restorer = restorer_for(session, found)
-    layers = len(BANDS) * (2 if options.samples > 1 else 1)
-    blender = RowBlender(layers, optical.grid.height, optical.grid.width, options.overlap)
-    total, done = max(sum(map(len, todo)), 1), 0
-
-    def restore_row(top: int, first: int, dn: NDArray[Any], lefts: list[int]) -> None:
-        # A function of its own, so that the floats of one row are gone before the next one is read.
-        nonlocal done
-        row = row_of_patches(session, found, top, first, dn)
-        for batch in batches(lefts, session.batch_size):
-            for left, image in restorer.restore(row, batch):
-                blender.add(top, left, image)
-            done += len(batch)
-            progress("restore", done / total)
-
-    for (top, below), lefts in zip(itertools.pairwise([*tops, optical.grid.height]), todo, strict=True):
-        first, dn = rows_under(optical, top)
-        if lefts:
-            restore_row(top, first, dn, lefts)
-        for start, restored in blender.finish(below):
-            rows = slice(start - first, start - first + restored.shape[1])
-            _finish(session, found, start, dn[:, rows], restored, outputs)
-
-
-def rows_under(optical: Optical, top: int) -> tuple[int, NDArray[Any]]:
-    """The scene's rows that patches at `top` show, also by reflection: the first of them, and their DN."""
-    lines = reflected(top, PATCH, optical.grid.height)
-    first = int(lines.min())
-    return first, optical.read(first, int(lines.max()) + 1 - first)
-
-
-def row_of_patches(session: Session, found: Survey, top: int, first: int, dn: NDArray[Any]) -> Row:
-    """Gather what the row of patches at `top` needs; `dn` are the scene's rows from `first`."""
-    optical, height = session.optical, session.optical.grid.height
-    lines = reflected(top, PATCH, height) - first
-    dn = dn[:, lines]
-    reflectance = canonical(optical.radiometry.reflectance(dn), optical.names)
-    radar = radar_valid = None
-    if session.radar is not None:
-        radar, radar_valid = radar_rows(session.radar, reflected(top - MARGIN, PATCH + 2 * MARGIN, height))
-    covered = found.cover.pixels(first, int(lines.max()) + 1)[lines]
-    return Row(top, reflectance, optical.valid(dn), covered, radar, radar_valid)
+    wavefront = Wavefront(plan.lattice, plan.todo, restorer, session.lanes, load, count)
+    height = session.optical.grid.height
+    ends = [*plan.lattice.tops[1:], height]
+    for index, row, canvas in wavefront.run():
+        lines = slice(max(row.top, 0), min(ends[index], height))
+        if lines.start < lines.stop:
+            _finish(session, found, plan.lattice, row, lines, canvas, outputs)
 
 
 def _finish(
     session: Session,
     found: Survey,
-    top: int,
-    dn: NDArray[Any],
-    restored: NDArray[np.float32],
+    lattice: Lattice,
+    row: Row,
+    lines: slice,
+    canvas: NDArray[np.float32] | None,
     outputs: Outputs,
 ) -> None:
-    """Composite finished rows and hand them to the outputs."""
-    optical, rows = session.optical, dn.shape[1]
-    strength = np.ones((rows, dn.shape[2]), np.float32)
-    if session.options.keep_clear:
-        strength = found.cover.strength(top, rows)
-    order = [BANDS.index(name) for name in optical.names]
-    bands = [restored[index] for index in order]
+    """Composite the finished `lines` of the scene and hand them to the outputs."""
+    optical, options = session.optical, session.options
+    dn = row.dn[:, lines.start - row.first : lines.stop - row.first]
     valid = optical.valid(dn)
+    restored = np.zeros((0, *valid.shape), np.float32)
+    strength = np.zeros(valid.shape, np.float32)
+    if canvas is not None:
+        left = -lattice.lefts[0]
+        restored = canvas[:, lines.start - row.top : lines.stop - row.top, left : left + valid.shape[1]]
+        strength.fill(1)
+        if options.keep_clear:
+            strength = found.cover.strength(lines.start, len(valid))
+    order = [BANDS.index(name) for name in optical.names]
+    bands = [restored[index] for index in order] if canvas is not None else []
     image, provenance = composite(dn, bands, strength, valid, optical.radiometry, optical.nodata)
-    deviation = restored[len(BANDS) :][order] * strength if session.options.samples > 1 else None
-    outputs.write(top, dn, image, provenance, deviation)
+    deviation = None
+    if options.uncertainty is not None:
+        deviation = np.zeros(dn.shape, np.float32)
+        if canvas is not None:
+            np.multiply(restored[len(BANDS) :][order], strength, out=deviation)
+    outputs.write(lines.start, dn, image, provenance, deviation)
 
 
 def _tags(session: Session) -> dict[str, str]:
@@ -277,12 +266,12 @@ def _tags(session: Session) -> dict[str, str]:
     }
 
 
-def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: dict[str, float]) -> Report:
+def _report(session: Session, found: Survey, plan: Plan, seconds: dict[str, float]) -> Report:
     options, optical = session.options, session.optical
     return Report(
         output=str(options.output),
         weights=session.weights.label,
-        device=str(session.device),
+        device=session.device,
         steps=options.steps,
         samples=options.samples,
         seed=options.seed,
@@ -294,8 +283,8 @@ def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: d
         height=optical.grid.height,
         valid_share=found.valid_share,
         covered_share=found.covered_share,
-        patches=counts[0],
-        patches_restored=counts[1],
+        patches=plan.patches,
+        patches_restored=plan.patches_to_restore,
         seconds=seconds,
         notes=session.notes,
     )

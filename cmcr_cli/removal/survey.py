@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
 from cmcr_cli.removal.cover import CELL, Cover
 from cmcr_cli.scene.bands import canonical, present
 from cmcr_cli.scene.cirrus import without_cirrus
-from cmcr_cli.scene.context import MARGIN, ContextBuilder, SceneContext
+from cmcr_cli.scene.context import MARGIN, REGION, ContextBuilder, SceneContext
 from cmcr_cli.scene.mask import Mask
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import reflected
@@ -37,6 +38,7 @@ STRIP = 128
 """Rows of float reflectance held at once, an even number."""
 
 Progress = Callable[[float], None]
+Each = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,13 @@ def survey(
     mask: Mask | CloudNetwork | None,
     *,
     with_context: bool,
+    each: Each = map,
     progress: Progress = lambda done: None,
 ) -> Survey:
-    """One pass over the scene; `mask` is an open raster, the network, or None: all is covered."""
+    """One pass over the scene; `mask` is an open raster, the network, or None: all is covered.
+
+    `each` is the builtin `map`, or one that works on several items at once.
+    """
     grid = optical.grid
     cover = Cover.empty(grid)
     phase = cover.phase
@@ -67,7 +73,7 @@ def survey(
         dn = optical.read(window[0], window[1] - window[0])
         inside = dn[:, core[0] - window[0] : core[1] - window[0]]
         if isinstance(mask, CloudNetwork):
-            _find(cover, core, window, optical, dn, mask)
+            _find(cover, core, window, optical, dn, mask, each)
         elif mask is None:
             cover.mark(core[0], optical.valid(inside))
         else:
@@ -78,7 +84,7 @@ def survey(
             valid_pixels += int(valid.sum())
             covered_pixels += int((valid & covered).sum())
             if builder is not None:
-                _learn(builder, phase, top, optical, rows, valid & ~covered, radar)
+                _learn(builder, phase, top, optical, rows, valid & ~covered, radar, each)
         progress(core[1] / grid.height)
     context = builder.finish(present(optical.names)) if builder is not None else None
     total = grid.height * grid.width
@@ -116,7 +122,13 @@ def found_cells(network: CloudNetwork, image: Array, names: NDArray[np.bool_]) -
 
 
 def _find(
-    cover: Cover, core: Rows, window: Rows, optical: Optical, dn: NDArray[np.generic], network: CloudNetwork
+    cover: Cover,
+    core: Rows,
+    window: Rows,
+    optical: Optical,
+    dn: NDArray[np.generic],
+    network: CloudNetwork,
+    each: Each,
 ) -> None:
     """Mark what the network finds in one row of tiles."""
     grid = optical.grid
@@ -124,12 +136,18 @@ def _find(
     row0, col0 = grid.origin
     top = (core[0] + row0) // side * side - row0
     rows = reflected(top - border, side + 2 * border, grid.height) - window[0]
-    for left in range(col0 // side * side - col0, grid.width, side):
+    names = present(optical.names)
+
+    def find(left: int) -> NDArray[np.bool_]:
         cols = reflected(left - border, side + 2 * border, grid.width)
         patch = dn[:, rows[:, None], cols]
         reflectance = canonical(optical.radiometry.reflectance(patch), optical.names)
-        found = found_cells(network, reflectance, present(optical.names))
-        grown = ndimage.binary_dilation(found, iterations=DILATION)[BORDER:-BORDER, BORDER:-BORDER]
+        found = found_cells(network, reflectance, names)
+        grown = ndimage.binary_dilation(found, iterations=DILATION)
+        return np.asarray(grown[BORDER:-BORDER, BORDER:-BORDER])
+
+    lefts = range(col0 // side * side - col0, grid.width, side)
+    for left, grown in zip(lefts, each(find, lefts), strict=True):
         y, x = (top + cover.phase[0]) // CELL, (left + cover.phase[1]) // CELL
         y0, x0 = max(y, 0), max(x, 0)
         target = cover.cells[y0 : y + TILE, x0 : x + TILE]
@@ -144,20 +162,29 @@ def _learn(
     dn: NDArray[np.generic],
     clear: NDArray[np.bool_],
     radar: Radar | None,
+    each: Each,
 ) -> None:
     """Give one strip to the context, whose blocks of 2 x 2 pixels lie on even map pixels as cells do."""
     above = phase[0] if top == 0 else 0
-    optical_values = without_cirrus(canonical(optical.radiometry.reflectance(dn), optical.names))
-    pad = ((above, 0), (phase[1], 0))
-    optical_values = np.pad(optical_values, ((0, 0), *pad))
-    clear = np.pad(clear, pad)
-    db, valid = None, None
+    height, width = above + dn.shape[1], phase[1] + optical.grid.width
     if radar is not None:
-        rows = reflected(top - above - MARGIN, above + dn.shape[1] + 2 * MARGIN, optical.grid.height)
-        cols = reflected(-phase[1], phase[1] + optical.grid.width, optical.grid.width)
-        db, valid = radar_rows(radar, rows)
-        db, valid = db[:, :, cols], valid[:, cols]
-    builder.add(top + phase[0] - above, optical_values, clear, db, valid)
+        db, valid = radar_rows(
+            radar, reflected(top - above - MARGIN, height + 2 * MARGIN, optical.grid.height)
+        )
+    wide = reflected(-phase[1], width, optical.grid.width)[reflected(-MARGIN, width + 2 * MARGIN, width)]
+
+    def learn(left: int) -> None:
+        cols = slice(max(left - phase[1], 0), min(left + REGION - phase[1], optical.grid.width))
+        pad = ((above, 0), (phase[1] if left == 0 else 0, 0))
+        values = without_cirrus(canonical(optical.radiometry.reflectance(dn[:, :, cols]), optical.names))
+        values = np.pad(values, ((0, 0), *pad))
+        seen = np.pad(clear[:, cols], pad)
+        near = (..., wide[left : left + seen.shape[1] + 2 * MARGIN])
+        around = (None, None) if radar is None else (db[near], valid[near])
+        builder.add(top + phase[0] - above, left, values, seen, *around)
+
+    for _ in each(learn, range(0, width, REGION)):
+        pass
 
 
 def radar_rows(radar: Radar, rows: NDArray[np.intp]) -> tuple[Array, NDArray[np.bool_]]:

@@ -31,6 +31,9 @@ Bools = NDArray[np.bool_]
 MARGIN = 32
 """Pixels of radar that the features need on each side of a window."""
 
+REGION = 512
+"""Pixels along the side of a region, which has a regression of its own; a multiple of every cell size."""
+
 TYPICAL_MEAN: Floats = np.array(
     [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
 ) / np.float32(1000)
@@ -47,7 +50,6 @@ _FEATURES = len(RADAR_BANDS) * (len(_SCALES) + len(_TEXTURE_SCALES))
 _BASIS = 64
 _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
-_REGION = 512  # pixels along the side of a region; a multiple of every cell size
 _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
 _TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
 _RIDGE = 0.3
@@ -90,7 +92,7 @@ class SceneContext:
         values[:-1] += self.mean[:, None, None]
         if radar is not None and radar_valid is not None:
             basis = _basis(*_features(radar, radar_valid))
-            used, down, across = hats(rows, columns, self.readout.shape[:2], _REGION // 2)
+            used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
             for row, vertical in zip(self.readout[used], down.T, strict=True):
                 for readout, horizontal in zip(row, across.T, strict=True):
                     found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
@@ -116,13 +118,12 @@ class ContextBuilder:
     def __init__(self, height: int, width: int) -> None:
         """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`."""
         self._step = 2 if max(height, width) > _LARGE else 1
-        self._width = width
         cells, regions = (
-            tuple(-(-size // side) for size in (height, width)) for side in (self._cell, _REGION)
+            tuple(-(-size // side) for size in (height, width)) for side in (self._cell, REGION)
         )
         self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
         self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
-        self._squares = np.zeros(len(BANDS))
+        self._squares = np.zeros((*regions, len(BANDS)))
 
     @property
     def _cell(self) -> int:
@@ -130,29 +131,32 @@ class ContextBuilder:
         return 2 * self._step * _CELL
 
     def add(
-        self, top: int, optical: Floats, clear: Bools, radar: Floats | None, radar_valid: Bools | None
+        self,
+        top: int,
+        left: int,
+        optical: Floats,
+        clear: Bools,
+        radar: Floats | None,
+        radar_valid: Bools | None,
     ) -> None:
-        """Add the full-width strip that starts at the even row `top`; every row of the scene exactly once.
+        """Add the window that starts at the even row `top` and the column `left`; each pixel exactly once.
 
-        optical (13, h, width) reflectance, clear (h, width); h is even save for the last strip. radar
-        (2, h + 2 MARGIN, width) VV, VH in dB and radar_valid (h + 2 MARGIN, width) have MARGIN rows more
-        above and below, reflected at the scene's edges; None where there is no radar.
+        optical (13, h, w) reflectance, clear (h, w); h is even save for the last window; `left` and w are
+        multiples of REGION, save for w at the scene's right edge. radar (2, h + 2 MARGIN, w + 2 MARGIN) VV,
+        VH in dB and radar_valid have MARGIN pixels more on each side, reflected at the scene's edges; None
+        where there is no radar. Windows that share no region may be added by several threads at once.
         """
-        around = ((0, 0), (MARGIN, MARGIN))
-        if radar is not None and radar_valid is not None:
-            radar = np.pad(radar, ((0, 0), *around), mode="reflect")
-            radar_valid = np.pad(radar_valid, around, mode="reflect")
-        bottom = top + clear.shape[0]
-        for start in (top, *range(-(-(top + 1) // _REGION) * _REGION, bottom, _REGION)):
-            rows = slice(start - top, min(start // _REGION * _REGION + _REGION, bottom) - top)
+        bottom, width = top + clear.shape[0], clear.shape[1]
+        for start in (top, *range(-(-(top + 1) // REGION) * REGION, bottom, REGION)):
+            rows = slice(start - top, min(start // REGION * REGION + REGION, bottom) - top)
             taller = slice(rows.start, rows.stop + 2 * MARGIN)
             lattice = (
                 ...,
                 slice(-(start // 2) % self._step, None, self._step),
                 slice(None, None, self._step),
             )
-            for left in range(0, self._width, _REGION):
-                here = (..., rows, slice(left, left + _REGION))
+            for column in range(0, width, REGION):
+                here = (..., rows, slice(column, column + REGION))
                 seen = block_mean(clear[here].astype(np.float32))[lattice] == 1
                 if not seen.any():
                     continue
@@ -160,19 +164,19 @@ class ContextBuilder:
                 values[0] = 1
                 values[_OPTICAL] = _rounded(block_mean(optical[here])[lattice], 16)
                 if radar is not None and radar_valid is not None:
-                    wider = (..., taller, slice(left, left + _REGION + 2 * MARGIN))
+                    wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
                     features, valid = _features(radar[wider], radar_valid[wider])
                     inner = (..., slice(1, -1), slice(1, -1))
                     values[_RADAR] = _basis(features[inner][lattice], valid[inner][lattice])
                 values[:, ~seen] = 0
-                self._accumulate(values, -(-start // (2 * self._step)), left // (2 * self._step))
+                self._accumulate(values, -(-start // (2 * self._step)), (left + column) // (2 * self._step))
 
     def _accumulate(self, values: Floats, row: int, column: int) -> None:
         """Add the samples (channels, rows, columns) that start at `row`, `column` of the scene's samples."""
         flat = values.reshape(len(values), -1).astype(np.float64)
-        side = _REGION // (2 * self._step)
+        side = REGION // (2 * self._step)
         self._grams[row // side, column // side] += flat @ flat.T
-        self._squares += np.square(flat[_OPTICAL]).sum(axis=1)
+        self._squares[row // side, column // side] += np.square(flat[_OPTICAL]).sum(axis=1)
         first = row // _CELL  # strips that cut a cell in two are exact where cells are float32
         starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
         sums = np.add.reduceat(values, starts, axis=1)
@@ -188,7 +192,9 @@ class ContextBuilder:
         gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT
         mean = (gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
-        squares = self._squares + _TYPICAL_WEIGHT * (np.square(typical.spread) + np.square(typical.mean))
+        squares = self._squares.sum(axis=(0, 1)) + _TYPICAL_WEIGHT * (
+            np.square(typical.spread) + np.square(typical.mean)
+        )
         spread = np.sqrt(np.maximum(squares / total - mean**2, SPREAD_FLOOR**2))
         blocks = self._step**2
         whole = _ridge(gram, mean, np.zeros((len(BANDS), 1 + _BASIS)), blocks)
@@ -203,7 +209,7 @@ class ContextBuilder:
         _, *shape = self._cells.shape
         residual = np.zeros((len(BANDS) + 1, *shape), np.float32)
         rows, columns = ((np.arange(size) + 0.5) * self._cell / 2 - 0.5 for size in shape)
-        used, down, across = hats(rows, columns, readout.shape[:2], _REGION // 2)
+        used, down, across = hats(rows, columns, readout.shape[:2], REGION // 2)
         for row, vertical in enumerate(down):
             sums = self._cells[:, row].astype(np.float32)
             local = np.tensordot(across, np.tensordot(vertical, readout[used], 1), 1)
@@ -220,10 +226,9 @@ def fit_context(
     """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,)."""
     builder = ContextBuilder(*clear.shape)
     if radar is not None and radar_valid is not None:
-        around = ((MARGIN, MARGIN), (0, 0))
-        radar = np.pad(radar, ((0, 0), *around), mode="reflect")
-        radar_valid = np.pad(radar_valid, around, mode="reflect")
-    builder.add(0, optical, clear, radar, radar_valid)
+        radar = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")
+        radar_valid = np.pad(radar_valid, MARGIN, mode="reflect")
+    builder.add(0, 0, optical, clear, radar, radar_valid)
     return builder.finish(present)
 
 

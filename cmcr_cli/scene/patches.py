@@ -7,10 +7,11 @@ their sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from cmcr_cli.errors import OptionError
 
@@ -60,60 +61,52 @@ def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:
     return np.minimum(phase, period - phase)
 
 
-class RowBlender:
-    """Sums weighted patches of a scene, a row of patches at a time, in memory that grows only with the width.
+def edge_ramps(count: int, overlap: int) -> list[NDArray[np.float32]]:
+    """Blend weights (PATCH,) of `count` patches along one axis of a lattice.
 
-    Add all patches of one row of the lattice, then take the finished rows before the next row is added:
-
-        for top, below in itertools.pairwise([*lattice_starts(row0, height, overlap), height]):
-            blender.add(top, left, patch)  # for every patch of this row that was computed
-            for first, rows in blender.finish(below): ...
-
-    Patches left out count as zero; pixels that any of them covers must not be used.
+    The outermost patches have no neighbour beyond them, and keep their full weight to the end: so the weights
+    sum to one over all that the lattice spans, and not only over the scene.
     """
-
-    def __init__(self, bands: int, height: int, width: int, overlap: int) -> None:
-        """Blender for a scene of `height` x `width` pixels; OptionError as `lattice_starts` raises it."""
-        ramp = blend_ramp(overlap)
-        self._weights = np.outer(ramp, ramp)
-        self._height, self._width = height, width
-        # A ring: map row r lives in row r % PATCH, so that nothing is moved when rows are finished.
-        self._ring = np.zeros((bands, PATCH, width), dtype=np.float32)
-        self._finished = 0
-
-    def add(self, top: int, left: int, patch: NDArray[np.float32]) -> None:
-        """Add `patch` (bands, PATCH, PATCH) at a lattice start; what hangs over the scene is dropped.
-
-        Raises ValueError when its rows are finished already or lie below the ring.
-        """
-        first, stop = max(top, 0), min(top + PATCH, self._height)
-        if first < self._finished or stop > self._finished + PATCH:
-            raise ValueError(f"rows {first} to {stop} are not among the {PATCH} from row {self._finished}")
-        columns = slice(max(left, 0), min(left + PATCH, self._width))
-        inside = slice(columns.start - left, columns.stop - left)
-        for a, b in _unwrapped(first, stop):
-            rows = slice(a - top, b - top)
-            ring_rows = slice(a % PATCH, a % PATCH + b - a)
-            self._ring[:, ring_rows, columns] += patch[:, rows, inside] * self._weights[rows, inside]
-
-    def finish(self, stop: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Hand out the rows up to `stop` in order, as (first row, values (bands, rows, width)).
-
-        The values are views that are cleared when the next ones are asked for. Exhaust the iterator.
-        """
-        for a, b in _unwrapped(self._finished, min(stop, self._height)):
-            rows = self._ring[:, a % PATCH : a % PATCH + b - a]
-            yield a, rows
-            rows[:] = 0
-            self._finished = b
+    ramps = [blend_ramp(overlap).copy() for _ in range(count)]
+    ramps[0][:overlap] = 1
+    ramps[-1][-overlap:] = 1
+    return ramps
 
 
-def _unwrapped(first: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Split [first, stop) at the multiples of PATCH, where the ring wraps."""
-    while first < stop:
-        until = min(stop, (first // PATCH + 1) * PATCH)
-        yield first, until
-        first = until
+def row_canvas(bands: int, lefts: Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Zeros (bands, PATCH, width) for one row of patches; its columns begin at the first of `lefts`."""
+    return np.zeros((bands, PATCH, lefts[-1] + PATCH - lefts[0]), dtype)
+
+
+def blend(
+    canvas: NDArray[Any],
+    column: int,
+    patch: NDArray[np.float32],
+    down: NDArray[np.float32],
+    across: NDArray[np.float32],
+) -> None:
+    """Add `patch` (bands, PATCH, PATCH), weighted by two ramps (PATCH,), to the canvas of its row."""
+    canvas[:, :, column : column + PATCH] += patch * (down[:, None] * across)
+
+
+def join_rows(
+    above: NDArray[Any] | None,
+    here: NDArray[Any],
+    below: NDArray[Any] | None,
+    overlap: int,
+    columns: slice,
+) -> NDArray[np.float32]:
+    """Blended values (bands, PATCH, n) of one row of patches over some columns of its canvas.
+
+    Where patches of the next rows overlap it, their canvases are added; of `above` the last `overlap` lines
+    are enough. None stands for a row without patches, and counts as zero.
+    """
+    out = here[:, :, columns].astype(np.float32)
+    if above is not None:
+        out[:, :overlap] += above[:, -overlap:, columns]
+    if below is not None:
+        out[:, -overlap:] += below[:, :overlap, columns]
+    return out
 
 
 def _stride(overlap: int) -> int:

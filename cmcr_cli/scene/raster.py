@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +95,29 @@ class Source:
                 "reach: copy or download it again."
             ) from error
         return pixels
+
+
+class Lines:
+    """Full-width lines of a raster for windows that move down it: lines that two windows share are read once.
+
+    `read(top, rows)` gives arrays whose last axes are lines and columns.
+    """
+
+    def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]]) -> None:
+        self._read = read
+        self._first = self._stop = 0
+        self._held: tuple[NDArray[Any], ...] = ()
+
+    def window(self, first: int, stop: int) -> tuple[NDArray[Any], ...]:
+        """The lines from `first` to before `stop`."""
+        if self._first <= first < self._stop < stop:
+            shared = [array[..., first - self._first :, :] for array in self._held]
+            new = self._read(self._stop, stop - self._stop)
+            self._held = tuple(np.concatenate(pair, axis=-2) for pair in zip(shared, new, strict=True))
+        else:
+            self._held = self._read(first, stop - first)
+        self._first, self._stop = first, stop
+        return self._held
 
 
 @contextmanager

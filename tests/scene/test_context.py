@@ -12,6 +12,7 @@ from scipy import ndimage
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.context import (
     MARGIN,
+    REGION,
     SPREAD_FLOOR,
     TYPICAL_MEAN,
     ContextBuilder,
@@ -114,18 +115,21 @@ def test_a_pixel_does_not_depend_on_the_window_it_is_asked_in() -> None:
 
 
 @pytest.mark.parametrize("side", [(600, 700), (258, 4500)])
-def test_strips_give_what_the_whole_gives(side: tuple[int, int]) -> None:
+@pytest.mark.parametrize("columns", [REGION, 2 * REGION])
+def test_windows_give_what_the_whole_gives(side: tuple[int, int], columns: int) -> None:
     optical, radar = landscape(*side)
     clear, valid = with_hole(*side), np.ones(side, bool)
     whole = fit_context(optical, clear, radar, valid, ALL)
     builder = ContextBuilder(*side)
-    tall, seen = around(radar, columns=0), around(valid, columns=0)
+    wide, seen = around(radar), around(valid)
     for top in range(0, side[0], 94):
-        rows, more = slice(top, top + 94), slice(top, min(top + 94, side[0]) + 2 * MARGIN)
-        builder.add(top, optical[:, rows], clear[rows], tall[:, more], seen[more])
-    strips = builder.finish(ALL)
-    assert np.allclose(strips.mean, whole.mean, atol=1e-6)
-    first, second = (window(context, radar, valid, 40, 30, 200, 200)[0] for context in (strips, whole))
+        for left in range(0, side[1], columns):
+            here = (..., slice(top, top + 94), slice(left, left + columns))
+            more = (..., slice(top, top + 94 + 2 * MARGIN), slice(left, left + columns + 2 * MARGIN))
+            builder.add(top, left, optical[here], clear[here], wide[more], seen[more])
+    windows = builder.finish(ALL)
+    assert np.allclose(windows.mean, whole.mean, atol=1e-6)
+    first, second = (window(context, radar, valid, 40, 30, 200, 200)[0] for context in (windows, whole))
     assert np.abs(first - second).max() < 2e-4
 
 
@@ -199,9 +203,8 @@ def test_tiny_and_odd_scenes_work() -> None:
         radar = np.full((2, height, width), -12, np.float32)
         valid = np.ones((height, width), bool)
         builder = ContextBuilder(height, width)
-        pad = ((MARGIN, MARGIN), (0, 0))
-        tall = np.pad(radar, ((0, 0), *pad), mode="symmetric")
-        builder.add(0, optical, valid, tall, np.pad(valid, pad, mode="symmetric"))
+        wide = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="symmetric")
+        builder.add(0, 0, optical, valid, wide, np.pad(valid, MARGIN, mode="symmetric"))
         spectrum, confidence = builder.finish(ALL).evaluate(0, 0, 2, 2, None, None)
         assert np.isfinite(spectrum).all() and np.isfinite(confidence).all()
 

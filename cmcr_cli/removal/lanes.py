@@ -1,0 +1,121 @@
+"""Lanes: threads that run the networks side by side, one for each core of the CPU, or for each GPU.
+
+On a CPU many networks of one thread each make better use of the cores than one network of many threads: all
+that is done to a patch runs in parallel, not the convolutions alone, nothing waits for the slowest thread of
+each layer, and the pixels do not depend on the number of cores.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import torch
+
+from cmcr_cli.errors import CmcrError
+from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.device import usable_cores
+from cmcr_cli.model.diffusion import Denoiser
+from cmcr_cli.model.network import to_inference
+from cmcr_cli.model.weights import Weights
+
+log = logging.getLogger("cmcr")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+GPU_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A device and the networks on it."""
+
+    device: torch.device
+    denoiser: Denoiser
+    clouds: CloudNetwork
+
+
+@dataclass(slots=True)
+class Lanes:
+    """Threads that share out work; get one from `open_lanes`. `batch_size` is in patches, and may shrink."""
+
+    lanes: Sequence[Lane]
+    batch_size: int
+    notes: list[str]
+    _pool: ThreadPoolExecutor
+    _idle: SimpleQueue[Lane]
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in the order of the items, like the builtin, on as many threads as there are lanes."""
+        return self._pool.map(work, items)
+
+    def submit(self, work: Callable[[Lane, Item], Result], item: Item) -> Future[Result]:
+        """Start `work` on the next lane that is free."""
+        return self._pool.submit(self._on_a_lane, work, item)
+
+    def _on_a_lane(self, work: Callable[[Lane, Item], Result], item: Item) -> Result:
+        lane = self._idle.get()
+        try:
+            return work(lane, item)
+        finally:
+            self._idle.put(lane)
+
+    def in_parts(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+        """`work` on all items at once or, where a GPU's memory does not suffice, half by half.
+
+        From then on batches are smaller. Raises CmcrError when there is no room for a single item.
+        """
+        try:
+            return work(items)
+        except torch.cuda.OutOfMemoryError as error:
+            half = len(items) // 2
+            if not half:
+                raise CmcrError(
+                    "the GPU has no memory for a single patch; free some of it, or compute with --device cpu"
+                ) from error
+        torch.cuda.empty_cache()
+        if half < self.batch_size:
+            self.batch_size = half
+            self.notes.append(f"the GPU's memory is short: goes on with batches of {half}")
+            log.warning("%s", self.notes[-1])
+        return [result for part in (items[:half], items[half:]) for result in self.in_parts(work, part)]
+
+
+@contextmanager
+def open_lanes(
+    weights: Weights, devices: Sequence[torch.device], batch_size: int | None, notes: list[str]
+) -> Iterator[Lanes]:
+    """One lane per device, or per core where the CPU is the only one; `notes` receives what there is to say.
+
+    What has not begun is cancelled when the context is left on an exception.
+    """
+    first = devices[0]
+    home = Lane(first, _placed(weights.denoiser, first), _placed(weights.clouds, first))
+    lanes = [home]
+    if list(devices) == [torch.device("cpu")]:
+        lanes *= usable_cores()
+    for device in devices[1:]:
+        copies = (_placed(copy.deepcopy(network), device) for network in (weights.denoiser, weights.clouds))
+        lanes.append(Lane(device, *copies))
+    on_cpu = all(device.type == "cpu" for device in devices)
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(len(lanes), "lane", torch.set_num_threads, (1,))
+    idle: SimpleQueue[Lane] = SimpleQueue()
+    for lane in lanes:
+        idle.put(lane)
+    try:
+        yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _placed(network: Any, device: torch.device) -> Any:
+    return to_inference(network, device)

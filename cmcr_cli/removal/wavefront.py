@@ -1,0 +1,134 @@
+"""The steps of PDMSR over a whole scene: step k runs one row of patches behind step k - 1.
+
+A step re-noises what the step before made of the same ground, and that is blended first: so neighbouring
+patches agree on their overlap at every step, not only in the end. A row can be blended as soon as the row
+below it has taken the same step, so no more rows are in memory than there are steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.removal.lanes import Lane, Lanes
+from cmcr_cli.removal.patchwork import Array, Restorer, Row, batches
+from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
+
+Canvas = NDArray[Any]
+Running = list[tuple[Sequence[int], Future[list[Array]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """First lines and columns of all patches of a scene, relative to it."""
+
+    tops: list[int]
+    lefts: list[int]
+    overlap: int
+
+    def columns(self, left: int) -> slice:
+        """Columns of a patch in the canvas of its row."""
+        return slice(left - self.lefts[0], left - self.lefts[0] + PATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Wavefront:
+    """Restores a scene row by row; get the rows from `run`.
+
+    `todo` holds for each row of the lattice the patches in which something is replaced, `load` reads a row,
+    and `progress` is told of every patch that took a step.
+    """
+
+    lattice: Lattice
+    todo: list[list[int]]
+    restorer: Restorer
+    lanes: Lanes
+    load: Callable[[int], Row]
+    progress: Callable[[int], None]
+
+    def run(self, first: int = 0) -> Iterator[tuple[int, Row, Canvas | None]]:
+        """Yield (index, row, restored layers) from row `first` down; None where nothing is restored.
+
+        The layers (n, PATCH, width of the lattice) are complete but for the overlap with the next row, and
+        may be changed when the next row is asked for.
+        """
+        steps, count = self.restorer.steps, len(self.lattice.tops)
+        canvases: list[dict[int, Canvas]] = [{} for _ in range(steps)]
+        rows: dict[int, Row] = {}
+        begin = max(first - steps + 1, 0)
+        ahead: Running = []
+        for turn in range(begin, count + steps - 1):
+            for step in range(steps):
+                # Above the first row asked for, each step begins a row later: the rest is not needed.
+                index = turn - step
+                if index >= count or index < begin + (step if begin else 0):
+                    continue
+                if step == 0 and index not in rows:
+                    rows[index] = self.load(index)
+                    ahead = self._start(canvases, rows[index], 0, index)
+                running = ahead if step == 0 else self._start(canvases, rows[index], step, index)
+                self._collect(canvases, running, step, index)
+            if turn + 1 < count:  # the lanes must not wait while the caller writes
+                rows[turn + 1] = self.load(turn + 1)
+                ahead = self._start(canvases, rows[turn + 1], 0, turn + 1)
+            done = turn - steps + 1
+            if done in rows:
+                row = rows.pop(done)
+                if done >= first:
+                    yield done, row, self._complete(canvases[-1], done)
+                self._trim(canvases[-1], done)
+
+    def _start(self, canvases: list[dict[int, Canvas]], row: Row, step: int, index: int) -> Running:
+        """Hand the patches of a row to the lanes; the step before must be done up to the next row."""
+        before = canvases[step - 1] if step else {}
+
+        def advance(lane: Lane, lefts: Sequence[int]) -> list[Array]:
+            def part(some: Sequence[int]) -> list[Array]:
+                last = np.stack([self._blended(before, index, left) for left in some]) if step else None
+                return self.restorer.advance(lane, row, some, step, last)
+
+            return self.lanes.in_parts(part, lefts)
+
+        return [
+            (lefts, self.lanes.submit(advance, lefts))
+            for lefts in batches(self.todo[index], self.lanes.batch_size)
+        ]
+
+    def _collect(self, canvases: list[dict[int, Canvas]], running: Running, step: int, index: int) -> None:
+        """Add up what a row of patches gave, from left to right, and drop what nothing needs any more."""
+        lefts, overlap = self.lattice.lefts, self.lattice.overlap
+        down = edge_ramps(len(self.lattice.tops), overlap)[index]
+        across = dict(zip(lefts, edge_ramps(len(lefts), overlap), strict=True))
+        # Estimates that wait for their next step are re-noised anyway: 16 bits are more than enough.
+        dtype = np.float32 if step == len(canvases) - 1 else np.float16
+        while running:
+            some, future = running.pop(0)
+            for left, patch in zip(some, future.result(), strict=True):
+                if index not in canvases[step]:
+                    canvases[step][index] = row_canvas(len(patch), lefts, dtype)
+                blend(canvases[step][index], left - lefts[0], patch, down, across[left])
+            self.progress(len(some))
+        if step:
+            canvases[step - 1].pop(index - 1, None)
+            self._trim(canvases[step - 1], index)
+
+    def _blended(self, held: dict[int, Canvas], index: int, left: int) -> Array:
+        around = held.get(index - 1), held[index], held.get(index + 1)
+        return join_rows(*around, self.lattice.overlap, self.lattice.columns(left))
+
+    def _complete(self, held: dict[int, Canvas], index: int) -> Canvas | None:
+        """The canvas of a row with the lines that the row above shares."""
+        if index in held and index - 1 in held:
+            held[index][:, : self.lattice.overlap] += held[index - 1]
+        held.pop(index - 1, None)
+        return held.get(index)
+
+    def _trim(self, held: dict[int, Canvas], index: int) -> None:
+        """Keep only the lines that a row shares with the next one."""
+        if index in held:
+            held[index] = held[index][:, -self.lattice.overlap :].copy()
