@@ -44,6 +44,9 @@ Quicklook = Annotated[
     Path | None, Option(help="Picture to write: before, after, what changed.", metavar="PATH.png")
 ]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.")]
+Resume = Annotated[
+    bool, Option("--resume", help="Keep what is done when stopped, and go on there when started again.")
+]
 CreationOptions = Annotated[
     list[str] | None,
     Option("--co", metavar="NAME=VALUE", help="GDAL creation option of the COG; repeatable."),
@@ -82,6 +85,15 @@ Weights = Annotated[
 ]
 Device = Annotated[
     str, Option(envvar="CMCR_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")
+]
+Devices = Annotated[
+    str,
+    Option(
+        "--device",
+        envvar="CMCR_DEVICE",
+        metavar="auto|cpu|cuda|cuda:0,cuda:1|mps",
+        help="Where to compute; several GPUs share a scene.",
+    ),
 ]
 BatchSize = Annotated[
     int | None,

@@ -36,12 +36,13 @@ def remove(
     s1_units: opt.S1Units = "auto",
     overlap: opt.Overlap = 32,
     weights: opt.Weights = None,
-    device: opt.Device = "auto",
+    device: opt.Devices = "auto",
     batch_size: opt.BatchSize = None,
     provenance: opt.Provenance = None,
     uncertainty: opt.Uncertainty = None,
     quicklook: opt.Quicklook = None,
     overwrite: opt.Overwrite = False,
+    resume: opt.Resume = False,
     creation_options: opt.CreationOptions = None,
     dry_run: opt.DryRun = False,
     json: opt.Json = False,
@@ -77,6 +78,7 @@ def remove(
         uncertainty=uncertainty,
         quicklook=quicklook,
         overwrite=overwrite,
+        resume=resume,
         creation_options=parse_creation_options(creation_options or []),
     )
     _run(choices, dry_run, json, quiet)

@@ -57,8 +57,6 @@ def composite(
     they do not pass through floating point. Nothing `restored` is needed where `strength` is 0 throughout.
     """
     replaced = valid & (strength > 0)
-    provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
-    provenance[replaced] = RECONSTRUCTED
     out = dn.copy()
     # A few lines of one band at a time stay in the processor's cache.
     for first in range(0, len(valid), LINES):
@@ -68,4 +66,11 @@ def composite(
             for band, image in zip(out, restored, strict=True):
                 mixed = share * image[lines] + (1 - share) * radiometry.reflectance(band[lines])
                 np.copyto(band[lines], radiometry.dn(mixed, dn.dtype, nodata), where=here)
-    return out, provenance
+    return out, provenance_of(valid, strength)
+
+
+def provenance_of(valid: NDArray[np.bool_], strength: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """What became of each pixel: NODATA, OBSERVED or RECONSTRUCTED."""
+    provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
+    provenance[valid & (strength > 0)] = RECONSTRUCTED
+    return provenance

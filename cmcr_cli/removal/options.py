@@ -37,6 +37,7 @@ class RemoveOptions:
     uncertainty: Path | None = None  # needs samples >= 2
     quicklook: Path | None = None
     overwrite: bool = False
+    resume: bool = False  # keep what is done when stopped, and go on from there when started again
     creation_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli import __version__
+from cmcr_cli.removal.journal import Journal
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
 from cmcr_cli.scene.optical import Optical
@@ -21,10 +22,16 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 
 
 class Outputs:
-    """Context manager that takes finished rows from the top down and writes what was asked for."""
+    """Context manager that takes finished rows from the top down and writes what was asked for.
 
-    def __init__(self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str]) -> None:
-        self._options, self._optical = options, optical
+    Rows that `journal` knows from an earlier run are ignored; those that become safe it is told of.
+    """
+
+    def __init__(
+        self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str], journal: Journal
+    ) -> None:
+        self._options, self._optical, self._journal = options, optical, journal
+        self._known = journal.rows
         self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
@@ -33,14 +40,14 @@ class Outputs:
         options, grid = self._options, self._optical.grid
         with ExitStack() as stack:
             self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
-            self._image = stack.enter_context(StripWriter(self._image_spec(options.output)))
+            self._image = stack.enter_context(self._writer(self._image_spec(options.output)))
             self._provenance = self._uncertainty = None
             if options.provenance:
-                self._provenance = stack.enter_context(StripWriter(self._provenance_spec(options.provenance)))
+                spec = self._provenance_spec(options.provenance)
+                self._provenance = stack.enter_context(self._writer(spec))
             if options.uncertainty:
-                self._uncertainty = stack.enter_context(
-                    StripWriter(self._uncertainty_spec(options.uncertainty))
-                )
+                spec = self._uncertainty_spec(options.uncertainty)
+                self._uncertainty = stack.enter_context(self._writer(spec))
             self._stack = stack.pop_all()
         return self
 
@@ -52,17 +59,39 @@ class Outputs:
         provenance: NDArray[np.uint8],
         deviation: NDArray[np.float32] | None,
     ) -> None:
-        """Append rows: DN before and after (bands, rows, width), provenance, spread in reflectance."""
-        self._image.write(after)
+        """Append rows from row `top`: DN before and after (bands, rows, width), provenance, spread.
+
+        The spread is in reflectance.
+        """
+        new = (slice(None), slice(max(self._known - top, 0), None))
+        self._image.write(after[new])
         if self._provenance is not None:
-            self._provenance.write(provenance[None])
+            self._provenance.write(provenance[None][new])
         if self._uncertainty is not None and deviation is not None:
             shown = np.where(provenance == RECONSTRUCTED, deviation, np.float32(0))
-            self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan)))
+            self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan))[new])
+        self._show(top, before, after, provenance)
+        if self._image.written > self._journal.rows:
+            for writer in (self._image, self._provenance, self._uncertainty):
+                if writer is not None:
+                    writer.checkpoint()
+            self._journal.keep_rows(self._image.written)
+
+    def show_again(self, top: int, before: NDArray[Any], provenance: NDArray[np.uint8]) -> None:
+        """Put rows into the quicklook that an earlier run has written."""
+        if self._quicklook is not None:
+            self._show(top, before, self._image.read(top, len(provenance)), provenance)
+
+    def _show(
+        self, top: int, before: NDArray[Any], after: NDArray[Any], provenance: NDArray[np.uint8]
+    ) -> None:
         if self._quicklook is not None:
             rgb = [self._optical.names.index(name) for name in TRUE_COLOUR]
             old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
             self._quicklook.add(top, old, new, provenance)
+
+    def _writer(self, spec: OutputSpec) -> StripWriter:
+        return StripWriter(spec, kept=self._options.resume, resumed=self._known)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

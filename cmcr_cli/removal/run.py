@@ -5,20 +5,23 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from cmcr_cli import __version__
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import keep_freed_memory, pick_devices
+from cmcr_cli.model.device import pick_devices, tune_allocator
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.removal.composite import composite
+from cmcr_cli.removal.composite import composite, provenance_of
+from cmcr_cli.removal.journal import file_state, open_journal
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
@@ -92,12 +95,17 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
     clock = [time.monotonic()]
     with open_session(options) as session:
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
-        with Outputs(options, session.optical, _tags(session)) as outputs:
+        with (
+            open_journal(options.output, _about(session), session.notes, resume=options.resume) as journal,
+            Outputs(options, session.optical, _tags(session), journal) as outputs,
+        ):
             clock.append(time.monotonic())
-            found = survey_scene(session, progress)
+            found = journal.survey or survey_scene(session, progress)
+            if journal.survey is None:
+                journal.keep_survey(found)
             clock.append(time.monotonic())
             plan = plan_of(session, found)
-            _restore(session, found, plan, outputs, progress)
+            _restore(session, found, plan, outputs, journal.rows, progress)
             clock.append(time.monotonic())
             progress("write", 0.0)
         clock.append(time.monotonic())
@@ -116,7 +124,7 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
     for option, path in options.outputs.items():
         others = [other for name, other in options.outputs.items() if name != option]
         check_writable(path, options.overwrite, [*inputs, *others])
-    keep_freed_memory()
+    tune_allocator()
     weights = weights_file.load(options.weights or weights_file.default_path())
     devices = pick_devices(options.device)
     with ExitStack() as stack:
@@ -198,24 +206,47 @@ def restorer_for(session: Session, found: Survey) -> Restorer:
     )
 
 
-def _restore(session: Session, found: Survey, plan: Plan, outputs: Outputs, progress: Progress) -> None:
-    """Restore row by row; what is finished is put into the image and handed to the outputs."""
-    total, taken = max(plan.patches_to_restore * session.options.steps, 1), 0
+def _restore(
+    session: Session, found: Survey, plan: Plan, outputs: Outputs, known: int, progress: Progress
+) -> None:
+    """Restore row by row; what is finished is put into the image and handed to the outputs.
+
+    The first `known` rows of the scene are there already.
+    """
+    lattice, height = plan.lattice, session.optical.grid.height
+    ends = [min(top, height) for top in [*lattice.tops[1:], height]]
+    # The row above the first that is missing is computed again, for the lines that the two share.
+    whole = sum(end <= known for end in ends)
+    _show_again(session, found, [0, *(max(end, 0) for end in ends[:whole])], outputs)
+    total, taken = max(sum(map(len, plan.todo[whole:])) * session.options.steps, 1), 0
 
     def count(patches: int) -> None:
         nonlocal taken
         taken += patches
-        progress("restore", taken / total)
+        progress("restore", min(taken / total, 1))
 
-    load = RowReader(session.optical, session.radar, found.cover, plan.lattice.tops).load
-    restorer = restorer_for(session, found)
-    wavefront = Wavefront(plan.lattice, plan.todo, restorer, session.lanes, load, count)
-    height = session.optical.grid.height
-    ends = [*plan.lattice.tops[1:], height]
-    for index, row, canvas in wavefront.run():
-        lines = slice(max(row.top, 0), min(ends[index], height))
-        if lines.start < lines.stop:
-            _finish(session, found, plan.lattice, row, lines, canvas, outputs)
+    load = RowReader(session.optical, session.radar, found.cover, lattice.tops).load
+    wavefront = Wavefront(lattice, plan.todo, restorer_for(session, found), session.lanes, load, count)
+    for index, row, canvas in wavefront.run(max(whole - 1, 0)):
+        lines = slice(max(row.top, 0), ends[index])
+        if index >= whole and lines.start < lines.stop:
+            _finish(session, found, lattice, row, lines, canvas, outputs)
+
+
+def _show_again(session: Session, found: Survey, edges: Sequence[int], outputs: Outputs) -> None:
+    """Hand the rows that are there already to the outputs, in the pieces in which they were made."""
+    for first, stop in itertools.pairwise(edges):
+        if session.options.quicklook is not None and first < stop:
+            dn = session.optical.read(first, stop - first)
+            strength = _strength(session, found, first, stop)
+            outputs.show_again(first, dn, provenance_of(session.optical.valid(dn), strength))
+
+
+def _strength(session: Session, found: Survey, first: int, stop: int) -> NDArray[np.float32]:
+    """How much of each pixel is replaced, (rows, width), 0 to 1."""
+    if session.options.keep_clear:
+        return found.cover.strength(first, stop - first)
+    return np.ones((stop - first, session.optical.grid.width), np.float32)
 
 
 def _finish(
@@ -228,26 +259,39 @@ def _finish(
     outputs: Outputs,
 ) -> None:
     """Composite the finished `lines` of the scene and hand them to the outputs."""
-    optical, options = session.optical, session.options
+    optical = session.optical
     dn = row.dn[:, lines.start - row.first : lines.stop - row.first]
-    valid = optical.valid(dn)
-    restored = np.zeros((0, *valid.shape), np.float32)
-    strength = np.zeros(valid.shape, np.float32)
+    valid, strength = optical.valid(dn), _strength(session, found, lines.start, lines.stop)
+    order = [BANDS.index(name) for name in optical.names]
+    bands, spreads = dn[:0].astype(np.float32), dn[:0].astype(np.float32)
     if canvas is not None:
         left = -lattice.lefts[0]
         restored = canvas[:, lines.start - row.top : lines.stop - row.top, left : left + valid.shape[1]]
-        strength.fill(1)
-        if options.keep_clear:
-            strength = found.cover.strength(lines.start, len(valid))
-    order = [BANDS.index(name) for name in optical.names]
-    bands = [restored[index] for index in order] if canvas is not None else []
-    image, provenance = composite(dn, bands, strength, valid, optical.radiometry, optical.nodata)
+        bands, spreads = restored[: len(BANDS)], restored[len(BANDS) :]
+    image, provenance = composite(
+        dn, [bands[index] for index in order] if len(bands) else [], strength, valid,
+        optical.radiometry, optical.nodata,
+    )  # fmt: skip
     deviation = None
-    if options.uncertainty is not None:
+    if session.options.uncertainty is not None:
         deviation = np.zeros(dn.shape, np.float32)
-        if canvas is not None:
-            np.multiply(restored[len(BANDS) :][order], strength, out=deviation)
+        if len(spreads):
+            np.multiply(spreads[order], strength, out=deviation)
     outputs.write(lines.start, dn, image, provenance, deviation)
+
+
+def _about(session: Session) -> dict[str, Any]:
+    """All that the pixels depend on, for the journal."""
+    options, optical = session.options, session.optical
+    machine = ("overwrite", "resume", "batch_size", "device", "weights")
+    return {
+        **{name: value for name, value in asdict(options).items() if name not in machine},
+        "cmcr": __version__,
+        "weights": session.weights.sha256,
+        "devices": sorted({lane.device.type for lane in session.lanes.lanes}),
+        "inputs": [file_state(path) for path in (options.s2, options.s1, options.mask)],
+        "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
+    }
 
 
 def _tags(session: Session) -> dict[str, str]:

@@ -39,6 +39,9 @@ NODATA, OBSERVED, RECONSTRUCTED = range(3)
 
 COG_BLOCK = 512
 
+PART = "cmcr-part"
+"""In the names of temporary files that a later run may find and go on with."""
+
 TRIAL = (16, 1040)
 """Rows and columns of the raster on which creation options are tried; wide enough for overviews."""
 
@@ -75,23 +78,29 @@ class StripWriter:
     """Context manager that writes rows in order, and leaves a complete COG or nothing.
 
     On entry raises OptionError when GDAL refuses the creation options; any time OutputError when the folder
-    cannot be written or the disk is full. Any exception, Ctrl-C included, removes all temporary files.
+    cannot be written or the disk is full. Any exception, Ctrl-C included, removes all temporary files, unless
+    they are to be `kept`: a later writer then goes on behind the first `resumed` rows, which `checkpoint`
+    made safe.
     """
 
-    def __init__(self, spec: OutputSpec) -> None:
+    def __init__(self, spec: OutputSpec, *, kept: bool = False, resumed: int = 0) -> None:
         """Writer of the raster that `spec` describes; nothing is opened yet."""
-        self._spec = spec
+        self._spec, self._kept, self._resumed = spec, kept, resumed
         self._buffer = np.empty((spec.count, BLOCK, spec.grid.width), dtype=spec.dtype)
-        self._written = self._buffered = 0
+        self._buffered = 0
+        self.written = resumed  # rows that are in the temporary file
 
     def __enter__(self) -> Self:
-        """Check the creation options and create the temporary file."""
+        """Check the creation options and create the temporary file, or open the one that was left."""
         check_creation_options(self._spec)
         with ExitStack() as stack:
-            self._part = stack.enter_context(part_files(self._spec.path))
+            self._part = stack.enter_context(part_files(self._spec.path, PART, kept=self._kept))
             with output_errors(self._spec.path):
-                self._dataset = _create(self._temporary, self._spec)
-            stack.callback(self._dataset.close)
+                if self._resumed:
+                    self._dataset = rasterio.open(self._temporary, "r+")
+                else:
+                    self._dataset = _create(self._temporary, self._spec)
+            stack.callback(lambda: self._dataset.close())
             self._stack = stack.pop_all()
         return self
 
@@ -100,26 +109,39 @@ class StripWriter:
         height = self._spec.grid.height
         if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
             raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
-        if self._written + self._buffered + rows.shape[1] > height:
+        if self.written + self._buffered + rows.shape[1] > height:
             raise ValueError(f"{self._spec.path}: more than {height} rows")
         while rows.shape[1]:
             taken = min(BLOCK - self._buffered, rows.shape[1])
             self._buffer[:, self._buffered : self._buffered + taken] = rows[:, :taken]
             self._buffered += taken
             rows = rows[:, taken:]
-            if self._buffered == BLOCK or self._written + self._buffered == height:
+            if self._buffered == BLOCK or self.written + self._buffered == height:
                 self._flush()
+
+    def read(self, top: int, rows: int) -> NDArray[Any]:
+        """Rows (count, rows, width) that were written before this writer was opened."""
+        with output_errors(self._spec.path):
+            pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
+        return pixels
+
+    def checkpoint(self) -> None:
+        """Make the rows written so far outlast this process: GDAL completes a file when it is closed."""
+        with output_errors(self._spec.path):
+            self._dataset.close()
+            self._dataset = rasterio.open(self._temporary, "r+")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Turn the temporary file into the output, unless an exception is on its way; remove what is left."""
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)  # which learns from it what to keep
+            return
         with self._stack:
-            if kind is not None:
-                return
-            if self._written != self._spec.grid.height:
+            if self.written != self._spec.grid.height:
                 raise ValueError(
-                    f"{self._spec.path}: only {self._written} of {self._spec.grid.height} rows written"
+                    f"{self._spec.path}: only {self.written} of {self._spec.grid.height} rows written"
                 )
             with output_errors(self._spec.path):
                 self._dataset.close()
@@ -133,24 +155,39 @@ class StripWriter:
         return self._part.with_name(self._part.name + ".tif.part")
 
     def _flush(self) -> None:
-        window = Window(0, self._written, self._spec.grid.width, self._buffered)
+        window = Window(0, self.written, self._spec.grid.width, self._buffered)
         with output_errors(self._spec.path):
             self._dataset.write(self._buffer[:, : self._buffered], window=window)
-        self._written += self._buffered
+        self.written += self._buffered
         self._buffered = 0
 
 
+def part_of(path: Path, token: str) -> Path:
+    """Beside `path`, what the names of its temporary files begin with."""
+    return path.with_name(f".{path.name}.{token}")
+
+
 @contextmanager
-def part_files(path: Path) -> Iterator[Path]:
-    """Path of a hidden file beside `path`; in the end all files whose names start like it are removed."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def part_files(path: Path, token: str | None = None, *, kept: bool = False) -> Iterator[Path]:
+    """Path of a hidden file beside `path`; in the end all files whose names start like it are removed.
+
+    With `kept` they stay when an exception is on its way.
+    """
+    part = part_of(path, token or secrets.token_hex(4))
     try:
         yield part
-    finally:
-        if path.parent.is_dir():
-            for leftover in path.parent.iterdir():
-                if leftover.name.startswith(part.name):
-                    leftover.unlink(missing_ok=True)
+    except BaseException:
+        if not kept:
+            _remove_all(part)
+        raise
+    _remove_all(part)
+
+
+def _remove_all(part: Path) -> None:
+    if part.parent.is_dir():
+        for leftover in part.parent.iterdir():
+            if leftover.name.startswith(part.name):
+                leftover.unlink(missing_ok=True)
 
 
 def replace(part: Path, path: Path) -> None:
@@ -265,12 +302,8 @@ def _create(path: Path, spec: OutputSpec) -> Any:
         tiled=True,
         blockxsize=BLOCK,
         blockysize=BLOCK,
-        compress="ZSTD",
-        zstd_level=1,
-        predictor=3 if np.dtype(spec.dtype).kind == "f" else 2,
+        # Not compressed: a file that is opened again would be compressed at GDAL's slow default level.
         bigtiff="IF_SAFER",
-        # With more threads, GDAL tells nobody that a block could not be written.
-        num_threads=1,
     )
     dataset.update_tags(**spec.tags)
     for index, description in enumerate(spec.descriptions, 1):
@@ -320,7 +353,7 @@ def output_errors(path: Path) -> Iterator[None]:
             yield
     except GDAL_ERRORS as error:
         raise OutputError(
-            f"{path}: cannot be written ({error}); expected room for about three times the output. "
+            f"{path}: cannot be written ({error}); expected room for about four times the output. "
             "Free some space, or choose another folder with -o."
         ) from error
 

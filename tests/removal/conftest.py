@@ -17,6 +17,7 @@ from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
+from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.simulate.clouds import CLEAR
@@ -80,3 +81,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     weights_file.save(path, Weights(denoiser, clouds, mean, spread, {"name": "tiny"}))
     return path
+
+
+@pytest.fixture
+def options(scene: Files, weights: Path, tmp_path: Path) -> Callable[..., RemoveOptions]:
+    def make(**changes: Any) -> RemoveOptions:
+        plain: dict[str, Any] = {
+            "s2": str(scene.s2),
+            "s1": str(scene.s1),
+            "mask": str(scene.mask),
+            "output": tmp_path / "clear.tif",
+            "provenance": tmp_path / "provenance.tif",
+            "weights": weights,
+            "device": "cpu",
+            "overwrite": True,
+        }
+        return RemoveOptions(**{**plain, **changes})
+
+    return make

@@ -32,24 +32,6 @@ def read(path: Path) -> NDArray[Any]:
     return pixels
 
 
-@pytest.fixture
-def options(scene: Any, weights: Path, tmp_path: Path) -> Options:
-    def make(**changes: Any) -> RemoveOptions:
-        plain: dict[str, Any] = {
-            "s2": str(scene.s2),
-            "s1": str(scene.s1),
-            "mask": str(scene.mask),
-            "output": tmp_path / "clear.tif",
-            "provenance": tmp_path / "provenance.tif",
-            "weights": weights,
-            "device": "cpu",
-            "overwrite": True,
-        }
-        return RemoveOptions(**{**plain, **changes})
-
-    return make
-
-
 def test_output_is_a_valid_cog_on_the_input_grid_with_clear_pixels_untouched(
     options: Options, scene: Any, tmp_path: Path
 ) -> None:

@@ -1,0 +1,142 @@
+"""The journal of a run: what a later run with `--resume` needs to go on where this one was stopped.
+
+Rows are computed in order and depend on nothing but the inputs, the options and the survey; so it is enough
+to keep the survey, the rows that are finished, and how many they are. The files lie beside the output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from cmcr_cli.errors import OutputError
+from cmcr_cli.removal.cover import Cover
+from cmcr_cli.removal.survey import Survey
+from cmcr_cli.scene.cog import PART, part_files, part_of
+from cmcr_cli.scene.context import SceneContext
+
+
+@dataclass(slots=True)
+class Journal:
+    """How far a run has come; get one from `open_journal`."""
+
+    part: Path  # what the names of the journal's files begin with
+    fingerprint: str
+    rows: int  # finished, from the top
+    survey: Survey | None
+
+    def keep_survey(self, survey: Survey) -> None:
+        """Write down what the first pass found."""
+        arrays: dict[str, Any] = {
+            "cells": survey.cover.cells,
+            "scene": np.array([*survey.cover.phase, survey.cover.width]),
+            "shares": np.array([survey.valid_share, survey.covered_share]),
+        }
+        if survey.context is not None:
+            arrays |= {name: getattr(survey.context, name) for name in SceneContext.__slots__}
+        with _replacing(self._survey_path) as file:
+            np.savez(file, **arrays)
+        self._save()
+
+    def keep_rows(self, rows: int) -> None:
+        """Write down that the first `rows` rows are finished and safe."""
+        self.rows = rows
+        self._save()
+
+    def _save(self) -> None:
+        with _replacing(_state_path(self.part)) as file:
+            file.write(json.dumps({"fingerprint": self.fingerprint, "rows": self.rows}).encode())
+
+    @property
+    def _survey_path(self) -> Path:
+        return self.part.with_name(self.part.name + ".npz")
+
+    def read(self) -> bool:
+        """Take over what an earlier run wrote; False when there is nothing that fits."""
+        try:
+            state = json.loads(_state_path(self.part).read_bytes())
+            if state["fingerprint"] != self.fingerprint:
+                return False
+            self.survey, self.rows = _read_survey(self._survey_path), int(state["rows"])
+        except (OSError, KeyError, ValueError):
+            return False
+        return True
+
+
+@contextmanager
+def open_journal(
+    output: Path, about: Mapping[str, Any], notes: list[str], *, resume: bool
+) -> Iterator[Journal]:
+    """The journal of the run that writes `output`; with `resume` it begins where an earlier run stopped.
+
+    `about` is all that the pixels depend on: what was done for other inputs or options is not taken over, and
+    `notes` says so. Raises OutputError while another run writes the same output.
+    """
+    text = json.dumps(about, sort_keys=True, default=str)
+    journal = Journal(part_of(output, PART), hashlib.sha256(text.encode()).hexdigest(), 0, None)
+    lock = journal.part.with_name(journal.part.name + ".lock")
+    with _locked(lock, output), part_files(output, PART, kept=resume):
+        if resume and not journal.read():
+            notes.append("--resume: no earlier run with these inputs and options was found; starts anew")
+        if journal.survey is None:
+            _state_path(journal.part).unlink(missing_ok=True)
+        yield journal
+
+
+def file_state(path: str | None) -> list[Any]:
+    """What tells one state of an input file from another; only the name where it is no local file."""
+    if path is None or not Path(path).exists():
+        return [path]
+    state = Path(path).stat()
+    return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
+
+
+def _state_path(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_survey(path: Path) -> Survey:
+    with np.load(path, allow_pickle=False) as arrays:
+        top, left, width = (int(n) for n in arrays["scene"])
+        context = None
+        if "mean" in arrays:
+            fields = {name: arrays[name] for name in SceneContext.__slots__ if name != "cell"}
+            context = SceneContext(**fields, cell=int(arrays["cell"]))
+        shares = (float(share) for share in arrays["shares"])
+        return Survey(Cover(arrays["cells"], (top, left), width), context, *shares)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name when it is complete."""
+    new = path.with_name(path.name + ".new")
+    try:
+        with new.open("wb") as file:
+            yield file
+        new.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error}); free some space, see -o") from error
+
+
+@contextmanager
+def _locked(path: Path, output: Path) -> Iterator[None]:
+    """Hold a lock that ends with this process, however it ends. Only where the system has such locks."""
+    with path.open("wb") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputError(
+                    f"{output}: another run is writing it; wait for its end, or choose another name with -o"
+                ) from error
+        yield
