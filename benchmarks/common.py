@@ -73,11 +73,19 @@ def _repeat(source: Path, target: Path, height: int, width: int) -> None:
 def remove(
     scene: dict[str, Path], output: Path, *args: str, environment: dict[str, str] | None = None
 ) -> Any:
-    """Run `cmcr remove` in a process of its own: its report, wall and CPU seconds, and peak MB."""
-    command = [sys.executable, "-m", "cmcr_cli", "remove", str(scene["s2"]), str(scene["s1"])]
-    command += ["-o", str(output), "--overwrite", "--json", "--quiet", *args]
-    found = measured(command, environment)
-    return {"report": json.loads(found.pop("out")), **found}
+    """Run `cmcr remove` in a process of its own.
+
+    Returns its report, wall and CPU seconds, the CPU seconds of its networks, and its peak MB.
+    """
+    command = [sys.executable, str(Path(__file__).with_name("timed.py"))]
+    command += ["remove", str(scene["s2"]), str(scene["s1"]), "-o", str(output)]
+    times = output.with_name("times.json")
+    found = measured(
+        [*command, "--overwrite", "--json", "--quiet", *args],
+        {"CMCR_TIMES": str(times), **(environment or {})},
+    )
+    network = json.loads(times.read_text())
+    return {"report": json.loads(found["out"]), "network_seconds": network, **found}
 
 
 def measured(command: Sequence[str], environment: dict[str, str] | None = None) -> Any:

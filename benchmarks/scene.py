@@ -1,6 +1,14 @@
-"""Time, peak memory and seams of one removal of a simulated scene, with the shipped weights.
+"""Whole scenes: time and its parts, memory, cloud cover, threads; a simulated scene, the shipped weights.
 
-    python benchmarks/scene.py [--size 2048] [--steps 1 4] [--mask auto] [--weights FILE]
+    python benchmarks/scene.py parts   [--height 10980 --width 10980 --steps 1 4 8]
+    python benchmarks/scene.py memory  [--height 2745 --width 10980]
+    python benchmarks/scene.py cover   [--height 10980 --width 10980]
+    python benchmarks/scene.py threads [--height 2048 --width 2048]
+    python benchmarks/scene.py plain   [--height 4096 --width 4096]
+
+parts: where the time goes when all patches are restored, and seams. "outside / network" compares CPU seconds.
+memory: peak against height (1x, 2x, 4x) and width. cover: time against cloud cover, by the true mask.
+threads: scaling over cores. plain: the whole scene in memory, one patch at a time, in the same run.
 
 The seam metric is the mean absolute step between neighbouring pixels across borders of patches, over the same
 elsewhere in the reconstructed area: 1 means that nobody can tell where a patch ends. Patches begin at even
@@ -10,35 +18,38 @@ map pixels, where the 20 m bands step too, clouds or not; so they are compared w
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
-import torch
+from common import arguments, make_scene, measured, remove, write_table
 
+from cmcr_cli.model.device import usable_cores
 from cmcr_cli.scene.cog import RECONSTRUCTED
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.patches import PATCH, lattice_starts
-from cmcr_cli.simulate import simulate_scene
 
 OVERLAP = 32
+ALL = ("--no-keep-clear",)
+Rows = Iterator[dict[str, Any]]
 
 
 def seam(image: Path, provenance: Path) -> float:
     """The metric above, over rows and columns and all bands."""
-    with rasterio.open(image) as file:
-        pixels, grid = file.read().astype(np.float32), Grid.from_dataset(file)
     with rasterio.open(provenance) as file:
-        restored = file.read(1) == RECONSTRUCTED
+        restored, grid = file.read(1) == RECONSTRUCTED, Grid.from_dataset(file)
+    steps = [np.zeros(np.subtract(restored.shape, np.eye(2, dtype=int)[axis]), np.float32) for axis in (0, 1)]
+    with rasterio.open(image) as file:
+        for band in file.indexes:
+            pixels = file.read(band).astype(np.float32)
+            for axis, step in enumerate(steps):
+                step += np.abs(np.diff(pixels, axis=axis)) / file.count
     across, elsewhere = [], []
-    for axis, origin in enumerate(grid.origin):
-        size = pixels.shape[1 + axis]
-        step = np.abs(np.diff(pixels, axis=1 + axis)).mean(axis=0)
+    for axis, (origin, step) in enumerate(zip(grid.origin, steps, strict=True)):
+        size = restored.shape[axis]
         both = np.logical_and(*(np.take(restored, range(a, size - 1 + a), axis=axis) for a in (0, 1)))
         starts = lattice_starts(origin, size, OVERLAP)
         lines = {edge - 1 for start in starts for edge in (start, start + PATCH)}
@@ -50,41 +61,119 @@ def seam(image: Path, provenance: Path) -> float:
     return float(np.concatenate(across).mean() / np.concatenate(elsewhere).mean())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--steps", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--mask", default="auto")
-    parser.add_argument("--weights")
-    options = parser.parse_args()
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(f"{machine}, {options.size} x {options.size} px\n")
-    print("| steps | seconds | peak MB | seam |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        simulate_scene(folder, size=options.size, seed=22, cloud_cover=0.4)
+def parts(options: argparse.Namespace) -> Rows:
+    scene = make_scene(options.work, options.height, options.width)
+    for steps in options.steps:
+        clear, which = options.work / "clear.tif", options.work / "which.tif"
+        found = remove(scene, clear, "--steps", str(steps), "--provenance", str(which), *ALL)
+        report, network = found["report"], found["network_seconds"]
+        yield {
+            "pixels": f"{options.height} x {options.width}",
+            "steps": steps,
+            "seconds": found["seconds"],
+            **report["seconds"],
+            "CPU s": found["cpu_seconds"],
+            "network CPU s": network,
+            "outside / network": found["cpu_seconds"] / network - 1,
+            "patches": report["patches_restored"],
+            "peak MB": found["peak_mb"],
+            "seam": seam(clear, which),
+        }
+
+
+def memory(options: argparse.Namespace) -> Rows:
+    height, width = options.height, options.width
+    for rows, columns in (
+        *((height * n, width) for n in (1, 2, 4)),
+        (height, width // 2),
+        (height, width // 4),
+    ):
+        scene = make_scene(options.work, rows, columns)
         for steps in options.steps:
-            clear, provenance = folder / f"clear{steps}.tif", folder / f"provenance{steps}.tif"
-            command = ["remove", str(folder / "s2.tif"), str(folder / "s1.tif"), "-o", str(clear), "--quiet"]
-            command += ["--steps", str(steps), "--provenance", str(provenance), "--mask", options.mask]
-            command += ["--weights", options.weights] if options.weights else []
-            started = time.monotonic()
-            peak = peak_of([sys.executable, "-m", "cmcr_cli", *command])
-            seconds = time.monotonic() - started
-            print(f"| {steps} | {seconds:.1f} | {peak:.0f} | {seam(clear, provenance):.3f} |")
+            found = remove(scene, options.work / "clear.tif", "--steps", str(steps), *ALL)
+            yield {"height": rows, "width": columns, "steps": steps, "peak MB": found["peak_mb"]}
 
 
-def peak_of(command: list[str]) -> float:
-    """Run a command; its peak resident memory in MB. Each is measured by a process of its own."""
-    code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return int(done.stdout.split()[-1]) / unit
+def cover(options: argparse.Namespace) -> Rows:
+    for share in (0.0, 0.1, 0.5, 1.0):
+        # The scene of 10 % serves for 0 and 100 %, too, under masks of its own.
+        scene = make_scene(options.work, options.height, options.width, share if 0 < share < 1 else 0.1)
+        mask = scene["mask"] if 0 < share < 1 else uniform_mask(scene["mask"], int(share))
+        found = remove(scene, options.work / "clear.tif", "--mask", str(mask))
+        report = found["report"]
+        yield {
+            "cloud cover": f"{share:.0%}",
+            "patches": f"{report['patches_restored']} of {report['patches']}",
+            "seconds": found["seconds"],
+            **report["seconds"],
+            "CPU s": found["cpu_seconds"],
+        }
+
+
+def uniform_mask(like: Path, value: int) -> Path:
+    path = like.with_name(f"mask-{value}.tif")
+    with rasterio.open(like) as file:
+        profile, shape = file.profile, file.shape
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.full((1, *shape), value, np.uint8))
+    return path
+
+
+def threads(options: argparse.Namespace) -> Rows:
+    scene = make_scene(options.work, options.height, options.width)
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= usable_cores()]
+    alone = 0.0
+    for count in counts:
+        found = remove(scene, options.work / "clear.tif", *ALL, environment={"OMP_NUM_THREADS": str(count)})
+        alone = alone or found["seconds"]
+        seconds = found["report"]["seconds"]
+        yield {
+            "threads": count,
+            "seconds": found["seconds"],
+            "restore": seconds["restore"],
+            "times as fast": alone / found["seconds"],
+            "peak MB": found["peak_mb"],
+        }
+
+
+def plain(options: argparse.Namespace) -> Rows:
+    scene = make_scene(options.work, options.height, options.width)
+    output = options.work / "clear.tif"
+    for steps in options.steps:
+        program = [sys.executable, str(Path(__file__).with_name("reference.py"))]
+        simple = measured([*program, str(scene["s2"]), str(scene["s1"]), str(output), str(steps)])
+        streamed = remove(scene, output, "--steps", str(steps), "--mask", "all", "--no-context")
+        for name, found in (("whole scene in memory", simple), ("cmcr remove", streamed)):
+            yield {
+                "way": name,
+                "steps": steps,
+                "seconds": found["seconds"],
+                "CPU s": found["cpu_seconds"],
+                "peak MB": found["peak_mb"],
+            }
+
+
+TABLES = {
+    "parts": (parts, "Time of a whole scene, and its parts", 10980, 10980),
+    "memory": (memory, "Peak memory against height and width", 2745, 10980),
+    "cover": (cover, "Time against cloud cover", 10980, 10980),
+    "threads": (threads, "Scaling over threads", 2048, 2048),
+    "plain": (plain, "Strips against the whole scene in memory", 4096, 4096),
+}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("--height", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--steps", type=int, nargs="+", default=[1])
+    options = parser.parse_args()
+    table, title, height, width = TABLES[options.table]
+    options.height, options.width = options.height or height, options.width or width
+    rows = list(table(options))
+    size = f"{options.height} x {options.width} px"
+    write_table(options.results, f"scene-{options.table}", f"{title}, {size}", rows)
 
 
 if __name__ == "__main__":
