@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.removal.options import RemoveOptions
-from cmcr_cli.removal.patchwork import RowReader
-from cmcr_cli.removal.run import Plan, Progress, Session, open_session, plan_of, restorer_for, survey_scene
+from cmcr_cli.removal.outputs import image_spec
+from cmcr_cli.removal.patchwork import Row, RowReader
+from cmcr_cli.removal.run import (
+    IN_FLIGHT,
+    Plan,
+    Progress,
+    Session,
+    open_session,
+    plan_of,
+    restorer_for,
+    row_bytes,
+    survey_scene,
+)
 from cmcr_cli.removal.survey import Survey
 from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.cog import BLOCK, try_writing
 from cmcr_cli.scene.patches import PATCH
 
-WRITE_RATE = 60e6
-"""Bytes of pixels per second through the temporary file and the COG driver, on two cores."""
-
-BASE_MB = 800
-"""Interpreter, libraries, weights, activations and GDAL's caches."""
-
-ROWS_HELD = 2300
-"""Rows of 13 bands as 16-bit integers that are in memory at the worst moment, with their floats."""
-
-
-PROBE = 3
+PROBE = 4
 """Batches that each lane is timed on."""
+
+USUAL_BYTES = 600 * 2**20
+"""Of a process that has loaded its libraries and surveyed a scene."""
+
+KEPT_BYTES = 25 * 2**20
+"""Of a patch that waits for its next step: its images, and the encoder's features."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run would do. Seconds come from the survey and a probe of a few patches, here and now."""
+    """What a run would do. Seconds and memory follow from the survey and a short probe, here and now."""
 
     width: int
     height: int
@@ -50,7 +62,7 @@ class Estimate:
 
 
 def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> Estimate:
-    """Check everything that `remove` checks, survey the scene, and time a few patches.
+    """Check everything that `remove` checks, survey the scene, and probe its fullest row of patches.
 
     Raises the same errors as `remove`; no file is written.
     """
@@ -59,9 +71,14 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
         found = survey_scene(session, progress)
         plan = plan_of(session, found)
         spent = time.monotonic() - started
-        grid, optical = session.optical.grid, session.optical
-        pixels = grid.width * grid.height * len(optical.names) * optical.dtype.itemsize
-        network = plan.patches_to_restore * _seconds_per_patch(session, found, plan)
+        optical, grid = session.optical, session.optical.grid
+        index = max(range(len(plan.todo)), key=lambda row: len(plan.todo[row]))
+        row = RowReader(optical, session.radar, found.cover, plan.lattice.tops).load(index)
+        lanes = _seconds_per_patch(session, found, plan, row) * plan.patches_to_restore
+        rows = _seconds_to_composite(session, row) * len(plan.todo)
+        if session.lanes.on_cpu:  # where the lanes take turns with this thread
+            lanes += rows / len(session.lanes.lanes)
+        write = try_writing(image_spec(options, optical, {}), row.dn) * grid.height / row.dn.shape[1]
         return Estimate(
             width=grid.width,
             height=grid.height,
@@ -74,36 +91,72 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
             covered_share=found.covered_share,
             patches=plan.patches,
             patches_to_restore=plan.patches_to_restore,
-            seconds=round(spent + network + pixels / WRITE_RATE, 1),
-            memory_mb=BASE_MB + round(ROWS_HELD * grid.width * len(BANDS) * 2 / 2**20),
+            seconds=round(spent + max(lanes, rows) + write, 1),
+            memory_mb=_memory(session, plan),
             notes=session.notes,
         )
 
 
-def _seconds_per_patch(session: Session, found: Survey, plan: Plan) -> float:
-    """Time of one patch through all its steps, while all lanes are at work on the fullest row."""
-    index = max(range(len(plan.todo)), key=lambda row: len(plan.todo[row]))
-    lefts, lanes, options = plan.todo[index], session.lanes, session.options
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) -> float:
+    """Time of one patch through all its steps, while all lanes are at work."""
+    lefts = max(plan.todo, key=len)
     if not lefts:
         return 0.0
-    row = RowReader(session.optical, session.radar, found.cover, plan.lattice.tops).load(index)
-    restorer = restorer_for(session, found)
-    batch = (lefts * lanes.batch_size)[: lanes.batch_size]
-    nothing = np.zeros((len(batch), len(BANDS) * options.samples, PATCH, PATCH), np.float32)
+    lanes, options = session.lanes, session.options
+    restorer = restorer_for(session, found, plan.lattice)
+    size, calls = lanes.batch_size, PROBE * len(lanes.lanes)
+    batches = [[lefts[(n * size + i) % len(lefts)] for i in range(size)] for n in range(calls)]
+    nothing = np.zeros((size, len(BANDS) * options.samples, PATCH, PATCH), np.float32)
 
-    def timed(step: int) -> float:
-        def once(lane: Lane, _: int) -> None:
-            restorer.advance(lane, row, batch, step, nothing if step else None)
+    def run(step: int, batches: list[list[int]]) -> None:
+        def once(lane: Lane, batch: list[int]) -> None:
+            before = nothing if step else None
+            lanes.in_parts(lambda part: restorer.advance(lane, row, part, step, before), batch)
 
-        def run(count: int) -> float:
-            started = time.monotonic()
-            for running in [lanes.submit(once, n) for n in range(count)]:
-                running.result()
-            return time.monotonic() - started
+        for running in [lanes.submit(once, batch) for batch in batches]:
+            running.result()
 
-        run(len(lanes.lanes))  # the first calls warm up and are not counted
-        calls = PROBE * len(lanes.lanes)
-        return run(calls) / (calls * len(batch))
+    last = options.steps - 1
+    run(0, batches[: len(lanes.lanes)])  # the first calls warm up and are not counted
+    first = _seconds(lambda: run(0, batches))
+    later = _seconds(lambda: run(last, batches)) if last else 0.0
+    return (first + last * later) / (calls * size)
 
-    later = (options.steps - 1) * timed(options.steps - 1) if options.steps > 1 else 0.0
-    return timed(0) + later
+
+def _seconds_to_composite(session: Session, row: Row) -> float:
+    """Time in which one row of patches is put into the image."""
+    optical = session.optical
+    valid = optical.valid(row.dn)
+    image = np.full(valid.shape, 0.1, np.float32)
+    return _seconds(
+        lambda: composite(
+            row.dn, [image] * len(row.dn), valid.astype(np.float32), valid, optical.radiometry, optical.nodata
+        )
+    )
+
+
+def _memory(session: Session, plan: Plan) -> int:
+    """Peak in MB: what this process holds after the probe, and the rows that a run holds besides."""
+    options, optical = session.options, session.optical
+    line = len(optical.names) * optical.dtype.itemsize * optical.grid.width
+    to_come = row_bytes(session, plan.lattice)
+    waiting = (options.steps - 1) * max(map(len, plan.todo)) * KEPT_BYTES
+    to_come += min(waiting, max(IN_FLIGHT - to_come, 0))
+    to_come += (BLOCK + 2 * PATCH) * line  # the writer's buffer, the new image, and what is on its way
+    if options.uncertainty is not None:
+        to_come += 3 * BLOCK * len(optical.names) * 4 * optical.grid.width
+    return round((_resident() + to_come) / 2**20)
+
+
+def _resident() -> int:
+    """Bytes that this process holds now; what it usually is where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return USUAL_BYTES
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,8 +1,8 @@
-"""Lanes: threads that run the networks side by side, one for each core of the CPU, or for each GPU.
+"""Lanes: threads that run the networks side by side, as many as there are cores, shared out to the devices.
 
 On a CPU many networks of one thread each make better use of the cores than one network of many threads: all
 that is done to a patch runs in parallel, not the convolutions alone, nothing waits for the slowest thread of
-each layer, and the pixels do not depend on the number of cores.
+each layer, and the pixels do not depend on the number of cores. A GPU is fed by its share of the cores.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -30,7 +30,8 @@ log = logging.getLogger("cmcr")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-GPU_BATCH = 32
+GPU_BATCH = 8
+"""Patches per call on a GPU, which serves several lanes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,11 @@ class Lanes:
     notes: list[str]
     _pool: ThreadPoolExecutor
     _idle: SimpleQueue[Lane]
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the lanes share the processor with all other work."""
+        return all(lane.device.type == "cpu" for lane in self.lanes)
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, like the builtin, on as many threads as there are lanes."""
@@ -92,18 +98,18 @@ class Lanes:
 def open_lanes(
     weights: Weights, devices: Sequence[torch.device], batch_size: int | None, notes: list[str]
 ) -> Iterator[Lanes]:
-    """One lane per device, or per core where the CPU is the only one; `notes` receives what there is to say.
+    """As many lanes as cores, at least one per device; `notes` receives what there is to say.
 
     What has not begun is cancelled when the context is left on an exception.
     """
-    first = devices[0]
-    home = Lane(first, _placed(weights.denoiser, first), _placed(weights.clouds, first))
-    lanes = [home]
-    if list(devices) == [torch.device("cpu")]:
-        lanes *= usable_cores()
-    for device in devices[1:]:
-        copies = (_placed(copy.deepcopy(network), device) for network in (weights.denoiser, weights.clouds))
-        lanes.append(Lane(device, *copies))
+    lanes = []
+    for index, device in enumerate(devices):
+        lane = Lane(device, weights.denoiser, weights.clouds)
+        if index:
+            lane = copy.deepcopy(lane)
+        to_inference(lane.denoiser, device)
+        to_inference(lane.clouds, device)
+        lanes += [lane] * max(usable_cores() // len(devices), 1)
     on_cpu = all(device.type == "cpu" for device in devices)
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(len(lanes), "lane", torch.set_num_threads, (1,))
@@ -115,7 +121,3 @@ def open_lanes(
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
-
-
-def _placed(network: Any, device: torch.device) -> Any:
-    return to_inference(network, device)

@@ -40,7 +40,7 @@ class Outputs:
         options, grid = self._options, self._optical.grid
         with ExitStack() as stack:
             self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
-            self._image = stack.enter_context(self._writer(self._image_spec(options.output)))
+            self._image = stack.enter_context(self._writer(image_spec(options, self._optical, self._tags)))
             self._provenance = self._uncertainty = None
             if options.provenance:
                 spec = self._provenance_spec(options.provenance)
@@ -101,22 +101,6 @@ class Outputs:
             self._quicklook.write(self._options.quicklook)
         self._stack.__exit__(kind, error, trace)
 
-    def _image_spec(self, path: Path) -> OutputSpec:
-        """The image is stored as the input was, so that clear pixels can be the very same DN."""
-        optical = self._optical
-        return OutputSpec(
-            path=path,
-            grid=optical.grid,
-            count=len(optical.names),
-            dtype=str(optical.dtype),
-            nodata=optical.nodata,
-            descriptions=optical.names,
-            scales=optical.scales,
-            offsets=optical.offsets,
-            tags={**optical.tags, **self._tags},
-            creation_options=self._options.creation_options,
-        )
-
     def _provenance_spec(self, path: Path) -> OutputSpec:
         return OutputSpec(
             path=path,
@@ -140,3 +124,19 @@ class Outputs:
             descriptions=tuple(f"std_{name}" for name in names),
             tags={**self._tags, "CMCR_VALUES": "standard deviation of the samples in reflectance"},
         )
+
+
+def image_spec(options: RemoveOptions, optical: Optical, tags: Mapping[str, str]) -> OutputSpec:
+    """The image is stored as the input was, so that clear pixels can be the very same DN."""
+    return OutputSpec(
+        path=options.output,
+        grid=optical.grid,
+        count=len(optical.names),
+        dtype=str(optical.dtype),
+        nodata=optical.nodata,
+        descriptions=optical.names,
+        scales=optical.scales,
+        offsets=optical.offsets,
+        tags={**optical.tags, **tags},
+        creation_options=options.creation_options,
+    )

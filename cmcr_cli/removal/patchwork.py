@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,43 @@ class Conditioned:
     features: Features
     known: Tensor
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors; those of `inputs` that no step needs are left out."""
+        shown = self.condition.departure, self.condition.detail, self.condition.mean
+        needed = self.observed, self.inputs.context, self.inputs.cover, self.known, *shown, *self.features
+        return sum(tensor.nbytes for tensor in needed)
+
+    def slim(self) -> Conditioned:
+        """The same without what only the encoder needs."""
+        nothing = self.known[:0]
+        inputs = replace(self.inputs, optical=nothing, radar=nothing, radar_valid=nothing, confidence=nothing)
+        return replace(self, inputs=inputs, condition=replace(self.condition, planes=nothing))
+
+
+class Kept:
+    """Batches that wait for their next step, as far as there is room: the others are made again."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room  # bytes
+        self._lock = threading.Lock()
+        self._batches: dict[tuple[int, ...], Conditioned] = {}
+
+    def put(self, key: tuple[int, ...], batch: Conditioned) -> None:
+        """Keep a batch, or do nothing where there is no room for it."""
+        with self._lock:
+            if batch.nbytes <= self._room:
+                self._room -= batch.nbytes
+                self._batches[key] = batch
+
+    def take(self, key: tuple[int, ...]) -> Conditioned | None:
+        """Give back a batch, once."""
+        with self._lock:
+            batch = self._batches.pop(key, None)
+            if batch is not None:
+                self._room += batch.nbytes
+            return batch
+
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
@@ -99,6 +137,7 @@ class Restorer:
     samples: int
     seed: int
     harmonised: bool
+    kept: Kept
 
     @torch.inference_mode()
     def advance(
@@ -112,7 +151,8 @@ class Restorer:
         device = lane.device
         # On CPUs without instructions for it, bfloat16 is hundreds of times slower than float32.
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            batch = self._conditioned(lane, row, lefts)
+            key = (row.top, *lefts)
+            batch = self.kept.take(key) or self._conditioned(lane, row, lefts)
             before: Sequence[Tensor | None] = [None] * self.samples
             if estimates is not None:
                 before = torch.from_numpy(estimates).to(device).chunk(self.samples, dim=1)
@@ -132,6 +172,7 @@ class Restorer:
             ]
         if step == self.steps - 1:
             return list(self._finished(images, batch).cpu().numpy())
+        self.kept.put(key, batch)
         return list(torch.cat(images, 1).clamp(-LARGEST, LARGEST).cpu().numpy())
 
     def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
@@ -155,7 +196,7 @@ class Restorer:
         condition = Condition.of(inputs)
         features = lane.denoiser.encode(condition)
         known = to_scene_units(inputs.optical, inputs)
-        return Conditioned(observed.to(lane.device), inputs, condition, features, known)
+        return Conditioned(observed.to(lane.device), inputs, condition, features, known).slim()
 
     def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
         row0, col0 = self.optical.grid.origin

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import torch
 from numpy.typing import NDArray
 
 from cmcr_cli import __version__
@@ -25,7 +26,7 @@ from cmcr_cli.removal.journal import file_state, open_journal
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
-from cmcr_cli.removal.patchwork import Restorer, Row, RowReader
+from cmcr_cli.removal.patchwork import Kept, Restorer, Row, RowReader
 from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.bands import BANDS, present
@@ -40,6 +41,9 @@ log = logging.getLogger("cmcr")
 
 CACHE_BYTES = 192 * 2**20
 """GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
+
+IN_FLIGHT = 512 * 2**20
+"""Bytes that rows and batches may take up between two steps; narrow scenes leave room for batches."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -75,6 +79,7 @@ class Session:
 
     options: RemoveOptions
     weights: Weights
+    devices: list[torch.device]
     lanes: Lanes
     optical: Optical
     radar: Radar | None
@@ -84,7 +89,7 @@ class Session:
     @property
     def device(self) -> str:
         """The devices that compute, as they are given to `--device`."""
-        return ",".join(dict.fromkeys(str(lane.device) for lane in self.lanes.lanes))
+        return ",".join(map(str, self.devices))
 
 
 def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> Report:
@@ -142,7 +147,7 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
             mask = stack.enter_context(open_mask(options.mask, optical.grid))
             notes += mask.notes
         lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
-        yield Session(options, weights, lanes, optical, radar, mask, notes)
+        yield Session(options, weights, devices, lanes, optical, radar, mask, notes)
 
 
 def survey_scene(session: Session, progress: Progress) -> Survey:
@@ -191,7 +196,17 @@ def plan_of(session: Session, found: Survey) -> Plan:
     return Plan(Lattice(tops, lefts, overlap), todo)
 
 
-def restorer_for(session: Session, found: Survey) -> Restorer:
+def row_bytes(session: Session, lattice: Lattice) -> int:
+    """Bytes of all rows in flight: their DN and radar, and the canvases of all steps."""
+    options, optical = session.options, session.optical
+    line = len(optical.names) * optical.dtype.itemsize + (0 if session.radar is None else 9)
+    canvas = len(BANDS) * options.samples * 2
+    last = len(BANDS) * (2 if options.samples > 1 else 1) * 4
+    width = lattice.lefts[-1] + PATCH - lattice.lefts[0]
+    return width * PATCH * ((options.steps + 1) * line + options.steps * canvas + last)
+
+
+def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
     """The network with the scene's context, or with the colours of the training where that is not wanted."""
     options, weights = session.options, session.weights
     names = present(session.optical.names)
@@ -203,6 +218,8 @@ def restorer_for(session: Session, found: Survey) -> Restorer:
         samples=options.samples,
         seed=options.seed,
         harmonised=options.keep_clear,
+        # A batch that one GPU made would have to be moved to another one.
+        kept=Kept(IN_FLIGHT - row_bytes(session, lattice) if len(session.devices) == 1 else 0),
     )
 
 
@@ -226,7 +243,9 @@ def _restore(
         progress("restore", min(taken / total, 1))
 
     load = RowReader(session.optical, session.radar, found.cover, lattice.tops).load
-    wavefront = Wavefront(lattice, plan.todo, restorer_for(session, found), session.lanes, load, count)
+    wavefront = Wavefront(
+        lattice, plan.todo, restorer_for(session, found, lattice), session.lanes, load, count
+    )
     for index, row, canvas in wavefront.run(max(whole - 1, 0)):
         lines = slice(max(row.top, 0), ends[index])
         if index >= whole and lines.start < lines.stop:
@@ -288,7 +307,7 @@ def _about(session: Session) -> dict[str, Any]:
         **{name: value for name, value in asdict(options).items() if name not in machine},
         "cmcr": __version__,
         "weights": session.weights.sha256,
-        "devices": sorted({lane.device.type for lane in session.lanes.lanes}),
+        "devices": sorted({device.type for device in session.devices}),
         "inputs": [file_state(path) for path in (options.s2, options.s1, options.mask)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
     }

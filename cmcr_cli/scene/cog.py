@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -343,6 +344,22 @@ def _check_readable(path: Path) -> None:
         for top in range(0, dataset.height, side):
             for left in range(0, dataset.width, 8 * side):
                 dataset.read(window=Window(left, top, 8 * side, side))
+
+
+def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
+    """Seconds that `rows` (count, any height, width) take on their way to a COG, written to memory."""
+    size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
+    started = time.monotonic()
+    with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:
+        with plain.open(
+            driver="GTiff", tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
+            crs=spec.grid.crs, transform=spec.grid.transform, **size,
+        ) as dataset:  # fmt: skip
+            dataset.write(rows)
+        gdal_copy(plain.name, cog.name, driver="COG", **_cog_options(spec))
+        with cog.open() as dataset:
+            dataset.read()
+    return time.monotonic() - started
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, scalings
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
-from cmcr_cli.removal import RemoveOptions, estimate, remove, survey
+from cmcr_cli.removal import RemoveOptions, estimate, lanes, remove, survey
+from cmcr_cli.removal.patchwork import Restorer
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
@@ -67,6 +68,42 @@ def test_result_does_not_depend_on_the_height_of_strips(
     monkeypatch.setattr(survey, "STRIP", 34)
     remove(options(mask="auto"))
     assert np.array_equal(read(options().output), expected)
+
+
+def test_result_does_not_depend_on_threads_or_devices(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = []
+    for device, cores in (("cpu", 1), ("cpu", 3), ("cpu,cpu", 1)):
+        monkeypatch.setattr(lanes, "usable_cores", lambda cores=cores: cores)
+        report = remove(options(device=device, steps=2, mask="auto"))
+        assert report.device == device
+        images.append(read(options().output))
+    assert all(np.array_equal(image, images[0]) for image in images[1:])
+
+
+def test_batches_are_halved_when_a_gpu_is_out_of_memory(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove(options(steps=2))
+    expected = read(options().output)
+    advance, sizes = Restorer.advance, []
+
+    def scarce(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
+        sizes.append(len(lefts))
+        if len(lefts) > room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return advance(self, lane, row, lefts, step, last)
+
+    monkeypatch.setattr(Restorer, "advance", scarce)
+    room = 1
+    report = remove(options(steps=2, batch_size=3))
+    assert np.array_equal(read(options().output), expected)
+    assert max(sizes) == 2 and sizes[-1] == 1  # two patches side by side are all that this scene has
+    assert sum("memory is short: goes on with batches of 1" in note for note in report.notes) == 1
+    room = 0
+    with pytest.raises(CmcrError, match="single patch"):
+        remove(options(steps=2))
 
 
 def test_a_crop_gives_the_pixels_of_the_whole(make_scene: Callable[..., Any], options: Options) -> None:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cmcr_cli.model.weights import load
+from cmcr_cli.removal.lanes import Lanes, open_lanes
+from cmcr_cli.removal.patchwork import Row
+from cmcr_cli.removal.wavefront import Lattice, Wavefront
+from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
+
+OVERLAP = 64
+STRIDE = PATCH - OVERLAP
+TOPS = [index * STRIDE - 100 for index in range(5)]
+LEFTS = [index * STRIDE - 30 for index in range(3)]
+SIDES = np.linspace(-1, 1, PATCH, dtype=np.float32)
+
+
+def step_of(top: int, left: int, step: int, last: NDArray[Any] | None) -> NDArray[np.float32]:
+    """What a network might do: it looks at the last estimate, and no two patches agree where they overlap."""
+    before = np.zeros((13, PATCH, PATCH), np.float32) if last is None else last
+    slope = np.float32(top % 7 + 1) * SIDES[:, None] + np.float32(left % 5) * SIDES
+    return np.roll(before, step, axis=-1) * np.float32(0.5) + slope + np.float32(step)
+
+
+@dataclass
+class Fake:
+    """Stands in for the restorer; keeps (row, step) in the order in which rows were begun."""
+
+    steps: int
+    begun: list[tuple[int, int]]
+
+    def advance(
+        self, lane: Any, row: Row, lefts: Sequence[int], step: int, estimates: NDArray[Any] | None
+    ) -> list[NDArray[np.float32]]:
+        self.begun.append((TOPS.index(row.top), step))
+        known = [None] * len(lefts) if estimates is None else list(estimates)
+        return [step_of(row.top, left, step, last) for left, last in zip(lefts, known, strict=True)]
+
+
+def plainly(steps: int, todo: list[list[int]]) -> list[NDArray[np.float32]]:
+    """All rows at once, step after step; the lines that two rows share are complete in the lower one."""
+    ramps = edge_ramps(len(TOPS), OVERLAP), dict(zip(LEFTS, edge_ramps(len(LEFTS), OVERLAP), strict=True))
+    canvases: list[NDArray[np.float32]] = []
+    for step in range(steps):
+        last, canvases = canvases, [row_canvas(13, LEFTS) for _ in TOPS]
+        for index, top in enumerate(TOPS):
+            for left in todo[index]:
+                column = left - LEFTS[0]
+                around = [last[n] if 0 <= n < len(last) else None for n in (index - 1, index, index + 1)]
+                before = None
+                if last:
+                    above, here, below = around
+                    before = join_rows(above, here, below, OVERLAP, slice(column, column + PATCH))  # type: ignore[arg-type]
+                blend(
+                    canvases[index], column, step_of(top, left, step, before), ramps[0][index], ramps[1][left]
+                )
+    for above, below in itertools.pairwise(canvases):
+        below[:, :OVERLAP] += above[:, -OVERLAP:]
+    return canvases
+
+
+@pytest.fixture(params=[1, 3])
+def lanes(weights: Path, request: pytest.FixtureRequest) -> Iterator[Lanes]:
+    with open_lanes(load(weights), [torch.device("cpu")] * request.param, 2, []) as lanes:
+        yield lanes
+
+
+def run(lanes: Lanes, steps: int, todo: list[list[int]], first: int = 0) -> tuple[Fake, dict[int, Any]]:
+    fake, taken, found = Fake(steps, []), [], {}
+    nothing = np.zeros((1, 1, 1), np.uint16)
+
+    def load_row(index: int) -> Row:
+        return Row(TOPS[index], 0, nothing, nothing[0] > 0, 0, None, None)
+
+    wave = Wavefront(Lattice(TOPS, LEFTS, OVERLAP), todo, fake, lanes, load_row, taken.append)  # type: ignore[arg-type]
+    for index, row, canvas in wave.run(first):
+        assert row.top == TOPS[index]
+        found[index] = None if canvas is None else canvas.copy()
+    assert sum(taken) == sum(len(todo[row]) for row, _ in set(fake.begun))
+    return fake, found
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_every_step_sees_what_the_whole_scene_was_at_the_step_before(lanes: Lanes, steps: int) -> None:
+    todo = [LEFTS for _ in TOPS]
+    _, found = run(lanes, steps, todo)
+    assert list(found) == list(range(len(TOPS)))
+    for canvas, expected in zip(found.values(), plainly(steps, todo), strict=True):
+        np.testing.assert_allclose(canvas[:, :-OVERLAP], expected[:, :-OVERLAP], atol=0.02)
+
+
+def test_rows_wait_for_no_more_than_their_neighbours(lanes: Lanes) -> None:
+    fake, _ = run(lanes, 3, [LEFTS for _ in TOPS])
+    order = list(dict.fromkeys(fake.begun))
+    for row, step in order:
+        if step:
+            for near in {max(row - 1, 0), row, min(row + 1, len(TOPS) - 1)}:
+                assert order.index((near, step - 1)) < order.index((row, step))
+    # Rows far below must not be begun before the first is done: that is what bounds the memory.
+    assert order.index((0, 2)) < order.index((4, 0))
+
+
+def test_patches_and_rows_without_cloud_are_left_out(lanes: Lanes) -> None:
+    todo = [LEFTS[:1], [], LEFTS, LEFTS[1:], []]
+    fake, found = run(lanes, 3, todo)
+    assert {row for row, _ in fake.begun} == {0, 2, 3}
+    assert found[1] is None and found[4] is None
+    for index in (0, 2, 3):
+        expected = plainly(3, todo)[index]
+        np.testing.assert_allclose(
+            found[index][:, OVERLAP:-OVERLAP], expected[:, OVERLAP:-OVERLAP], atol=0.02
+        )
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("first", [1, 3, 4])
+def test_a_later_start_gives_the_same_bits_from_the_second_row_on(
+    lanes: Lanes, steps: int, first: int
+) -> None:
+    todo = [LEFTS for _ in TOPS]
+    _, whole = run(lanes, steps, todo)
+    fake, found = run(lanes, steps, todo, first)
+    assert list(found) == list(range(first, len(TOPS)))
+    assert min(row for row, _ in fake.begun) == max(first - steps + 1, 0)
+    for index in range(first, len(TOPS)):
+        lines = slice(OVERLAP if index == first else 0, -OVERLAP)
+        assert np.array_equal(found[index][:, lines], whole[index][:, lines])
