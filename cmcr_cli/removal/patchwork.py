@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.condition import VEILED, Condition, PatchInputs, to_reflectance, to_scene_units
 from cmcr_cli.model.noise import ground_noise
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import Weights
@@ -22,23 +22,28 @@ from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, SceneContext
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
+from cmcr_cli.scene.unmixing import LEVELS
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+COVER = np.array([0, VEILED, 1], np.float32)
+"""What the network is told of a pixel that is clear, under VEIL, under CLOUD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What one row of patches reads from the scene: full-width rows, the radar with MARGIN more on each side.
 
-    optical (13, PATCH, W) reflectance, valid and covered (PATCH, W), radar (2, PATCH + 2 MARGIN, W) dB.
-    `top` is the row's first line in the scene, which may be negative; edges are reflected already.
+    optical (13, PATCH, W) reflectance, valid and cover (PATCH, W), the latter 0, VEIL or CLOUD, radar
+    (2, PATCH + 2 MARGIN, W) dB. `top` is the row's first line in the scene, which may be negative; edges are
+    reflected already.
     """
 
     top: int
     optical: Array
     valid: Mask
-    covered: Mask
+    cover: NDArray[np.uint8]
     radar: Array | None
     radar_valid: Mask | None
 
@@ -49,6 +54,8 @@ class Restorer:
 
     weights: Weights
     context: SceneContext
+    visible: np.float32
+    unmixing: Array
     optical: Optical
     steps: int
     samples: int
@@ -78,7 +85,8 @@ class Restorer:
                 inputs.cover,
             )
             image = to_reflectance(z, inputs)
-            images.append(harmonise(image, observed, 1 - inputs.cover) if self.harmonised else image)
+            clear = (inputs.cover == 0).float()
+            images.append(harmonise(image, observed, clear) if self.harmonised else image)
         stack = torch.stack(images)
         result = stack.mean(0)
         if self.samples > 1:
@@ -105,12 +113,13 @@ class Restorer:
         valid = row.valid[:, cols]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         observed = np.where(valid, row.optical[:, :, cols], spectrum)
-        cover = row.covered[:, cols] | ~valid
+        cover = np.where(valid, COVER[row.cover[:, cols]], 1)
         core = slice(MARGIN, -MARGIN)
         db = np.zeros((2, PATCH, PATCH), np.float32) if radar is None else scaled_radar(radar[:, core, core])
         seen = np.zeros((PATCH, PATCH), bool) if radar_valid is None else radar_valid[core, core]
-        planes = (observed, without_cirrus(observed), spectrum, confidence[None], cover[None], db, seen[None])
-        vectors = (self.context.spread, present(self.optical.names))
+        image = without_cirrus(observed, self.visible)
+        planes = (observed, image, spectrum, confidence[None], cover[None], db, seen[None])
+        vectors = (self.context.spread, present(self.optical.names), LEVELS, self.unmixing)
         return tuple(torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (*planes, *vectors))
 
 

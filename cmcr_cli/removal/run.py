@@ -177,6 +177,8 @@ def restorer_for(session: Session, found: Survey) -> Restorer:
     return Restorer(
         weights=weights,
         context=context,
+        visible=found.visible,
+        unmixing=found.unmixing,
         optical=session.optical,
         steps=options.steps,
         samples=options.samples,
@@ -236,8 +238,8 @@ def row_of_patches(session: Session, found: Survey, top: int, first: int, dn: ND
     radar = radar_valid = None
     if session.radar is not None:
         radar, radar_valid = radar_rows(session.radar, reflected(top - MARGIN, PATCH + 2 * MARGIN, height))
-    covered = found.cover.pixels(first, int(lines.max()) + 1)[lines]
-    return Row(top, reflectance, optical.valid(dn), covered, radar, radar_valid)
+    cover = found.cover.pixels(first, int(lines.max()) + 1)[lines]
+    return Row(top, reflectance, optical.valid(dn), cover, radar, radar_valid)
 
 
 def _finish(
