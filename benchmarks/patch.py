@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from common import arguments, write_table
 from torch.nn import functional as F
@@ -20,6 +21,7 @@ from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
+from cmcr_cli.scene.unmixing import LEVELS, NOTHING
 
 ROUNDS = 7
 
@@ -61,7 +63,9 @@ def inputs(device: torch.device, batch: int) -> PatchInputs:
 
     vector = torch.full((batch, 13), 0.05, device=device)
     ones = torch.ones_like(vector)
-    return PatchInputs(plane(13), plane(13), plane(1), plane(1).round(), plane(2), plane(1), vector, ones)
+    planes = plane(13), plane(13), plane(1), plane(1).round(), plane(2), plane(1)
+    learnt = (torch.from_numpy(np.asarray(a, np.float32)).to(device) for a in (LEVELS, NOTHING))
+    return PatchInputs(*planes, vector, ones, *(a.expand(batch, *a.shape) for a in learnt))
 
 
 @torch.inference_mode()

@@ -18,7 +18,8 @@ from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.scene.bands import scaled_radar
-from cmcr_cli.scene.cirrus import without_cirrus
+from cmcr_cli.scene.cirrus import VISIBLE, without_cirrus
+from cmcr_cli.scene.unmixing import LEVELS, NOTHING
 
 PATCH, OVERLAP = 256, 32
 
@@ -42,13 +43,23 @@ def main(s2: str, s1: str, output: str, steps: int) -> None:
     total, weights_sum = np.zeros_like(image), np.zeros(image.shape[1:], np.float32)
     one = torch.ones(1, 1, PATCH, PATCH)
     context = weights.mean[None, :, None, None].expand(1, -1, PATCH, PATCH)
+    levels, matrices = (torch.from_numpy(np.asarray(a, np.float32))[None] for a in (LEVELS, NOTHING))
     for top in starts(image.shape[1]):
         for left in starts(image.shape[2]):
             here = (..., slice(top, top + PATCH), slice(left, left + PATCH))
-            seen = torch.from_numpy(without_cirrus(image[here]))[None]
+            seen = torch.from_numpy(without_cirrus(image[here], VISIBLE))[None]
             around = torch.from_numpy(radar[here])[None]
             inputs = PatchInputs(
-                seen, context, 0 * one, one, around, one, weights.spread[None], torch.ones(1, 13)
+                seen,
+                context,
+                0 * one,
+                one,
+                around,
+                one,
+                weights.spread[None],
+                torch.ones(1, 13),
+                levels,
+                matrices,
             )
             known = to_scene_units(seen, inputs)
             z = sample(

@@ -17,8 +17,9 @@ from scipy import ndimage
 
 from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.removal.cover import CELL
-from cmcr_cli.removal.survey import BORDER, DILATION, found_cells
+from cmcr_cli.removal.survey import BORDER, found_cells, grown_cells
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.cirrus import fitted_ratio
 from cmcr_cli.training.clouds import FAINT, SEEN
 from cmcr_cli.training.gathered import clear_dates, series, series_files
 from cmcr_cli.training.images import Array, Pair
@@ -58,15 +59,17 @@ class Truth:
     ground: Array
 
 
-def find_cover(network: CloudNetwork, image: Array, present: Mask) -> tuple[Mask, Mask]:
-    """Covered cells of an image (13, H, W) as `remove` finds them, before and after they are grown.
+def find_cover(
+    network: CloudNetwork, image: Array, present: Mask
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cells of an image (13, H, W) as `remove` finds them: 0, VEIL or CLOUD, before and after they are grown.
 
     H and W are multiples of 16. Edges are mirrored.
     """
     margin = BORDER * CELL
     wide = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    found = found_cells(network, wide, present)
-    grown = ndimage.binary_dilation(found, iterations=DILATION)
+    found = found_cells(network, wide, present, fitted_ratio([image]))
+    grown = grown_cells(found)
     core = slice(BORDER, -BORDER)
     return found[core, core], grown[core, core]
 
@@ -85,7 +88,7 @@ def score_clouds(network: CloudNetwork, truths: Iterable[Truth]) -> dict[str, di
         for tally, cells in zip(
             counts.values(), find_cover(network, truth.image, truth.present), strict=True
         ):
-            _count(tally, cells, truth)
+            _count(tally, cells > 0, truth)
     return {how: {"images": images, **_rates(tally)} for how, tally in counts.items() if images}
 
 

@@ -14,7 +14,8 @@ from cmcr_cli.evaluation.clouds import THICK, THIN, find_cover
 from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import harmonise
-from cmcr_cli.removal.cover import CELL, Cover
+from cmcr_cli.removal.cover import CELL, CLOUD, Cover
+from cmcr_cli.removal.patchwork import COVER
 from cmcr_cli.training.clouds import SEEN
 from cmcr_cli.training.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
@@ -91,7 +92,7 @@ def under_veils(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator
     for name, pair in pairs:
         ground = clear_of(pair)
         for index in range(VEILS):
-            image, share = veiled(ground.optical, rng)
+            image, share, _ = veiled(ground.optical, rng)
             yield _found(f"{name} veil {index}", ground, image, share, weights, same_date=True)
 
 
@@ -99,8 +100,8 @@ def _found(
     name: str, ground: ClearImage, seen: Array, opacity: Array, weights: Weights, *, same_date: bool
 ) -> Check:
     _, cells = find_cover(weights.clouds, seen, ground.present)
-    covered = cells.repeat(CELL, axis=0).repeat(CELL, axis=1)
-    return Check(name, Clouded(ground, seen, opacity, np.zeros_like(opacity), same_date), covered)
+    cover = COVER[cells].repeat(CELL, axis=0).repeat(CELL, axis=1)
+    return Check(name, Clouded(ground, seen, opacity, np.zeros_like(opacity), same_date), cover)
 
 
 @torch.inference_mode()
@@ -181,7 +182,7 @@ def _flat(colour: Array, like: Array) -> Array:
 def _composite(image: Array, check: Check) -> Array:
     """What `remove` makes of an image (13, H, W): harmonised, and pasted into the clear pixels."""
     seen, covered = check.scene.cloudy, check.covered
-    cells = covered[::CELL, ::CELL].astype(np.uint8)
+    cells = np.where(covered[::CELL, ::CELL], CLOUD, 0).astype(np.uint8)
     strength = Cover(cells, (0, 0), covered.shape[1]).strength(0, len(covered))
     planes = (torch.from_numpy(plane)[None].float() for plane in (image, seen, ~covered[None]))
     fitted: Array = harmonise(*planes)[0].numpy()

@@ -14,14 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 N_BANDS = 13
-CHANNELS = 3 + N_BANDS + N_BANDS + 2
-"""Radar and its validity, the image's departure from its context, the context, its confidence, the cover."""
+CHANNELS = 3 + 3 * N_BANDS + 2
+"""Radar and its validity, the image's departure from its context, what of that is ground, the context, its
+confidence, the cover."""
 
 VECTOR = 2 * N_BANDS
 """Which bands are there, and the spread of each."""
 
 CELL = 8
 """Pixels along the side of the cells over which the image is averaged to tell its detail from its level."""
+
+VISIBLE = slice(1, 4)
+"""B02, B03 and B04."""
+
+VEILED = 0.5
+"""Cover of ground that shows through cirrus which was taken off: restored, but half trusted."""
 
 LIMIT = 4.0
 """Departures are kept within this many spreads: how bright a thick cloud is says nothing of the ground."""
@@ -32,8 +39,10 @@ class PatchInputs:
     """A batch of patches in physical units; all tensors float32 on one device.
 
     optical, context: (B, 13, H, W) reflectance. confidence, cover, radar_valid: (B, 1, H, W) in [0, 1];
-    cover is the probability of cloud or shadow. radar: (B, 2, H, W), VV and VH scaled to [-1, 1].
-    spread, present: (B, 13); present is 1 for bands that the product has.
+    cover is 1 under cloud or shadow, VEILED under thin cirrus. radar: (B, 2, H, W), VV and VH scaled to
+    [-1, 1]. spread, present: (B, 13); present is 1 for bands that the product has. levels (B, K) and unmixing
+    (B, K, 13, 13): the ground's part of a departure is the matrix times the departure, for K mean departures
+    of the visible bands in ascending order, and linear between them.
     """
 
     optical: Tensor
@@ -44,6 +53,8 @@ class PatchInputs:
     radar_valid: Tensor
     spread: Tensor
     present: Tensor
+    levels: Tensor
+    unmixing: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +63,29 @@ class Condition:
 
     planes (B, CHANNELS, H, W) and vector (B, VECTOR) go through the encoder. departure (B, 13, H, W) is what
     the image shows, within LIMIT; detail is the same less its local mean, which thin cloud hides far less;
-    mean, mu of the diffusion, is the part of the departure that is trusted.
+    ground is the part of it that the scene's statistics take for ground and not for cloud; mean, mu of the
+    diffusion, is the part of the departure that is trusted.
     """
 
     planes: Tensor
     vector: Tensor
     departure: Tensor
     detail: Tensor
+    ground: Tensor
     mean: Tensor
 
     @classmethod
     def of(cls, inputs: PatchInputs) -> Condition:
         """Bring a batch into the form in which the network reads it."""
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
+        ground = _ground(inputs).clamp(-LIMIT, LIMIT)
         planes = torch.cat(
             [
                 inputs.radar * inputs.radar_valid,
                 inputs.radar_valid,
                 # asinh keeps the ground under thin cloud legible without letting thick cloud saturate
                 torch.asinh(departure),
+                ground,
                 2 * inputs.context - 1,
                 inputs.confidence,
                 inputs.cover,
@@ -79,9 +94,28 @@ class Condition:
         )
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
-        images = (planes, limited, _detail(departure), (1 - inputs.cover) * limited)
-        planes, limited, detail, mean = (i.contiguous(memory_format=torch.channels_last) for i in images)
-        return cls(planes, vector, limited, detail, mean)
+        images = (planes, limited, _detail(departure), ground, (1 - inputs.cover) * limited)
+        first, *others = (i.contiguous(memory_format=torch.channels_last) for i in images)
+        return cls(first, vector, *others)
+
+
+def _ground(inputs: PatchInputs) -> Tensor:
+    """The ground's part of the departure (B, 13, H, W), in spreads, by the scene's unmixing matrices."""
+    departure = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
+    brightness = departure[:, VISIBLE].mean(1, keepdim=True)
+    found = torch.zeros_like(departure)
+    count = inputs.levels.shape[1]
+    nodes = inputs.levels[:, :, None, None, None].unbind(1)
+    for index in range(count):
+        share = torch.ones_like(brightness)
+        if index:
+            share = (brightness - nodes[index - 1]) / (nodes[index] - nodes[index - 1])
+        if index < count - 1:
+            falling = (nodes[index + 1] - brightness) / (nodes[index + 1] - nodes[index])
+            share = torch.minimum(share, falling)
+        parted = torch.einsum("bij,bjhw->bihw", inputs.unmixing[:, index], departure)
+        found += share.clamp(0, 1) * parted
+    return found / inputs.spread[:, :, None, None]
 
 
 def _detail(departure: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
 
+KNEE = 0.1
+"""Loss of an image, in squared spreads, above which only ratios of losses matter."""
+
 BEND = 4.0
 """Error, in spreads of the scene, at which the robust loss turns from square to linear."""
 
@@ -27,13 +30,16 @@ def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
 
 
 def robust(difference: Tensor, weight: Tensor) -> Tensor:
-    """Per-sample weighted mean of b^2 (sqrt(1 + (d / b)^2) - 1) with b = `BEND`, (B,).
+    """Per-sample k log(1 + m / k), k = `KNEE`, m the weighted mean of b^2 (sqrt(1 + (d / b)^2) - 1), (B,).
 
-    Square for usual errors, so that it finds the mean and not the median; linear for a bright roof.
+    Within an image square for usual errors, so that it finds the mean and not the median; linear for a bright
+    roof (b = `BEND`). Between images logarithmic, as a mean of PSNR is: otherwise a hopeless image outweighs
+    many a calm sea, on which an error that is small elsewhere can be seen.
     """
     total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
     value = BEND**2 * (torch.sqrt(1 + (difference / BEND).square()) - 1)
-    return (weight * value).flatten(1).sum(1) / total
+    mean = (weight * value).flatten(1).sum(1) / total
+    return KNEE * torch.log1p(mean / KNEE)
 
 
 def denoising_loss(

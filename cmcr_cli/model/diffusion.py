@@ -56,8 +56,8 @@ class Denoiser(nn.Module):
         `features` are what `encode` made of `condition`.
         """
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
-        shown = condition.departure, condition.detail
-        output: Tensor = self.step(c_in * x, sigma.log() / 4, features, *shown)
+        shown = condition.departure, condition.detail, condition.ground
+        output: Tensor = self.step(c_in * x, sigma.log() / 4, features, shown)
         return c_skip * x + c_out * output
 
 

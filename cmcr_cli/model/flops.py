@@ -23,6 +23,7 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
         vector=torch.zeros(1, VECTOR, device=device),
         departure=image,
         detail=image,
+        ground=image,
         mean=image,
     )
     with FlopCounterMode(display=False) as counter:

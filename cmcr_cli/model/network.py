@@ -75,12 +75,15 @@ class StepNetwork(nn.Module):
         self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
         self.decoders = nn.ModuleList(ResidualBlock(width, embedding) for width in widths[:-1])
         self.norm = PixelNorm(widths[0])
-        self.head = zeroed(nn.Conv2d(widths[0], 4 * 4 * N_BANDS, 3, padding=1))
+        self.head = zeroed(nn.Conv2d(widths[0], 4 * 5 * N_BANDS, 3, padding=1))
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, features: Features, departure: Tensor, detail: Tensor
+        self, x: Tensor, c_noise: Tensor, features: Features, shown: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
-        """Noisy image (B, 13, H, W), c_noise (B,), the features and what the image shows to (B, 13, H, W)."""
+        """Noisy image (B, 13, H, W), c_noise (B,), the features and what the image shows to (B, 13, H, W).
+
+        `shown` are the condition's departure, detail and ground.
+        """
         embedding = F.silu(self.embed(fourier(c_noise, self.frequencies)))
         noisy, x = x, self.stem(F.pixel_unshuffle(x, 2))
         skips = []
@@ -94,11 +97,12 @@ class StepNetwork(nn.Module):
         for depth in reversed(range(len(self.decoders))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth], embedding)
         maps = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
-        # Three images at full resolution are too much to carry through the narrow network, so they pass by
+        # Four images at full resolution are too much to carry through the narrow network, so they pass by
         # it, each under a gate: the ground where it shows through, its detail where a veil has shifted its
-        # level, and the noise, which must be taken out again.
-        image, shown, taken, drawn = maps.chunk(4, dim=1)
-        result: Tensor = image + shown * departure + taken * noisy + drawn * detail
+        # level, what the scene's statistics part from the cloud, and the noise, to be taken out again.
+        departure, detail, ground = shown
+        image, whole, taken, drawn, parted = maps.chunk(5, dim=1)
+        result: Tensor = image + whole * departure + taken * noisy + drawn * detail + parted * ground
         return result
 
 

@@ -19,8 +19,8 @@ from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 
-FORMAT = 1
-DEFAULT_NAME = "cmcr-0.2.safetensors"
+FORMAT = 2
+DEFAULT_NAME = "cmcr-0.3.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

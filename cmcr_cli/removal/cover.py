@@ -16,6 +16,9 @@ from cmcr_cli.scene.grid import Grid
 CELL = 2
 """Pixels of 10 m along the side of a cell."""
 
+VEIL, CLOUD = 1, 2
+"""Values of cells: thin cirrus, which B10 takes off the ground that still shows; cloud or shadow."""
+
 RING = 2
 """Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
 
@@ -25,7 +28,7 @@ REACH = 2 * RING * CELL
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Covered cells (rows, cols), uint8 0 or 1. The first cell begins `phase` pixels before the scene."""
+    """Cells (rows, cols) of uint8 0, VEIL or CLOUD. The first begins `phase` pixels before the scene."""
 
     cells: NDArray[np.uint8]
     phase: tuple[int, int]
@@ -39,15 +42,16 @@ class Cover:
         return cls(np.zeros((rows, cols), np.uint8), phase, grid.width)
 
     def mark(self, top: int, covered: NDArray[np.bool_]) -> None:
-        """Enter full-width rows of pixels from row `top`; a cell with one covered pixel is covered."""
+        """Enter clouds, full-width rows of pixels from row `top`; one covered pixel covers its cell."""
         y, x = self._rows(top, len(covered)), self._cols()
         by_row = np.logical_or.reduceat(covered, np.flatnonzero(np.diff(y, prepend=-1)), axis=0)
         by_cell = np.logical_or.reduceat(by_row, np.flatnonzero(np.diff(x, prepend=-1)), axis=1)
-        self.cells[y[0] : y[-1] + 1] |= by_cell
+        cells = self.cells[y[0] : y[-1] + 1]
+        cells[by_cell] = CLOUD
 
-    def pixels(self, top: int, rows: int) -> NDArray[np.bool_]:
-        """Covered pixels of full-width rows, (rows, width)."""
-        return self.cells[self._rows(top, rows)[:, None], self._cols()].astype(bool)
+    def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """What lies over the pixels of full-width rows: 0, VEIL or CLOUD, (rows, width)."""
+        return self.cells[self._rows(top, rows)[:, None], self._cols()]
 
     def strength(self, top: int, rows: int) -> NDArray[np.float32]:
         """How much of each pixel is replaced, 0 to 1, for full-width rows (rows, width).
@@ -56,7 +60,7 @@ class Cover:
         """
         y = self._rows(top, rows)
         first = max(int(y[0]) - 2 * RING, 0)
-        near = self.cells[first : y[-1] + 2 * RING + 1]
+        near = np.minimum(self.cells[first : y[-1] + 2 * RING + 1], 1)
         if not near.any():
             return np.zeros((rows, self.width), np.float32)
         grown = ndimage.maximum_filter(near, 2 * RING + 1, mode="nearest")

@@ -37,7 +37,7 @@ PROBE = 4
 USUAL_BYTES = 600 * 2**20
 """Of a process that has loaded its libraries and surveyed a scene."""
 
-KEPT_BYTES = 25 * 2**20
+KEPT_BYTES = 29 * 2**20
 """Of a patch that waits for its next step: its images, and the encoder's features."""
 
 

@@ -39,6 +39,8 @@ class Journal:
             "cells": survey.cover.cells,
             "scene": np.array([*survey.cover.phase, survey.cover.width]),
             "shares": np.array([survey.valid_share, survey.covered_share]),
+            "visible": survey.visible,
+            "unmixing": survey.unmixing,
         }
         if survey.context is not None:
             arrays |= {name: getattr(survey.context, name) for name in SceneContext.__slots__}
@@ -111,7 +113,8 @@ def _read_survey(path: Path) -> Survey:
             fields = {name: arrays[name] for name in SceneContext.__slots__ if name != "cell"}
             context = SceneContext(**fields, cell=int(arrays["cell"]))
         shares = (float(share) for share in arrays["shares"])
-        return Survey(Cover(arrays["cells"], (top, left), width), context, *shares)
+        learnt = context, np.float32(arrays["visible"]), arrays["unmixing"]
+        return Survey(Cover(arrays["cells"], (top, left), width), *learnt, *shares)
 
 
 @contextmanager

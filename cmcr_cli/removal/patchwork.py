@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.condition import VEILED, Condition, PatchInputs, to_reflectance, to_scene_units
 from cmcr_cli.model.network import Features
 from cmcr_cli.model.noise import ground_noise
 from cmcr_cli.model.pdmsr import resample, step_sigmas
@@ -26,9 +26,13 @@ from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.raster import Lines
+from cmcr_cli.scene.unmixing import LEVELS
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+COVER = np.array([0, VEILED, 1], np.float32)
+"""What the network is told of a pixel that is clear, under VEIL, under CLOUD."""
 
 LARGEST = 4096.0
 """Spreads; an estimate beyond is no image, but must fit the 16-bit floats in which it waits."""
@@ -41,15 +45,15 @@ SAMPLE_STRIDE = 4096
 class Row:
     """What one row of patches reads from the scene, full-width; floats are made patch by patch.
 
-    dn (bands, n, W) and covered (n, W) are the scene's lines from `first`; radar (2, m, W) dB and radar_valid
-    (m, W) those from `radar_first`, with MARGIN more above and below. `top` is the row's first line in the
-    scene, which may be negative: what lies beyond the scene's edges is reflected.
+    dn (bands, n, W) and cover (n, W), 0, VEIL or CLOUD, are the scene's lines from `first`; radar (2, m, W)
+    dB and radar_valid (m, W) those from `radar_first`, with MARGIN more above and below. `top` is the row's
+    first line in the scene, which may be negative: what lies beyond the scene's edges is reflected.
     """
 
     top: int
     first: int
     dn: NDArray[np.generic]
-    covered: Mask
+    cover: NDArray[np.uint8]
     radar_first: int
     radar: Array | None
     radar_valid: Mask | None
@@ -68,11 +72,11 @@ class RowReader:
         top = self._tops[index]
         first, stop = self._lines(top, PATCH)
         (dn,) = self._dn.window(first, stop)
-        covered = self._cover.pixels(first, stop - first)
+        cover = self._cover.pixels(first, stop - first)
         if self._radar is None:
-            return Row(top, first, dn, covered, 0, None, None)
+            return Row(top, first, dn, cover, 0, None, None)
         lines = self._lines(top - MARGIN, PATCH + 2 * MARGIN)
-        return Row(top, first, dn, covered, lines[0], *self._radar.window(*lines))
+        return Row(top, first, dn, cover, lines[0], *self._radar.window(*lines))
 
     def _lines(self, top: int, count: int) -> tuple[int, int]:
         lines = reflected(top, count, self._height)
@@ -91,10 +95,10 @@ class Conditioned:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its tensors; those of `inputs` that no step needs are left out."""
-        shown = self.condition.departure, self.condition.detail, self.condition.mean
-        needed = self.observed, self.inputs.context, self.inputs.cover, self.known, *shown, *self.features
-        return sum(tensor.nbytes for tensor in needed)
+        """Bytes of its tensors."""
+        parts = ((part, field.name) for part in (self.inputs, self.condition) for field in fields(part))
+        held = [self.observed, self.known, *self.features, *(getattr(*part) for part in parts)]
+        return sum(tensor.nbytes for tensor in held)
 
     def slim(self) -> Conditioned:
         """The same without what only the encoder needs."""
@@ -132,6 +136,8 @@ class Restorer:
     """The network at work on one scene."""
 
     context: SceneContext
+    visible: np.float32
+    unmixing: Array
     optical: Optical
     steps: int
     samples: int
@@ -179,7 +185,8 @@ class Restorer:
         """Reflectance of the last estimates; with several samples their mean and standard deviation."""
         found = [to_reflectance(z, batch.inputs) for z in images]
         if self.harmonised:
-            found = [harmonise(image, batch.observed, 1 - batch.inputs.cover) for image in found]
+            clear = (batch.inputs.cover == 0).float()
+            found = [harmonise(image, batch.observed, clear) for image in found]
         if len(found) == 1:
             return found[0]
         stack = torch.stack(found)
@@ -187,11 +194,9 @@ class Restorer:
 
     def _conditioned(self, lane: Lane, row: Row, lefts: Sequence[int]) -> Conditioned:
         patches = [self._inputs(row, left) for left in lefts]
-        observed, *fields = (torch.stack(each) for each in zip(*patches, strict=True))
-        planes = [
-            f.to(lane.device, memory_format=torch.channels_last) if f.ndim == 4 else f.to(lane.device)
-            for f in fields
-        ]
+        observed, *stacked = (torch.stack(each) for each in zip(*patches, strict=True))
+        formats = {True: torch.channels_last, False: torch.contiguous_format}
+        planes = [f.to(lane.device, memory_format=formats[f.shape[-1] == PATCH]) for f in stacked]
         inputs = PatchInputs(*planes)
         condition = Condition.of(inputs)
         features = lane.denoiser.encode(condition)
@@ -213,9 +218,10 @@ class Restorer:
         spectrum, confidence, radar, seen = self._expected(row, left)
         # Where there is no measurement the patch shows its context, and says that it is covered.
         observed = np.where(valid, canonical(optical.radiometry.reflectance(dn), optical.names), spectrum)
-        cover = _cut(row.covered, lines, cols) | ~valid
-        planes = (observed, without_cirrus(observed), spectrum, confidence[None], cover[None], radar, seen)
-        vectors = (self.context.spread, present(optical.names))
+        cover = np.where(valid, COVER[_cut(row.cover, lines, cols)], 1)
+        image = without_cirrus(observed, self.visible)
+        planes = (observed, image, spectrum, confidence[None], cover[None], radar, seen)
+        vectors = (self.context.spread, present(optical.names), LEVELS, self.unmixing)
         return tuple(torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (*planes, *vectors))
 
     def _expected(self, row: Row, left: int) -> tuple[Array, Array, Array, Mask]:

@@ -213,6 +213,8 @@ def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
     context = found.context or constant_context(names, weights.mean.numpy(), weights.spread.numpy())
     return Restorer(
         context=context,
+        visible=found.visible,
+        unmixing=found.unmixing,
         optical=session.optical,
         steps=options.steps,
         samples=options.samples,

@@ -13,20 +13,30 @@ from scipy import ndimage
 
 from cmcr_cli.model.clouds import MARGIN as REACH
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
-from cmcr_cli.removal.cover import CELL, Cover
+from cmcr_cli.removal.cover import CELL, CLOUD, VEIL, Cover
 from cmcr_cli.scene.bands import canonical, present
-from cmcr_cli.scene.cirrus import without_cirrus
+from cmcr_cli.scene.cirrus import B10, GROUND, THIN, TILE, VISIBLE, fitted_ratio, veil_of, without_cirrus
 from cmcr_cli.scene.context import MARGIN, REGION, ContextBuilder, SceneContext
 from cmcr_cli.scene.mask import Mask
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import reflected
 from cmcr_cli.scene.radar import Radar
+from cmcr_cli.scene.unmixing import NOTHING, Unmixing
 
 Array = NDArray[np.float32]
 Rows = tuple[int, int]
 
-TILE = 256
+SIDE = 256
 """Cells along the side of the square that the cloud network is asked about at once."""
+
+VEILED = np.float32(0.015)
+"""Reflectance that cirrus adds to the visible, from which on its ground is restored."""
+
+PROBES = 8
+"""Strips of TILE rows, evenly spread over the scene, in which the ratio of cirrus is fitted."""
+
+SAMPLED = 16, 32
+"""Strips, and the rows of each, whose departures from the context the unmixing is learnt from."""
 
 DILATION = 3
 """Cells (60 m) by which the network's finds are grown: the rim of a cloud is thinner than any threshold."""
@@ -43,10 +53,15 @@ Each = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the first pass found; the shares are of the scene's valid pixels, 0 to 1."""
+    """What the first pass found; the shares are of the scene's valid pixels, 0 to 1.
+
+    context, visible (see `scene.cirrus`) and unmixing are what the scene taught, if it was asked.
+    """
 
     cover: Cover
     context: SceneContext | None
+    visible: np.float32
+    unmixing: Array
     valid_share: float
     covered_share: float
 
@@ -68,12 +83,13 @@ def survey(
     cover = Cover.empty(grid)
     phase = cover.phase
     builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1]) if with_context else None
+    visible = _fitted(optical) if with_context and present(optical.names)[B10] else VISIBLE
     valid_pixels = covered_pixels = 0
     for core, window in _tile_rows(grid.origin[0], grid.height):
         dn = optical.read(window[0], window[1] - window[0])
         inside = dn[:, core[0] - window[0] : core[1] - window[0]]
         if isinstance(mask, CloudNetwork):
-            _find(cover, core, window, optical, dn, mask, each)
+            _find(cover, core, window, optical, dn, mask, visible, each)
         elif mask is None:
             cover.mark(core[0], optical.valid(inside))
         else:
@@ -82,18 +98,66 @@ def survey(
             rows = inside[:, top - core[0] : stop - core[0]]
             valid, covered = optical.valid(rows), cover.pixels(top, rows.shape[1])
             valid_pixels += int(valid.sum())
-            covered_pixels += int((valid & covered).sum())
+            covered_pixels += int((valid & (covered > 0)).sum())
             if builder is not None:
-                _learn(builder, phase, top, optical, rows, valid & ~covered, radar, each)
+                _learn(builder, phase, top, optical, rows, valid & (covered < CLOUD), radar, visible, each)
         progress(core[1] / grid.height)
-    context = builder.finish(present(optical.names)) if builder is not None else None
+    context, unmixing = None, NOTHING
+    if builder is not None:
+        context = builder.finish(present(optical.names))
+        unmixing = _unmixing(context, cover, optical, radar, visible)
     total = grid.height * grid.width
-    return Survey(cover, context, valid_pixels / total, covered_pixels / max(valid_pixels, 1))
+    shares = valid_pixels / total, covered_pixels / max(valid_pixels, 1)
+    return Survey(cover, context, visible, unmixing, *shares)
+
+
+def _fitted(optical: Optical) -> np.float32:
+    """The ratio of this scene's cirrus, from a few strips of it."""
+    return fitted_ratio(
+        canonical(optical.radiometry.reflectance(optical.read(top, rows)), optical.names)
+        for top, rows in _spread(optical.grid.height, PROBES, TILE)
+    )
+
+
+def _unmixing(
+    context: SceneContext, cover: Cover, optical: Optical, radar: Radar | None, visible: np.float32
+) -> Array:
+    """The matrices that part ground from cloud, from covered pixels of strips all over the scene."""
+    found, names = Unmixing(), optical.names
+    phase, grid = cover.phase, optical.grid
+    for top, rows in _spread(grid.height, *SAMPLED):
+        dn = optical.read(top, rows)
+        covered = optical.valid(dn) & (cover.pixels(top, rows) > 0)
+        if not covered.any():
+            continue
+        image = without_cirrus(canonical(optical.radiometry.reflectance(dn), names), visible)
+        # The context is asked for windows on even map pixels.
+        above, before = (phase[0] + top) % CELL, phase[1]
+        height, width = (-(-size // CELL) * CELL for size in (above + rows, before + grid.width))
+        db = valid = None
+        if radar is not None:
+            lines = reflected(top - above - MARGIN, height + 2 * MARGIN, grid.height)
+            columns = reflected(-before - MARGIN, width + 2 * MARGIN, grid.width)
+            db, valid = radar_rows(radar, lines)
+            db, valid = db[:, :, columns], valid[:, columns]
+        spectrum, _ = context.evaluate(top + phase[0] - above, 0, height, width, db, valid)
+        expected = spectrum[:, above : above + rows, before : before + grid.width]
+        found.add((image - expected)[:, covered])
+    return found.matrices(context.covariance)
+
+
+def _spread(height: int, count: int, rows: int) -> Iterator[Rows]:
+    """(top, rows) of at most `count` strips, evenly spread over `height` rows, or all rows if few."""
+    if height <= count * rows:
+        count = -(-height // rows)
+    for index in range(count):
+        top = index * max(height - rows, 0) // max(count - 1, 1)
+        yield top, min(rows, height - top)
 
 
 def _tile_rows(origin: int, height: int) -> Iterator[tuple[Rows, Rows]]:
     """(core rows, rows to read) per row of tiles, which begin at multiples of their side on the map."""
-    side = TILE * CELL
+    side = SIDE * CELL
     for start in range(origin // side * side, origin + height, side):
         core = max(start - origin, 0), min(start - origin + side, height)
         ideal = reflected(start - origin - BORDER * CELL, side + 2 * BORDER * CELL, height)
@@ -110,15 +174,37 @@ def _strips(core: Rows, phase: int) -> Iterator[Rows]:
 
 
 @torch.inference_mode()
-def found_cells(network: CloudNetwork, image: Array, names: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What the network finds covered, (h, w) cells, in reflectance (13, H, W) with the bands `names` (13,).
+def found_cells(
+    network: CloudNetwork, image: Array, names: NDArray[np.bool_], visible: np.float32
+) -> NDArray[np.uint8]:
+    """What lies over an image (13, H, W) of reflectance, bands `names` (13,): (h, w) cells 0, VEIL or CLOUD.
 
-    Not grown by DILATION yet, and not sure within BORDER cells of the edge.
+    The network sees B10 as it is. Where it finds nothing once B10 is as over clear ground, all that lies
+    there is cirrus, which if it is THIN is taken off well enough to learn from the ground below. Not grown by
+    DILATION yet, and not sure within BORDER cells of the edge.
     """
     device = next(network.parameters()).device
-    tile = torch.nn.functional.avg_pool2d(torch.from_numpy(without_cirrus(image))[None].to(device), CELL)
+
+    def coarse(plane: Array) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(torch.from_numpy(plane)[None].to(device), CELL)
+
+    tile = coarse(without_cirrus(image, visible))
     known = torch.from_numpy(names.astype(np.float32))[None].to(device)
-    return np.asarray(network.cover(tile, known)[0].cpu().numpy() > THRESHOLD)
+    found = network.cover(tile, known)[0] > THRESHOLD
+    veil = coarse(veil_of(image, visible)[None])[0, 0]
+    cloud = found
+    if bool((veil > VEILED / 2).any()):
+        tile[:, B10] = float(GROUND)
+        cloud = (network.cover(tile, known)[0] > THRESHOLD) | (veil > float(THIN))
+        found = found | (veil > float(VEILED))
+    cells = torch.where(cloud, CLOUD, torch.where(found, VEIL, 0))
+    return np.asarray(cells.cpu().numpy(), dtype=np.uint8)
+
+
+def grown_cells(found: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cells (h, w) of 0, VEIL or CLOUD grown by DILATION, clouds over veils."""
+    cloud, covered = (ndimage.binary_dilation(found >= least, iterations=DILATION) for least in (CLOUD, VEIL))
+    return np.where(cloud, CLOUD, np.where(covered, VEIL, 0)).astype(np.uint8)
 
 
 def _find(
@@ -128,29 +214,29 @@ def _find(
     optical: Optical,
     dn: NDArray[np.generic],
     network: CloudNetwork,
+    visible: np.float32,
     each: Each,
 ) -> None:
     """Mark what the network finds in one row of tiles."""
     grid = optical.grid
-    side, border = TILE * CELL, BORDER * CELL
+    side, border = SIDE * CELL, BORDER * CELL
     row0, col0 = grid.origin
     top = (core[0] + row0) // side * side - row0
     rows = reflected(top - border, side + 2 * border, grid.height) - window[0]
     names = present(optical.names)
 
-    def find(left: int) -> NDArray[np.bool_]:
+    def find(left: int) -> NDArray[np.uint8]:
         cols = reflected(left - border, side + 2 * border, grid.width)
         patch = dn[:, rows[:, None], cols]
         reflectance = canonical(optical.radiometry.reflectance(patch), optical.names)
-        found = found_cells(network, reflectance, names)
-        grown = ndimage.binary_dilation(found, iterations=DILATION)
-        return np.asarray(grown[BORDER:-BORDER, BORDER:-BORDER])
+        found = found_cells(network, reflectance, names, visible)
+        return grown_cells(found)[BORDER:-BORDER, BORDER:-BORDER]
 
     lefts = range(col0 // side * side - col0, grid.width, side)
     for left, grown in zip(lefts, each(find, lefts), strict=True):
         y, x = (top + cover.phase[0]) // CELL, (left + cover.phase[1]) // CELL
         y0, x0 = max(y, 0), max(x, 0)
-        target = cover.cells[y0 : y + TILE, x0 : x + TILE]
+        target = cover.cells[y0 : y + SIDE, x0 : x + SIDE]
         target[:] = grown[y0 - y : y0 - y + target.shape[0], x0 - x : x0 - x + target.shape[1]]
 
 
@@ -162,6 +248,7 @@ def _learn(
     dn: NDArray[np.generic],
     clear: NDArray[np.bool_],
     radar: Radar | None,
+    visible: np.float32,
     each: Each,
 ) -> None:
     """Give one strip to the context, whose blocks of 2 x 2 pixels lie on even map pixels as cells do."""
@@ -176,7 +263,9 @@ def _learn(
     def learn(left: int) -> None:
         cols = slice(max(left - phase[1], 0), min(left + REGION - phase[1], optical.grid.width))
         pad = ((above, 0), (phase[1] if left == 0 else 0, 0))
-        values = without_cirrus(canonical(optical.radiometry.reflectance(dn[:, :, cols]), optical.names))
+        values = without_cirrus(
+            canonical(optical.radiometry.reflectance(dn[:, :, cols]), optical.names), visible
+        )
         values = np.pad(values, ((0, 0), *pad))
         seen = np.pad(clear[:, cols], pad)
         near = (..., wide[left : left + seen.shape[1] + 2 * MARGIN])

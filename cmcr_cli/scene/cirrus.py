@@ -7,8 +7,11 @@ radiances in the 0.4-1.0 um spectral region using the sensitive 1.375 um cirrus 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS
 
@@ -26,14 +29,76 @@ SPECTRUM: Floats = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.93, 0.6, 0, 0.9, 0.
 """What cirrus adds to each band, in parts of what it adds to the visible; B10 is kept as it is."""
 
 VISIBLE = np.float32(1.4)
-"""What cirrus adds to the visible for 1 in B10: 1.2 to 1.8 in the pairs at hand, with the vapour above it."""
+"""What cirrus adds to the visible for 1 in B10, where the image does not tell; vapour above it decides."""
+
+THIN = np.float32(0.08)
+"""What a veil may add to the visible for ground below to be learnt from: the ratio is not that certain."""
+
+TILE = 256
+"""Pixels along the side of the squares in which the ratio is fitted."""
+
+_BLUE = BANDS.index("B02")
+_CELL = 8  # pixels; B10 is of 60 m, and high clouds are seen some 100 m off in other bands
+_LOCAL = 4  # cells; what varies more slowly than this may be the ground's as well
+_ALIKE = 4  # neighbouring cells that count as one, for ground is alike
+_RATIOS = (0.8, 2.4)  # beyond, it is low cloud or haze that brightens where B10 does
+_PRIOR_DEVIATION = 0.3  # of the ratio between scenes
+_TILE_DEVIATION = 0.2  # of the ratio within a scene, so that no single tile decides
 
 
-def without_cirrus(image: Floats) -> Floats:
+def without_cirrus(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
     """Reflectance (13, ...) less the thin cirrus that B10 shows; unchanged where B10 is absent (0)."""
-    veil = np.clip(image[B10] - GROUND, 0, np.float32(0.4) / VISIBLE) * VISIBLE
+    veil = veil_of(image, visible)
     if not veil.any():
         return image
     added = SPECTRUM.reshape(-1, *[1] * veil.ndim) * veil
     cleared = (image - added) / (1 - added / WHITE)
     return np.asarray(np.maximum(cleared, 0), dtype=np.float32)
+
+
+def veil_of(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
+    """What the cirrus that B10 shows adds to the visible reflectance of an image (13, ...), (...)."""
+    return np.asarray(np.clip(image[B10] - GROUND, 0, np.float32(0.4) / visible) * visible, np.float32)
+
+
+def fitted_ratio(images: Iterable[Floats]) -> np.float32:
+    """The `visible` of this scene, from parts of it (13, H, W); VISIBLE where they do not tell.
+
+    Ground does not show in B10, so where B02 follows B10 from cell to cell within a tile it is the cirrus
+    that it follows (Gao et al. 1998). The slopes of all tiles and VISIBLE are averaged by their precision.
+    """
+    weight = 1 / _PRIOR_DEVIATION**2
+    total = weight * float(VISIBLE)
+    for image in images:
+        height, width = image.shape[1:]
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                ratio, deviation = _ratio(image[:, top : top + TILE, left : left + TILE])
+                if _RATIOS[0] < ratio < _RATIOS[1]:
+                    precision = 1 / (deviation**2 + _TILE_DEVIATION**2)
+                    total += precision * ratio
+                    weight += precision
+    return np.float32(total / weight)
+
+
+def _ratio(image: Floats) -> tuple[float, float]:
+    """What B02 rises by for 1 in B10 in one tile (13, H, W), and its standard error; (0, inf) if unknown."""
+    height, width = (size // _CELL for size in image.shape[1:])
+    cells = image[[_BLUE, B10], : height * _CELL, : width * _CELL]
+    blue, high = cells.reshape(2, height, _CELL, width, _CELL).mean(axis=(2, 4), dtype=np.float64)
+    seen = ((high > 0) & (high < 0.06) & (blue < 0.3)).astype(np.float64)  # not thick, and no nodata
+    count = seen.sum()
+    if count < 16 * _ALIKE:
+        return 0.0, np.inf
+    nearby = ndimage.gaussian_filter(seen, _LOCAL) + 1e-6
+    blue_part, high_part = (
+        seen * (band - ndimage.gaussian_filter(seen * band, _LOCAL) / nearby) for band in (blue, high)
+    )
+    power = float(np.square(high_part).sum())
+    if power == 0:
+        return 0.0, np.inf
+    slope = float((blue_part * high_part).sum()) / power
+    noise = float(np.square(blue_part - slope * high_part).sum())
+    ground = float((seen * blue).sum() / count)
+    veiled = 1 - min(ground / float(WHITE), 0.6)  # a veil takes from the ground what it adds, in proportion
+    return slope / veiled, float(np.sqrt(noise / power / (count / _ALIKE))) / veiled

@@ -64,16 +64,21 @@ _RADAR = slice(1 + len(BANDS), 2 + len(BANDS) + _BASIS)
 class SceneContext:
     """The fitted context of one scene.
 
-    mean, spread: (13,) reflectance; mean and standard deviation of the clear blocks per band.
+    mean, covariance: (13,) and (13, 13) reflectance of the clear blocks.
     readout: (rows, columns, 13, 1 + basis) per region; maps the radar basis to a deviation from `mean`.
     field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence.
     """
 
     mean: Floats
-    spread: Floats
+    covariance: Floats
     readout: Floats
     field: Floats
     cell: int
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviation of the clear blocks per band (13,), at least SPREAD_FLOOR."""
+        return np.sqrt(np.maximum(np.diagonal(self.covariance), SPREAD_FLOOR**2))
 
     def evaluate(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
@@ -109,7 +114,7 @@ def constant_context(
     """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
     readout = np.zeros((1, 1, len(BANDS), 1 + _BASIS), np.float32)
     field = np.zeros((len(BANDS) + 1, 1, 1), np.float32)
-    return SceneContext(mean * present, np.maximum(spread * present, SPREAD_FLOOR), readout, field, 2 * _CELL)
+    return SceneContext(mean * present, np.diag(np.square(spread * present)), readout, field, 2 * _CELL)
 
 
 class ContextBuilder:
@@ -123,7 +128,6 @@ class ContextBuilder:
         )
         self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
         self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
-        self._squares = np.zeros((*regions, len(BANDS)))
 
     @property
     def _cell(self) -> int:
@@ -176,7 +180,6 @@ class ContextBuilder:
         flat = values.reshape(len(values), -1).astype(np.float64)
         side = REGION // (2 * self._step)
         self._grams[row // side, column // side] += flat @ flat.T
-        self._squares[row // side, column // side] += np.square(flat[_OPTICAL]).sum(axis=1)
         first = row // _CELL  # strips that cut a cell in two are exact where cells are float32
         starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
         sums = np.add.reduceat(values, starts, axis=1)
@@ -192,17 +195,16 @@ class ContextBuilder:
         gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT
         mean = (gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
-        squares = self._squares.sum(axis=(0, 1)) + _TYPICAL_WEIGHT * (
-            np.square(typical.spread) + np.square(typical.mean)
-        )
-        spread = np.sqrt(np.maximum(squares / total - mean**2, SPREAD_FLOOR**2))
+        products = typical.covariance + np.outer(typical.mean, typical.mean)
+        products = (gram[_OPTICAL, _OPTICAL] + _TYPICAL_WEIGHT * products) / total
+        covariance = products - np.outer(mean, mean)
         blocks = self._step**2
         whole = _ridge(gram, mean, np.zeros((len(BANDS), 1 + _BASIS)), blocks)
         nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
         readout = _single(_ridge(nearby, mean, whole, blocks))
         field = fill(*self._residual(_single(mean), readout), self._cell)
-        return SceneContext(_single(mean), _single(spread), readout, field, self._cell)
+        return SceneContext(_single(mean), _single(covariance), readout, field, self._cell)
 
     def _residual(self, mean: Floats, readout: Floats) -> tuple[Floats, Floats]:
         """Sums per cell of what the regression leaves (14, rows, columns), and the clear share of cells."""

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.condition import PatchInputs
+from cmcr_cli.model.condition import VEILED, PatchInputs
 from cmcr_cli.scene.bands import BANDS, scaled_radar
-from cmcr_cli.scene.cirrus import without_cirrus
+from cmcr_cli.scene.cirrus import THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
 from cmcr_cli.scene.context import MARGIN, constant_context, fit_context
+from cmcr_cli.scene.unmixing import LEVELS, NOTHING, Unmixing
 from cmcr_cli.simulate import add_clouds, simulate_window
 from cmcr_cli.training.images import Array, ClearImage
 from cmcr_cli.training.library import Library
@@ -57,6 +58,8 @@ class Sample:
     radar_valid: Tensor
     spread: Tensor
     present: Tensor
+    levels: Tensor
+    unmixing: Tensor
     target: Tensor
     weight: Tensor
     opacity: Tensor
@@ -117,18 +120,24 @@ def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
     scene = draw(library, mix, rng)
     while _overcast(scene) and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
-    if scene.same_date and rng.random() < mix.veiled:
-        cloudy, share = veiled(scene.cloudy, rng)
-        opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
-        scene = replace(scene, cloudy=cloudy, opacity=opacity)
     radar = None if rng.random() < mix.no_radar else _radar(scene.ground, mix, rng)
     present = scene.ground.present.copy()
     if rng.random() < mix.no_cirrus:
         present[BANDS.index("B10")] = False
     if rng.random() < mix.no_sixty_metre:
         present[[BANDS.index(name) for name in ("B01", "B09", "B10")]] = False
-    covered = cover_mask(scene.opacity, scene.shadow, rng)
-    return assemble(scene, covered, present, radar, context=rng.random() >= mix.no_context)
+    hiding = scene.opacity
+    if scene.same_date and rng.random() < mix.veiled:
+        cloudy, share, high = veiled(scene.cloudy, rng)
+        opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
+        scene = replace(scene, cloudy=cloudy, opacity=opacity)
+        seen_through = high and present[BANDS.index("B10")]
+        hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
+    cover = cover_mask(hiding, scene.shadow, rng).astype(np.float32)
+    if hiding is not scene.opacity:
+        # Under cirrus that B10 shows, the ground is corrected well enough to learn from.
+        cover = np.where(cover_mask(scene.opacity, scene.shadow, rng), np.maximum(cover, VEILED), cover)
+    return assemble(scene, cover, present, radar, context=rng.random() >= mix.no_context)
 
 
 def _overcast(scene: Clouded) -> bool:
@@ -143,13 +152,23 @@ def _radar(ground: ClearImage, mix: Mix, rng: np.random.Generator) -> Array | No
     return None
 
 
-def assemble(scene: Clouded, covered: Mask, present: Mask, radar: Array | None, *, context: bool) -> Sample:
-    """Fit the context and bring everything into the form in which the network reads it."""
-    height, width = covered.shape
-    optical = without_cirrus(scene.cloudy * present[:, None, None])
+def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *, context: bool) -> Sample:
+    """Learn what the scene tells and bring everything into the form in which the network reads it.
+
+    cover (H, W) is 1 under cloud or shadow, VEILED under cirrus that B10 shows, 0 elsewhere. Without
+    `context` nothing is learnt from the scene.
+    """
+    height, width = cover.shape
+    optical, covered = scene.cloudy * present[:, None, None], cover > 0
+    optical = without_cirrus(optical, fitted_ratio([optical]) if context else VISIBLE)
     valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
-    fitted = fit_context(optical, ~covered, radar, valid, present) if context else constant_context(present)
+    fitted = fit_context(optical, cover < 1, radar, valid, present) if context else constant_context(present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
+    matrices = NOTHING
+    if context:
+        unmixing = Unmixing()
+        unmixing.add((optical - spectrum)[:, covered])
+        matrices = unmixing.matrices(fitted.covariance)
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
     target = scene.ground.optical * present[:, None, None]
@@ -162,9 +181,10 @@ def assemble(scene: Clouded, covered: Mask, present: Mask, radar: Array | None, 
         return torch.from_numpy(np.array(array, dtype=np.float16, ndmin=3))
 
     return Sample(
-        optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(covered),
+        optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),
         radar=plane(scaled_radar(radar)), radar_valid=plane(valid),
         spread=torch.from_numpy(fitted.spread), present=torch.from_numpy(present.astype(np.float32)),
+        levels=torch.from_numpy(LEVELS), unmixing=torch.from_numpy(matrices),
         target=plane(target), weight=plane(weight), opacity=plane(scene.opacity), shadow=plane(scene.shadow),
     )  # fmt: skip
 
@@ -236,7 +256,7 @@ def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
     turn = int(rng.integers(8))
 
     def cut(value: Tensor) -> Tensor:
-        if value.ndim == 1:
+        if value.shape[-2:] != (height, width):
             return value
         turned = torch.rot90(value[window], turn % 4, dims=(1, 2))
         return turned.flip(2) if turn >= 4 else turned

@@ -60,13 +60,15 @@ def recoloured(clear: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.maximum(mean * level + (clear - mean) * contrast, 0), dtype=np.float32)
 
 
-def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
     """Draw thin cirrus or haze over an image (13, H, W), over all of it or part.
 
     Cirrus shows in B10, by the spectrum of `scene.cirrus`; haze does not, and falls with the wavelength to
-    the power of about -1.3. Returns the image and the share (H, W) of the ground's light that the veil takes.
+    the power of about -1.3. Returns the image, the share (H, W) of the ground's light that the veil takes,
+    and whether it is cirrus.
     """
-    if rng.random() < 0.7:
+    high = rng.random() < 0.7
+    if high:
         spectrum = cirrus.SPECTRUM * rng.normal(1, np.where(cirrus.SPECTRUM == 1, 0.05, 0.15))
         spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
     else:
@@ -77,7 +79,7 @@ def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     amount = np.clip(shape, 0, 3) * 0.2 * rng.uniform(0.1, 1) ** 2
     added = amount * np.maximum(spectrum, 0)[:, None, None]
     out = image * np.clip(1 - added / cirrus.WHITE, 0.1, 1) + added
-    return out.astype(np.float32), np.clip(added[1] / cirrus.WHITE, 0, 0.9).astype(np.float32)
+    return out.astype(np.float32), np.clip(added[1] / cirrus.WHITE, 0, 0.9).astype(np.float32), high
 
 
 def _mixed(image: Array, sharp: Array) -> Array:

@@ -17,7 +17,7 @@ from cmcr_cli.errors import InputError
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance, to_scene_units
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.pdmsr import sample
-from cmcr_cli.training.images import Pair, clear_of, has_cloud, unveiled
+from cmcr_cli.training.images import Array, Pair, clear_of, has_cloud, unveiled
 from cmcr_cli.training.library import Library, load_pairs
 from cmcr_cli.training.metrics import covered_only
 from cmcr_cli.training.samples import Clouded, Sample, assemble, patch_inputs
@@ -35,17 +35,22 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A clouded image whose truth is known, and what of it is held to be covered (H, W)."""
+    """A clouded image whose truth is known, and the cover (H, W) that it is given, as for `assemble`."""
 
     name: str
     scene: Clouded
-    covered: NDArray[np.bool_]
+    cover: Array
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """What is to be restored (H, W)."""
+        return self.cover > 0
 
     def sample(self, *, radar: bool = True, context: bool = True) -> Sample:
         """What the network is given, all of it or without the radar or the context."""
         ground = self.scene.ground
         known = ground.radar if radar else None
-        return assemble(self.scene, self.covered, ground.present, known, context=context)
+        return assemble(self.scene, self.cover, ground.present, known, context=context)
 
 
 def evenly(items: Sequence[Item], count: int | None) -> list[Item]:
@@ -70,7 +75,8 @@ def transplanted(truths: Iterable[tuple[str, Pair]], clouds: Sequence[Pair]) -> 
         cloudy = (int(i) for i in rng.permutation(len(clouds)) if has_cloud(clouds[int(i)]))
         for index in itertools.islice(cloudy, MASKS):
             scene = Clouded(ground, *transplant(ground.optical, clouds[index], rng), same_date=True)
-            yield Check(f"{name} cloud {index}", scene, cover_mask(scene.opacity, scene.shadow, rng))
+            cover = cover_mask(scene.opacity, scene.shadow, rng).astype(np.float32)
+            yield Check(f"{name} cloud {index}", scene, cover)
 
 
 def validation_samples(data: Path, library: Library, split_rule: SplitRule = "exact") -> list[Sample]:
@@ -117,7 +123,7 @@ def covered_scores(denoiser: Denoiser, checks: list[Sample]) -> dict[str, float]
     rows = []
     for one in checks:
         batch = as_batch(one)
-        where = batch.cover[0, 0].numpy() > 0.5
+        where = batch.cover[0, 0].numpy() > 0
         images = [batch.context, restored(denoiser, batch, 1), restored(denoiser, batch, 4)]
         target = batch.target[0].numpy()
         rows.append([covered_only(image[0].numpy(), target, where)["psnr"] for image in images])

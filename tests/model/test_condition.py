@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,9 +15,11 @@ from cmcr_cli.model.condition import (
     VECTOR,
     Condition,
     PatchInputs,
+    _ground,
     to_reflectance,
     to_scene_units,
 )
+from cmcr_cli.scene import unmixing
 
 Patches = Callable[..., PatchInputs]
 ABSENT = (1, [0, 10])
@@ -49,7 +52,8 @@ def test_shapes(patches: Patches) -> None:
     condition = Condition.of(patches())
     assert condition.planes.shape == (2, CHANNELS, 32, 32)
     assert condition.vector.shape == (2, VECTOR)
-    assert condition.departure.shape == condition.mean.shape == condition.detail.shape == (2, 13, 32, 32)
+    for image in (condition.departure, condition.detail, condition.ground, condition.mean):
+        assert image.shape == (2, 13, 32, 32)
 
 
 def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Patches) -> None:
@@ -121,6 +125,40 @@ def test_detail_of_a_crop_on_the_lattice_of_cells_is_that_of_the_whole(patches: 
     torch.testing.assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
 
 
+def test_ground_is_the_matrix_of_its_level_times_the_departure(patches: Patches) -> None:
+    inputs = patches()
+    departure = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
+    for brightness, matrix in (
+        (-0.3, inputs.unmixing[:, 0]),  # beyond the levels the nearest counts
+        (0.1, inputs.unmixing[:, 1]),
+        (0.25, inputs.unmixing[:, 1:].mean(1)),
+        (2.0, inputs.unmixing[:, 2]),
+    ):
+        even = departure.clone()
+        even[:, 1:4] = brightness
+        optical = inputs.context + even
+        found = Condition.of(replace(inputs, optical=optical)).ground
+        parted = (matrix @ even.flatten(2)).reshape(even.shape) / inputs.spread[:, :, None, None]
+        torch.testing.assert_close(found, parted.clamp(-LIMIT, LIMIT), rtol=1e-3, atol=1e-3)
+
+
+def test_levels_count_as_where_the_matrices_are_made(patches: Patches) -> None:
+    """`scene.unmixing` collects by the very weights by which the network's ground is put together."""
+    brightness = np.linspace(-0.2, 0.6, 32, dtype=np.float32)
+    shares = unmixing.weights(brightness)
+    departure = torch.from_numpy(brightness).expand(1, 13, 1, 32)
+    ones = torch.ones(1, 1, 1, 32)
+    for index, share in enumerate(shares):
+        matrices = torch.zeros(1, *unmixing.NOTHING.shape)
+        matrices[0, index] = torch.eye(13)
+        inputs = PatchInputs(
+            departure, 0 * departure, ones, ones, ones.expand(1, 2, 1, 32), ones, torch.full((1, 13), 0.25),
+            torch.ones(1, 13), torch.from_numpy(unmixing.LEVELS)[None], matrices,
+        )  # fmt: skip
+        found = _ground(inputs)[0, 5, 0].numpy() * 0.25
+        np.testing.assert_allclose(found, share * brightness, rtol=0, atol=1e-6)
+
+
 def test_invalid_radar_has_no_influence(patches: Patches) -> None:
     inputs = patches()
     garbage = torch.where(inputs.radar_valid.bool(), inputs.radar, 17.0)
@@ -128,7 +166,19 @@ def test_invalid_radar_has_no_influence(patches: Patches) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["optical", "context", "confidence", "cover", "radar", "radar_valid", "spread", "present"]
+    "name",
+    [
+        "optical",
+        "context",
+        "confidence",
+        "cover",
+        "radar",
+        "radar_valid",
+        "spread",
+        "present",
+        "levels",
+        "unmixing",
+    ],
 )
 def test_every_field_reaches_the_network(patches: Patches, name: str) -> None:
     inputs = patches()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from cmcr_cli.model.condition import Condition, PatchInputs
 from cmcr_cli.model.consistency import (
     BEND,
+    KNEE,
     denoising_loss,
     distillation_loss,
     pseudo_huber,
@@ -38,7 +40,7 @@ class Stub:
 
 
 EXACT_DENOISER, EXACT_CONSISTENCY = Stub(1.0), Stub(0.5)
-NOTHING = Condition(*[torch.zeros(1)] * 5)
+NOTHING = Condition(*[torch.zeros(1)] * 6)
 
 
 @DISTANCES
@@ -47,7 +49,9 @@ def test_distance_per_sample(distance: Callable[[Tensor, Tensor], Tensor]) -> No
     difference[1], difference[2], difference[3] = 0.25, -2, 20
     found = distance(difference, torch.ones(4, 1, 8, 8))
     sizes = torch.tensor([0, 0.25, 2.0, 20.0])
-    expected = sizes if distance is pseudo_huber else BEND * ((BEND**2 + sizes**2).sqrt() - BEND)
+    expected = sizes
+    if distance is robust:
+        expected = KNEE * torch.log1p(BEND * ((BEND**2 + sizes**2).sqrt() - BEND) / KNEE)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
@@ -57,15 +61,23 @@ def test_what_sets_the_distances_apart() -> None:
     weight = torch.ones_like(difference)
     assert float(pseudo_huber(difference, weight)) == pytest.approx((1 / 8) ** 0.5, abs=1e-3)
     one = BEND * ((BEND**2 + 1) ** 0.5 - BEND)
-    assert float(robust(difference, weight)) == pytest.approx(one / 8, abs=1e-6)
+    assert float(robust(difference, weight)) == pytest.approx(KNEE * np.log1p(one / 8 / KNEE), abs=1e-6)
     assert float(pseudo_huber(0 * difference, weight)) == 0
 
 
 def test_the_robust_distance_is_square_below_its_bend_and_linear_above() -> None:
     size = torch.tensor([0.1, 0.5, 1.0, 50 * BEND, 51 * BEND])
-    found = robust(size.reshape(-1, 1, 1, 1), torch.ones(len(size), 1, 1, 1))
+    found = KNEE * torch.expm1(robust(size.reshape(-1, 1, 1, 1), torch.ones(len(size), 1, 1, 1)) / KNEE)
     torch.testing.assert_close(found[:3], size[:3] ** 2 / 2, rtol=0.016, atol=0)
     assert float(found[4] - found[3]) == pytest.approx(BEND**2, rel=1e-3)
+
+
+def test_between_images_only_the_ratio_of_losses_counts() -> None:
+    sea, town = (torch.full((1, 1, 8, 8), size, requires_grad=True) for size in (0.5, 2.0))
+    weight = torch.ones(1, 1, 8, 8)
+    (robust(sea, weight) + robust(town, weight)).sum().backward()  # type: ignore[no-untyped-call]
+    relative = [float((image.grad * image.detach()).sum()) for image in (sea, town) if image.grad is not None]
+    assert relative[1] < 2.5 * relative[0], "sixteen times the square, but hardly more of the gradient"
 
 
 @DISTANCES

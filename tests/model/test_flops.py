@@ -18,7 +18,7 @@ def test_count_by_hand() -> None:
     encoder = (4 * CHANNELS * width * pixels) + VECTOR * width + block
     embed = 2 * embedding * embedding
     step = embed + 4 * N_BANDS * width * pixels + width * width * pixels
-    step += block + embedding * 2 * width + 9 * width * 4 * 4 * N_BANDS * pixels
+    step += block + embedding * 2 * width + 9 * width * 4 * 5 * N_BANDS * pixels
     config = NetworkConfig((width,), (1,), (1,), embedding)
     # the vectors' layers, which weigh next to nothing, need not be counted
     assert gflop(config, 1) == pytest.approx(2 * (encoder + step) / 1e9, rel=1e-4)

@@ -17,13 +17,13 @@ REACH = 96
 
 
 def run(config: NetworkConfig, shake: Shake, planes: Tensor, *images: Tensor) -> Tensor:
-    """`images` are the noisy one, the departure and the detail."""
+    """`images` are the noisy one, the departure, the detail and the ground."""
     encoder, step = ConditionEncoder(config), StepNetwork(config)
     shake(encoder)
     shake(step)
     with torch.inference_mode():
         features, (x, *shown) = encoder(planes, torch.ones(1, VECTOR)), images
-        output: Tensor = step(x, torch.tensor([0.3]), features, *shown)
+        output: Tensor = step(x, torch.tensor([0.3]), features, tuple(shown))
     return output
 
 
@@ -44,7 +44,7 @@ def test_shapes_and_the_smallest_patch(config: NetworkConfig) -> None:
         (channels, height >> level, width >> level) for level, channels in enumerate(config.widths, start=1)
     ]
     x = image(N_BANDS, height, width)
-    assert step(x, torch.zeros(1), features, x, x).shape == x.shape
+    assert step(x, torch.zeros(1), features, (x, x, x)).shape == x.shape
 
 
 def test_patches_that_are_no_multiple_do_not_fit() -> None:
@@ -52,22 +52,22 @@ def test_patches_that_are_no_multiple_do_not_fit() -> None:
     features = ConditionEncoder(TINY)(image(CHANNELS, size, size), torch.zeros(1, VECTOR))
     x = image(N_BANDS, size, size)
     with pytest.raises(RuntimeError):
-        StepNetwork(TINY)(x, torch.zeros(1), features, x, x)
+        StepNetwork(TINY)(x, torch.zeros(1), features, (x, x, x))
 
 
 def test_untrained_it_answers_zero() -> None:
     features = ConditionEncoder(TINY)(image(CHANNELS, 16, 16), torch.ones(1, VECTOR))
     x = image(N_BANDS, 16, 16)
-    assert not StepNetwork(TINY)(x, torch.ones(1), features, x, x).any()
+    assert not StepNetwork(TINY)(x, torch.ones(1), features, (x, x, x)).any()
 
 
 def test_nothing_pools_over_the_patch(shake: Shake) -> None:
     planes, x = image(CHANNELS, 160, 160), image(N_BANDS, 160, 160)
-    departure, detail = x.flip(3), x.flip(2)
-    before = run(TINY, shake, planes, x, departure, detail)
-    for plane, change in ((planes, 10), (x, -10), (departure, 4), (detail, 2)):
+    shown = x.flip(3), x.flip(2), x.flip(2, 3)
+    before = run(TINY, shake, planes, x, *shown)
+    for plane, change in zip((planes, x, *shown), (10, -10, 4, 2, 3), strict=True):
         plane[..., :8, :8] += change
-    changed = (run(TINY, shake, planes, x, departure, detail) != before).any(dim=1)[0]
+    changed = (run(TINY, shake, planes, x, *shown) != before).any(dim=1)[0]
     assert changed[:8, :8].all()
     assert changed[8 + REACH // 2 :].any(), "the network sees less than this test believes"
     assert not changed[8 + REACH :].any()
@@ -76,7 +76,7 @@ def test_nothing_pools_over_the_patch(shake: Shake) -> None:
 
 def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
     planes, x = image(CHANNELS, 240, 240), image(N_BANDS, 240, 240)
-    given = planes, x, x.flip(3), x.flip(2)
+    given = planes, x, x.flip(3), x.flip(2), x.flip(2, 3)
     whole = run(TINY, shake, *given)
     crop = (..., slice(16, 232), slice(16, 232))
     alone = run(TINY, shake, *(plane[crop] for plane in given))
@@ -84,7 +84,7 @@ def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
     torch.testing.assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("what", ["x", "sigma", "departure", "detail", "planes", "vector"])
+@pytest.mark.parametrize("what", ["x", "sigma", "departure", "detail", "ground", "planes", "vector"])
 def test_every_input_counts(shake: Shake, what: str) -> None:
     encoder, step = ConditionEncoder(TINY), StepNetwork(TINY)
     shake(encoder)
@@ -92,21 +92,21 @@ def test_every_input_counts(shake: Shake, what: str) -> None:
     inputs = {
         "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]), "planes": image(CHANNELS, 16, 16),
         "departure": image(N_BANDS, 16, 16), "detail": image(N_BANDS, 16, 16),
-        "vector": torch.ones(1, VECTOR),
+        "ground": image(N_BANDS, 16, 16), "vector": torch.ones(1, VECTOR),
     }  # fmt: skip
     answers = []
     for _ in range(2):
         features = encoder(inputs["planes"], inputs["vector"])
-        shown = inputs["departure"], inputs["detail"]
-        answers.append(step(inputs["x"], inputs["sigma"], features, *shown))
+        shown = inputs["departure"], inputs["detail"], inputs["ground"]
+        answers.append(step(inputs["x"], inputs["sigma"], features, tuple(shown)))
         inputs[what] = inputs[what] + 0.5
     assert (answers[0] - answers[1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["departure", "detail"])
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["departure", "detail", "ground"])
 def test_what_the_image_shows_passes_pixel_by_pixel(shake: Shake, which: int) -> None:
     planes, x = image(CHANNELS, 16, 16), image(N_BANDS, 16, 16)
-    shown = [x.flip(3), x.flip(2)]
+    shown = [x.flip(3), x.flip(2), x.flip(2, 3)]
 
     def times(share: int) -> Tensor:
         return run(TINY, shake, planes, x, *(share * s if n == which else s for n, s in enumerate(shown)))
@@ -125,12 +125,13 @@ def test_patches_of_a_batch_do_not_mix(shake: Shake) -> None:
     shake(step)
     generator = torch.Generator().manual_seed(2)
     planes = torch.randn(3, CHANNELS, 16, 16, generator=generator)
-    x, departure, detail = torch.randn(3, 3, N_BANDS, 16, 16, generator=generator)
+    x, *shown = torch.randn(4, 3, N_BANDS, 16, 16, generator=generator)
     vector, sigma = torch.randn(3, VECTOR, generator=generator), torch.tensor([-1.0, 0.0, 0.7])
-    together = step(x, sigma, encoder(planes, vector), departure, detail)
+    together = step(x, sigma, encoder(planes, vector), tuple(shown))
     for i in range(3):
         one = slice(i, i + 1)
-        alone = step(x[one], sigma[one], encoder(planes[one], vector[one]), departure[one], detail[one])
+        features = encoder(planes[one], vector[one])
+        alone = step(x[one], sigma[one], features, tuple(image[one] for image in shown))
         torch.testing.assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
 
 

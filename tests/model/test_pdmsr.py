@@ -39,7 +39,7 @@ class Recorder:
 @pytest.fixture
 def condition() -> Condition:
     nothing = torch.zeros(1)
-    return Condition(nothing, nothing, nothing, nothing, mean=torch.randn(SHAPE))
+    return Condition(*[nothing] * 5, mean=torch.randn(SHAPE))
 
 
 def noise(step: int) -> Tensor:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from cmcr_cli.removal.cover import REACH, Cover
+from cmcr_cli.removal.cover import CLOUD, REACH, VEIL, Cover
 from cmcr_cli.scene.grid import Grid
 
 
@@ -32,7 +32,7 @@ def test_marked_pixels_are_covered_and_seams_lie_outside(
     for top, stop in ((0, min(cut, height)), (min(cut, height), height)):
         if stop > top:
             cover.mark(top, truth[top:stop])
-    covered, strength = cover.pixels(0, height), cover.strength(0, height)
+    covered, strength = cover.pixels(0, height) == CLOUD, cover.strength(0, height)
     assert covered[truth].all()
     assert (strength[covered] == 1).all() and (strength >= 0).all() and (strength <= 1).all()
     if not truth.any():
@@ -62,5 +62,17 @@ def test_cells_lie_on_even_map_pixels() -> None:
     covered = np.zeros((4, 4), bool)
     covered[1, 1] = True
     cover.mark(0, covered)
-    assert cover.pixels(0, 4).sum() == 4 and cover.pixels(0, 4)[1:3, 1:3].all()
-    assert cover.cells.sum() == 1 and cover.cells.size == 9
+    found = cover.pixels(0, 4)
+    assert (found > 0).sum() == 4 and (found[1:3, 1:3] == CLOUD).all()
+    assert (cover.cells > 0).sum() == 1 and cover.cells.size == 9
+
+
+def test_veiled_cells_are_replaced_and_clouds_are_marked_over_them() -> None:
+    cover = Cover.empty(grid(40, 40))
+    cover.cells[:, :10] = VEIL
+    assert (cover.strength(0, 40)[:, :20] == 1).all()
+    cloud = np.zeros((40, 40), bool)
+    cloud[:, 18:24] = True
+    cover.mark(0, cloud)
+    found = cover.pixels(0, 40)
+    assert (found[:, :18] == VEIL).all() and (found[:, 18:24] == CLOUD).all() and not found[:, 24:].any()

@@ -22,7 +22,7 @@ NAMES = {"output": "clear.tif", "provenance": "which.tif", "uncertainty": "std.t
 
 @pytest.fixture(scope="module")
 def tall(make_scene: Callable[..., Any]) -> dict[str, str]:
-    files = make_scene(900, 300)
+    files = make_scene(900, 100)
     return {"s2": str(files.s2), "s1": str(files.s1), "mask": str(files.mask)}
 
 

@@ -11,11 +11,13 @@ from torch import Tensor
 from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal import survey as module
+from cmcr_cli.removal.cover import CLOUD, VEIL
 from cmcr_cli.removal.survey import BORDER, CELL, Survey, found_cells, survey
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.mask import open_mask
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
+from cmcr_cli.scene.unmixing import NOTHING
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def surveyed(files: Any, mask: CloudNetwork | str | None, *, with_context: bool 
 
 def test_network_finds_the_same_cover_in_a_crop(make_scene: Callable[..., Any], clouds: CloudNetwork) -> None:
     top, left, edge = 40, 52, BORDER * CELL
-    whole = surveyed(make_scene(640, 600), clouds).cover.pixels(0, 640)
-    crop = surveyed(make_scene(560, 500, top, left), clouds).cover.pixels(0, 560)
+    whole = surveyed(make_scene(640, 600), clouds).cover.pixels(0, 640) > 0
+    crop = surveyed(make_scene(560, 500, top, left), clouds).cover.pixels(0, 560) > 0
     inside = (slice(edge, 560 - edge), slice(edge, 500 - edge))
     assert np.array_equal(crop[inside], whole[top : top + 560, left : left + 500][inside])
     assert 0.02 < whole[top:-top, left:-left].mean() < 0.98
@@ -46,7 +48,7 @@ def test_tiles_meet_without_a_trace(
 ) -> None:
     files = make_scene(300, 280)
     large = surveyed(files, clouds).cover.cells
-    monkeypatch.setattr(module, "TILE", 64)
+    monkeypatch.setattr(module, "SIDE", 64)
     small = surveyed(files, clouds).cover.cells
     # Edges of the scene are reflected alike; only rounding in the network may tell the two apart.
     assert (large != small).mean() < 1e-3
@@ -65,20 +67,20 @@ def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> Non
     found = surveyed(files, str(files.mask), with_context=True)
     with open_optical(files.s2) as optical:
         seen = optical.radiometry.reflectance(optical.read(0, 300))
-    clear = ~found.cover.pixels(0, 300)
+    clear = found.cover.pixels(0, 300) == 0
     assert found.context is not None
     np.testing.assert_allclose(found.context.mean, seen[:, clear].mean(axis=1), rtol=0.15, atol=0.003)
 
 
 @pytest.fixture
 def veiled(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
-    """A scene, and the same scene under cirrus that adds 0.08 to the visible."""
+    """A scene, and the same scene under cirrus that adds 0.05 to the visible."""
     plain, under = make_scene(300, 280), make_scene(300, 280)
     with rasterio.open(plain.s2) as file:
         image = file.read() / 10_000
-    added = 0.08 * cirrus.SPECTRUM[:, None, None]
+    added = 0.05 * cirrus.SPECTRUM[:, None, None]
     image = image * (1 - added / cirrus.WHITE) + added
-    image[cirrus.B10] += 0.08 / cirrus.VISIBLE
+    image[cirrus.B10] += 0.05 / cirrus.VISIBLE
     with rasterio.open(under.s2, "r+") as file:
         file.write(np.rint(image * 10_000).astype(np.uint16))
     return plain, under
@@ -95,9 +97,45 @@ def test_clouds_are_looked_for_in_the_image_without_cirrus() -> None:
     image[cirrus.B10] = cirrus.GROUND
     image[:9] += 0.1
     network = Bright(CloudConfig((8,)))
-    assert found_cells(network, image, np.ones(13, bool)).all()
+    bands = np.ones(13, bool)
+    assert (found_cells(network, image, bands, cirrus.VISIBLE) == CLOUD).all()
     image[cirrus.B10] += 0.1 / cirrus.VISIBLE
-    assert not found_cells(network, image, np.ones(13, bool)).any()
+    assert (found_cells(network, image, bands, cirrus.VISIBLE) == CLOUD).all(), "no longer thin"
+    image[:9] -= 0.03
+    image[cirrus.B10] -= 0.03 / cirrus.VISIBLE
+    assert (found_cells(network, image, bands, cirrus.VISIBLE) == VEIL).all()
+    image[:9] -= 0.06
+    image[cirrus.B10] -= 0.06 / cirrus.VISIBLE
+    assert not found_cells(network, image, bands, cirrus.VISIBLE).any(), "too thin to be seen"
+
+
+def test_under_cirrus_alone_all_is_restored_and_learnt_from(
+    veiled: tuple[Any, Any], clouds: CloudNetwork
+) -> None:
+    under = surveyed(veiled[1], clouds, with_context=True)
+    cells = under.cover.cells
+    assert (cells > 0).all(), "a veil that B10 shows is to be taken off everywhere"
+    assert 0.2 < (cells == VEIL).mean() < 0.9, "below the clouds there is a veil too"
+    assert under.context is not None
+    assert 0.9 < float(under.visible / cirrus.VISIBLE) < 1.1
+    found, _ = under.context.evaluate(0, 0, 300, 280, None, None)
+    assert found[:9].std() > 0, "no clear cell, and yet a context of the scene's own"
+
+
+@pytest.mark.parametrize("height", [1, 16, 31, 512, 513, 10_980])
+def test_strips_are_spread_over_the_whole_scene(height: int) -> None:
+    strips = list(module._spread(height, 16, 32))
+    assert len(strips) <= 16 and strips[0][0] == 0 and sum(strips[-1]) == height
+    assert all(top >= 0 and rows == min(32, height) for top, rows in strips)
+    if height <= 512:
+        assert {row for top, rows in strips for row in range(top, top + rows)} == set(range(height))
+
+
+def test_the_unmixing_is_learnt_where_the_scene_is_covered(make_scene: Callable[..., Any]) -> None:
+    files = make_scene(300, 280)
+    found = surveyed(files, str(files.mask), with_context=True).unmixing
+    assert found.shape == NOTHING.shape and np.isfinite(found).all() and found.any()
+    assert not surveyed(files, str(files.mask)).unmixing.any(), "nothing is learnt without context"
 
 
 def test_context_learns_the_ground_without_the_cirrus_above_it(veiled: tuple[Any, Any]) -> None:

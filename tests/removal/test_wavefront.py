@@ -79,7 +79,7 @@ def run(lanes: Lanes, steps: int, todo: list[list[int]], first: int = 0) -> tupl
     nothing = np.zeros((1, 1, 1), np.uint16)
 
     def load_row(index: int) -> Row:
-        return Row(TOPS[index], 0, nothing, nothing[0] > 0, 0, None, None)
+        return Row(TOPS[index], 0, nothing, nothing[0].astype(np.uint8), 0, None, None)
 
     wave = Wavefront(Lattice(TOPS, LEFTS, OVERLAP), todo, fake, lanes, load_row, taken.append)  # type: ignore[arg-type]
     for index, row, canvas in wave.run(first):

@@ -3,9 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS
-from cmcr_cli.scene.cirrus import B10, GROUND, SPECTRUM, VISIBLE, WHITE, Floats, without_cirrus
+from cmcr_cli.scene.cirrus import (
+    B10,
+    GROUND,
+    SPECTRUM,
+    VISIBLE,
+    WHITE,
+    Floats,
+    fitted_ratio,
+    veil_of,
+    without_cirrus,
+)
 
 OTHERS = [band for band in range(len(BANDS)) if band != B10]
 
@@ -73,3 +84,64 @@ def test_what_is_left_is_a_reflectance(level: float) -> None:
     assert np.isfinite(found).all()
     assert found.min() >= 0
     np.testing.assert_array_equal(image, kept)
+
+
+def fields(seed: int, size: int = 256) -> Floats:
+    """Ground in patches of 240 m that is dark in blue, under nothing."""
+    coarse = np.random.default_rng(seed).uniform(0.06, 0.12, (len(BANDS), size // 24 + 1, size // 24 + 1))
+    image = coarse.repeat(24, axis=1).repeat(24, axis=2)[:, :size, :size].astype(np.float32)
+    image[B10] = GROUND
+    return image
+
+
+def cirrus(seed: int, size: int = 256) -> Floats:
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), 20, mode="wrap")
+    return np.asarray(0.03 * (1 + 0.5 * noise / noise.std()).clip(0), np.float32)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.4, 1.9])
+def test_the_ratio_is_read_from_the_scene(ratio: float) -> None:
+    images = []
+    for seed in range(6):
+        image = under(fields(seed), cirrus(seed))
+        image[B10] = GROUND + (image[B10] - GROUND) * VISIBLE / ratio
+        images.append(image)
+    found = fitted_ratio(images)
+    assert found.dtype == np.float32
+    assert float(found) == pytest.approx(ratio, rel=0.1)
+    if ratio != 1.4:
+        fitted, usual = (without_cirrus(images[0], visible) - fields(0) for visible in (found, VISIBLE))
+        assert np.abs(fitted[OTHERS]).mean() < 0.5 * np.abs(usual[OTHERS]).mean()
+    one = float(fitted_ratio(images[:1]))
+    assert min(ratio, 1.4) - 0.1 < one < max(ratio, 1.4) + 0.1, "one tile moves it part of the way"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        fields(1),
+        np.zeros((len(BANDS), 256, 256), np.float32),
+        fields(1)[:, :9, :9],
+        np.full((len(BANDS), 256, 256), 0.8, np.float32),
+    ],
+    ids=["no cirrus", "nodata", "too small", "thick cloud"],
+)
+def test_where_the_scene_does_not_tell_the_usual_ratio_holds(image: Floats) -> None:
+    assert float(fitted_ratio([image])) == pytest.approx(float(VISIBLE))
+    assert float(fitted_ratio([])) == pytest.approx(float(VISIBLE))
+
+
+def test_low_cloud_that_b10_hardly_shows_does_not_count() -> None:
+    image = fields(2)
+    cloud = 4 * cirrus(3)
+    image[:9] += cloud
+    image[B10] += cloud / 20
+    assert float(fitted_ratio([image])) == pytest.approx(float(VISIBLE), abs=0.05)
+
+
+def test_veil_is_what_is_taken_off_the_visible() -> None:
+    clear = ground(40, 50)
+    veil = np.linspace(0, 0.35, 50, dtype=np.float32) * np.ones((40, 1), np.float32)
+    np.testing.assert_allclose(veil_of(under(clear, veil)), veil, rtol=0, atol=1e-6)
+    clear[B10] = 0
+    assert not veil_of(clear).any()

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.condition import PatchInputs
+from cmcr_cli.model.condition import VEILED, PatchInputs
 from cmcr_cli.scene.bands import BANDS, scaled_radar
-from cmcr_cli.scene.cirrus import B10, GROUND, SPECTRUM, VISIBLE, WHITE, without_cirrus
+from cmcr_cli.scene.cirrus import B10, GROUND, SPECTRUM, THIN, VISIBLE, WHITE, without_cirrus
 from cmcr_cli.scene.context import TYPICAL_MEAN
+from cmcr_cli.scene.unmixing import LEVELS, NOTHING
 from cmcr_cli.training.images import Pair
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix, load_recipe
@@ -32,6 +33,7 @@ CHANNELS = {
     "optical": 13, "context": 13, "confidence": 1, "cover": 1, "radar": 2, "radar_valid": 1,
     "target": 13, "weight": 1, "opacity": 1, "shadow": 1,
 }  # fmt: skip
+VECTORS = {"spread": (13,), "present": (13,), "levels": LEVELS.shape, "unmixing": NOTHING.shape}
 USUAL = replace(load_recipe("teacher").mix, simulated=0.0)
 PLAIN = replace(
     USUAL,
@@ -74,14 +76,15 @@ def test_samples_are_finite_and_of_the_right_shape(library: Library, mix: Mix) -
             assert value.shape == (channels, height, width), name
             assert value.dtype == torch.float16, name
             assert torch.isfinite(value).all(), name
-        for name in ("spread", "present"):
-            assert getattr(sample, name).shape == (13,)
+        for name, shape in VECTORS.items():
+            assert getattr(sample, name).shape == shape
+            assert torch.isfinite(getattr(sample, name)).all()
             assert getattr(sample, name).dtype == torch.float32
         assert sample.spread.min() > 0
         for name in ("confidence", "cover", "radar_valid", "weight", "opacity", "shadow"):
             assert getattr(sample, name).min() >= 0 and getattr(sample, name).max() <= 1, name
         assert sample.radar.abs().max() <= 1
-        assert set(sample.cover.unique().tolist()) <= {0, 1}
+        assert set(sample.cover.unique().tolist()) <= {0, VEILED, 1}
 
 
 def test_the_target_is_the_ground_under_the_cloud(library: Library) -> None:
@@ -168,10 +171,24 @@ def test_cirrus_is_taken_off_the_image_where_b10_shows_it(library: Library, ther
     present = np.ones(13, bool)
     present[B10] = there
     scene = replace(scene, cloudy=cloudy.astype(np.float32), ground=replace(scene.ground, optical=ground))
-    sample = assemble(scene, np.zeros(scene.opacity.shape, bool), present, None, context=True)
+    sample = assemble(scene, np.zeros_like(scene.opacity), present, None, context=True)
     expected = torch.from_numpy(ground if there else cloudy).half()
     torch.testing.assert_close(sample.optical[:10], expected[:10], rtol=2e-3, atol=1e-4)
     torch.testing.assert_close(sample.target[:10], torch.from_numpy(ground).half()[:10], rtol=0, atol=0)
+
+
+def test_ground_is_learnt_from_below_cirrus_but_not_from_below_haze(library: Library) -> None:
+    kinds = set()
+    for sample in many(library, replace(PLAIN, cloudless=1, veiled=1), 16):
+        values = set(sample.cover.unique().tolist())
+        thick = sample.opacity * float(WHITE) > 1.1 * THIN
+        assert (sample.cover[thick] != VEILED).all(), "the ratio of cirrus is not certain enough for that"
+        kinds |= values
+        if values == {VEILED}:
+            assert sample.confidence.min() > 0.9, "below the veil there is ground to learn from"
+    assert kinds == {0, VEILED, 1}
+    for sample in many(library, replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1), 6):
+        assert VEILED not in sample.cover.unique().tolist(), "nothing shows which veil it is"
 
 
 def test_without_radar(library: Library) -> None:
@@ -205,18 +222,19 @@ def test_bands_left_out_are_zero_everywhere(library: Library, mix: Mix, absent: 
 def test_the_context_is_learnt_from_clear_pixels_only(library: Library) -> None:
     scene = draw(library, PLAIN, np.random.default_rng(1))
     present = np.ones(13, bool)
-    covered = np.zeros(scene.opacity.shape, bool)
-    covered[10:40, 20:50] = True
+    cover = np.zeros_like(scene.opacity)
+    cover[10:40, 20:50] = 1
+    covered = cover > 0
     brighter = scene.cloudy.copy()
     brighter[:, covered] += 0.3
     first, second = (
-        assemble(replace(scene, cloudy=image), covered, present, scene.ground.radar, context=True)
+        assemble(replace(scene, cloudy=image), cover, present, scene.ground.radar, context=True)
         for image in (scene.cloudy, brighter)
     )
     assert torch.equal(first.context, second.context)
     assert not torch.equal(first.optical, second.optical)
     brighter[:, 0] += 0.3
-    third = assemble(replace(scene, cloudy=brighter), covered, present, scene.ground.radar, context=True)
+    third = assemble(replace(scene, cloudy=brighter), cover, present, scene.ground.radar, context=True)
     assert not torch.equal(third.context, first.context)
 
 
@@ -251,7 +269,7 @@ class Counted(Samples):
         place = torch.arange(64 * 64, dtype=torch.float16).reshape(1, 64, 64) / 4
         planes = {name: place.expand(count, 64, 64) + 0 for name, count in CHANNELS.items()}
         planes["cover"] = (place % 16 >= 8).half()
-        vectors = {"spread": torch.full((13,), float(number)), "present": torch.ones(13)}
+        vectors = {name: torch.full(shape, float(number)) for name, shape in VECTORS.items()}
         return Sample(**planes, **vectors)
 
 
@@ -276,7 +294,8 @@ def test_crops_of_all_planes_are_the_same_window(counted: Counted) -> None:
         assert value.dtype == torch.float32
         expected = (place % 16 >= 8).float() if name == "cover" else place
         assert torch.equal(value, expected.expand_as(value)), name
-    assert batch.spread.shape == batch.present.shape == (12, 13)
+    for name, shape in VECTORS.items():
+        assert getattr(batch, name).shape == (12, *shape)
 
 
 def test_crops_lie_on_even_pixels_and_are_turned(counted: Counted) -> None:
