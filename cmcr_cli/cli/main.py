@@ -6,6 +6,7 @@ Commands import torch and rasterio when they run, not when this module is loaded
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -70,6 +71,8 @@ def main(args: Sequence[str] | None = None) -> None:
     batch systems that stop a job leave no temporary files.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Patches and samples run side by side: numpy's own threads would only stand in their way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.captureWarnings(True)
     try:
         app(args, prog_name="cmcr")

@@ -29,7 +29,7 @@ from cmcr_cli.removal.run import (
 from cmcr_cli.removal.survey import Survey
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.cog import BLOCK, try_writing
-from cmcr_cli.scene.patches import PATCH
+from cmcr_cli.scene.patches import PATCH, blend, blend_ramp, join_rows, row_canvas
 
 PROBE = 4
 """Batches that each lane is timed on."""
@@ -112,12 +112,16 @@ def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) ->
     restorer = restorer_for(session, found, plan.lattice)
     size, calls = lanes.batch_size, PROBE * len(lanes.lanes)
     batches = [[lefts[(n * size + i) % len(lefts)] for i in range(size)] for n in range(calls)]
-    nothing = np.zeros((size, len(BANDS) * options.samples, PATCH, PATCH), np.float32)
+    overlap, ramp = options.overlap, blend_ramp(options.overlap)
 
     def run(step: int, batches: list[list[int]]) -> None:
         def once(lane: Lane, batch: list[int]) -> None:
-            before = nothing if step else None
-            lanes.in_parts(lambda part: restorer.advance(lane, row, part, step, before), batch)
+            # What a run does to a patch on its way from one canvas to the next.
+            canvas = row_canvas(len(BANDS) * options.samples, [0], np.float16)
+            joined = [join_rows(canvas, canvas, canvas, overlap, slice(None)) for _ in batch]
+            before = np.stack(joined) if step else None
+            for patch in lanes.in_parts(lambda part: restorer.advance(lane, row, part, step, before), batch):
+                blend(row_canvas(len(patch), [0]), 0, patch, ramp, ramp)
 
         for running in [lanes.submit(once, batch) for batch in batches]:
             running.result()

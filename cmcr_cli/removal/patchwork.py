@@ -154,28 +154,18 @@ class Restorer:
         `estimates` (B, samples * 13, PATCH, PATCH) are those of the last step in scene units, as are the
         results; those of the last step are reflectance, and with several samples their mean and deviation.
         """
-        device = lane.device
-        # On CPUs without instructions for it, bfloat16 is hundreds of times slower than float32.
-        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-            key = (row.top, *lefts)
-            batch = self.kept.take(key) or self._conditioned(lane, row, lefts)
-            before: Sequence[Tensor | None] = [None] * self.samples
-            if estimates is not None:
-                before = torch.from_numpy(estimates).to(device).chunk(self.samples, dim=1)
-            level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
-            images = [
-                resample(
-                    lane.denoiser,
-                    batch.condition,
-                    batch.features,
-                    level,
-                    self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(device),
-                    before[index],
-                    batch.known,
-                    batch.inputs.cover,
-                ).float()
-                for index in range(self.samples)
-            ]
+        key = (row.top, *lefts)
+        batch = self.kept.take(key) or self._conditioned(lane, row, lefts)
+        before: Sequence[Tensor | None] = [None] * self.samples
+        if estimates is not None:
+            before = torch.from_numpy(estimates).to(lane.device).chunk(self.samples, dim=1)
+        level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
+        images = []
+        for index, last in enumerate(before):
+            noise = self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(lane.device)
+            told = batch.condition, batch.features, level, noise, last, batch.known, batch.inputs.cover
+            with _precision(lane.device):
+                images.append(resample(lane.denoiser, *told).float())
         if step == self.steps - 1:
             return list(self._finished(images, batch).cpu().numpy())
         self.kept.put(key, batch)
@@ -199,7 +189,8 @@ class Restorer:
         planes = [f.to(lane.device, memory_format=formats[f.shape[-1] == PATCH]) for f in stacked]
         inputs = PatchInputs(*planes)
         condition = Condition.of(inputs)
-        features = lane.denoiser.encode(condition)
+        with _precision(lane.device):
+            features = lane.denoiser.encode(condition)
         known = to_scene_units(inputs.optical, inputs)
         return Conditioned(observed.to(lane.device), inputs, condition, features, known).slim()
 
@@ -239,6 +230,11 @@ class Restorer:
         spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, radar, valid)
         core = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
         return spectrum, confidence, scaled_radar(radar[core]), valid[core][None]
+
+
+def _precision(device: torch.device) -> torch.autocast:
+    """The network's own: bfloat16 on CUDA; on most CPUs that would be hundreds of times slower."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
 
 
 def _cut(image: NDArray[Any], lines: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
