@@ -252,6 +252,7 @@ def _restore(
         lines = slice(max(row.top, 0), ends[index])
         if index >= whole and lines.start < lines.stop:
             _finish(session, found, lattice, row, lines, canvas, outputs)
+        del row, canvas  # before the next row takes up its memory
 
 
 def _show_again(session: Session, found: Survey, edges: Sequence[int], outputs: Outputs) -> None:

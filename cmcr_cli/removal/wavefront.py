@@ -77,11 +77,11 @@ class Wavefront:
                 rows[turn + 1] = self.load(turn + 1)
                 ahead = self._start(canvases, rows[turn + 1], 0, turn + 1)
             done = turn - steps + 1
-            if done in rows:
-                row = rows.pop(done)
-                if done >= first:
-                    yield done, row, self._complete(canvases[-1], done)
-                self._trim(canvases[-1], done)
+            if done >= first:
+                # Nothing here may hold on to what is handed out: a row of a whole scene is large.
+                yield done, rows.pop(done), self._complete(canvases[-1], done)
+            rows.pop(done, None)
+            self._trim(canvases[-1], done)
 
     def _start(self, canvases: list[dict[int, Canvas]], row: Row, step: int, index: int) -> Running:
         """Hand the patches of a row to the lanes; the step before must be done up to the next row."""
