@@ -248,7 +248,7 @@ def _restore(
     wavefront = Wavefront(
         lattice, plan.todo, restorer_for(session, found, lattice), session.lanes, load, count
     )
-    for index, row, canvas in wavefront.run(max(whole - 1, 0)):
+    for index, row, canvas in wavefront.run(max(whole - 1, 0)) if whole < len(ends) else ():
         lines = slice(max(row.top, 0), ends[index])
         if index >= whole and lines.start < lines.stop:
             _finish(session, found, lattice, row, lines, canvas, outputs)

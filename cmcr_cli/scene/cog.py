@@ -96,6 +96,11 @@ class StripWriter:
         check_creation_options(self._spec)
         with ExitStack() as stack:
             self._part = stack.enter_context(part_files(self._spec.path, PART, kept=self._kept))
+            # An earlier run may have been stopped between finishing this raster and the next one.
+            self._done = self._resumed == self._spec.grid.height and not self._temporary.exists()
+            if self._done:
+                self._stack = stack.pop_all()
+                return self
             with output_errors(self._spec.path):
                 if self._resumed:
                     self._dataset = rasterio.open(self._temporary, "r+")
@@ -136,7 +141,7 @@ class StripWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Turn the temporary file into the output, unless an exception is on its way; remove what is left."""
-        if kind is not None:
+        if kind is not None or self._done:
             self._stack.__exit__(kind, error, trace)  # which learns from it what to keep
             return
         with self._stack:

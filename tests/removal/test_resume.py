@@ -11,6 +11,7 @@ import pytest
 from cmcr_cli.errors import OutputError
 from cmcr_cli.removal import RemoveOptions, remove, run
 from cmcr_cli.removal.patchwork import Restorer
+from cmcr_cli.scene import cog
 
 Options = Callable[..., RemoveOptions]
 
@@ -100,6 +101,36 @@ def test_a_run_that_was_killed_can_be_resumed(
     assert min(seen) > FIRST and not any("anew" in note for note in report.notes)
     assert output.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_run_stopped_between_two_outputs_finishes_the_other(
+    tall: dict[str, str],
+    options: Options,
+    stopping: Callable[..., list[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output, which = tmp_path / "clear.tif", tmp_path / "which.tif"
+    chosen = options(**tall, provenance=which, resume=True)
+    remove(chosen)
+    whole = output.read_bytes(), which.read_bytes()
+    output.unlink()
+    which.unlink()
+    copy = cog.gdal_copy
+
+    def stopped(source: Path, target: Path, **settings: Any) -> None:
+        if output.name in Path(target).name:
+            raise KeyboardInterrupt
+        copy(source, target, **settings)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(cog, "gdal_copy", stopped)
+        patched.setattr(cog, "check_creation_options", lambda spec: None)
+        remove(chosen)
+    assert which.exists() and not output.exists()
+    seen = stopping(None)
+    remove(chosen)
+    assert not seen and (output.read_bytes(), which.read_bytes()) == whole
 
 
 def test_what_other_options_made_is_not_taken_over(
