@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -36,11 +37,17 @@ GPU_BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A device and the networks on it."""
+    """A device and the networks on it; `stopped` is set when the run has failed or was interrupted."""
 
     device: torch.device
     denoiser: Denoiser
     clouds: CloudNetwork
+    stopped: Event
+
+    def check(self) -> None:
+        """Raise CancelledError when what is being computed is not wanted any more; call it now and then."""
+        if self.stopped.is_set():
+            raise CancelledError
 
 
 @dataclass(slots=True)
@@ -100,16 +107,15 @@ def open_lanes(
 ) -> Iterator[Lanes]:
     """As many lanes as cores, at least one per device; `notes` receives what there is to say.
 
-    What has not begun is cancelled when the context is left on an exception.
+    When the context is left on an exception, what has not begun is cancelled, and what has is stopped.
     """
-    lanes = []
+    lanes, stopped = [], Event()
     for index, device in enumerate(devices):
-        lane = Lane(device, weights.denoiser, weights.clouds)
-        if index:
-            lane = copy.deepcopy(lane)
-        to_inference(lane.denoiser, device)
-        to_inference(lane.clouds, device)
-        lanes += [lane] * max(usable_cores() // len(devices), 1)
+        networks = weights.denoiser, weights.clouds
+        denoiser, clouds = copy.deepcopy(networks) if index else networks
+        to_inference(denoiser, device)
+        to_inference(clouds, device)
+        lanes += [Lane(device, denoiser, clouds, stopped)] * max(usable_cores() // len(devices), 1)
     on_cpu = all(device.type == "cpu" for device in devices)
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(len(lanes), "lane", torch.set_num_threads, (1,))
@@ -119,5 +125,6 @@ def open_lanes(
     try:
         yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)
     finally:
+        stopped.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

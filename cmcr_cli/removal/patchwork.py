@@ -162,6 +162,7 @@ class Restorer:
         level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
         images = []
         for index, last in enumerate(before):
+            lane.check()
             noise = self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(lane.device)
             told = batch.condition, batch.features, level, noise, last, batch.known, batch.inputs.cover
             with _precision(lane.device):
