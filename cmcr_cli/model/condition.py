@@ -7,7 +7,7 @@ predicting the context, so an untrained network already does as well as its cont
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ VISIBLE = slice(1, 4)
 
 VEILED = 0.5
 """Cover of ground that shows through cirrus which was taken off: restored, but half trusted."""
+
+IMAGES = ("optical", "context", "confidence", "cover", "radar", "radar_valid")
+"""Fields of `PatchInputs` that are images; the others are vectors and matrices."""
 
 LIMIT = 4.0
 """Departures are kept within this many spreads: how bright a thick cloud is says nothing of the ground."""
@@ -76,15 +79,17 @@ class Condition:
 
     @classmethod
     def of(cls, inputs: PatchInputs) -> Condition:
-        """Bring a batch into the form in which the network reads it."""
+        """Bring a batch into the form in which the network reads it, channels_last as it computes."""
+        inputs = replace(inputs, **{name: _channels_last(getattr(inputs, name)) for name in IMAGES})
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
         ground = _ground(inputs).clamp(-LIMIT, LIMIT)
         planes = torch.cat(
             [
                 inputs.radar * inputs.radar_valid,
                 inputs.radar_valid,
-                # asinh keeps the ground under thin cloud legible without letting thick cloud saturate
-                torch.asinh(departure),
+                # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by
+                # its formula, since torch.asinh takes ten times as long on a CPU
+                departure.sign() * (departure.abs() + (departure.square() + 1).sqrt()).log(),
                 ground,
                 2 * inputs.context - 1,
                 inputs.confidence,
@@ -95,8 +100,12 @@ class Condition:
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
         images = (planes, limited, _detail(departure), ground, (1 - inputs.cover) * limited)
-        first, *others = (i.contiguous(memory_format=torch.channels_last) for i in images)
+        first, *others = map(_channels_last, images)
         return cls(first, vector, *others)
+
+
+def _channels_last(values: Tensor) -> Tensor:
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 def _ground(inputs: PatchInputs) -> Tensor:
