@@ -29,10 +29,21 @@ def numbers(text: str) -> tuple[int, ...]:
 
 # inputs and outputs
 S2 = Annotated[
-    str, Argument(metavar="S2", help="Sentinel-2 stack of 13, 12 or named bands; any path GDAL knows.")
+    str,
+    Argument(metavar="S2", help="Sentinel-2: .SAFE folder or zip, STAC item, or stack; any path GDAL knows."),
 ]
-S1 = Annotated[str | None, Argument(metavar="S1", help="Sentinel-1 VV and VH, in any grid; may be left out.")]
+S1 = Annotated[
+    str | None,
+    Argument(metavar="S1", help="Sentinel-1 VV and VH, in any grid, or STAC item; may be left out."),
+]
+S1VV = Annotated[
+    str | None, Option("--s1-vv", metavar="PATH", help="Sentinel-1 VV in a file of its own, in place of S1.")
+]
+S1VH = Annotated[str | None, Option("--s1-vh", metavar="PATH", help="Sentinel-1 VH, with --s1-vv.")]
 Output = Annotated[Path, Option("--output", "-o", help="Image to write: a COG on the grid of S2.")]
+MaskOutput = Annotated[
+    Path, Option("--output", "-o", help="Mask to write: 0 clear, 1 cloud or shadow, 255 nodata.")
+]
 Provenance = Annotated[
     Path | None, Option(help="Raster to write: 0 nodata, 1 observed, 2 reconstructed.", metavar="PATH")
 ]
@@ -58,8 +69,17 @@ Samples = Annotated[
 ]
 Seed = Annotated[int, Option(help="Seed of the noise, which is tied to the ground.")]
 Mask = Annotated[
-    str, Option(metavar="auto|all|PATH", help="What counts as cloud; PATH: a raster of 0/1 or SCL codes.")
+    str,
+    Option(
+        metavar="auto|scl|omnicloudmask|all|PATH",
+        help="What counts as cloud: the network's finds, the product's SCL, OmniCloudMask's finds, all, or a "
+        "raster of 0/1 or SCL codes.",
+    ),
 ]
+MaskWeights = Annotated[
+    Path | None, Option(metavar="DIR", help="Folder of OmniCloudMask's weights; nothing is downloaded.")
+]
+Dilate = Annotated[float, Option(metavar="METRES", help="Grow the mask by this much on all sides.")]
 KeepClear = Annotated[
     bool, Option("--keep-clear/--no-keep-clear", help="Copy clear pixels bit for bit, or reconstruct all.")
 ]
@@ -69,7 +89,7 @@ Context = Annotated[
 Bands = Annotated[str | None, Option(metavar="B02,B03,...", help="Names of the bands of S2, in file order.")]
 Offset = Annotated[
     float | None,
-    Option(metavar="DN", help="Radiometric offset of S2, 0 or -1000; default: its tags, else 0."),
+    Option(metavar="DN", help="Radiometric offset of S2, 0 or -1000; default: its metadata or tags, else 0."),
 ]
 S1Units = Annotated[
     Literal["auto", "db", "linear"], Option(help="Units of S1; auto: by the range of its values.")

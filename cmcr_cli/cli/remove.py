@@ -17,18 +17,23 @@ log = logging.getLogger("cmcr")
 
 EXAMPLES = """\
   cmcr remove s2.tif s1.tif -o clear.tif
-  cmcr remove s2.tif s1.tif -o clear.tif --steps 4 --provenance which.tif --quicklook look.png"""
+  cmcr remove s2.tif s1.tif -o clear.tif --steps 4 --provenance which.tif --quicklook look.png
+  cmcr remove S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE.zip -o clear.tif --mask scl"""
 
 
 def remove(
     s2: opt.S2,
     s1: opt.S1 = None,
     *,
+    s1_vv: opt.S1VV = None,
+    s1_vh: opt.S1VH = None,
     output: opt.Output,
     steps: opt.Steps = 1,
     samples: opt.Samples = 1,
     seed: opt.Seed = 0,
     mask: opt.Mask = "auto",
+    mask_weights: opt.MaskWeights = None,
+    dilate: opt.Dilate = 0.0,
     keep_clear: opt.KeepClear = True,
     context: opt.Context = True,
     bands: opt.Bands = None,
@@ -59,11 +64,15 @@ def remove(
     choices = RemoveOptions(
         s2=s2,
         s1=s1,
+        s1_vv=s1_vv,
+        s1_vh=s1_vh,
         output=output,
         steps=steps,
         samples=samples,
         seed=seed,
         mask=mask,
+        mask_weights=mask_weights,
+        dilate=dilate,
         keep_clear=keep_clear,
         context=context,
         bands=tuple(bands.split(",")) if bands else None,

@@ -12,6 +12,12 @@ from cmcr_cli.scene.patches import OVERLAPS
 
 Units = Literal["auto", "db", "linear"]
 
+MASKS = ("auto", "scl", "omnicloudmask", "all")
+"""What `mask` may be besides a path."""
+
+MOST_DILATION = 2000
+"""Metres; a mask that must grow farther is not worth using."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveOptions:
@@ -20,10 +26,14 @@ class RemoveOptions:
     s2: str
     output: Path
     s1: str | None = None
+    s1_vv: str | None = None  # in place of s1: one file per polarisation
+    s1_vh: str | None = None
     steps: int = 1  # network evaluations per patch: 1 is nearest to the truth on average, more draw detail
     samples: int = 1  # images that are drawn and averaged; more than 1 need steps >= 2
     seed: int = 0
-    mask: str = "auto"  # "auto", "all", or the path of a raster of 0/1 or SCL codes
+    mask: str = "auto"  # "auto" (the network), "scl" (the product's), "omnicloudmask", "all", or a path
+    mask_weights: Path | None = None  # folder of OmniCloudMask's weights
+    dilate: float = 0.0  # metres by which the mask is grown
     keep_clear: bool = True  # copy clear pixels bit for bit
     context: bool = True  # learn the scene's own colours first
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
@@ -47,11 +57,14 @@ class RemoveOptions:
             ("--samples", self.samples, 1, 256),
             ("--seed", self.seed, 0, 2**63 - 1),
             ("--overlap", self.overlap, low, high),
+            ("--dilate", self.dilate, 0, MOST_DILATION),
             ("--batch-size", 1 if self.batch_size is None else self.batch_size, 1, 4096),
         )
         for name, value, least, most in limits:
             if not least <= value <= most:
                 raise OptionError(f"{name} {value}: expected {least} to {most}")
+        if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
+            raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
         if self.uncertainty is not None and self.samples < 2:
             raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
         if self.samples > 1 and self.steps == 1:
@@ -59,6 +72,20 @@ class RemoveOptions:
                 f"--samples {self.samples} with --steps 1: samples of one step are all alike, for it hardly "
                 "depends on the noise; expected --steps 2 or more"
             )
+
+    @property
+    def radar(self) -> str | tuple[str, str] | None:
+        """Sentinel-1 as one path, or as those of VV and VH."""
+        if self.s1_vv is not None and self.s1_vh is not None:
+            return self.s1_vv, self.s1_vh
+        return self.s1
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths of every file that is named for reading."""
+        mask = None if self.mask in MASKS else self.mask
+        named = (self.s2, self.s1, self.s1_vv, self.s1_vh, mask)
+        return tuple(path for path in named if path is not None)
 
     @property
     def outputs(self) -> dict[str, Path]:

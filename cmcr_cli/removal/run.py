@@ -22,6 +22,7 @@ from cmcr_cli.model.device import pick_device
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import composite
+from cmcr_cli.removal.masks import chosen_mask
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Restorer, Row, batches
@@ -29,7 +30,7 @@ from cmcr_cli.removal.survey import Survey, radar_rows, survey
 from cmcr_cli.scene.bands import BANDS, canonical, present
 from cmcr_cli.scene.cog import check_writable
 from cmcr_cli.scene.context import MARGIN, constant_context
-from cmcr_cli.scene.mask import Mask, open_mask
+from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.patches import PATCH, RowBlender, lattice_starts, reflected
 from cmcr_cli.scene.radar import Radar, open_radar
@@ -76,7 +77,7 @@ class Session:
     device: torch.device
     optical: Optical
     radar: Radar | None
-    mask: Mask | CloudNetwork | None
+    mask: CoverRows | CloudNetwork | None
     notes: list[str]
 
     @property
@@ -115,10 +116,9 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
 @contextmanager
 def open_session(options: RemoveOptions) -> Iterator[Session]:
     """Check the outputs, load the weights, open and check the inputs."""
-    inputs = [path for path in (options.s2, options.s1, options.mask) if path not in (None, "auto", "all")]
     for option, path in options.outputs.items():
         others = [other for name, other in options.outputs.items() if name != option]
-        check_writable(path, options.overwrite, [*inputs, *others])
+        check_writable(path, options.overwrite, [*options.inputs, *others])
     weights = weights_file.load(options.weights or weights_file.default_path())
     device = pick_device(options.device)
     to_inference(weights.denoiser, device)
@@ -128,15 +128,11 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
         optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
         notes = [*optical.notes, *check_radiometry(optical)]
         radar = None
-        if options.s1 is None:
-            notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
-        else:
-            radar = stack.enter_context(open_radar(options.s1, optical.grid, units=options.s1_units))
+        if options.radar is not None:
+            radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             notes += radar.notes
-        mask: Mask | CloudNetwork | None = weights.clouds if options.mask == "auto" else None
-        if options.mask not in ("auto", "all"):
-            mask = stack.enter_context(open_mask(options.mask, optical.grid))
-            notes += mask.notes
+        mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
+        notes += mask_notes
         yield Session(options, weights, device, optical, radar, mask, notes)
 
 
@@ -156,6 +152,8 @@ def patches_to_restore(session: Session, found: Survey, tops: list[int], lefts: 
 
 def survey_scene(session: Session, progress: Progress) -> Survey:
     """The first pass, and what there is to say about it."""
+    if session.radar is None:
+        session.notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
     found = survey(
         session.optical,
         session.radar,
@@ -264,6 +262,7 @@ def _finish(
 def _tags(session: Session) -> dict[str, str]:
     """What the output says about itself."""
     options, optical = session.options, session.optical
+    radar = [Path(path).name for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
     return {
         "CMCR_WEIGHTS": session.weights.label,
         "CMCR_WEIGHTS_SHA256": session.weights.sha256,
@@ -271,9 +270,10 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_SAMPLES": str(options.samples),
         "CMCR_SEED": str(options.seed),
         "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
-        "CMCR_MASK": options.mask if options.mask in ("auto", "all") else Path(options.mask).name,
+        "CMCR_MASK": Path(options.mask).name,
+        "CMCR_DILATE": f"{options.dilate:g}",
         "CMCR_S2": Path(options.s2).name,
-        "CMCR_S1": "none" if options.s1 is None else Path(options.s1).name,
+        "CMCR_S1": ", ".join(radar) or "none",
     }
 
 

@@ -107,10 +107,11 @@ class Grid:
         if (self.width, self.height) != (other.width, other.height) or not same_crs(self.crs, other.crs):
             return False
         x, y = self.pixel_size
-        apart = np.subtract(self._corners(), other._corners()) / (x, y, x, y)
+        apart = np.subtract(self.corners, other.corners) / (x, y, x, y)
         return bool((np.abs(apart) < SAME_PIXEL).all())
 
-    def _corners(self) -> tuple[float, float, float, float]:
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
         """Map coordinates x, y of the upper-left corner, then of the lower-right one."""
         a, _, c, _, e, f = self.transform[:6]
         return c, f, c + a * self.width, f + e * self.height

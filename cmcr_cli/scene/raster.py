@@ -32,10 +32,10 @@ SCAN_ROWS = 256
 
 
 @contextmanager
-def open_raster(path: str | Path, what: str) -> Iterator[Any]:
+def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Iterator[Any]:
     """Open `path`, any path GDAL knows, for reading; `what` names the expected content in errors.
 
-    Raises InputError when it is missing, is no raster, or has no bands of its own.
+    Raises InputError when it is missing, is no raster, or has no bands of its own, unless `containers`.
     """
     try:
         with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def open_raster(path: str | Path, what: str) -> Iterator[Any]:
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
     with dataset:
-        if dataset.count == 0:
+        if dataset.count == 0 and not containers:
             raise InputError(
                 f"{path}: holds no bands itself, only subdatasets; expected {what} as one stack of bands. "
                 "Make one with gdalbuildvrt -separate."
