@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("cmcr")
 
 EXAMPLES = """\
-  cmcr remove s2.tif s1.tif -o clear.tif
   cmcr remove s2.tif s1.tif -o clear.tif --steps 4 --provenance which.tif --quicklook look.png
-  cmcr remove S2A_MSIL2A_20221005T115411_N0400_R023_T29UNU_20221005T164454.SAFE.zip -o clear.tif --mask scl"""
+  cmcr remove S2A_MSIL2A_20221005T115411.SAFE.zip --s1-vv VV.tif --s1-vh VH.tif -o clear.tif --mask scl"""
 
 
 def remove(
