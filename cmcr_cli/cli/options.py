@@ -60,6 +60,20 @@ CreationOptions = Annotated[
     Option("--co", metavar="NAME=VALUE", help="GDAL creation option of the COG; repeatable."),
 ]
 
+# many scenes
+Scenes = Annotated[str, Argument(metavar="SCENES", help="CSV of scenes; - reads it from stdin.")]
+Folder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder of the images to write.")]
+SkipExisting = Annotated[bool, Option("--skip-existing", help="Leave out scenes whose output exists.")]
+Scheduler = Annotated[
+    str | None, Option(metavar="ADDRESS", help="Dask scheduler that the scenes are given to.")
+]
+Retries = Annotated[
+    int, Option(help="How often a scene is tried again after an error that may pass; for --scheduler.")
+]
+WithProvenance = Annotated[bool, Option("--provenance", help="Write NAME_clear_provenance.tif too.")]
+WithUncertainty = Annotated[bool, Option("--uncertainty", help="Write NAME_clear_uncertainty.tif too.")]
+WithQuicklook = Annotated[bool, Option("--quicklook", help="Write NAME_clear_quicklook.png too.")]
+
 # what is removed, and how
 Steps = Annotated[
     int, Option(help="Network evaluations per patch: 1 is nearest to the truth, 4 draws detail.")
