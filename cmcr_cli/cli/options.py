@@ -19,6 +19,19 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
+def bounds(text: str | None) -> tuple[float, float, float, float] | None:
+    """What `Bbox` says; BadParameter when it is not four numbers."""
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(word) for word in text.split(","))
+    except ValueError:
+        raise BadParameter(
+            f"--bbox {text!r}: expected west,south,east,north in degrees, as in 4.6,53.1,4.8,53.2."
+        ) from None
+    return west, south, east, north
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """What `StepList` lists; BadParameter when it is not a list of numbers."""
     words = text.split(",")
@@ -99,6 +112,13 @@ KeepClear = Annotated[
 ]
 Context = Annotated[
     bool, Option("--context/--no-context", help="Learn from the scene's own clear ground first.")
+]
+Aoi = Annotated[
+    Path | None, Option(metavar="PATH", help="GeoJSON of the only pixels to compute and write, in any CRS.")
+]
+Bbox = Annotated[
+    str | None,
+    Option(metavar="W,S,E,N", help="Bounds of the only pixels to compute and write, in degrees."),
 ]
 Bands = Annotated[str | None, Option(metavar="B02,B03,...", help="Names of the bands of S2, in file order.")]
 Offset = Annotated[

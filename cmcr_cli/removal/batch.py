@@ -188,7 +188,7 @@ def _absolute(job: RemoveOptions) -> RemoveOptions:
     }
     files: dict[str, Any] = {
         name: path.absolute()
-        for name in ("output", "provenance", "uncertainty", "quicklook", "weights", "mask_weights")
+        for name in ("output", "provenance", "uncertainty", "quicklook", "weights", "mask_weights", "aoi")
         if (path := getattr(job, name)) is not None
     }
     return replace(job, **inputs, **files)

@@ -36,6 +36,8 @@ class RemoveOptions:
     dilate: float = 0.0  # metres by which the mask is grown
     keep_clear: bool = True  # copy clear pixels bit for bit
     context: bool = True  # learn the scene's own colours first
+    aoi: Path | None = None  # GeoJSON of the only pixels to compute and write
+    bbox: tuple[float, float, float, float] | None = None  # the same: west, south, east, north in degrees
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
     s1_units: Units = "auto"
@@ -65,6 +67,8 @@ class RemoveOptions:
                 raise OptionError(f"{name} {value}: expected {least} to {most}")
         if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
             raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
+        if self.aoi is not None and self.bbox is not None:
+            raise OptionError("--aoi and --bbox both say which pixels are wanted; expected one of them")
         if self.uncertainty is not None and self.samples < 2:
             raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
         if self.samples > 1 and self.steps == 1:
@@ -84,8 +88,8 @@ class RemoveOptions:
     def inputs(self) -> tuple[str, ...]:
         """Paths of every file that is named for reading."""
         mask = None if self.mask in MASKS else self.mask
-        named = (self.s2, self.s1, self.s1_vv, self.s1_vh, mask)
-        return tuple(path for path in named if path is not None)
+        named = (self.s2, self.s1, self.s1_vv, self.s1_vh, mask, self.aoi)
+        return tuple(str(path) for path in named if path is not None)
 
     @property
     def outputs(self) -> dict[str, Path]:

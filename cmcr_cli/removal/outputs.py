@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli import __version__
 from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.scene.area import Area
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.quicklook import Quicklook
@@ -23,14 +24,18 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 class Outputs:
     """Context manager that takes finished rows from the top down and writes what was asked for."""
 
-    def __init__(self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str]) -> None:
-        self._options, self._optical = options, optical
+    def __init__(
+        self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str], area: Area | None = None
+    ) -> None:
+        """Outputs on the grid of `optical`, or of the `area` of it that is wanted."""
+        self._options, self._optical, self._area = options, optical, area
+        self._grid = optical.grid if area is None else area.grid
         self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Create the temporary files; the image is opened first, so it is finished last."""
-        options, grid = self._options, self._optical.grid
+        options, grid = self._options, self._grid
         with ExitStack() as stack:
             self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
             self._image = stack.enter_context(StripWriter(self._image_spec(options.output)))
@@ -53,6 +58,15 @@ class Outputs:
         deviation: NDArray[np.float32] | None,
     ) -> None:
         """Append rows: DN before and after (bands, rows, width), provenance, spread in reflectance."""
+        if self._area is not None:
+            top, rows, columns, inside = self._area.part(top, len(provenance))
+            if not inside.size:
+                return
+            before, after = before[:, rows, columns], after[:, rows, columns]
+            empty = 0 if self._optical.nodata is None else self._optical.nodata
+            after = np.where(inside, after, np.asarray(empty, after.dtype))
+            provenance = np.where(inside, provenance[rows, columns], np.uint8(NODATA))
+            deviation = None if deviation is None else deviation[:, rows, columns]
         self._image.write(after)
         if self._provenance is not None:
             self._provenance.write(provenance[None])
@@ -77,7 +91,7 @@ class Outputs:
         optical = self._optical
         return OutputSpec(
             path=path,
-            grid=optical.grid,
+            grid=self._grid,
             count=len(optical.names),
             dtype=str(optical.dtype),
             nodata=optical.nodata,
@@ -91,7 +105,7 @@ class Outputs:
     def _provenance_spec(self, path: Path) -> OutputSpec:
         return OutputSpec(
             path=path,
-            grid=self._optical.grid,
+            grid=self._grid,
             count=1,
             dtype="uint8",
             nodata=NODATA,
@@ -104,7 +118,7 @@ class Outputs:
         names = self._optical.names
         return OutputSpec(
             path=path,
-            grid=self._optical.grid,
+            grid=self._grid,
             count=len(names),
             dtype="float32",
             nodata=float("nan"),

@@ -27,6 +27,7 @@ from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Restorer, Row, batches
 from cmcr_cli.removal.survey import Survey, radar_rows, survey
+from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.bands import BANDS, canonical, present
 from cmcr_cli.scene.cog import check_writable
 from cmcr_cli.scene.context import MARGIN, constant_context
@@ -78,6 +79,7 @@ class Session:
     optical: Optical
     radar: Radar | None
     mask: CoverRows | CloudNetwork | None
+    area: Area | None
     notes: list[str]
 
     @property
@@ -95,7 +97,7 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
     with open_session(options) as session:
         tops, lefts = lattice(session)
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
-        with Outputs(options, session.optical, _tags(session)) as outputs:
+        with Outputs(options, session.optical, _tags(session), session.area) as outputs:
             clock.append(time.monotonic())
             found = survey_scene(session, progress)
             clock.append(time.monotonic())
@@ -127,13 +129,18 @@ def open_session(options: RemoveOptions) -> Iterator[Session]:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
         notes = [*optical.notes, *check_radiometry(optical)]
+        area = None
+        if options.aoi is not None:
+            area = area_of_file(options.aoi, optical.grid)
+        elif options.bbox is not None:
+            area = area_of_bbox(options.bbox, optical.grid)
         radar = None
         if options.radar is not None:
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             notes += radar.notes
         mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         notes += mask_notes
-        yield Session(options, weights, device, optical, radar, mask, notes)
+        yield Session(options, weights, device, optical, radar, mask, area, notes)
 
 
 def lattice(session: Session) -> tuple[list[int], list[int]]:
@@ -145,9 +152,13 @@ def lattice(session: Session) -> tuple[list[int], list[int]]:
 
 def patches_to_restore(session: Session, found: Survey, tops: list[int], lefts: list[int]) -> list[list[int]]:
     """For every row of the lattice the lefts of the patches in which something is replaced."""
-    if not session.options.keep_clear:
-        return [list(lefts) for _ in tops]
-    return [[left for left in lefts if found.cover.touches(top, left, PATCH)] for top in tops]
+
+    def wanted(top: int, left: int) -> bool:
+        if session.area is not None and not session.area.touches(top, left, PATCH):
+            return False
+        return not session.options.keep_clear or found.cover.touches(top, left, PATCH)
+
+    return [[left for left in lefts if wanted(top, left)] for top in tops]
 
 
 def survey_scene(session: Session, progress: Progress) -> Survey:
@@ -210,6 +221,10 @@ def _restore(
             progress("restore", done / total)
 
     for (top, below), lefts in zip(itertools.pairwise([*tops, optical.grid.height]), todo, strict=True):
+        if session.area is not None and not lefts and not session.area.wants(max(top, 0), below):
+            for _ in blender.finish(below):
+                pass
+            continue
         first, dn = rows_under(optical, top)
         if lefts:
             restore_row(top, first, dn, lefts)
@@ -273,12 +288,14 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_MASK": Path(options.mask).name,
         "CMCR_DILATE": f"{options.dilate:g}",
         "CMCR_S2": Path(options.s2).name,
+        **({} if session.area is None else {"CMCR_AREA": session.area.name}),
         "CMCR_S1": ", ".join(radar) or "none",
     }
 
 
 def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: dict[str, float]) -> Report:
     options, optical = session.options, session.optical
+    grid = optical.grid if session.area is None else session.area.grid
     return Report(
         output=str(options.output),
         weights=session.weights.label,
@@ -290,8 +307,8 @@ def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: d
         offset=optical.radiometry.offset,
         offset_source=optical.offset_source,
         radar=session.radar is not None,
-        width=optical.grid.width,
-        height=optical.grid.height,
+        width=grid.width,
+        height=grid.height,
         valid_share=found.valid_share,
         covered_share=found.covered_share,
         patches=counts[0],

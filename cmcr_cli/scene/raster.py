@@ -65,6 +65,7 @@ class Source:
     grid: Grid
     indexes: tuple[int, ...]
     warped: bool
+    origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
         """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged."""
@@ -86,6 +87,8 @@ class Source:
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 
     def _read(self, window: Window) -> NDArray[Any]:
+        top, left = self.origin
+        window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
         try:
             pixels: NDArray[Any] = self.dataset.read(self.indexes, window=window)
         except RasterioError as error:
