@@ -128,6 +128,10 @@ Offset = Annotated[
 S1Units = Annotated[
     Literal["auto", "db", "linear"], Option(help="Units of S1; auto: by the range of its values.")
 ]
+Align = Annotated[
+    Literal["warn", "strict"],
+    Option(help="When S1 measurably lies more than 30 m off S2: go on with a warning, or refuse (exit 4)."),
+]
 Overlap = Annotated[int, Option(metavar="PX", help="Pixels over which neighbouring patches are blended.")]
 
 # the machine

@@ -57,7 +57,7 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
     """
     started = time.monotonic()
     with open_session(options) as session:
-        found = survey_scene(session, progress)
+        found, _ = survey_scene(session, progress)
         tops, lefts = lattice(session)
         todo = patches_to_restore(session, found, tops, lefts)
         spent = time.monotonic() - started

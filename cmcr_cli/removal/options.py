@@ -11,6 +11,7 @@ from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.patches import OVERLAPS
 
 Units = Literal["auto", "db", "linear"]
+Align = Literal["warn", "strict"]
 
 MASKS = ("auto", "scl", "omnicloudmask", "all")
 """What `mask` may be besides a path."""
@@ -41,6 +42,9 @@ class RemoveOptions:
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
     s1_units: Units = "auto"
+    align: Align = (
+        "warn"  # what happens when the radar lies more than 30 m off the image: a note, or an error
+    )
     overlap: int = 32  # pixels between neighbouring patches
     weights: Path | None = None  # None: the weights that come with cmcr
     device: str = "auto"

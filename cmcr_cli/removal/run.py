@@ -16,6 +16,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
+from cmcr_cli.errors import GridMismatchError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.device import pick_device
@@ -27,6 +28,7 @@ from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Restorer, Row, batches
 from cmcr_cli.removal.survey import Survey, radar_rows, survey
+from cmcr_cli.scene.alignment import Alignment, measure_alignment
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.bands import BANDS, canonical, present
 from cmcr_cli.scene.cog import check_writable
@@ -40,6 +42,9 @@ log = logging.getLogger("cmcr")
 
 CACHE_BYTES = 192 * 2**20
 """GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
+
+MOST_SHIFT = 30
+"""Metres between radar and image beyond which there is a warning: three pixels."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -59,6 +64,7 @@ class Report:
     offset: float
     offset_source: str
     radar: bool
+    radar_shift: tuple[float, float] | None  # measured, metres to the east and north; None: not measured
     width: int
     height: int
     valid_share: float
@@ -99,7 +105,7 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with Outputs(options, session.optical, _tags(session), session.area) as outputs:
             clock.append(time.monotonic())
-            found = survey_scene(session, progress)
+            found, alignment = survey_scene(session, progress)
             clock.append(time.monotonic())
             todo = patches_to_restore(session, found, tops, lefts)
             _restore(session, found, tops, todo, outputs, progress)
@@ -112,7 +118,7 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
             name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
         }
         counts = len(tops) * len(lefts), sum(len(row) for row in todo)
-        return _report(session, found, counts, seconds)
+        return _report(session, found, alignment, counts, seconds)
 
 
 @contextmanager
@@ -161,7 +167,7 @@ def patches_to_restore(session: Session, found: Survey, tops: list[int], lefts: 
     return [[left for left in lefts if wanted(top, left)] for top in tops]
 
 
-def survey_scene(session: Session, progress: Progress) -> Survey:
+def survey_scene(session: Session, progress: Progress) -> tuple[Survey, Alignment | None]:
     """The first pass, and what there is to say about it."""
     if session.radar is None:
         session.notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
@@ -173,9 +179,34 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         progress=lambda done: progress("survey", done),
     )
     log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_share)
+    alignment = _alignment(session, found)
     if found.covered_share > 0.98 and session.options.context:
         session.notes.append("hardly any clear ground: colours come from the training, not from this scene")
-    return found
+    return found, alignment
+
+
+def _alignment(session: Session, found: Survey) -> Alignment | None:
+    """The measured shift of the radar; a large one is noted, or refused as `--align strict` asks."""
+    if session.radar is None:
+        return None
+
+    def clear(top: int, dn: NDArray[Any]) -> NDArray[np.bool_]:
+        return session.optical.valid(dn) & ~found.cover.pixels(top, dn.shape[1])
+
+    alignment = measure_alignment(session.optical, session.radar, clear)
+    if alignment is None:
+        log.info("too little clear ground to measure whether Sentinel-1 and the image are aligned")
+    elif alignment.metres <= MOST_SHIFT:
+        log.info("%s", alignment.describe())
+    else:
+        text = f"{alignment.describe()}, as measured on clear ground in {alignment.windows} windows"
+        if session.options.align == "strict":
+            raise GridMismatchError(
+                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
+                "terrain-corrected and geocoded well, or go on all the same with --align warn."
+            )
+        session.notes.append(f"{text}: it is used as it is, and blurs what is reconstructed")
+    return alignment
 
 
 def restorer_for(session: Session, found: Survey) -> Restorer:
@@ -293,7 +324,13 @@ def _tags(session: Session) -> dict[str, str]:
     }
 
 
-def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: dict[str, float]) -> Report:
+def _report(
+    session: Session,
+    found: Survey,
+    alignment: Alignment | None,
+    counts: tuple[int, int],
+    seconds: dict[str, float],
+) -> Report:
     options, optical = session.options, session.optical
     grid = optical.grid if session.area is None else session.area.grid
     return Report(
@@ -307,6 +344,7 @@ def _report(session: Session, found: Survey, counts: tuple[int, int], seconds: d
         offset=optical.radiometry.offset,
         offset_source=optical.offset_source,
         radar=session.radar is not None,
+        radar_shift=None if alignment is None else (round(alignment.east, 1), round(alignment.north, 1)),
         width=grid.width,
         height=grid.height,
         valid_share=found.valid_share,
