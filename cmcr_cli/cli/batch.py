@@ -49,6 +49,8 @@ def batch(
     provenance: opt.WithProvenance = False,
     uncertainty: opt.WithUncertainty = False,
     quicklook: opt.WithQuicklook = False,
+    report: opt.WithReport = False,
+    stac: opt.WithStac = False,
     overwrite: opt.Overwrite = False,
     creation_options: opt.CreationOptions = None,
     json: opt.Json = False,
@@ -85,7 +87,13 @@ def batch(
         "overwrite": overwrite,
         "creation_options": parse_creation_options(creation_options or []),
     }
-    wanted = {"provenance": provenance, "uncertainty": uncertainty, "quicklook": quicklook}
+    wanted = {
+        "provenance": provenance,
+        "uncertainty": uncertainty,
+        "quicklook": quicklook,
+        "report": report,
+        "stac": stac,
+    }
     extras = [name for name, chosen in wanted.items() if chosen]
     jobs = jobs_of(read_scenes(_lines(scenes), scenes), output, settings, extras)
     _make_folder(output)

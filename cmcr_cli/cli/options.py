@@ -67,6 +67,10 @@ Uncertainty = Annotated[
 Quicklook = Annotated[
     Path | None, Option(help="Picture to write: before, after, what changed.", metavar="PATH.png")
 ]
+HtmlReport = Annotated[
+    Path | None, Option(help="Page to write: before and after, statistics, settings.", metavar="PATH.html")
+]
+Stac = Annotated[Path | None, Option(help="STAC item to write.", metavar="PATH.json")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.")]
 CreationOptions = Annotated[
     list[str] | None,
@@ -85,6 +89,8 @@ Retries = Annotated[
 ]
 WithProvenance = Annotated[bool, Option("--provenance", help="Write NAME_clear_provenance.tif too.")]
 WithUncertainty = Annotated[bool, Option("--uncertainty", help="Write NAME_clear_uncertainty.tif too.")]
+WithReport = Annotated[bool, Option("--report", help="Write NAME_clear_report.html too.")]
+WithStac = Annotated[bool, Option("--stac", help="Write NAME_clear_stac.json too.")]
 WithQuicklook = Annotated[bool, Option("--quicklook", help="Write NAME_clear_quicklook.png too.")]
 
 # what is removed, and how

@@ -48,6 +48,8 @@ def remove(
     provenance: opt.Provenance = None,
     uncertainty: opt.Uncertainty = None,
     quicklook: opt.Quicklook = None,
+    report: opt.HtmlReport = None,
+    stac: opt.Stac = None,
     overwrite: opt.Overwrite = False,
     creation_options: opt.CreationOptions = None,
     dry_run: opt.DryRun = False,
@@ -90,6 +92,8 @@ def remove(
         provenance=provenance,
         uncertainty=uncertainty,
         quicklook=quicklook,
+        report=report,
+        stac=stac,
         overwrite=overwrite,
         creation_options=parse_creation_options(creation_options or []),
     )

@@ -24,6 +24,8 @@ COLUMNS = ("s2", "s1", "output", "s1_vv", "s1_vh", "mask")
 
 SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
 
+ENDINGS = {"quicklook": ".png", "report": ".html", "stac": ".json"}
+
 CONNECT_SECONDS = 30
 
 
@@ -75,7 +77,7 @@ def jobs_of(
     """Options of every scene: its own columns, `settings` for all, outputs in `folder`.
 
     Outputs are named by the scene, NAME_clear.tif, unless it says how; `extras` are further outputs to write
-    beside, of provenance, uncertainty and quicklook. Raises OptionError when two scenes have one output.
+    beside: provenance, uncertainty, quicklook, report, stac. Raises OptionError when two have one output.
     """
     jobs: dict[Path, RemoveOptions] = {}
     for scene in scenes:
@@ -87,8 +89,7 @@ def jobs_of(
                 "for each scene. Name them in a third column."
             )
         beside = {
-            extra: output.with_name(f"{output.stem}_{extra}{'.png' if extra == 'quicklook' else '.tif'}")
-            for extra in extras
+            extra: output.with_name(f"{output.stem}_{extra}{ENDINGS.get(extra, '.tif')}") for extra in extras
         }
         own = {key: value for key, value in scene.items() if key != "output"}
         jobs[output] = RemoveOptions(**{**settings, **own, **beside, "output": output})
@@ -188,7 +189,17 @@ def _absolute(job: RemoveOptions) -> RemoveOptions:
     }
     files: dict[str, Any] = {
         name: path.absolute()
-        for name in ("output", "provenance", "uncertainty", "quicklook", "weights", "mask_weights", "aoi")
+        for name in (
+            "output",
+            "provenance",
+            "uncertainty",
+            "quicklook",
+            "report",
+            "stac",
+            "weights",
+            "mask_weights",
+            "aoi",
+        )
         if (path := getattr(job, name)) is not None
     }
     return replace(job, **inputs, **files)

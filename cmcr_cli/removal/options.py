@@ -52,6 +52,8 @@ class RemoveOptions:
     provenance: Path | None = None
     uncertainty: Path | None = None  # needs samples >= 2
     quicklook: Path | None = None
+    report: Path | None = None  # HTML
+    stac: Path | None = None  # JSON
     overwrite: bool = False
     creation_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -103,5 +105,7 @@ class RemoveOptions:
             "--provenance": self.provenance,
             "--uncertainty": self.uncertainty,
             "--quicklook": self.quicklook,
+            "--report": self.report,
+            "--stac": self.stac,
         }
         return {option: path for option, path in named.items() if path is not None}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli import __version__
+from cmcr_cli.removal.html_report import Statistics
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.area import Area
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
@@ -29,15 +30,17 @@ class Outputs:
     ) -> None:
         """Outputs on the grid of `optical`, or of the `area` of it that is wanted."""
         self._options, self._optical, self._area = options, optical, area
-        self._grid = optical.grid if area is None else area.grid
+        self.grid = optical.grid if area is None else area.grid
         self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Create the temporary files; the image is opened first, so it is finished last."""
-        options, grid = self._options, self._grid
+        options, grid = self._options, self.grid
         with ExitStack() as stack:
-            self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
+            pictured = options.quicklook or options.report
+            self.quicklook = Quicklook(grid.width, grid.height) if pictured else None
+            self.statistics = Statistics(self._optical.names) if options.report else None
             self._image = stack.enter_context(StripWriter(self._image_spec(options.output)))
             self._provenance = self._uncertainty = None
             if options.provenance:
@@ -73,17 +76,19 @@ class Outputs:
         if self._uncertainty is not None and deviation is not None:
             shown = np.where(provenance == RECONSTRUCTED, deviation, np.float32(0))
             self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan)))
-        if self._quicklook is not None:
+        if self.statistics is not None:
+            self.statistics.add(self._optical, before, after, provenance)
+        if self.quicklook is not None:
             rgb = [self._optical.names.index(name) for name in TRUE_COLOUR]
             old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
-            self._quicklook.add(top, old, new, provenance)
+            self.quicklook.add(top, old, new, provenance)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish all files, or remove all parts when an exception is on its way."""
-        if kind is None and self._quicklook is not None and self._options.quicklook is not None:
-            self._quicklook.write(self._options.quicklook)
+        if kind is None and self.quicklook is not None and self._options.quicklook is not None:
+            self.quicklook.write(self._options.quicklook)
         self._stack.__exit__(kind, error, trace)
 
     def _image_spec(self, path: Path) -> OutputSpec:
@@ -91,7 +96,7 @@ class Outputs:
         optical = self._optical
         return OutputSpec(
             path=path,
-            grid=self._grid,
+            grid=self.grid,
             count=len(optical.names),
             dtype=str(optical.dtype),
             nodata=optical.nodata,
@@ -105,7 +110,7 @@ class Outputs:
     def _provenance_spec(self, path: Path) -> OutputSpec:
         return OutputSpec(
             path=path,
-            grid=self._grid,
+            grid=self.grid,
             count=1,
             dtype="uint8",
             nodata=NODATA,
@@ -118,7 +123,7 @@ class Outputs:
         names = self._optical.names
         return OutputSpec(
             path=path,
-            grid=self._grid,
+            grid=self.grid,
             count=len(names),
             dtype="float32",
             nodata=float("nan"),

@@ -22,6 +22,7 @@ from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.device import pick_device
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
+from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.masks import chosen_mask
 from cmcr_cli.removal.options import RemoveOptions
@@ -118,7 +119,9 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
             name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
         }
         counts = len(tops) * len(lefts), sum(len(row) for row in todo)
-        return _report(session, found, alignment, counts, seconds)
+        report = _report(session, found, alignment, counts, seconds)
+        describe(session.optical, options, report, outputs)
+        return report
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Alignment:
 
     east: float
     north: float
-    windows: int
+    windows: int = 0  # of the scene in which it was measured
 
     @property
     def metres(self) -> float:
