@@ -72,6 +72,12 @@ def test_snakemake(run: Run, scene: SimulatedScene, tmp_path: Path) -> None:
     assert _is_image(place / "clear.tif") and (place / "checked.json").is_file()
 
 
+def test_steps(run: Run, scene: SimulatedScene, tmp_path: Path) -> None:
+    ended = run(sys.executable, EXAMPLES / "steps.py", scene.s2, scene.s1, "steps")
+    assert "of the window was reconstructed" in ended.stdout and "L1C, 64 x 64 px" in ended.stdout
+    assert _is_image(tmp_path / "steps/steps_4.tif") and (tmp_path / "steps/steps_1.html").is_file()
+
+
 def test_ndvi(run: Run, scene: SimulatedScene, tmp_path: Path) -> None:
     ended = run(sys.executable, EXAMPLES / "ndvi.py", scene.s2, scene.s1, "clear.tif")
     assert "NDVI" in ended.stdout and _is_image(tmp_path / "clear.tif")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmcr_cli.errors import CmcrError, InputError, OptionError
+from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import remove
 
@@ -107,7 +108,8 @@ def run_batch(
 
     With `scheduler` the scenes go to that Dask cluster, one GPU each where workers have a resource GPU, and
     in any order; what was lost with a worker is done again, up to `retries` times. Paths must mean the same
-    files on every worker. Raises InputError when the cluster cannot be used.
+    files on every worker. The jobs share their weights and device. Raises InputError when the cluster cannot
+    be used, WeightsError when the weights cannot.
     """
     todo = []
     for job in jobs:
@@ -121,19 +123,20 @@ def run_batch(
     if scheduler is not None:
         yield from _on_cluster(todo, scheduler, retries)
         return
+    model = load_model(todo[0].weights, todo[0].device) if todo else None
     for job in todo:
         try:
-            yield _one_scene(job)
+            yield _one_scene(job, model)
         except Exception as error:
             log.debug("traceback", exc_info=error)
             yield _failed(job, error)
 
 
-def _one_scene(job: RemoveOptions) -> Outcome:
+def _one_scene(job: RemoveOptions, model: Model | None = None) -> Outcome:
     """Do one scene; errors that would come again are an outcome, others are raised."""
     started = time.monotonic()
     try:
-        report = remove(job)
+        report = remove(job, model=model)
     except CmcrError as error:
         return _failed(job, error)
     seconds = round(time.monotonic() - started, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -58,7 +58,11 @@ class RemoveOptions:
     creation_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise OptionError for values out of range or that contradict each other."""
+        """Take strings for paths; raise OptionError for values out of range or that contradict each other."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if "Path" in str(each.type) and isinstance(value, str):
+                object.__setattr__(self, each.name, Path(value))
         low, high = OVERLAPS
         limits = (
             ("--steps", self.steps, 1, 64),

@@ -17,14 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import GridMismatchError
-from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import pick_device
-from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.masks import chosen_mask
+from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Restorer, Row, batches
@@ -95,13 +93,16 @@ class Session:
         return self.options.batch_size or (2 if self.device.type == "cpu" else 32)
 
 
-def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> Report:
+def remove(
+    options: RemoveOptions, progress: Progress = lambda stage, done: None, *, model: Model | None = None
+) -> Report:
     """Remove the clouds of one scene and write the outputs that `options` name.
 
+    `model` saves loading the weights for every scene, and wins over the weights and device of `options`.
     Raises a child of CmcrError, and leaves no output behind, when anything is wrong.
     """
     clock = [time.monotonic()]
-    with open_session(options) as session:
+    with open_session(options, model) as session:
         tops, lefts = lattice(session)
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with Outputs(options, session.optical, _tags(session), session.area) as outputs:
@@ -125,15 +126,13 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
 
 
 @contextmanager
-def open_session(options: RemoveOptions) -> Iterator[Session]:
+def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator[Session]:
     """Check the outputs, load the weights, open and check the inputs."""
     for option, path in options.outputs.items():
         others = [other for name, other in options.outputs.items() if name != option]
         check_writable(path, options.overwrite, [*options.inputs, *others])
-    weights = weights_file.load(options.weights or weights_file.default_path())
-    device = pick_device(options.device)
-    to_inference(weights.denoiser, device)
-    to_inference(weights.clouds, device)
+    model = model or load_model(options.weights, options.device)
+    weights, device = model.weights, model.device
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
