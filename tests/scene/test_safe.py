@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.windows import Window
 
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
+from cmcr_cli.scene.mask import open_mask
 from cmcr_cli.scene.optical import check_radiometry, open_optical
+from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.scene.safe import is_safe, read_safe
 
 MakeProduct = Callable[..., Any]
@@ -205,3 +209,29 @@ def test_images_that_are_missing_are_named(shared_data: Path) -> None:
         open_optical(folder),
     ):
         pass
+
+
+def test_real_60_m_band_and_scl(shared_data: Path, make_product: MakeProduct) -> None:
+    """Real pixels of the real product, which has its bands of 60 m only; the others are simulated."""
+    (folder,) = (shared_data / "scenes/safe").glob("S2A_MSIL2A_20221005*")
+    product = make_product(metadata=(folder / "MTD_MSIL2A.xml").read_text())
+    real = {}
+    for name, side in (("B09_60m", 40), ("SCL_20m", 120)):
+        (source,) = folder.rglob(f"*_{name}.jp2")
+        (target,) = product.folder.rglob(f"*_{name}.jp2")
+        with open_raster(source, name) as file:
+            # cloud, cirrus and a little ground
+            real[name] = file.read(1, window=Window(24 * side, 15 * side, side, side))
+            profile = file.profile
+        with open_raster(target, name) as file:
+            place = {key: file.profile[key] for key in ("crs", "transform", "width", "height")}
+        profile = {"driver": "JP2OpenJPEG", "count": 1, "dtype": profile["dtype"], **place}
+        with rasterio.open(target, "w", quality=100, reversible=True, **profile) as file:
+            file.write(real[name][None])
+    with open_optical(product.folder) as optical:
+        dn = optical.read(0, 240)[optical.names.index("B09")]
+        assert np.array_equal(dn, real["B09_60m"].repeat(6, 0).repeat(6, 1))
+        assert len(np.unique(dn)) > 100 and optical.scl is not None
+        with open_mask(optical.scl, optical.grid) as mask:
+            covered = mask.read(0, 240)
+    assert np.array_equal(covered == 1, np.isin(real["SCL_20m"], [3, 8, 9, 10]).repeat(2, 0).repeat(2, 1))
