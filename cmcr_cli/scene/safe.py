@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 import re
 import zipfile
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -68,9 +67,8 @@ def read_safe(path: str) -> Product:
         bands={name: files[name] for name in BANDS if name in files},
         scl=scl,
         offset=_offset(tree, path),
-        quantification=_number(tree, QUANTIFICATIONS) or QUANTIFICATION,
-        nodata=_nodata(tree),
-        time=datetime.fromisoformat(time) if time else None,
+        quantification=_first(tree, QUANTIFICATIONS, path) or QUANTIFICATION,
+        nodata=_nodata(tree, path),
         tags={key: value for key, value in tags.items() if value},
     )
 
@@ -168,7 +166,7 @@ def _images(tree: Element, root: str, path: str) -> dict[str, str]:
 
 def _offset(tree: Element, path: str) -> float:
     """The offset of all bands in DN; products before baseline 04.00 have none."""
-    values = {float(element.text or 0) for name in OFFSETS for element in tree.iter(name)}
+    values = {_number(element.text, path) for name in OFFSETS for element in tree.iter(name)}
     if len(values) > 1:
         raise RadiometryError(
             f"{path}: its bands have different offsets {sorted(values)}; expected one. Give it with --offset."
@@ -176,10 +174,10 @@ def _offset(tree: Element, path: str) -> float:
     return values.pop() if values else 0.0
 
 
-def _nodata(tree: Element) -> float | None:
+def _nodata(tree: Element, path: str) -> float | None:
     for special in tree.iter("Special_Values"):
         if _text(special, "SPECIAL_VALUE_TEXT") == "NODATA":
-            return _number(special, ("SPECIAL_VALUE_INDEX",))
+            return _first(special, ("SPECIAL_VALUE_INDEX",), path)
     return None
 
 
@@ -188,9 +186,13 @@ def _text(tree: Element, name: str) -> str | None:
     return None if element is None or element.text is None else element.text.strip()
 
 
-def _number(tree: Element, names: tuple[str, ...]) -> float | None:
-    for name in names:
-        text = _text(tree, name)
-        if text:
-            return float(text)
-    return None
+def _first(tree: Element, names: tuple[str, ...], path: str) -> float | None:
+    found = (_text(tree, name) for name in names)
+    return next((_number(text, path) for text in found if text), None)
+
+
+def _number(text: str | None, path: str) -> float:
+    try:
+        return float(text or "")
+    except ValueError as error:
+        raise InputError(f"{path}: its metadata says {text!r}; expected a number.") from error

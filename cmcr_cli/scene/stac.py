@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,7 @@ def optical_item(path: str) -> Product:
         offset=offset,
         quantification=None if offset is None else QUANTIFICATION,
         nodata=0,
-        time=datetime.fromisoformat(time) if time else None,
-        tags={"PRODUCT_URI": str(item["id"])} | ({"PRODUCT_START_TIME": time} if time else {}),
+        tags={"PRODUCT_URI": str(item["id"])} | ({"PRODUCT_START_TIME": str(time)} if time else {}),
         notes=notes,
     )
 
@@ -101,7 +99,9 @@ def _read(path: str) -> dict[str, Any]:
             f"{path}: is JSON but no STAC item; expected a Feature with stac_version and assets."
         )
     whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
-    if not whole or not all(isinstance(a, dict) and "href" in a for a in item["assets"].values()):
+    if not whole or not all(
+        isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
+    ):
         raise InputError(f"{path}: is no complete STAC item; expected id, properties, and assets with href.")
     return item
 
@@ -148,7 +148,12 @@ def _offset(
         scale = first.get("scale", first.get("raster:scale"))
         shift = first.get("offset", first.get("raster:offset"))
         if scale is not None or shift is not None:
-            stated.add(round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3))
+            try:
+                stated.add(round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3))
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path}: states scale {scale!r} and offset {shift!r}; expected numbers."
+                ) from error
     if len(stated) > 1:
         raise RadiometryError(
             f"{path}: its bands have different offsets {sorted(stated)}; expected one. Give it with --offset."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -35,7 +34,6 @@ class Product:
     offset: float | None = None  # DN; None: not said
     quantification: float | None = None
     nodata: float | None = None
-    time: datetime | None = None  # of the image, UTC
     tags: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
