@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   cmcr batch scenes.csv -o clear --steps 4 --provenance --skip-existing
-  ls products/*.SAFE.zip | cmcr batch - -o clear --scheduler tcp://10.0.0.1:8786"""
+  cmcr batch - -o clear --scheduler tcp://10.0.0.1:8786 <scenes.csv"""
 
 
 def batch(

@@ -26,6 +26,12 @@ def read(path: Path) -> NDArray[Any]:
     return pixels
 
 
+@pytest.fixture(scope="module")
+def small(make_scene: Callable[..., Any]) -> Any:
+    """One patch, for tests that restore several times."""
+    return make_scene(110, 100)
+
+
 @pytest.fixture
 def options(scene: Any, weights: Path, tmp_path: Path) -> Options:
     def make(**changes: Any) -> RemoveOptions:
@@ -66,15 +72,15 @@ def _bright_cells(network: Any, image: NDArray[np.float32], names: NDArray[np.bo
 
 
 def test_mask_that_is_written_leads_to_the_same_image(
-    options: Options, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: Options, small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(survey, "found_cells", _bright_cells)
-    for mask, dilate in (("auto", 0), ("auto", 45), (str(scene.mask), 45)):
-        given = {"mask": mask, "dilate": dilate}
+    for mask, dilate in (("auto", 0), ("auto", 45), (str(small.mask), 45)):
+        given = {"s2": str(small.s2), "mask": mask, "dilate": dilate}
         report = write_mask(options(output=tmp_path / "mask.tif", **given))
         remove(options(**given))
         expected = read(tmp_path / "out.tif")
-        remove(options(mask=str(tmp_path / "mask.tif")))
+        remove(options(s2=str(small.s2), mask=str(tmp_path / "mask.tif")))
         assert np.array_equal(read(tmp_path / "out.tif"), expected)
         written = read(tmp_path / "mask.tif")[0]
         assert 0 < report.covered_share < 1
@@ -123,15 +129,16 @@ def test_radar_that_is_given_by_halves_or_twice(options: Options, given: dict[st
         options(**given)
 
 
-def test_radar_in_two_files_gives_the_image_of_one(options: Options, scene: Any, tmp_path: Path) -> None:
-    with rasterio.open(scene.s1) as file:
+def test_radar_in_two_files_gives_the_image_of_one(options: Options, small: Any, tmp_path: Path) -> None:
+    with rasterio.open(small.s1) as file:
         profile, db = file.profile | {"count": 1}, file.read()
     for name, band in zip(("vv.tif", "vh.tif"), db, strict=True):
         with rasterio.open(tmp_path / name, "w", **profile) as file:
             file.write(band[None])
-    remove(options(s1=str(scene.s1), mask=str(scene.mask)))
+    given = {"s2": str(small.s2), "mask": str(small.mask)}
+    remove(options(s1=str(small.s1), **given))
     expected = read(tmp_path / "out.tif")
-    remove(options(s1_vv=str(tmp_path / "vv.tif"), s1_vh=str(tmp_path / "vh.tif"), mask=str(scene.mask)))
+    remove(options(s1_vv=str(tmp_path / "vv.tif"), s1_vh=str(tmp_path / "vh.tif"), **given))
     assert np.array_equal(read(tmp_path / "out.tif"), expected)
     with rasterio.open(tmp_path / "out.tif") as file:
         assert file.tags()["CMCR_S1"] == "vv.tif, vh.tif"

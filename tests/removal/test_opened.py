@@ -32,8 +32,8 @@ def test_bands_that_are_absent_nodata_and_no_radar(make_product: Any) -> None:
         pass
 
 
-def test_model_is_loaded_once_for_many_scenes(scene: Any, weights: Path, tmp_path: Path) -> None:
-    model = load_model(weights, "cpu")
+def test_model_is_loaded_once_for_many_scenes(make_scene: Any, weights: Path, tmp_path: Path) -> None:
+    scene, model = make_scene(100, 90), load_model(weights, "cpu")
     assert model.label.startswith("tiny ")
     given = {"s2": str(scene.s2), "s1": str(scene.s1), "mask": str(scene.mask)}
     # Strings do for paths; the weights of the options are not even looked for.
