@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cmcr_cli import __version__
 from cmcr_cli.removal.command import command_of
 from cmcr_cli.removal.html_report import write_report
-from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.stac_output import Described, time_of, write_item
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 def describe(optical: Optical, options: RemoveOptions, report: Report, outputs: Outputs) -> None:
     """Write the report and the item, where they are asked for; OutputError when that fails."""
     if options.report is not None and outputs.quicklook is not None and outputs.statistics is not None:
-        write_report(options.report, report, command_of(options), outputs.quicklook, outputs.statistics)
+        # The query of a signed address is a secret, and reports are passed on.
+        command = re.sub(r"\?[^\s']+", "?...", command_of(options))
+        write_report(options.report, report, command, outputs.quicklook, outputs.statistics)
     if options.stac is None:
         return
     radiometry = optical.radiometry
+    scene = optical.tags.get("PRODUCT_URI", file_name(optical.path))
     lineage = (
         f"Clouds and shadows, {report.covered_share:.1%} of the valid pixels of the Sentinel-2 scene "
-        f"{optical.tags.get('PRODUCT_URI', optical.path)}, replaced by reconstruction with the weights "
+        f"{scene}, replaced by reconstruction with the weights "
         f"{report.weights}{'' if report.radar else ', without radar'}; others are those of the scene."
     )
     files = {option: path for option, path in options.outputs.items() if option != "--stac"}

@@ -113,3 +113,8 @@ class RemoveOptions:
             "--stac": self.stac,
         }
         return {option: path for option, path in named.items() if path is not None}
+
+
+def file_name(path: str) -> str:
+    """Name of a file for tags; the query of a signed address is a secret, and outputs are passed on."""
+    return Path(path.partition("?")[0]).name

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.masks import chosen_mask
 from cmcr_cli.removal.opened import Model, load_model
-from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Restorer, Row, batches
 from cmcr_cli.removal.survey import Survey, radar_rows, survey
@@ -310,7 +309,7 @@ def _finish(
 def _tags(session: Session) -> dict[str, str]:
     """What the output says about itself."""
     options, optical = session.options, session.optical
-    radar = [Path(path).name for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
+    radar = [file_name(path) for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
     return {
         "CMCR_WEIGHTS": session.weights.label,
         "CMCR_WEIGHTS_SHA256": session.weights.sha256,
@@ -318,9 +317,9 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_SAMPLES": str(options.samples),
         "CMCR_SEED": str(options.seed),
         "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
-        "CMCR_MASK": Path(options.mask).name,
+        "CMCR_MASK": file_name(options.mask),
         "CMCR_DILATE": f"{options.dilate:g}",
-        "CMCR_S2": Path(options.s2).name,
+        "CMCR_S2": file_name(options.s2),
         **({} if session.area is None else {"CMCR_AREA": session.area.name}),
         "CMCR_S1": ", ".join(radar) or "none",
     }

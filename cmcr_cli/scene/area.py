@@ -147,7 +147,9 @@ def _reprojected(shape: Any, crs: pyproj.CRS, grid: Grid, name: str) -> Any:
         raise GridMismatchError(
             f"{name}: the area cannot be shown in {crs_name(grid.crs)}; expected one inside the scene."
         )
-    return shapely.make_valid(moved)
+    valid = shapely.make_valid(moved)
+    shapely.prepare(valid)  # it is asked about every patch
+    return valid
 
 
 def _area(shape: Any, grid: Grid, name: str, *, whole: bool) -> Area:
