@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.raster import Source, open_raster
 from cmcr_cli.scene.safe import is_safe, read_safe
 from cmcr_cli.scene.stac import is_item, optical_item
-from cmcr_cli.scene.stack import Product, open_stack
+from cmcr_cli.scene.stack import BlockRows, Product, open_stack
 
 OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
@@ -103,7 +103,7 @@ def open_optical(
             f"{path}: says which bands it holds ({' '.join(product.bands)}), but --bands was given; expected "
             "--bands only for a stack without names. Leave it out."
         )
-    with _dataset(path, product) as dataset:
+    with _dataset(path, product) as (dataset, rows):
         _check_dtype(dataset, path)
         names = _names(dataset, path, bands)
         radiometry, offset_source, notes = _radiometry(dataset, path, offset)
@@ -111,7 +111,14 @@ def open_optical(
             stated = offset_source == "tag" and product.offset is not None
             offset_source, notes = "product" if stated else offset_source, (*product.notes, *notes)
         yield Optical(
-            source=Source(str(path), dataset, Grid.from_dataset(dataset), dataset.indexes, warped=False),
+            source=Source(
+                str(path),
+                dataset,
+                Grid.from_dataset(dataset),
+                dataset.indexes,
+                warped=False,
+                rows=None if rows is None else rows.read,
+            ),
             names=names,
             radiometry=radiometry,
             offset_source=offset_source,
@@ -136,15 +143,19 @@ def read_product(path: str) -> Product | None:
     return read_safe(path) if is_safe(path) else None
 
 
-def _dataset(path: str | Path, product: Product | None) -> AbstractContextManager[Any]:
+@contextmanager
+def _dataset(path: str | Path, product: Product | None) -> Iterator[tuple[Any, BlockRows | None]]:
     if product is None:
-        return open_raster(path, "a Sentinel-2 stack")
+        with open_raster(path, "a Sentinel-2 stack") as dataset:
+            yield dataset, None
+        return
     scaling = None
     if product.offset is not None and product.quantification is not None:
         scaling = (1 / product.quantification, product.offset / product.quantification)
-    return open_stack(
+    with open_stack(
         product.bands, f"the product {path}", nodata=product.nodata, scaling=scaling, tags=product.tags
-    )
+    ) as opened:
+        yield opened
 
 
 def check_radiometry(optical: Optical) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -100,12 +100,17 @@ def open_radar(
             yield Radar(source=source, units=units, nodata=dataset.nodata, scaling=scaling, notes=notes)
 
 
-def _dataset(path: str | Path | tuple[str, str]) -> AbstractContextManager[Any]:
-    if isinstance(path, tuple):
-        return open_stack(dict(zip(RADAR_BANDS, path, strict=True)), "Sentinel-1")
-    if is_item(str(path)):
-        return open_stack(radar_item(str(path)), "Sentinel-1")
-    return open_raster(path, "a Sentinel-1 scene")
+@contextmanager
+def _dataset(path: str | Path | tuple[str, str]) -> Iterator[Any]:
+    if isinstance(path, tuple) or is_item(str(path)):
+        files = (
+            dict(zip(RADAR_BANDS, path, strict=True)) if isinstance(path, tuple) else radar_item(str(path))
+        )
+        with open_stack(files, "Sentinel-1") as (dataset, _):
+            yield dataset
+        return
+    with open_raster(path, "a Sentinel-1 scene") as dataset:
+        yield dataset
 
 
 def _measured(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,17 @@ class Source:
     indexes: tuple[int, ...]
     warped: bool
     origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
+    rows: Callable[[int, int], NDArray[Any]] | None = (
+        None  # a faster way to read full-width rows of all bands
+    )
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
         """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged."""
-        return self._read(self.grid.window(top, rows))
+        window = self.grid.window(top, rows)
+        if self.rows is None:
+            return self._read(window)
+        with self._errors(window):
+            return self.rows(top, rows)
 
     def sample(self) -> NDArray[Any]:
         """Pixels (bands, n) of windows spread evenly over the grid, in the stored dtype."""
@@ -89,15 +96,20 @@ class Source:
     def _read(self, window: Window) -> NDArray[Any]:
         top, left = self.origin
         window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
-        try:
+        with self._errors(window):
             pixels: NDArray[Any] = self.dataset.read(self.indexes, window=window)
+        return pixels
+
+    @contextmanager
+    def _errors(self, window: Window) -> Iterator[None]:
+        try:
+            yield
         except RasterioError as error:
             raise InputError(
                 f"{self.path}: rows {window.row_off} to {window.row_off + window.height} cannot be read "
                 f"({error.__cause__ or error}); expected a complete file. It is truncated, damaged or out of "
                 "reach: copy or download it again."
             ) from error
-        return pixels
 
 
 @contextmanager

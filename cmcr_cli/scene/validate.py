@@ -67,7 +67,7 @@ def _same_window(made: Optical, given: Optical) -> Optical:
     place = made.grid.place_in(given.grid)
     if place is None or "CMCR_AREA" not in made.tags:
         return given
-    return replace(given, source=replace(given.source, grid=made.grid, origin=place))
+    return replace(given, source=replace(given.source, grid=made.grid, origin=place, rows=None))
 
 
 def _cog(name: str, path: str | Path) -> Finding:
