@@ -7,11 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cmcr_cli.errors import CmcrError
-    from cmcr_cli.removal import Estimate, RemoveOptions, Report, estimate, remove
+    from cmcr_cli.removal import (
+        Estimate,
+        MaskReport,
+        Model,
+        RemoveOptions,
+        Report,
+        Scene,
+        estimate,
+        load_model,
+        open_scene,
+        remove,
+        write_mask,
+    )
 
 __version__ = "0.2.0"
 
-__all__ = ["CmcrError", "Estimate", "RemoveOptions", "Report", "__version__", "estimate", "remove"]
+__all__ = [
+    "CmcrError",
+    "Estimate",
+    "MaskReport",
+    "Model",
+    "RemoveOptions",
+    "Report",
+    "Scene",
+    "__version__",
+    "estimate",
+    "load_model",
+    "open_scene",
+    "remove",
+    "write_mask",
+]
 
 
 def __getattr__(name: str) -> Any:

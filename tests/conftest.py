@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.simulate import simulate_window
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -57,3 +61,95 @@ def _write(path: Path, values: NDArray[np.generic]) -> None:
         compress="deflate", crs="EPSG:32631", transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
     ) as file:  # fmt: skip
         file.write(values)
+
+
+PRODUCT_METADATA = """<?xml version="1.0" encoding="UTF-8"?>
+<n1:Level-{level}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{level}.xsd">
+<n1:General_Info><Product_Info><PRODUCT_START_TIME>2024-06-01T10:20:31.024Z</PRODUCT_START_TIME>
+<PRODUCT_URI>{uri}</PRODUCT_URI><PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>
+<Product_Organisation><Granule_List><Granule granuleIdentifier="G" imageFormat="JPEG2000">{files}</Granule>
+</Granule_List></Product_Organisation></Product_Info><Product_Image_Characteristics>
+<Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX>
+</Special_Values><Special_Values><SPECIAL_VALUE_TEXT>SATURATED</SPECIAL_VALUE_TEXT>
+<SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX></Special_Values>
+<QUANTIFICATION_VALUE unit="none">10000</QUANTIFICATION_VALUE>{offsets}
+</Product_Image_Characteristics></n1:General_Info></n1:Level-{level}_User_Product>"""
+
+METRES = dict.fromkeys((*BANDS, "SCL"), 20) | dict.fromkeys(("B02", "B03", "B04", "B08"), 10)
+METRES |= dict.fromkeys(("B01", "B09", "B10"), 60)
+
+
+@dataclass(frozen=True)
+class MadeProduct:
+    """A product on disk, and what a reader should find in it: DN on the 10 m grid, and SCL (rows, cols)."""
+
+    folder: Path
+    dn: NDArray[np.uint16]
+    scl: NDArray[np.uint8]
+
+    @property
+    def zipped(self) -> Path:
+        """The product as a zip beside it."""
+        target = self.folder.with_name(self.folder.name + ".zip")
+        with zipfile.ZipFile(target, "w") as archive:
+            for file in sorted(self.folder.rglob("*")):
+                archive.write(file, file.relative_to(self.folder.parent))
+        return target
+
+
+@pytest.fixture(scope="session")
+def make_product(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MadeProduct]:
+    """Makes products of `size` x `size` pixels of 10 m with lossless JPEG 2000 files, half of it cloud.
+
+    `metadata` is that of a real product, else it is made up; the JPEG 2000 files are named by it.
+    """
+
+    def make(
+        level: str = "2A", size: int = 240, offset: int | None = -1000, metadata: str | None = None
+    ) -> MadeProduct:
+        uri = f"S2A_MSIL{level}_20240601T102031_N0510_R065_T31UFU_20240601T120000.SAFE"
+        names = [name for name in BANDS if (level, name) != ("2A", "B10")] + ["SCL"] * (level == "2A")
+        if metadata is None:
+            metadata = _product_metadata(level, uri, names, offset)
+        folder = tmp_path_factory.mktemp("product") / uri
+        folder.mkdir()
+        (folder / f"MTD_MSIL{level}.xml").write_text(metadata)
+        scene = simulate_window(7, 0, 0, size, size, 0.4)
+        dn = np.rint(scene.cloudy * 10_000 - (offset or 0)).clip(1, 65_534).astype(np.uint16)
+        dn[:, :30, :60] = 0  # the corner that a swath leaves empty
+        found = {}
+        for name in names:
+            pixels = scene.mask if name == "SCL" else dn[BANDS.index(name)]
+            (image,) = sorted(re.findall(rf"<IMAGE_FILE>([^<]+_{name}(?:_\d0m)?)</IMAGE_FILE>", metadata))[:1]
+            said = re.search(r"_(\d0)m$", image)
+            metres = int(said[1]) if said else METRES[name]
+            step = metres // 10
+            found[name] = pixels[::step, ::step]
+            path = folder / f"{image}.jp2"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with rasterio.open(
+                path, "w", driver="JP2OpenJPEG", width=size // step, height=size // step, count=1,
+                dtype=pixels.dtype, crs="EPSG:32631", quality=100, reversible=True,
+                transform=rasterio.Affine(metres, 0, 600_000, 0, -metres, 5_900_040),
+            ) as file:  # fmt: skip
+                file.write(found[name][None])
+            found[name] = found[name].repeat(step, 0).repeat(step, 1)
+        scl = found.pop("SCL", scene.mask)
+        return MadeProduct(folder, np.stack(list(found.values())), scl)
+
+    return make
+
+
+def _product_metadata(level: str, uri: str, names: list[str], offset: int | None) -> str:
+    files = []
+    for name in names:
+        place = f"GRANULE/G/IMG_DATA/T31UFU_20240601T102031_{name}"
+        if level == "2A":
+            place = place.replace("/T31", f"/R{METRES[name]}m/T31") + f"_{METRES[name]}m"
+        files.append(f"<IMAGE_FILE>{place}</IMAGE_FILE>")
+    element = "BOA_ADD_OFFSET" if level == "2A" else "RADIO_ADD_OFFSET"
+    offsets = [f'<{element} band_id="{i}">{offset}</{element}>' for i in range(13) if offset is not None]
+    return PRODUCT_METADATA.format(
+        level=level, uri=uri, files="".join(files), offsets="".join(offsets),
+        baseline="05.10" if offset else "03.01",
+    )  # fmt: skip

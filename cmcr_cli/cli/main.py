@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cmcr_cli import __version__
-from cmcr_cli.cli import data, distill, evaluate, info, remove, simulate, train, validate
+from cmcr_cli.cli import batch, data, distill, evaluate, info, mask, remove, simulate, train, validate
 from cmcr_cli.errors import CmcrError
 
 log = logging.getLogger("cmcr")
@@ -37,6 +37,8 @@ app.add_typer(data_app, name="data")
 
 for group, command, examples in (
     (app, remove.remove, remove.EXAMPLES),
+    (app, batch.batch, batch.EXAMPLES),
+    (app, mask.mask, mask.EXAMPLES),
     (app, info.info, info.EXAMPLES),
     (app, simulate.simulate, simulate.EXAMPLES),
     (app, validate.validate, validate.EXAMPLES),

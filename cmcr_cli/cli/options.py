@@ -19,6 +19,19 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
+def bounds(text: str | None) -> tuple[float, float, float, float] | None:
+    """What `Bbox` says; BadParameter when it is not four numbers."""
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(word) for word in text.split(","))
+    except ValueError:
+        raise BadParameter(
+            f"--bbox {text!r}: expected west,south,east,north in degrees, as in 4.6,53.1,4.8,53.2."
+        ) from None
+    return west, south, east, north
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """What `StepList` lists; BadParameter when it is not a list of numbers."""
     words = text.split(",")
@@ -29,10 +42,21 @@ def numbers(text: str) -> tuple[int, ...]:
 
 # inputs and outputs
 S2 = Annotated[
-    str, Argument(metavar="S2", help="Sentinel-2 stack of 13, 12 or named bands; any path GDAL knows.")
+    str,
+    Argument(metavar="S2", help="Sentinel-2: .SAFE folder or zip, STAC item, or stack; any path GDAL knows."),
 ]
-S1 = Annotated[str | None, Argument(metavar="S1", help="Sentinel-1 VV and VH, in any grid; may be left out.")]
+S1 = Annotated[
+    str | None,
+    Argument(metavar="S1", help="Sentinel-1 VV and VH, in any grid, or STAC item; may be left out."),
+]
+S1VV = Annotated[
+    str | None, Option("--s1-vv", metavar="PATH", help="Sentinel-1 VV in a file of its own, in place of S1.")
+]
+S1VH = Annotated[str | None, Option("--s1-vh", metavar="PATH", help="Sentinel-1 VH, with --s1-vv.")]
 Output = Annotated[Path, Option("--output", "-o", help="Image to write: a COG on the grid of S2.")]
+MaskOutput = Annotated[
+    Path, Option("--output", "-o", help="Mask to write: 0 clear, 1 cloud or shadow, 255 nodata.")
+]
 Provenance = Annotated[
     Path | None, Option(help="Raster to write: 0 nodata, 1 observed, 2 reconstructed.", metavar="PATH")
 ]
@@ -43,6 +67,10 @@ Uncertainty = Annotated[
 Quicklook = Annotated[
     Path | None, Option(help="Picture to write: before, after, what changed.", metavar="PATH.png")
 ]
+HtmlReport = Annotated[
+    Path | None, Option(help="Page to write: before and after, statistics, settings.", metavar="PATH.html")
+]
+Stac = Annotated[Path | None, Option(help="STAC item to write.", metavar="PATH.json")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace outputs that exist.")]
 Resume = Annotated[
     bool, Option("--resume", help="Keep what is done when stopped, and go on there when started again.")
@@ -51,6 +79,22 @@ CreationOptions = Annotated[
     list[str] | None,
     Option("--co", metavar="NAME=VALUE", help="GDAL creation option of the COG; repeatable."),
 ]
+
+# many scenes
+Scenes = Annotated[str, Argument(metavar="SCENES", help="CSV of scenes; - reads it from stdin.")]
+Folder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder of the images to write.")]
+SkipExisting = Annotated[bool, Option("--skip-existing", help="Leave out scenes whose output exists.")]
+Scheduler = Annotated[
+    str | None, Option(metavar="ADDRESS", help="Dask scheduler that the scenes are given to.")
+]
+Retries = Annotated[
+    int, Option(help="How often a scene is tried again after an error that may pass; for --scheduler.")
+]
+WithProvenance = Annotated[bool, Option("--provenance", help="Write NAME_clear_provenance.tif too.")]
+WithUncertainty = Annotated[bool, Option("--uncertainty", help="Write NAME_clear_uncertainty.tif too.")]
+WithReport = Annotated[bool, Option("--report", help="Write NAME_clear_report.html too.")]
+WithStac = Annotated[bool, Option("--stac", help="Write NAME_clear_stac.json too.")]
+WithQuicklook = Annotated[bool, Option("--quicklook", help="Write NAME_clear_quicklook.png too.")]
 
 # what is removed, and how
 Steps = Annotated[
@@ -61,21 +105,41 @@ Samples = Annotated[
 ]
 Seed = Annotated[int, Option(help="Seed of the noise, which is tied to the ground.")]
 Mask = Annotated[
-    str, Option(metavar="auto|all|PATH", help="What counts as cloud; PATH: a raster of 0/1 or SCL codes.")
+    str,
+    Option(
+        metavar="auto|scl|omnicloudmask|all|PATH",
+        help="What counts as cloud: the network's finds, the product's SCL, OmniCloudMask's finds, all, or a "
+        "raster of 0/1 or SCL codes.",
+    ),
 ]
+MaskWeights = Annotated[
+    Path | None, Option(metavar="DIR", help="Folder of OmniCloudMask's weights; nothing is downloaded.")
+]
+Dilate = Annotated[float, Option(metavar="METRES", help="Grow the mask by this much on all sides.")]
 KeepClear = Annotated[
     bool, Option("--keep-clear/--no-keep-clear", help="Copy clear pixels bit for bit, or reconstruct all.")
 ]
 Context = Annotated[
     bool, Option("--context/--no-context", help="Learn from the scene's own clear ground first.")
 ]
+Aoi = Annotated[
+    Path | None, Option(metavar="PATH", help="GeoJSON of the only pixels to compute and write, in any CRS.")
+]
+Bbox = Annotated[
+    str | None,
+    Option(metavar="W,S,E,N", help="Bounds of the only pixels to compute and write, in degrees."),
+]
 Bands = Annotated[str | None, Option(metavar="B02,B03,...", help="Names of the bands of S2, in file order.")]
 Offset = Annotated[
     float | None,
-    Option(metavar="DN", help="Radiometric offset of S2, 0 or -1000; default: its tags, else 0."),
+    Option(metavar="DN", help="Radiometric offset of S2, 0 or -1000; default: its metadata or tags, else 0."),
 ]
 S1Units = Annotated[
     Literal["auto", "db", "linear"], Option(help="Units of S1; auto: by the range of its values.")
+]
+Align = Annotated[
+    Literal["warn", "strict"],
+    Option(help="When S1 measurably lies more than 30 m off S2: go on with a warning, or refuse (exit 4)."),
 ]
 Overlap = Annotated[int, Option(metavar="PX", help="Pixels over which neighbouring patches are blended.")]
 

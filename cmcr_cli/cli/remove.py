@@ -16,24 +16,31 @@ if TYPE_CHECKING:
 log = logging.getLogger("cmcr")
 
 EXAMPLES = """\
-  cmcr remove s2.tif s1.tif -o clear.tif
-  cmcr remove s2.tif s1.tif -o clear.tif --steps 4 --provenance which.tif --quicklook look.png"""
+  cmcr remove s2.tif s1.tif -o clear.tif --steps 4 --provenance which.tif --quicklook look.png
+  cmcr remove S2A_MSIL2A_20221005T115411.SAFE.zip --s1-vv VV.tif --s1-vh VH.tif -o clear.tif --mask scl"""
 
 
 def remove(
     s2: opt.S2,
     s1: opt.S1 = None,
     *,
+    s1_vv: opt.S1VV = None,
+    s1_vh: opt.S1VH = None,
     output: opt.Output,
     steps: opt.Steps = 1,
     samples: opt.Samples = 1,
     seed: opt.Seed = 0,
     mask: opt.Mask = "auto",
+    mask_weights: opt.MaskWeights = None,
+    dilate: opt.Dilate = 0.0,
     keep_clear: opt.KeepClear = True,
     context: opt.Context = True,
+    aoi: opt.Aoi = None,
+    bbox: opt.Bbox = None,
     bands: opt.Bands = None,
     offset: opt.Offset = None,
     s1_units: opt.S1Units = "auto",
+    align: opt.Align = "warn",
     overlap: opt.Overlap = 32,
     weights: opt.Weights = None,
     device: opt.Devices = "auto",
@@ -41,6 +48,8 @@ def remove(
     provenance: opt.Provenance = None,
     uncertainty: opt.Uncertainty = None,
     quicklook: opt.Quicklook = None,
+    report: opt.HtmlReport = None,
+    stac: opt.Stac = None,
     overwrite: opt.Overwrite = False,
     resume: opt.Resume = False,
     creation_options: opt.CreationOptions = None,
@@ -60,16 +69,23 @@ def remove(
     choices = RemoveOptions(
         s2=s2,
         s1=s1,
+        s1_vv=s1_vv,
+        s1_vh=s1_vh,
         output=output,
         steps=steps,
         samples=samples,
         seed=seed,
         mask=mask,
+        mask_weights=mask_weights,
+        dilate=dilate,
         keep_clear=keep_clear,
         context=context,
+        aoi=aoi,
+        bbox=opt.bounds(bbox),
         bands=tuple(bands.split(",")) if bands else None,
         offset=offset,
         s1_units=s1_units,
+        align=align,
         overlap=overlap,
         weights=weights,
         device=device,
@@ -77,6 +93,8 @@ def remove(
         provenance=provenance,
         uncertainty=uncertainty,
         quicklook=quicklook,
+        report=report,
+        stac=stac,
         overwrite=overwrite,
         resume=resume,
         creation_options=parse_creation_options(creation_options or []),

@@ -1,7 +1,21 @@
 """Where scene and model meet: options, plan and run of one cloud removal."""
 
 from cmcr_cli.removal.dry_run import Estimate, estimate
+from cmcr_cli.removal.mask_output import MaskReport, write_mask
+from cmcr_cli.removal.opened import Model, Scene, load_model, open_scene
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import Report, remove
 
-__all__ = ["Estimate", "RemoveOptions", "Report", "estimate", "remove"]
+__all__ = [
+    "Estimate",
+    "MaskReport",
+    "Model",
+    "RemoveOptions",
+    "Report",
+    "Scene",
+    "estimate",
+    "load_model",
+    "open_scene",
+    "remove",
+    "write_mask",
+]

@@ -78,7 +78,7 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
         rows = _seconds_to_composite(session, row) * len(plan.todo)
         if session.lanes.on_cpu:  # where the lanes take turns with this thread
             lanes += rows / len(session.lanes.lanes)
-        write = try_writing(image_spec(options, optical, {}), row.dn) * grid.height / row.dn.shape[1]
+        write = try_writing(image_spec(options, optical, grid, {}), row.dn) * grid.height / row.dn.shape[1]
         return Estimate(
             width=grid.width,
             height=grid.height,

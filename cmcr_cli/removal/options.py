@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,13 @@ from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.patches import OVERLAPS
 
 Units = Literal["auto", "db", "linear"]
+Align = Literal["warn", "strict"]
+
+MASKS = ("auto", "scl", "omnicloudmask", "all")
+"""What `mask` may be besides a path."""
+
+MOST_DILATION = 2000
+"""Metres; a mask that must grow farther is not worth using."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +27,24 @@ class RemoveOptions:
     s2: str
     output: Path
     s1: str | None = None
+    s1_vv: str | None = None  # in place of s1: one file per polarisation
+    s1_vh: str | None = None
     steps: int = 1  # network evaluations per patch: 1 is nearest to the truth on average, more draw detail
     samples: int = 1  # images that are drawn and averaged; more than 1 need steps >= 2
     seed: int = 0
-    mask: str = "auto"  # "auto", "all", or the path of a raster of 0/1 or SCL codes
+    mask: str = "auto"  # "auto" (the network), "scl" (the product's), "omnicloudmask", "all", or a path
+    mask_weights: Path | None = None  # folder of OmniCloudMask's weights
+    dilate: float = 0.0  # metres by which the mask is grown
     keep_clear: bool = True  # copy clear pixels bit for bit
     context: bool = True  # learn the scene's own colours first
+    aoi: Path | None = None  # GeoJSON of the only pixels to compute and write
+    bbox: tuple[float, float, float, float] | None = None  # the same: west, south, east, north in degrees
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
     s1_units: Units = "auto"
+    align: Align = (
+        "warn"  # what happens when the radar lies more than 30 m off the image: a note, or an error
+    )
     overlap: int = 32  # pixels between neighbouring patches
     weights: Path | None = None  # None: the weights that come with cmcr
     device: str = "auto"
@@ -36,23 +52,34 @@ class RemoveOptions:
     provenance: Path | None = None
     uncertainty: Path | None = None  # needs samples >= 2
     quicklook: Path | None = None
+    report: Path | None = None  # HTML
+    stac: Path | None = None  # JSON
     overwrite: bool = False
     resume: bool = False  # keep what is done when stopped, and go on from there when started again
     creation_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise OptionError for values out of range or that contradict each other."""
+        """Take strings for paths; raise OptionError for values out of range or that contradict each other."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if "Path" in str(each.type) and isinstance(value, str):
+                object.__setattr__(self, each.name, Path(value))
         low, high = OVERLAPS
         limits = (
             ("--steps", self.steps, 1, 64),
             ("--samples", self.samples, 1, 256),
             ("--seed", self.seed, 0, 2**63 - 1),
             ("--overlap", self.overlap, low, high),
+            ("--dilate", self.dilate, 0, MOST_DILATION),
             ("--batch-size", 1 if self.batch_size is None else self.batch_size, 1, 4096),
         )
         for name, value, least, most in limits:
             if not least <= value <= most:
                 raise OptionError(f"{name} {value}: expected {least} to {most}")
+        if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
+            raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
+        if self.aoi is not None and self.bbox is not None:
+            raise OptionError("--aoi and --bbox both say which pixels are wanted; expected one of them")
         if self.uncertainty is not None and self.samples < 2:
             raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
         if self.samples > 1 and self.steps == 1:
@@ -62,6 +89,20 @@ class RemoveOptions:
             )
 
     @property
+    def radar(self) -> str | tuple[str, str] | None:
+        """Sentinel-1 as one path, or as those of VV and VH."""
+        if self.s1_vv is not None and self.s1_vh is not None:
+            return self.s1_vv, self.s1_vh
+        return self.s1
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths of every file that is named for reading."""
+        mask = None if self.mask in MASKS else self.mask
+        named = (self.s2, self.s1, self.s1_vv, self.s1_vh, mask, self.aoi)
+        return tuple(str(path) for path in named if path is not None)
+
+    @property
     def outputs(self) -> dict[str, Path]:
         """Every file that will be written, by the option that names it."""
         named = {
@@ -69,5 +110,12 @@ class RemoveOptions:
             "--provenance": self.provenance,
             "--uncertainty": self.uncertainty,
             "--quicklook": self.quicklook,
+            "--report": self.report,
+            "--stac": self.stac,
         }
         return {option: path for option, path in named.items() if path is not None}
+
+
+def file_name(path: str) -> str:
+    """Name of a file for tags; the query of a signed address is a secret, and outputs are passed on."""
+    return Path(path.partition("?")[0]).name

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli import __version__
+from cmcr_cli.removal.html_report import Statistics
 from cmcr_cli.removal.journal import Journal
 from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.scene.area import Area
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
+from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.quicklook import Quicklook
 
@@ -28,19 +31,29 @@ class Outputs:
     """
 
     def __init__(
-        self, options: RemoveOptions, optical: Optical, tags: Mapping[str, str], journal: Journal
+        self,
+        options: RemoveOptions,
+        optical: Optical,
+        tags: Mapping[str, str],
+        journal: Journal,
+        area: Area | None = None,
     ) -> None:
-        self._options, self._optical, self._journal = options, optical, journal
+        """Outputs on the grid of `optical`, or of the `area` of it that is wanted."""
+        self._options, self._optical, self._journal, self._area = options, optical, journal, area
+        self.grid = optical.grid if area is None else area.grid
         self._known = journal.rows
         self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Create the temporary files; the image is opened first, so it is finished last."""
-        options, grid = self._options, self._optical.grid
+        options, grid = self._options, self.grid
         with ExitStack() as stack:
-            self._quicklook = Quicklook(grid.width, grid.height) if options.quicklook else None
-            self._image = stack.enter_context(self._writer(image_spec(options, self._optical, self._tags)))
+            pictured = options.quicklook or options.report
+            self.quicklook = Quicklook(grid.width, grid.height) if pictured else None
+            self.statistics = Statistics(self._optical.names) if options.report else None
+            spec = image_spec(options, self._optical, self.grid, self._tags)
+            self._image = stack.enter_context(self._writer(spec))
             self._provenance = self._uncertainty = None
             if options.provenance:
                 spec = self._provenance_spec(options.provenance)
@@ -63,6 +76,15 @@ class Outputs:
 
         The spread is in reflectance.
         """
+        if self._area is not None:
+            top, rows, columns, inside = self._area.part(top, len(provenance))
+            if not inside.size:
+                return
+            before, after = before[:, rows, columns], after[:, rows, columns]
+            empty = 0 if self._optical.nodata is None else self._optical.nodata
+            after = np.where(inside, after, np.asarray(empty, after.dtype))
+            provenance = np.where(inside, provenance[rows, columns], np.uint8(NODATA))
+            deviation = None if deviation is None else deviation[:, rows, columns]
         new = (slice(None), slice(max(self._known - top, 0), None))
         self._image.write(after[new])
         if self._provenance is not None:
@@ -78,17 +100,23 @@ class Outputs:
             self._journal.keep_rows(self._image.written)
 
     def show_again(self, top: int, before: NDArray[Any], provenance: NDArray[np.uint8]) -> None:
-        """Put rows into the quicklook that an earlier run has written."""
-        if self._quicklook is not None:
+        """Put rows into the pictures that an earlier run has written."""
+        if self._area is not None:
+            top, rows, columns, inside = self._area.part(top, len(provenance))
+            before = before[:, rows, columns]
+            provenance = np.where(inside, provenance[rows, columns], np.uint8(NODATA))
+        if provenance.size:
             self._show(top, before, self._image.read(top, len(provenance)), provenance)
 
     def _show(
         self, top: int, before: NDArray[Any], after: NDArray[Any], provenance: NDArray[np.uint8]
     ) -> None:
-        if self._quicklook is not None:
+        if self.statistics is not None:
+            self.statistics.add(self._optical, before, after, provenance)
+        if self.quicklook is not None:
             rgb = [self._optical.names.index(name) for name in TRUE_COLOUR]
             old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
-            self._quicklook.add(top, old, new, provenance)
+            self.quicklook.add(top, old, new, provenance)
 
     def _writer(self, spec: OutputSpec) -> StripWriter:
         return StripWriter(spec, kept=self._options.resume, resumed=self._known)
@@ -97,14 +125,14 @@ class Outputs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish all files, or remove all parts when an exception is on its way."""
-        if kind is None and self._quicklook is not None and self._options.quicklook is not None:
-            self._quicklook.write(self._options.quicklook)
+        if kind is None and self.quicklook is not None and self._options.quicklook is not None:
+            self.quicklook.write(self._options.quicklook)
         self._stack.__exit__(kind, error, trace)
 
     def _provenance_spec(self, path: Path) -> OutputSpec:
         return OutputSpec(
             path=path,
-            grid=self._optical.grid,
+            grid=self.grid,
             count=1,
             dtype="uint8",
             nodata=NODATA,
@@ -117,7 +145,7 @@ class Outputs:
         names = self._optical.names
         return OutputSpec(
             path=path,
-            grid=self._optical.grid,
+            grid=self.grid,
             count=len(names),
             dtype="float32",
             nodata=float("nan"),
@@ -126,11 +154,11 @@ class Outputs:
         )
 
 
-def image_spec(options: RemoveOptions, optical: Optical, tags: Mapping[str, str]) -> OutputSpec:
+def image_spec(options: RemoveOptions, optical: Optical, grid: Grid, tags: Mapping[str, str]) -> OutputSpec:
     """The image is stored as the input was, so that clear pixels can be the very same DN."""
     return OutputSpec(
         path=options.output,
-        grid=optical.grid,
+        grid=grid,
         count=len(optical.names),
         dtype=str(optical.dtype),
         nodata=optical.nodata,

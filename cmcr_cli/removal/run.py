@@ -8,31 +8,36 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cmcr_cli import __version__
-from cmcr_cli.model import weights as weights_file
+from cmcr_cli.errors import GridMismatchError
 from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import pick_devices, tune_allocator
+from cmcr_cli.model.device import tune_allocator
 from cmcr_cli.model.weights import Weights
+from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.journal import file_state, open_journal
 from cmcr_cli.removal.lanes import Lanes, open_lanes
-from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.removal.masks import chosen_mask
+from cmcr_cli.removal.opened import Model, load_model
+from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Kept, Restorer, Row, RowReader
 from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
+from cmcr_cli.scene.alignment import Alignment, measure_alignment
+from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.cog import check_writable
 from cmcr_cli.scene.context import constant_context
-from cmcr_cli.scene.mask import Mask, open_mask
+from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 from cmcr_cli.scene.radar import Radar, open_radar
@@ -44,6 +49,9 @@ CACHE_BYTES = 192 * 2**20
 
 IN_FLIGHT = 512 * 2**20
 """Bytes that rows and batches may take up between two steps; narrow scenes leave room for batches."""
+
+MOST_SHIFT = 30
+"""Metres between radar and image beyond which there is a warning: three pixels."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -63,6 +71,7 @@ class Report:
     offset: float
     offset_source: str
     radar: bool
+    radar_shift: tuple[float, float] | None  # measured, metres to the east and north; None: not measured
     width: int
     height: int
     valid_share: float
@@ -79,11 +88,12 @@ class Session:
 
     options: RemoveOptions
     weights: Weights
-    devices: list[torch.device]
+    devices: tuple[torch.device, ...]
     lanes: Lanes
     optical: Optical
     radar: Radar | None
-    mask: Mask | CloudNetwork | None
+    mask: CoverRows | CloudNetwork | None
+    area: Area | None
     notes: list[str]
 
     @property
@@ -92,25 +102,31 @@ class Session:
         return ",".join(map(str, self.devices))
 
 
-def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> Report:
+def remove(
+    options: RemoveOptions, progress: Progress = lambda stage, done: None, *, model: Model | None = None
+) -> Report:
     """Remove the clouds of one scene and write the outputs that `options` name.
 
+    `model` saves loading the weights for every scene, and wins over the weights and device of `options`.
     Raises a child of CmcrError, and leaves no output behind, when anything is wrong.
     """
     clock = [time.monotonic()]
-    with open_session(options) as session:
+    with open_session(options, model) as session:
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with (
             open_journal(options.output, _about(session), session.notes, resume=options.resume) as journal,
-            Outputs(options, session.optical, _tags(session), journal) as outputs,
+            Outputs(options, session.optical, _tags(session), journal, session.area) as outputs,
         ):
             clock.append(time.monotonic())
             found = journal.survey or survey_scene(session, progress)
             if journal.survey is None:
                 journal.keep_survey(found)
+            alignment = _alignment(session, found)
             clock.append(time.monotonic())
             plan = plan_of(session, found)
-            _restore(session, found, plan, outputs, journal.rows, progress)
+            above = 0 if session.area is None else session.area.top
+            known = journal.rows and above + journal.rows
+            _restore(session, found, plan, outputs, known, progress)
             clock.append(time.monotonic())
             progress("write", 0.0)
         clock.append(time.monotonic())
@@ -119,39 +135,43 @@ def remove(options: RemoveOptions, progress: Progress = lambda stage, done: None
         seconds = {
             name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
         }
-        return _report(session, found, plan, seconds)
+        report = _report(session, found, alignment, plan, seconds)
+        describe(session.optical, options, report, outputs)
+        return report
 
 
 @contextmanager
-def open_session(options: RemoveOptions) -> Iterator[Session]:
+def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator[Session]:
     """Check the outputs, load the weights, open and check the inputs."""
-    inputs = [path for path in (options.s2, options.s1, options.mask) if path not in (None, "auto", "all")]
     for option, path in options.outputs.items():
         others = [other for name, other in options.outputs.items() if name != option]
-        check_writable(path, options.overwrite, [*inputs, *others])
+        check_writable(path, options.overwrite, [*options.inputs, *others])
     tune_allocator()
-    weights = weights_file.load(options.weights or weights_file.default_path())
-    devices = pick_devices(options.device)
+    model = model or load_model(options.weights, options.device)
+    weights, devices = model.weights, model.devices
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
         notes = [*optical.notes, *check_radiometry(optical)]
+        area = None
+        if options.aoi is not None:
+            area = area_of_file(options.aoi, optical.grid)
+        elif options.bbox is not None:
+            area = area_of_bbox(options.bbox, optical.grid)
         radar = None
-        if options.s1 is None:
-            notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
-        else:
-            radar = stack.enter_context(open_radar(options.s1, optical.grid, units=options.s1_units))
+        if options.radar is not None:
+            radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             notes += radar.notes
-        mask: Mask | CloudNetwork | None = weights.clouds if options.mask == "auto" else None
-        if options.mask not in ("auto", "all"):
-            mask = stack.enter_context(open_mask(options.mask, optical.grid))
-            notes += mask.notes
+        mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
+        notes += mask_notes
         lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
-        yield Session(options, weights, devices, lanes, optical, radar, mask, notes)
+        yield Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
 
 
 def survey_scene(session: Session, progress: Progress) -> Survey:
     """The first pass, and what there is to say about it."""
+    if session.radar is None:
+        session.notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
     found = survey(
         session.optical,
         session.radar,
@@ -166,11 +186,40 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     return found
 
 
+def _alignment(session: Session, found: Survey) -> Alignment | None:
+    """The measured shift of the radar; a large one is noted, or refused as `--align strict` asks."""
+    if session.radar is None:
+        return None
+
+    def clear(top: int, dn: NDArray[Any]) -> NDArray[np.bool_]:
+        seen = found.cover.pixels(top, dn.shape[1]) == 0
+        return np.asarray(session.optical.valid(dn) & seen)
+
+    alignment = measure_alignment(session.optical, session.radar, clear)
+    if alignment is None:
+        log.info("too little clear ground to measure whether Sentinel-1 and the image are aligned")
+    elif alignment.metres <= MOST_SHIFT:
+        log.info("%s", alignment.describe())
+    else:
+        text = f"{alignment.describe()}, as measured on clear ground in {alignment.windows} windows"
+        if session.options.align == "strict":
+            raise GridMismatchError(
+                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
+                "terrain-corrected and geocoded well, or go on all the same with --align warn."
+            )
+        session.notes.append(f"{text}: it is used as it is, and blurs what is reconstructed")
+    return alignment
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The lattice of patches, and for each of its rows the patches in which something is replaced."""
+    """The lattice of patches, and for each of its rows the patches in which something is replaced.
+
+    `ends` says for each row the line of the scene up to which it is finished when the next one is.
+    """
 
     lattice: Lattice
+    ends: list[int]
     todo: list[list[int]]
 
     @property
@@ -185,15 +234,33 @@ class Plan:
 
 
 def plan_of(session: Session, found: Survey) -> Plan:
-    """Which patches there are, and which of them show anything that is replaced."""
-    grid, overlap = session.optical.grid, session.options.overlap
+    """Which patches there are, and which of them show anything that is replaced.
+
+    For an area of interest only the patches that bear on it are taken: those that show it and, since patches
+    are blended before every further step, a ring around them for each.
+    """
+    grid, options, area = session.optical.grid, session.options, session.area
     row0, col0 = grid.origin
-    tops, lefts = (lattice_starts(*axis, overlap) for axis in ((row0, grid.height), (col0, grid.width)))
+    axes = (row0, grid.height), (col0, grid.width)
+    tops, lefts = (lattice_starts(*axis, options.overlap) for axis in axes)
+    ends = [min(top, grid.height) for top in [*tops[1:], grid.height]]
+    rows, wanted = range(len(tops)), np.ones((len(tops), len(lefts)), bool)
+    if area is not None:
+        wanted = np.array([[area.touches(top, left, PATCH) for left in lefts] for top in tops])
+        if options.steps > 1:
+            wanted = ndimage.binary_dilation(wanted, np.ones((3, 3)), iterations=options.steps - 1)
+        needed = [n for n in rows if wanted[n].any() or area.wants(tops[n], tops[n] + PATCH)]
+        rows = range(needed[0], needed[-1] + 1)
     todo = [
-        [left for left in lefts if not session.options.keep_clear or found.cover.touches(top, left, PATCH)]
-        for top in tops
+        [
+            left
+            for left in itertools.compress(lefts, wanted[n])
+            if not options.keep_clear or found.cover.touches(tops[n], left, PATCH)
+        ]
+        for n in rows
     ]
-    return Plan(Lattice(tops, lefts, overlap), todo)
+    lattice = Lattice([tops[n] for n in rows], lefts, options.overlap)
+    return Plan(lattice, [ends[n] for n in rows], todo)
 
 
 def row_bytes(session: Session, lattice: Lattice) -> int:
@@ -232,11 +299,11 @@ def _restore(
 
     The first `known` rows of the scene are there already.
     """
-    lattice, height = plan.lattice, session.optical.grid.height
-    ends = [min(top, height) for top in [*lattice.tops[1:], height]]
+    lattice, ends = plan.lattice, plan.ends
     # The row above the first that is missing is computed again, for the lines that the two share.
     whole = sum(end <= known for end in ends)
-    _show_again(session, found, [0, *(max(end, 0) for end in ends[:whole])], outputs)
+    edges = [max(line, 0) for line in (lattice.tops[0], *ends[:whole])]
+    _show_again(session, found, edges, outputs)
     total, taken = max(sum(map(len, plan.todo[whole:])) * session.options.steps, 1), 0
 
     def count(patches: int) -> None:
@@ -258,7 +325,7 @@ def _restore(
 def _show_again(session: Session, found: Survey, edges: Sequence[int], outputs: Outputs) -> None:
     """Hand the rows that are there already to the outputs, in the pieces in which they were made."""
     for first, stop in itertools.pairwise(edges):
-        if session.options.quicklook is not None and first < stop:
+        if outputs.quicklook is not None and first < stop:
             dn = session.optical.read(first, stop - first)
             strength = _strength(session, found, first, stop)
             outputs.show_again(first, dn, provenance_of(session.optical.valid(dn), strength))
@@ -311,7 +378,7 @@ def _about(session: Session) -> dict[str, Any]:
         "cmcr": __version__,
         "weights": session.weights.sha256,
         "devices": sorted({device.type for device in session.devices}),
-        "inputs": [file_state(path) for path in (options.s2, options.s1, options.mask)],
+        "inputs": [file_state(path) for path in options.inputs],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
     }
 
@@ -319,6 +386,7 @@ def _about(session: Session) -> dict[str, Any]:
 def _tags(session: Session) -> dict[str, str]:
     """What the output says about itself."""
     options, optical = session.options, session.optical
+    radar = [file_name(path) for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
     return {
         "CMCR_WEIGHTS": session.weights.label,
         "CMCR_WEIGHTS_SHA256": session.weights.sha256,
@@ -326,14 +394,19 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_SAMPLES": str(options.samples),
         "CMCR_SEED": str(options.seed),
         "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
-        "CMCR_MASK": options.mask if options.mask in ("auto", "all") else Path(options.mask).name,
-        "CMCR_S2": Path(options.s2).name,
-        "CMCR_S1": "none" if options.s1 is None else Path(options.s1).name,
+        "CMCR_MASK": file_name(options.mask),
+        "CMCR_DILATE": f"{options.dilate:g}",
+        "CMCR_S2": file_name(options.s2),
+        **({} if session.area is None else {"CMCR_AREA": session.area.name}),
+        "CMCR_S1": ", ".join(radar) or "none",
     }
 
 
-def _report(session: Session, found: Survey, plan: Plan, seconds: dict[str, float]) -> Report:
+def _report(
+    session: Session, found: Survey, alignment: Alignment | None, plan: Plan, seconds: dict[str, float]
+) -> Report:
     options, optical = session.options, session.optical
+    grid = optical.grid if session.area is None else session.area.grid
     return Report(
         output=str(options.output),
         weights=session.weights.label,
@@ -345,8 +418,9 @@ def _report(session: Session, found: Survey, plan: Plan, seconds: dict[str, floa
         offset=optical.radiometry.offset,
         offset_source=optical.offset_source,
         radar=session.radar is not None,
-        width=optical.grid.width,
-        height=optical.grid.height,
+        radar_shift=None if alignment is None else (round(alignment.east, 1), round(alignment.north, 1)),
+        width=grid.width,
+        height=grid.height,
         valid_share=found.valid_share,
         covered_share=found.covered_share,
         patches=plan.patches,

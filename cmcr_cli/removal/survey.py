@@ -17,7 +17,7 @@ from cmcr_cli.removal.cover import CELL, CLOUD, VEIL, Cover
 from cmcr_cli.scene.bands import canonical, present
 from cmcr_cli.scene.cirrus import B10, GROUND, THIN, TILE, VISIBLE, fitted_ratio, veil_of, without_cirrus
 from cmcr_cli.scene.context import MARGIN, REGION, ContextBuilder, SceneContext
-from cmcr_cli.scene.mask import Mask
+from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import reflected
 from cmcr_cli.scene.radar import Radar
@@ -69,7 +69,7 @@ class Survey:
 def survey(
     optical: Optical,
     radar: Radar | None,
-    mask: Mask | CloudNetwork | None,
+    mask: CoverRows | CloudNetwork | None,
     *,
     with_context: bool,
     each: Each = map,

@@ -107,10 +107,28 @@ class Grid:
         if (self.width, self.height) != (other.width, other.height) or not same_crs(self.crs, other.crs):
             return False
         x, y = self.pixel_size
-        apart = np.subtract(self._corners(), other._corners()) / (x, y, x, y)
+        apart = np.subtract(self.corners, other.corners) / (x, y, x, y)
         return bool((np.abs(apart) < SAME_PIXEL).all())
 
-    def _corners(self) -> tuple[float, float, float, float]:
+    def place_in(self, other: Grid) -> tuple[int, int] | None:
+        """(row, column) of this grid's first pixel in `other`, when it is a window of it; else None."""
+        left, top = (round(value) for value in other.position(self.transform.c, self.transform.f))
+        inside = 0 <= left <= other.width - self.width and 0 <= top <= other.height - self.height
+        if inside and self.matches(other.crop(top, left, self.height, self.width)):
+            return top, left
+        return None
+
+    def crop(self, top: int, left: int, rows: int, columns: int) -> Grid:
+        """The grid of `rows` x `columns` pixels from (top, left) of this one, which may pass its edges."""
+        a, _, c, _, e, f = self.transform[:6]
+        return Grid(self.crs, Affine(a, 0, c + a * left, 0, e, f + e * top), columns, rows)
+
+    def position(self, x: float, y: float) -> tuple[float, float]:
+        """Column and row, in fractions, of a place on the map."""
+        return (x - self.transform.c) / self.transform.a, (y - self.transform.f) / self.transform.e
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
         """Map coordinates x, y of the upper-left corner, then of the lower-right one."""
         a, _, c, _, e, f = self.transform[:6]
         return c, f, c + a * self.width, f + e * self.height

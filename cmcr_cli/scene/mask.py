@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from scipy import ndimage
 
 from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.grid import Grid
@@ -37,6 +39,7 @@ class Mask:
     kind: MaskKind
     nodata: float | None
     notes: tuple[str, ...]
+    dilate: float = 0.0  # pixels
 
     @property
     def path(self) -> str:
@@ -48,15 +51,39 @@ class Mask:
 
         Raises InputError when the file is damaged or holds values that are no codes.
         """
+        return dilated(self._covered, self.source.grid.height, self.dilate, top, rows).astype(np.float32)
+
+    def _covered(self, top: int, rows: int) -> NDArray[np.bool_]:
         codes = self.source.read(top, rows)[0]
         _check_codes(codes, self.nodata, self.path)
-        return np.isin(codes, COVERED[self.kind]).astype(np.float32)
+        return np.isin(codes, COVERED[self.kind])
+
+
+class CoverRows(Protocol):
+    """Anything that says where the ground is covered, row by row."""
+
+    def read(self, top: int, rows: int) -> NDArray[np.float32]:
+        """1 where cloud or shadow covers the ground, else 0: (rows, width)."""
+        ...
+
+
+def dilated(
+    read: Callable[[int, int], NDArray[np.bool_]], height: int, pixels: float, top: int, rows: int
+) -> NDArray[np.bool_]:
+    """Rows of a mask of `height` rows, grown by `pixels` in every direction; `read(top, rows)` gives it."""
+    around = math.ceil(pixels)
+    first, stop = max(top - around, 0), min(top + rows + around, height)
+    covered = read(first, stop - first)
+    if pixels > 0 and covered.any():
+        covered = ndimage.distance_transform_edt(~covered) <= pixels
+    return np.asarray(covered[top - first : top - first + rows])
 
 
 @contextmanager
-def open_mask(path: str | Path, grid: Grid) -> Iterator[Mask]:
+def open_mask(path: str | Path, grid: Grid, *, dilate: float = 0.0) -> Iterator[Mask]:
     """Open a mask of one band, 0 (clear) and 1 (covered) or SCL codes 0 to 11, on `grid`.
 
+    What is covered is grown by `dilate` pixels of `grid`.
     Pixels on another grid are resampled by nearest neighbour. Raises InputError for a file that cannot be
     used or holds other values, GridMismatchError when it does not cover `grid`.
     """
@@ -79,7 +106,7 @@ def open_mask(path: str | Path, grid: Grid) -> Iterator[Mask]:
             notes: tuple[str, ...] = (f"the mask is read as {meaning}",)
             if source.warped:
                 notes += (f"the mask is resampled (nearest) from {own.describe()} to the Sentinel-2 grid",)
-            yield Mask(source=source, kind=kind, nodata=dataset.nodata, notes=notes)
+            yield Mask(source=source, kind=kind, nodata=dataset.nodata, notes=notes, dilate=dilate)
 
 
 def _kind(source: Source, nodata: float | None) -> MaskKind:

@@ -1,4 +1,4 @@
-"""Reading Sentinel-2 stacks: band names, radiometry, validity."""
+"""Reading Sentinel-2 stacks, products and catalogue items: band names, radiometry, validity."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from cmcr_cli.scene.bands import (
 )
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.raster import Source, open_raster
+from cmcr_cli.scene.safe import is_safe, read_safe
+from cmcr_cli.scene.stac import is_item, optical_item
+from cmcr_cli.scene.stack import BlockRows, Product, open_stack
 
-OffsetSource = Literal["tag", "option", "assumed 0"]
+OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
 MEAN_REFLECTANCE = (-0.05, 1.6)
 """No scene's mean lies outside: below is dark ground with an offset too many, above brighter than cloud."""
@@ -48,6 +51,7 @@ class Optical:
     offsets: tuple[float, ...]
     tags: dict[str, str]
     notes: tuple[str, ...]
+    scl: str | None = None  # path of the product's own scene classification
 
     @property
     def path(self) -> str:
@@ -86,18 +90,35 @@ class Optical:
 def open_optical(
     path: str | Path, *, bands: tuple[str, ...] | None = None, offset: float | None = None
 ) -> Iterator[Optical]:
-    """Open a Sentinel-2 stack of DN, uint16 or int16, at any path GDAL knows.
+    """Open a Sentinel-2 scene of DN, uint16 or int16, at any path GDAL knows.
 
-    `bands` names the bands in file order where neither descriptions nor their number do. `offset` is in DN,
-    0 or -1000, and wins over the file's scale and offset tags. Raises InputError for a file that cannot be
-    used and RadiometryError for one whose bands or units are not known.
+    A stack of bands, a .SAFE folder or zip, or a STAC item. `bands` names the bands of a stack in file order
+    where neither descriptions nor their number do. `offset` is in DN, 0 or -1000, and wins over the product's
+    metadata and the file's scale and offset tags. Raises InputError for a file that cannot be used and
+    RadiometryError for one whose bands or units are not known.
     """
-    with open_raster(path, "a Sentinel-2 stack") as dataset:
+    product = read_product(str(path))
+    if product is not None and bands is not None:
+        raise RadiometryError(
+            f"{path}: says which bands it holds ({' '.join(product.bands)}), but --bands was given; expected "
+            "--bands only for a stack without names. Leave it out."
+        )
+    with _dataset(path, product) as (dataset, rows):
         _check_dtype(dataset, path)
         names = _names(dataset, path, bands)
         radiometry, offset_source, notes = _radiometry(dataset, path, offset)
+        if product is not None:
+            stated = offset_source == "tag" and product.offset is not None
+            offset_source, notes = "product" if stated else offset_source, (*product.notes, *notes)
         yield Optical(
-            source=Source(str(path), dataset, Grid.from_dataset(dataset), dataset.indexes, warped=False),
+            source=Source(
+                str(path),
+                dataset,
+                Grid.from_dataset(dataset),
+                dataset.indexes,
+                warped=False,
+                rows=None if rows is None else rows.read,
+            ),
             names=names,
             radiometry=radiometry,
             offset_source=offset_source,
@@ -108,7 +129,33 @@ def open_optical(
             offsets=dataset.offsets,
             tags=dataset.tags(),
             notes=notes,
+            scl=None if product is None else product.scl,
         )
+
+
+def read_product(path: str) -> Product | None:
+    """What the product or STAC item at `path` says of itself; None when `path` is a raster of bands.
+
+    Raises InputError for a product that is broken.
+    """
+    if is_item(path):
+        return optical_item(path)
+    return read_safe(path) if is_safe(path) else None
+
+
+@contextmanager
+def _dataset(path: str | Path, product: Product | None) -> Iterator[tuple[Any, BlockRows | None]]:
+    if product is None:
+        with open_raster(path, "a Sentinel-2 stack") as dataset:
+            yield dataset, None
+        return
+    scaling = None
+    if product.offset is not None and product.quantification is not None:
+        scaling = (1 / product.quantification, product.offset / product.quantification)
+    with open_stack(
+        product.bands, f"the product {path}", nodata=product.nodata, scaling=scaling, tags=product.tags
+    ) as opened:
+        yield opened
 
 
 def check_radiometry(optical: Optical) -> tuple[str, ...]:

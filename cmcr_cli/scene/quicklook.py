@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from cmcr_cli.scene.cog import NODATA, RECONSTRUCTED, output_errors, part_files, replace
 
@@ -21,6 +21,25 @@ GAMMA = 1 / 1.5
 
 NODATA_GREY = 0.08
 SEPARATOR = 6
+
+CAPTIONS = ("BEFORE", "AFTER", "RECONSTRUCTED")
+GLYPHS = {
+    "A": "01110 10001 10001 11111 10001 10001 10001",
+    "B": "11110 10001 10001 11110 10001 10001 11110",
+    "C": "01111 10000 10000 10000 10000 10000 01111",
+    "D": "11110 10001 10001 10001 10001 10001 11110",
+    "E": "11111 10000 10000 11110 10000 10000 11111",
+    "F": "11111 10000 10000 11110 10000 10000 10000",
+    "N": "10001 11001 11001 10101 10011 10011 10001",
+    "O": "01110 10001 10001 10001 10001 10001 01110",
+    "R": "11110 10001 10001 11110 10100 10010 10001",
+    "S": "01111 10000 10000 01110 00001 00001 11110",
+    "T": "11111 00100 00100 00100 00100 00100 00100",
+    "U": "10001 10001 10001 10001 10001 10001 01110",
+}
+"""Letters of 5 x 7 px: a library for text would be larger than all of cmcr."""
+
+INK = 0.25
 
 TINT = np.array([1.0, 0.35, 0.1], dtype=np.float32)[:, None, None]
 TINT_STRENGTH = 0.6
@@ -59,7 +78,13 @@ class Quicklook:
         self._reconstructed[cells] += self._sums(top, (provenance == RECONSTRUCTED).astype(np.float32))
 
     def write(self, path: Path) -> None:
-        """Write the PNG, whole or not at all. Raises OutputError when it cannot be written.
+        """Write the panels with captions as one PNG. Raises OutputError when it cannot be written."""
+        panels = [captioned(panel, text) for panel, text in zip(self.panels(), CAPTIONS, strict=True)]
+        between = np.full((3, panels[0].shape[1], SEPARATOR), 255, dtype=np.uint8)
+        write_png(path, np.concatenate([panels[0], between, panels[1], between, panels[2]], axis=2))
+
+    def panels(self) -> list[NDArray[np.uint8]]:
+        """Before, after and what was reconstructed, tinted over grey: three pictures (3, H, W).
 
         Both images share a stretch, taken from the image after: each band starts at its 1st percentile, which
         takes off the blue of the air, and all span the same reflectance, which keeps the hues. Clouds before
@@ -73,13 +98,8 @@ class Quicklook:
         grey = after.mean(axis=0, keepdims=True)
         changed = grey + reconstructed * TINT_STRENGTH * (TINT - grey)
         repeat = max(1, SMALLEST // max(seen.shape))
-        panels = [
-            np.where(seen, image, NODATA_GREY).repeat(repeat, 1).repeat(repeat, 2)
-            for image in (before, after, changed)
-        ]
-        between = np.ones((3, panels[0].shape[1], SEPARATOR), dtype=np.float32)
-        picture = np.concatenate([panels[0], between, panels[1], between, panels[2]], axis=2)
-        write_png(path, np.rint(picture * 255).astype(np.uint8))
+        shown = [np.where(seen, image, NODATA_GREY) for image in (before, after, changed)]
+        return [np.rint(image * 255).astype(np.uint8).repeat(repeat, 1).repeat(repeat, 2) for image in shown]
 
     def _sums(self, top: int, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         """Sums of a strip (rows, width) over the cells it touches."""
@@ -100,15 +120,38 @@ def stretched(image: NDArray[Any], low: NDArray[Any], span: float) -> NDArray[An
     return np.asarray(np.clip((image - low[:, None, None]) / span, 0, 1) ** GAMMA)
 
 
-def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write (3, H, W) as a PNG, whole or not at all. Raises OutputError when it cannot be written."""
+def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """A picture (3, H, W) under a white strip with `text` in the letters of GLYPHS, cut to its width."""
+    width = picture.shape[2]
+    scale = caption_height(width) // 11
+    letters = [np.array([list(row) for row in GLYPHS[letter].split()], dtype=np.uint8) for letter in text]
+    line = np.concatenate([np.pad(letter, ((2, 2), (0, 1))) for letter in letters], axis=1)
+    line = np.pad(line, ((0, 0), (2, 0))).repeat(scale, 0).repeat(scale, 1)[:, :width]
+    line = np.pad(line, ((0, 0), (0, width - line.shape[1])))
+    strip = np.where(line, round(255 * INK), 255).astype(np.uint8)
+    return np.concatenate([np.broadcast_to(strip, (3, *strip.shape)), picture], axis=1)
+
+
+def caption_height(width: int) -> int:
+    """Rows of the strip with the caption over a panel of `width` pixels."""
+    return 11 * max(1, min(width // 170, 4))
+
+
+def encoded(picture: NDArray[np.uint8], driver: str) -> bytes:
+    """The bytes of (3, H, W) as an image file of a GDAL driver, PNG or JPEG."""
     bands, height, width = picture.shape
-    with part_files(path) as part, output_errors(path), warnings.catch_warnings():
+    profile = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
+    with MemoryFile() as memory, warnings.catch_warnings():
         # A picture needs no georeference, and with one GDAL would leave a .aux.xml file.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        png = part.with_name(part.name + ".png.part")
-        with rasterio.open(
-            png, "w", driver="PNG", width=width, height=height, count=bands, dtype="uint8"
-        ) as dataset:
+        with memory.open(driver=driver, **profile) as dataset:
             dataset.write(picture)
+        return bytes(memory.read())
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write (3, H, W) as a PNG, whole or not at all. Raises OutputError when it cannot be written."""
+    with part_files(path) as part, output_errors(path):
+        png = part.with_name(part.name + ".png.part")
+        png.write_bytes(encoded(picture, "PNG"))
         replace(png, path)

@@ -20,6 +20,8 @@ from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.bands import RADAR_BANDS, decibels
 from cmcr_cli.scene.grid import Grid, crs_name
 from cmcr_cli.scene.raster import Source, aligned, open_raster
+from cmcr_cli.scene.stac import is_item, radar_item
+from cmcr_cli.scene.stack import open_stack
 
 RadarUnits = Literal["db", "linear"]
 
@@ -60,15 +62,18 @@ class Radar:
 
 @contextmanager
 def open_radar(
-    path: str | Path, grid: Grid, *, units: Literal["auto", "db", "linear"] = "auto"
+    path: str | Path | tuple[str, str], grid: Grid, *, units: Literal["auto", "db", "linear"] = "auto"
 ) -> Iterator[Radar]:
     """Open VV and VH backscatter, in dB or linear power, in any CRS and grid, aligned to `grid`.
+
+    `path` is that of a stack or a STAC item, or a pair of files, VV and VH.
 
     Pixels on another grid are interpolated bilinearly, in the units they are stored in. Raises InputError for
     a file that cannot be used or holds no valid pixel over the scene, RadiometryError for polarisations or
     units that are not known, GridMismatchError when it covers less than 5 % of `grid`.
     """
-    with open_raster(path, "a Sentinel-1 scene") as dataset:
+    with _dataset(path) as dataset:
+        path = path if isinstance(path, str | Path) else " and ".join(path)
         indexes = _polarisations(dataset, path)
         own = Grid.from_dataset(dataset)
         notes = _overlap_notes(path, grid, own)
@@ -93,6 +98,19 @@ def open_radar(
                 units = _units(sample, path)
                 notes += (f"Sentinel-1 is taken as {'dB' if units == 'db' else 'linear power'} by its range",)
             yield Radar(source=source, units=units, nodata=dataset.nodata, scaling=scaling, notes=notes)
+
+
+@contextmanager
+def _dataset(path: str | Path | tuple[str, str]) -> Iterator[Any]:
+    if isinstance(path, tuple) or is_item(str(path)):
+        files = (
+            dict(zip(RADAR_BANDS, path, strict=True)) if isinstance(path, tuple) else radar_item(str(path))
+        )
+        with open_stack(files, "Sentinel-1") as (dataset, _):
+            yield dataset
+        return
+    with open_raster(path, "a Sentinel-1 scene") as dataset:
+        yield dataset
 
 
 def _measured(
@@ -134,7 +152,7 @@ def _polarisations(dataset: Any, path: str | Path) -> tuple[int, ...]:
         seen = ", ".join(text or "no description" for text in dataset.descriptions)
         raise RadiometryError(
             f"{path}: has {dataset.count} bands ({seen}); expected 2, VV and VH, or descriptions that "
-            "say which these are. Make such a file with gdalbuildvrt -separate s1.vrt VV.tif VH.tif."
+            "say which these are. Give single files with --s1-vv and --s1-vh."
         )
     return (1, 2)
 

@@ -13,7 +13,7 @@ from cmcr_cli import __version__
 from cmcr_cli.cli import remove
 from cmcr_cli.removal import RemoveOptions
 
-COMMANDS = ("remove", "info", "simulate", "validate", "train", "distill")
+COMMANDS = ("remove", "batch", "mask", "info", "simulate", "validate", "train", "distill")
 
 
 def test_version(cmcr: Callable[..., Any]) -> None:

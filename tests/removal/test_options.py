@@ -7,6 +7,7 @@ import pytest
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.removal import RemoveOptions
+from cmcr_cli.removal.options import file_name
 
 
 def options(**changes: Any) -> RemoveOptions:
@@ -44,3 +45,8 @@ def test_every_file_to_be_written_is_named_by_its_option() -> None:
     paths = {name: Path(f"{name}.tif") for name in ("provenance", "uncertainty", "quicklook")}
     expected = {"--output": Path("clear.tif"), **{f"--{name}": path for name, path in paths.items()}}
     assert options(steps=2, samples=2, **paths).outputs == expected
+
+
+def test_names_hold_no_secrets() -> None:
+    assert file_name("/vsicurl/https://host/a/B04.tif?sig=secret") == "B04.tif"
+    assert file_name("in/product.SAFE") == "product.SAFE" and file_name("scl") == "scl"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.scene.quicklook import LARGEST, SEPARATOR, SMALLEST, Quicklook
+from cmcr_cli.scene.quicklook import LARGEST, SEPARATOR, SMALLEST, Quicklook, caption_height
 
 
 def _panels(path: Path) -> list[NDArray[np.int64]]:
@@ -22,7 +22,9 @@ def _panels(path: Path) -> list[NDArray[np.int64]]:
             assert dataset.count == 3
             picture = dataset.read().astype(int)
     width = (picture.shape[2] - 2 * SEPARATOR) // 3
-    return [picture[:, :, i * (width + SEPARATOR) :][:, :, :width] for i in range(3)]
+    strip = caption_height(width)
+    assert ((picture[:, :strip] == 255) | (picture[:, :strip] < 100)).all()
+    return [picture[:, strip:, i * (width + SEPARATOR) :][:, :, :width] for i in range(3)]
 
 
 def _scene(height: int, width: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.uint8]]:

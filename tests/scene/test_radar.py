@@ -206,7 +206,7 @@ def test_polarisations_by_description(write: Write) -> None:
 @pytest.mark.parametrize(
     ("count", "dtype", "descriptions", "message"),
     [
-        (1, "float32", ("VV",), "1 bands.*gdalbuildvrt"),
+        (1, "float32", ("VV",), "1 bands.*--s1-vv"),
         (3, "float32", (None, None, None), "3 bands"),
         (2, "float32", ("HH", "HV"), "HH, HV"),
         (2, "complex64", (None, None), "complex"),

@@ -1,0 +1,64 @@
+"""`cmcr mask`."""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+
+from cmcr_cli.cli import options as opt
+from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+
+log = logging.getLogger("cmcr")
+
+EXAMPLES = """\
+  cmcr mask s2.tif -o mask.tif
+  cmcr mask product.SAFE --mask scl --dilate 60 -o mask.tif"""
+
+
+def mask(
+    s2: opt.S2,
+    *,
+    output: opt.MaskOutput,
+    mask: opt.Mask = "auto",
+    mask_weights: opt.MaskWeights = None,
+    dilate: opt.Dilate = 0.0,
+    bands: opt.Bands = None,
+    offset: opt.Offset = None,
+    weights: opt.Weights = None,
+    device: opt.Device = "auto",
+    overwrite: opt.Overwrite = False,
+    creation_options: opt.CreationOptions = None,
+    json: opt.Json = False,
+    verbose: opt.Verbose = 0,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write the mask of clouds and shadows that remove would use.
+
+    Look at it, edit it, and give it to remove with --mask.
+    """
+    set_verbosity(verbose, quiet)
+    from cmcr_cli.removal import RemoveOptions, write_mask
+    from cmcr_cli.scene.cog import parse_creation_options
+
+    choices = RemoveOptions(
+        s2=s2,
+        output=output,
+        mask=mask,
+        mask_weights=mask_weights,
+        dilate=dilate,
+        bands=tuple(bands.split(",")) if bands else None,
+        offset=offset,
+        weights=weights,
+        device=device,
+        overwrite=overwrite,
+        creation_options=parse_creation_options(creation_options or []),
+    )
+    with show_progress(quiet) as progress:
+        done = write_mask(choices, progress)
+    for note in dict.fromkeys(done.notes):
+        log.warning("note: %s", note)
+    if json:
+        print_json(done)
+    elif not quiet:
+        typer.echo(f"{done.output}: {done.width} x {done.height} px, {done.covered_share:.1%} covered")

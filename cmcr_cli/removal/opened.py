@@ -1,0 +1,97 @@
+"""What notebooks open by themselves: the weights on a device, and a scene with its radar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cmcr_cli.model import weights as weights_file
+from cmcr_cli.model.device import pick_devices
+from cmcr_cli.model.network import to_inference
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.removal.options import Units
+from cmcr_cli.scene.bands import canonical
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.optical import Optical, open_optical
+from cmcr_cli.scene.radar import Radar, open_radar
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Weights on a device, ready for `remove`; get one from `load_model`."""
+
+    weights: Weights
+    devices: tuple[torch.device, ...]
+
+    @property
+    def label(self) -> str:
+        """Name of the weights and the start of their checksum, as outputs record it."""
+        return self.weights.label
+
+
+def load_model(path: str | Path | None = None, device: str = "auto") -> Model:
+    """Load weights, by default those that come with cmcr, on `device`, as `--device` takes it.
+
+    Raises WeightsError for a file that cannot be used, OptionError for a device that is not there.
+    """
+    weights = weights_file.load(weights_file.default_path() if path is None else Path(path))
+    devices = pick_devices(device)
+    to_inference(weights.denoiser, devices[0])
+    to_inference(weights.clouds, devices[0])
+    return Model(weights, tuple(devices))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """An open Sentinel-2 scene and its radar; get one from `open_scene`. Not for two threads at once."""
+
+    optical: Optical
+    radar: Radar | None
+
+    @property
+    def grid(self) -> Grid:
+        """CRS, transform and size, which all arrays of the scene share."""
+        return self.optical.grid
+
+    def reflectance(self, top: int, rows: int) -> NDArray[np.float32]:
+        """Reflectance (13, rows, width) of full-width rows, bands in the order of scene.bands.BANDS.
+
+        Bands that the scene lacks are 0, and so is nodata.
+        """
+        dn = self.optical.read(top, rows)
+        values = canonical(self.optical.radiometry.reflectance(dn), self.optical.names)
+        return values * self.optical.valid(dn)
+
+    def backscatter(self, top: int, rows: int) -> NDArray[np.float32]:
+        """VV and VH in dB (2, rows, width) on the scene's grid; NaN where there is no radar."""
+        if self.radar is None:
+            return np.full((2, rows, self.grid.width), np.nan, dtype=np.float32)
+        return self.radar.read(top, rows)[0]
+
+
+@contextmanager
+def open_scene(
+    s2: str | Path,
+    s1: str | Path | tuple[str, str] | None = None,
+    *,
+    bands: tuple[str, ...] | None = None,
+    offset: float | None = None,
+    s1_units: Units = "auto",
+) -> Iterator[Scene]:
+    """Open a scene as `remove` does: product, STAC item or stack, and radar resampled to its grid.
+
+    `s1` is one path, or those of VV and VH. Raises InputError, RadiometryError or GridMismatchError when
+    either cannot be used.
+    """
+    with ExitStack() as stack:
+        optical = stack.enter_context(open_optical(s2, bands=bands, offset=offset))
+        radar = None
+        if s1 is not None:
+            radar = stack.enter_context(open_radar(s1, optical.grid, units=s1_units))
+        yield Scene(optical, radar)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from cmcr_cli.simulate import SimulatedScene
+
+Cmcr = Callable[..., Any]
+
+SECONDS = 120
+"""Bound of everything that is waited for."""
+
+
+@pytest.fixture
+def given(weights: Path, mask: Path) -> tuple[object, ...]:
+    return ("--weights", weights, "--mask", mask, "--device", "cpu")
+
+
+def test_one_line_per_scene_and_a_summary(
+    cmcr: Cmcr, scene: SimulatedScene, given: tuple[object, ...], tmp_path: Path
+) -> None:
+    listed = tmp_path / "scenes.csv"
+    listed.write_text(f"s2,s1,output\n{scene.s2},{scene.s1},a.tif\nmissing.tif,,b.tif\n{scene.s2},,c.tif\n")
+    ended = cmcr("batch", listed, "-o", tmp_path / "out", *given, "--provenance")
+    assert ended.code == 1
+    first, second, third, summary = ended.out.splitlines()
+    assert first.startswith("[1/3]") and "a.tif: " in first and "% covered" in first
+    assert "b.tif: failed: missing.tif" in second and third.startswith("[3/3]")
+    assert summary == "2 done, 0 skipped, 1 failed"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.tif", "a_provenance.tif", "c.tif", "c_provenance.tif",
+    ]  # fmt: skip
+    again = cmcr("batch", listed, "-o", tmp_path / "out", *given, "--skip-existing", "--json")
+    report = json.loads(again.out)
+    assert again.code == 1 and (report["done"], report["skipped"], report["failed"]) == (0, 2, 1)
+    assert [entry["status"] for entry in report["scenes"]] == ["skipped", "skipped", "failed"]
+
+
+def test_scenes_from_stdin(
+    cmcr: Cmcr,
+    scene: SimulatedScene,
+    given: tuple[object, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{scene.s2},{scene.s1}\n"))
+    ended = cmcr("batch", "-", "-o", tmp_path, *given, "-q")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["s2_clear.tif"]
+
+
+def test_bad_lists_and_options_are_refused_before_any_work(
+    cmcr: Cmcr, scene: SimulatedScene, tmp_path: Path
+) -> None:
+    listed = tmp_path / "scenes.csv"
+    listed.write_text(f"{scene.s2}\n")
+    for args, code in (
+        ((tmp_path / "gone.csv",), 1),
+        ((listed, "--samples", 3), 2),
+        ((listed, "--uncertainty"), 2),
+    ):
+        ended = cmcr("batch", *args, "-o", tmp_path / "out")
+        assert (ended.code, ended.out) == (code, "") and ended.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A Dask scheduler and two workers on this machine, in processes of their own: address and workers."""
+    pytest.importorskip("distributed", reason="Dask is not installed (pip install 'cmcr[dask]')")
+    file = tmp_path / "scheduler.json"
+    python = (sys.executable, "-m", "distributed.cli")
+    scheduler = ("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    worker = ("dask_worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    files = ("--scheduler-file", str(file))
+    with ExitStack() as stack:
+
+        def start(module: str, *args: str) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(
+                [*python[:2], f"{python[2]}.{module}", *args], cwd=tmp_path,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        start(*scheduler, *files)
+        until = time.monotonic() + SECONDS
+        while not file.exists() or not file.read_text().endswith("}"):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        workers = [start(*worker, *files) for _ in range(2)]
+        yield json.loads(file.read_text())["address"], workers
+
+
+def test_a_cluster_survives_the_loss_of_a_worker(
+    cmcr: Cmcr,
+    scene: SimulatedScene,
+    given: tuple[object, ...],
+    tmp_path: Path,
+    cluster: tuple[str, list[subprocess.Popen[bytes]]],
+) -> None:
+    address, workers = cluster
+    names = [f"{letter}.tif" for letter in "abc"]
+    listed = tmp_path / "scenes.csv"
+    listed.write_text("".join(f"{scene.s2},{scene.s1},{name}\n" for name in names))
+    out, settings = tmp_path / "out", (*given, "--steps", 8)
+    args = ["batch", listed, "-o", out, *settings, "--scheduler", address, "--json"]
+    command = [sys.executable, "-m", "cmcr_cli", *map(str, args)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        until = time.monotonic() + SECONDS
+        # Hidden parts of two scenes: both workers are in the middle of one.
+        while len({path.name[:6] for path in out.glob(".?.tif.*")}) < 2:
+            assert run.poll() is None and time.monotonic() < until
+            time.sleep(0.01)
+        workers[0].send_signal(signal.SIGKILL)
+        printed, _ = run.communicate(timeout=SECONDS)
+    report = json.loads(printed)
+    assert (run.returncode, report["done"], report["failed"]) == (0, 3, 0), report
+    assert workers[0].poll() == -signal.SIGKILL and workers[1].poll() is None
+    assert sorted(path.name for path in out.iterdir()) == names  # and nothing that the lost one left behind
+    cmcr("remove", scene.s2, scene.s1, "-o", tmp_path / "alone.tif", *settings)
+    with rasterio.open(tmp_path / "alone.tif") as file:
+        expected = file.read()
+    for name in names:
+        with rasterio.open(out / name) as file:
+            assert np.array_equal(file.read(), expected)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import OptionError
+from cmcr_cli.removal import RemoveOptions, estimate, remove
+from cmcr_cli.scene.validate import validate_output
+
+
+def read(path: Path) -> NDArray[Any]:
+    with rasterio.open(path) as file:
+        pixels: NDArray[Any] = file.read()
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def large(make_scene: Callable[..., Any]) -> Any:
+    return make_scene(520, 480, nodata=0)
+
+
+@pytest.fixture(scope="module")
+def whole(large: Any, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RemoveOptions:
+    """A full run, against which parts are compared."""
+    folder = tmp_path_factory.mktemp("whole")
+    options = RemoveOptions(
+        s2=str(large.s2), s1=str(large.s1), mask=str(large.mask), output=folder / "clear.tif",
+        provenance=folder / "which.tif", uncertainty=folder / "std.tif", samples=2, steps=2,
+        weights=weights, device="cpu",
+    )  # fmt: skip
+    remove(options)
+    return options
+
+
+def _part(whole: RemoveOptions, folder: Path, **area: Any) -> RemoveOptions:
+    names = {name: folder / f"{name}.tif" for name in ("output", "provenance", "uncertainty")}
+    return replace(whole, **names, quicklook=folder / "look.png", **area)
+
+
+def _polygon(path: Path, large: Any, rows: tuple[int, int], cols: tuple[int, int]) -> Path:
+    """A triangle, the upper left half of a window of the scene, in the scene's CRS."""
+    with rasterio.open(large.s2) as file:
+        a, _, c, _, e, f = file.transform[:6]
+        crs = file.crs.to_string()
+    (top, bottom), (left, right) = rows, cols
+    ring = [[c + a * x, f + e * y] for x, y in ((left, top), (right, top), (left, bottom), (left, top))]
+    content = {"type": "Polygon", "coordinates": [ring], "crs": {"type": "name", "properties": {"name": crs}}}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_pixels_of_the_area_are_those_of_the_full_run(
+    whole: RemoveOptions, large: Any, tmp_path: Path
+) -> None:
+    rows, cols = slice(230, 410), slice(100, 420)
+    path = _polygon(tmp_path / "a.geojson", large, (230, 410), (100, 420))
+    chosen = _part(whole, tmp_path, aoi=path)
+    report = remove(chosen)
+    inside = read(tmp_path / "provenance.tif")[0] > 0
+    valid = read(whole.provenance)[0, rows, cols] > 0  # type: ignore[arg-type]
+    y, x = np.mgrid[:180, :320] / [[[180]], [[320]]]
+    assert inside[valid & (x + y < 0.98)].all() and not inside[~valid | (x + y > 1.02)].any()
+    for mine, theirs in ((chosen.output, whole.output), (chosen.provenance, whole.provenance)):
+        made, full = read(mine), read(theirs)[:, rows, cols]  # type: ignore[arg-type]
+        assert made.shape == full.shape
+        assert np.array_equal(made[:, inside], full[:, inside]) and (made[:, ~inside] == 0).all()
+    made, full = read(tmp_path / "uncertainty.tif"), read(whole.uncertainty)[:, rows, cols]  # type: ignore[arg-type]
+    assert np.array_equal(made[:, inside], full[:, inside]) and np.isnan(made[:, ~inside]).all()
+    assert (full > 0).any()
+    with rasterio.open(chosen.output) as part, rasterio.open(large.s2) as scene:
+        assert part.bounds.left == scene.bounds.left + 1000 and part.bounds.top == scene.bounds.top - 2300
+    assert (report.width, report.height) == (320, 180)
+    findings = validate_output(chosen.output, large.s2, chosen.provenance)
+    assert len(findings) > 8 and all(finding.ok for finding in findings), findings
+    assert (tmp_path / "look.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_the_areas_patches_are_computed(whole: RemoveOptions, large: Any, tmp_path: Path) -> None:
+    path = _polygon(tmp_path / "a.geojson", large, (480, 500), (20, 60))
+    chosen = _part(whole, tmp_path, aoi=path)
+    plan, full = estimate(chosen), estimate(replace(whole, overwrite=True))
+    assert 0 < plan.patches_to_restore <= 2 < full.patches_to_restore
+    report = remove(chosen)
+    assert report.patches_restored == plan.patches_to_restore
+    assert report.covered_share == full.covered_share  # the survey, and so the context, is of the whole scene
+
+
+def test_an_area_that_is_asked_for_twice(whole: RemoveOptions) -> None:
+    with pytest.raises(OptionError, match="--aoi and --bbox"):
+        replace(whole, aoi=Path("a.geojson"), bbox=(0, 0, 1, 1))

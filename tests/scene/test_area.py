@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from cmcr_cli.errors import GridMismatchError, InputError
+from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
+from cmcr_cli.scene.grid import Grid
+
+UTM31 = CRS.from_epsg(32631)
+GRID = Grid(UTM31, Affine(10, 0, 600_000, 0, -10, 5_900_040), 600, 800)
+SOUTH_UP = Grid(UTM31, Affine(10, 0, 600_000, 0, 10, 5_892_040), 600, 800)
+
+TRIANGLE = shapely.Polygon([(601_000, 5_899_000), (603_000, 5_899_000), (601_000, 5_897_000)])
+
+
+def write(path: Path, shape: Any, crs: str | None = None, kind: str = "FeatureCollection") -> Path:
+    """GeoJSON of a shape in UTM 31, in degrees unless `crs` names another system."""
+    move = pyproj.Transformer.from_crs("EPSG:32631", crs or "EPSG:4326", always_xy=True).transform
+    fine = shapely.segmentize(shape, 100)
+    geometry = shapely.geometry.mapping(shapely.transform(fine, lambda p: np.column_stack(move(*p.T))))
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    content: dict[str, Any] = {
+        "Feature": feature,
+        "FeatureCollection": {"type": kind, "features": [feature]},
+    }.get(kind, geometry)
+    if crs:
+        content["crs"] = {"type": "name", "properties": {"name": crs}}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def pixels(area: Area, grid: Grid, strip: int) -> Any:
+    """Which pixels of the whole scene are in the area, put together from strips."""
+    found = np.zeros((grid.height, grid.width), bool)
+    for top in range(0, grid.height, strip):
+        first, rows, columns, inside = area.part(top, min(strip, grid.height - top))
+        assert inside.shape[0] == 0 or first == top + rows.start - area.top
+        found[top : top + strip][rows, columns] = inside
+    return found
+
+
+@pytest.mark.parametrize(
+    ("crs", "kind"),
+    [
+        (None, "FeatureCollection"),
+        ("urn:ogc:def:crs:EPSG::32631", "Feature"),
+        ("EPSG:3857", "Geometry"),
+        ("urn:ogc:def:crs:OGC:1.3:CRS84", "FeatureCollection"),
+    ],
+)
+def test_polygon_in_any_crs(tmp_path: Path, crs: str | None, kind: str) -> None:
+    area = area_of_file(write(tmp_path / "a.geojson", TRIANGLE, crs, kind), GRID)
+    assert abs(area.left - 100) <= 1 and abs(area.top - 104) <= 1
+    assert abs(area.grid.width - 200) <= 2 and abs(area.grid.height - 200) <= 2
+    found = pixels(area, GRID, 33)
+    assert np.array_equal(found, pixels(area, GRID, 800))
+    y, x = np.mgrid[: GRID.height, : GRID.width]
+    centres = shapely.points(600_005 + 10 * x, 5_900_035 - 10 * y)
+    assert found[shapely.contains(TRIANGLE.buffer(-8), centres)].all()
+    assert not found[~shapely.contains(TRIANGLE.buffer(18), centres)].any()
+
+
+def test_scene_whose_rows_run_north(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.geojson", TRIANGLE, "EPSG:32631")
+    found = pixels(area_of_file(path, SOUTH_UP), SOUTH_UP, 33)
+    assert np.array_equal(found[::-1], pixels(area_of_file(path, GRID), GRID, 33))
+
+
+def test_polygons_are_united_and_cut_at_the_scenes_edge(tmp_path: Path) -> None:
+    parts = shapely.MultiPolygon(
+        [
+            shapely.box(599_000, 5_899_000, 600_105, 5_901_000),
+            shapely.box(605_900, 5_892_000, 607_000, 5_892_105),
+        ]
+    )
+    area = area_of_file(write(tmp_path / "a.geojson", parts, "EPSG:32631"), GRID)
+    assert (area.top, area.left, area.grid.width, area.grid.height) == (0, 0, 600, 800)
+    found = pixels(area, GRID, 64)
+    assert found[:104, :11].all() and found[-7:, -10:].all() and found.sum() == 104 * 11 + 7 * 10
+
+
+def test_squares_that_the_polygon_leaves_out(tmp_path: Path) -> None:
+    area = area_of_file(write(tmp_path / "a.geojson", TRIANGLE, "EPSG:32631"), GRID)
+    assert area.touches(104, 100, 50) and area.touches(0, 0, 256)
+    assert not area.touches(260, 250, 40)  # inside the window, beyond the long side
+    assert not area.touches(0, 0, 100) and not area.touches(400, 100, 256)
+
+
+def test_box_is_a_window_without_holes() -> None:
+    move = pyproj.Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True).transform
+    west, south = move(601_000, 5_897_000)
+    east, north = move(603_000, 5_899_000)
+    area = area_of_bbox((west, south, east, north), GRID)
+    found = pixels(area, GRID, 100)
+    assert found.sum() == area.grid.width * area.grid.height
+    assert found[104:304, 100:300].all() and 200 <= area.grid.width < 215
+
+
+def test_box_across_the_antimeridian() -> None:
+    grid = Grid(CRS.from_epsg(32601), Affine(10, 0, 357_000, 0, -10, 7_200_000), 400, 400)
+    move = pyproj.Transformer.from_crs("EPSG:32601", "EPSG:4326", always_xy=True).transform
+    west, south = move(350_000, 7_196_500)
+    east, north = move(360_000, 7_199_900)
+    assert west > 170 and east < -170
+    area = area_of_bbox((west, south, east, north), grid)
+    assert area.left == 0 and 290 < area.grid.width < 330
+
+
+@pytest.mark.parametrize("bbox", [(4, 53, 4, 54), (4, 54, 5, 53), (4, 53, 500, 54), (float("nan"), 1, 2, 3)])
+def test_boxes_that_are_none(bbox: tuple[float, float, float, float]) -> None:
+    with pytest.raises(InputError, match="west,south,east,north"):
+        area_of_bbox(bbox, GRID)
+
+
+def test_area_elsewhere(tmp_path: Path) -> None:
+    far = write(tmp_path / "a.geojson", shapely.box(300_000, 5_897_000, 301_000, 5_899_000))
+    with pytest.raises(GridMismatchError, match="outside of the scene") as caught:
+        area_of_file(far, GRID)
+    assert caught.value.exit_code == 4
+    with pytest.raises(GridMismatchError, match="longitude first"):
+        area_of_bbox((53, 4, 54, 5), GRID)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "no GeoJSON"),
+        ('{"type": "FeatureCollection", "features": []}', "holds nothing"),
+        ('{"type": "Point", "coordinates": [4, 53]}', "holds Point; expected polygons"),
+        ('{"type": "Polygon"}', "no GeoJSON of polygons"),
+        ('{"type": "Feature", "geometry": null}', "no GeoJSON of polygons"),
+        (
+            '{"type": "Polygon", "coordinates": [], "crs": {"properties": {"name": "moon"}}}',
+            "crs is not known",
+        ),
+    ],
+)
+def test_files_that_hold_no_area(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        area_of_file(path, GRID)
+    with pytest.raises(InputError, match="cannot be read"):
+        area_of_file(tmp_path / "gone.geojson", GRID)

@@ -1,0 +1,126 @@
+"""Inputs that lie elsewhere, read from a server on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.scene.optical import open_optical
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """A server of files that answers requests for a range of bytes, as object stores do."""
+
+    def send_head(self) -> Any:
+        if "prefix=" in self.path or "delimiter=" in self.path:
+            self.send_error(403)  # a bucket that may be read, but not listed
+            return None
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if asked is None or not path.is_file():
+            return super().send_head()
+        size = path.stat().st_size
+        first, last = int(asked[1]), min(int(asked[2] or size - 1), size - 1)
+        file = path.open("rb")
+        file.seek(first)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.send_header("Content-Length", str(last + 1 - first))
+        self.end_headers()
+        self.wfile.write(file.read(last + 1 - first))
+        file.close()
+        return None
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def product(make_product: Callable[..., Any]) -> Any:
+    return make_product()
+
+
+@pytest.fixture
+def address(product: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """host:port of a server of the product's folder; requests are bounded, and no proxy is asked."""
+    for name, value in {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=product.folder.parent))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    host = f"127.0.0.1:{server.server_port}"
+    limits = {"GDAL_HTTP_TIMEOUT": 5, "GDAL_HTTP_MAX_RETRY": 0, "GDAL_HTTP_CONNECTTIMEOUT": 5}
+    s3 = {
+        "AWS_S3_ENDPOINT": host,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_NO_SIGN_REQUEST": "YES",
+    }
+    with rasterio.Env(**limits, **s3):
+        yield host
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_product_on_a_web_server(address: str, product: Any) -> None:
+    folder = f"/vsicurl/http://{address}/{product.folder.name}"
+    for path in (folder, folder + "/", folder + "/MTD_MSIL2A.xml"):
+        with open_optical(path) as optical:
+            assert np.array_equal(optical.read(0, 240), product.dn)
+            assert (optical.radiometry.offset, optical.offset_source) == (-1000, "product")
+
+
+def test_zip_on_a_web_server(address: str, product: Any) -> None:
+    name = product.zipped.name
+    for path in (f"/vsicurl/http://{address}/{name}", f"/vsizip//vsicurl/http://{address}/{name}"):
+        with open_optical(path) as optical:
+            assert np.array_equal(optical.read(0, 240), product.dn)
+
+
+def test_product_in_a_bucket(address: str, product: Any) -> None:
+    bucket = product.folder.parent / "bucket"
+    bucket.mkdir(exist_ok=True)
+    link = bucket / product.folder.name
+    if not link.exists():
+        link.symlink_to(product.folder)
+    with open_optical(f"/vsis3/bucket/{product.folder.name}") as optical:
+        assert np.array_equal(optical.read(100, 50), product.dn[:, 100:150])
+
+
+def test_item_whose_assets_lie_on_a_web_server(address: str, product: Any, tmp_path: Path) -> None:
+    assets = {
+        image.stem.split("_")[2]: {
+            "href": f"http://{address}/{image.relative_to(product.folder.parent).as_posix()}",
+            "type": "image/jp2",
+            "raster:bands": [{"scale": 0.0001, "offset": -0.1}],
+        }
+        for image in product.folder.rglob("*.jp2")
+    }
+    item = {"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": {}, "assets": assets}
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps(item))
+    with open_optical(path) as optical:
+        assert np.array_equal(optical.read(0, 240), product.dn)
+        assert optical.scl is not None and optical.scl.startswith("/vsicurl/http://127.0.0.1")
+
+
+def test_what_is_not_there(address: str) -> None:
+    for name, message in (
+        ("S2A_MSIL2A_GONE.SAFE", "the metadata of a Sentinel-2 product"),
+        ("thing.SAFE", "does not say whether it is Level-1C or 2A"),
+    ):
+        path = f"/vsicurl/http://{address}/{name}"
+        with pytest.raises(InputError, match=message), open_optical(path):
+            pass
