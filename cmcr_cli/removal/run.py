@@ -270,7 +270,7 @@ def row_bytes(session: Session, lattice: Lattice) -> int:
     canvas = len(BANDS) * options.samples * 2
     last = len(BANDS) * (2 if options.samples > 1 else 1) * 4
     width = lattice.lefts[-1] + PATCH - lattice.lefts[0]
-    return width * PATCH * ((options.steps + 1) * line + options.steps * canvas + last)
+    return width * PATCH * (max(options.steps, 2) * line + options.steps * canvas + last)
 
 
 def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:

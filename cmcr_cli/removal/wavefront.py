@@ -73,7 +73,8 @@ class Wavefront:
                     ahead = self._start(canvases, rows[index], 0, index)
                 running = ahead if step == 0 else self._start(canvases, rows[index], step, index)
                 self._collect(canvases, running, step, index)
-            if turn + 1 < count:  # the lanes must not wait while the caller writes
+            # The lanes need not wait while the caller writes. With more steps that matters less than memory.
+            if steps == 1 and turn + 1 < count:
                 rows[turn + 1] = self.load(turn + 1)
                 ahead = self._start(canvases, rows[turn + 1], 0, turn + 1)
             done = turn - steps + 1
