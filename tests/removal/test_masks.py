@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from cmcr_cli.errors import InputError, OptionError, WeightsError
 from cmcr_cli.removal import RemoveOptions, masks, remove, survey, write_mask
+from cmcr_cli.removal.cover import CLOUD
 from cmcr_cli.scene.cog import OBSERVED, RECONSTRUCTED
 from cmcr_cli.scene.validate import validate_output
 
@@ -66,9 +67,11 @@ def test_zipped_product_from_end_to_end(
         assert (provenance[covered] == RECONSTRUCTED).all() and (provenance == OBSERVED).any()
 
 
-def _bright_cells(network: Any, image: NDArray[np.float32], names: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _bright_cells(
+    network: Any, image: NDArray[np.float32], names: NDArray[np.bool_], visible: np.float32
+) -> NDArray[np.uint8]:
     """In place of the network, whose weights are random here."""
-    return np.asarray(image[3, ::2, ::2] > 0.25)
+    return np.where(image[3, ::2, ::2] > 0.25, CLOUD, 0).astype(np.uint8)
 
 
 def test_mask_that_is_written_leads_to_the_same_image(
