@@ -137,7 +137,7 @@ class BlockRows:
         self._held = [(0, np.empty((0, dataset.width), dataset.dtypes[0])) for dataset in datasets]
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Rows from `top` (bands, rows, width); coarser pixels are repeated. RasterioError for a damaged file."""
+        """Rows from `top` (bands, rows, width), coarser pixels repeated; RasterioError for a damaged file."""
         bands = []
         for band, (_, factor) in enumerate(self._datasets):
             first, stop = top // factor, -(-(top + rows) // factor)
