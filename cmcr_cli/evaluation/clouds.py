@@ -19,7 +19,7 @@ from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.removal.cover import CELL
 from cmcr_cli.removal.survey import BORDER, found_cells, grown_cells
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
-from cmcr_cli.scene.cirrus import fitted_ratio
+from cmcr_cli.scene.cirrus import FITTED, fitted_ratio
 from cmcr_cli.training.clouds import FAINT, SEEN
 from cmcr_cli.training.gathered import clear_dates, series, series_files
 from cmcr_cli.training.images import Array, Pair
@@ -68,7 +68,7 @@ def find_cover(
     """
     margin = BORDER * CELL
     wide = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    found = found_cells(network, wide, present, fitted_ratio([image]))
+    found = found_cells(network, wide, present, fitted_ratio([image[FITTED]]))
     grown = grown_cells(found)
     core = slice(BORDER, -BORDER)
     return found[core, core], grown[core, core]

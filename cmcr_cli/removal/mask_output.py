@@ -33,8 +33,8 @@ class MaskReport:
 def write_mask(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> MaskReport:
     """Write the mask that `remove` would use with these options: uint8, 0 clear, 1 covered, 255 nodata.
 
-    It lies on the scene's grid, and given back as `mask` leads to the very same image, save where there is thin
-    cirrus: the network tells it from cloud, and the ground below is learnt from. Raises what `remove`
+    It lies on the scene's grid, and given back as `mask` leads to the very same image, save where there is
+    thin cirrus: the network tells it from cloud, and the ground below is learnt from. Raises what `remove`
     raises before its first patch.
     """
     with open_session(options) as session:

@@ -14,8 +14,18 @@ from scipy import ndimage
 from cmcr_cli.model.clouds import MARGIN as REACH
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
 from cmcr_cli.removal.cover import CELL, CLOUD, VEIL, Cover
-from cmcr_cli.scene.bands import canonical, present
-from cmcr_cli.scene.cirrus import B10, GROUND, THIN, TILE, VISIBLE, fitted_ratio, veil_of, without_cirrus
+from cmcr_cli.scene.bands import BANDS, canonical, present
+from cmcr_cli.scene.cirrus import (
+    B10,
+    FITTED,
+    GROUND,
+    THIN,
+    TILE,
+    VISIBLE,
+    fitted_ratio,
+    veil_of,
+    without_cirrus,
+)
 from cmcr_cli.scene.context import MARGIN, REGION, ContextBuilder, SceneContext
 from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical
@@ -83,7 +93,7 @@ def survey(
     cover = Cover.empty(grid)
     phase = cover.phase
     builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1]) if with_context else None
-    visible = _fitted(optical) if with_context and present(optical.names)[B10] else VISIBLE
+    visible = _fitted(optical) if with_context and present(optical.names)[FITTED].all() else VISIBLE
     valid_pixels = covered_pixels = 0
     for core, window in _tile_rows(grid.origin[0], grid.height):
         dn = optical.read(window[0], window[1] - window[0])
@@ -113,8 +123,9 @@ def survey(
 
 def _fitted(optical: Optical) -> np.float32:
     """The ratio of this scene's cirrus, from a few strips of it."""
+    bands = [optical.names.index(BANDS[band]) for band in FITTED]
     return fitted_ratio(
-        canonical(optical.radiometry.reflectance(optical.read(top, rows)), optical.names)
+        optical.radiometry.reflectance(optical.read(top, rows)[bands])
         for top, rows in _spread(optical.grid.height, PROBES, TILE)
     )
 

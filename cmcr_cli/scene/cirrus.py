@@ -37,7 +37,9 @@ THIN = np.float32(0.08)
 TILE = 256
 """Pixels along the side of the squares in which the ratio is fitted."""
 
-_BLUE = BANDS.index("B02")
+FITTED = [BANDS.index("B02"), B10]
+"""Bands in which the ratio is fitted."""
+
 _CELL = 8  # pixels; B10 is of 60 m, and high clouds are seen some 100 m off in other bands
 _LOCAL = 4  # cells; what varies more slowly than this may be the ground's as well
 _ALIKE = 4  # neighbouring cells that count as one, for ground is alike
@@ -62,7 +64,7 @@ def veil_of(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
 
 
 def fitted_ratio(images: Iterable[Floats]) -> np.float32:
-    """The `visible` of this scene, from parts of it (13, H, W); VISIBLE where they do not tell.
+    """The `visible` of this scene, from parts of it in FITTED (2, H, W); VISIBLE where they do not tell.
 
     Ground does not show in B10, so where B02 follows B10 from cell to cell within a tile it is the cirrus
     that it follows (Gao et al. 1998). The slopes of all tiles and VISIBLE are averaged by their precision.
@@ -82,9 +84,9 @@ def fitted_ratio(images: Iterable[Floats]) -> np.float32:
 
 
 def _ratio(image: Floats) -> tuple[float, float]:
-    """What B02 rises by for 1 in B10 in one tile (13, H, W), and its standard error; (0, inf) if unknown."""
+    """What B02 rises by for 1 in B10 in one tile (2, H, W), and its standard error; (0, inf) if unknown."""
     height, width = (size // _CELL for size in image.shape[1:])
-    cells = image[[_BLUE, B10], : height * _CELL, : width * _CELL]
+    cells = image[:, : height * _CELL, : width * _CELL]
     blue, high = cells.reshape(2, height, _CELL, width, _CELL).mean(axis=(2, 4), dtype=np.float64)
     seen = ((high > 0) & (high < 0.06) & (blue < 0.3)).astype(np.float64)  # not thick, and no nodata
     count = seen.sum()

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from cmcr_cli.errors import InputError
 from cmcr_cli.model.condition import VEILED, PatchInputs
 from cmcr_cli.scene.bands import BANDS, scaled_radar
-from cmcr_cli.scene.cirrus import THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
+from cmcr_cli.scene.cirrus import FITTED, THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
 from cmcr_cli.scene.context import MARGIN, constant_context, fit_context
 from cmcr_cli.scene.unmixing import LEVELS, NOTHING, Unmixing
 from cmcr_cli.simulate import add_clouds, simulate_window
@@ -160,7 +160,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     """
     height, width = cover.shape
     optical, covered = scene.cloudy * present[:, None, None], cover > 0
-    optical = without_cirrus(optical, fitted_ratio([optical]) if context else VISIBLE)
+    optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else VISIBLE)
     valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
     fitted = fit_context(optical, cover < 1, radar, valid, present) if context else constant_context(present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
