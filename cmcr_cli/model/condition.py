@@ -30,9 +30,6 @@ VISIBLE = slice(1, 4)
 VEILED = 0.5
 """Cover of ground that shows through cirrus which was taken off: restored, but half trusted."""
 
-IMAGES = ("optical", "context", "confidence", "cover", "radar", "radar_valid")
-"""Fields of `PatchInputs` that are images; the others are vectors and matrices."""
-
 LIMIT = 4.0
 """Departures are kept within this many spreads: how bright a thick cloud is says nothing of the ground."""
 
@@ -59,6 +56,11 @@ class PatchInputs:
     levels: Tensor
     unmixing: Tensor
 
+    def channels_last(self) -> PatchInputs:
+        """The same with its images in the layout in which convolutions are fast."""
+        images = ("optical", "context", "confidence", "cover", "radar", "radar_valid")
+        return replace(self, **{name: _channels_last(getattr(self, name)) for name in images})
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -80,7 +82,7 @@ class Condition:
     @classmethod
     def of(cls, inputs: PatchInputs) -> Condition:
         """Bring a batch into the form in which the network reads it, channels_last as it computes."""
-        inputs = replace(inputs, **{name: _channels_last(getattr(inputs, name)) for name in IMAGES})
+        inputs = inputs.channels_last()
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
         ground = _ground(inputs).clamp(-LIMIT, LIMIT)
         planes = torch.cat(

@@ -186,9 +186,7 @@ class Restorer:
     def _conditioned(self, lane: Lane, row: Row, lefts: Sequence[int]) -> Conditioned:
         patches = [self._inputs(row, left) for left in lefts]
         observed, *stacked = (torch.stack(each) for each in zip(*patches, strict=True))
-        formats = {True: torch.channels_last, False: torch.contiguous_format}
-        planes = [f.to(lane.device, memory_format=formats[f.shape[-1] == PATCH]) for f in stacked]
-        inputs = PatchInputs(*planes)
+        inputs = PatchInputs(*(each.to(lane.device) for each in stacked)).channels_last()
         condition = Condition.of(inputs)
         with _precision(lane.device):
             features = lane.denoiser.encode(condition)
