@@ -4,10 +4,10 @@
     python benchmarks/faults.py fuzz  [--times 1000]
     python benchmarks/faults.py soak  [--times 50]
 
-kills: `cmcr remove` is stopped at a random moment by SIGKILL, SIGTERM or SIGINT in turn. After each, what bears
-a final name must be byte for byte what an undisturbed run writes; every fourth time the next run goes to its
-end, half of them with --resume, and must leave the outputs and nothing else. "stage" is the last that was told
-of before the signal.
+kills: `cmcr remove` is stopped at a random moment by SIGKILL, SIGTERM or SIGINT in turn. After each, what
+bears a final name must be byte for byte what an undisturbed run writes; every fourth time the next run goes
+to its end, half of them with --resume, and must leave the outputs and nothing else. "stage" is the last that
+was told of before the signal.
 fuzz: inputs cut short, with bits flipped, with blocks zeroed or exchanged. Right is a run that ends well with
 an output that fits what GDAL reads of the damaged file, or one line that names the file and exit code 1, 3 or
 4 with nothing written. Anything else is a fault: another exit, a signal, more than a minute, a leftover.
@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rasterio
 import torch
 from common import arguments, write_table
@@ -95,9 +94,7 @@ def kills(options: argparse.Namespace) -> Rows:
         counts["another exit code"] += ended not in (0, SIGNALS[how])
         counts["incomplete or wrong file"] += not _as_expected(folder, expected)
         if how != signal.SIGKILL and not resume:
-            counts["temporary file left by TERM or INT"] += any(
-                path.name[0] == "." for path in folder.iterdir()
-            )
+            counts["left by TERM or INT"] += any(path.name[0] == "." for path in folder.iterdir())
         if number % 4 == 3:
             done = subprocess.run(command + resume, capture_output=True)
             names = {path.name for path in folder.iterdir()}
@@ -112,14 +109,14 @@ def kills(options: argparse.Namespace) -> Rows:
         "another exit code",
         "incomplete or wrong file",
     ]
-    columns += ["temporary file left by TERM or INT", "next run to the end", "next run not clean"]
+    columns += ["left by TERM or INT", "next run to the end", "next run not clean"]
     for stage in ("start", "survey", "restore", "write"):
         if stage in seen:
             yield {"stage": stage, **{column: seen[stage][column] for column in columns}}
 
 
 def _stop(command: list[str], after: float, how: signal.Signals, log: Path) -> tuple[str, int]:
-    """Run a command, send it a signal after some seconds; the last stage that it told of, and its exit code."""
+    """Run a command, send it a signal after some seconds; the last stage it told of, and its exit code."""
     with log.open("w") as err, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err) as run:
         try:
             run.wait(after)
@@ -238,7 +235,7 @@ def _product(folder: Path, stack: Path) -> Path:
 
 
 def _damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """`content` with one kind of damage. Headers are short: every second flip falls into the first or last kB."""
+    """`content` with one kind of damage. Headers are short: half of it falls into the first or last kB."""
     data = bytearray(content)
     how = chance.choice(("cut", "flip", "flip", "flip", "zero", "exchange"))
     if how == "cut":
@@ -319,8 +316,8 @@ def soak(options: argparse.Namespace) -> Rows:
                 "resident MB": int(Path("/proc/self/statm").read_text().split()[1])
                 * os.sysconf("SC_PAGE_SIZE")
                 / 2**20,
-                "descriptors": len(os.listdir("/proc/self/fd")),
-                "threads": len(os.listdir("/proc/self/task")),
+                "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+                "threads": len(list(Path("/proc/self/task").iterdir())),
             }
 
 
