@@ -26,6 +26,7 @@ from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.journal import file_state, open_journal
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.masks import chosen_mask
+from cmcr_cli.removal.memory import CACHE_BYTES, check_memory, spare_bytes
 from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
@@ -45,12 +46,6 @@ from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.raster import Source
 
 log = logging.getLogger("cmcr")
-
-CACHE_BYTES = 192 * 2**20
-"""GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
-
-IN_FLIGHT = 512 * 2**20
-"""Bytes that rows and batches may take up between two steps; narrow scenes leave room for batches."""
 
 MOST_SHIFT = 30
 """Metres between radar and image beyond which there is a warning: three pixels."""
@@ -169,7 +164,9 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
         mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         notes += mask_notes
         lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
-        yield Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
+        session = Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
+        check_memory(session)
+        yield session
 
 
 def _check_not_read(options: RemoveOptions, source: Source) -> None:
@@ -273,16 +270,6 @@ def plan_of(session: Session, found: Survey) -> Plan:
     return Plan(lattice, [ends[n] for n in rows], todo)
 
 
-def row_bytes(session: Session, lattice: Lattice) -> int:
-    """Bytes of all rows in flight: their DN and radar, and the canvases of all steps."""
-    options, optical = session.options, session.optical
-    line = len(optical.names) * optical.dtype.itemsize + (0 if session.radar is None else 9)
-    canvas = len(BANDS) * options.samples * 2
-    last = len(BANDS) * (2 if options.samples > 1 else 1) * 4
-    width = lattice.lefts[-1] + PATCH - lattice.lefts[0]
-    return width * PATCH * (max(options.steps, 2) * line + options.steps * canvas + last)
-
-
 def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
     """The network with the scene's context, or with the colours of the training where that is not wanted."""
     options, weights = session.options, session.weights
@@ -298,7 +285,7 @@ def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
         seed=options.seed,
         harmonised=options.keep_clear,
         # A batch that one GPU made would have to be moved to another one.
-        kept=Kept(IN_FLIGHT - row_bytes(session, lattice) if len(session.devices) == 1 else 0),
+        kept=Kept(spare_bytes(session, lattice.lefts) if len(session.devices) == 1 else 0),
     )
 
 
