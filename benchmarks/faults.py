@@ -5,7 +5,7 @@
     python benchmarks/faults.py soak  [--times 50]
 
 kills: `cmcr remove` is stopped at a random moment by SIGKILL, SIGTERM or SIGINT in turn. After each, what
-bears a final name must be byte for byte what an undisturbed run writes; every fourth time the next run goes
+bears a final name must be byte for byte what an undisturbed run writes; every fifth time the next run goes
 to its end, half of them with --resume, and must leave the outputs and nothing else. "stage" is the last that
 was told of before the signal.
 fuzz: inputs cut short, with bits flipped, with blocks zeroed or exchanged. Right is a run that ends well with
@@ -65,7 +65,7 @@ OUTPUTS = ("clear.tif", "which.tif", "look.png", "item.json")
 
 
 def kills(options: argparse.Namespace) -> Rows:
-    scene = simulate_scene(_fresh(options.work / "scene"), size=512, seed=3, cloud_cover=0.4)
+    scene = simulate_scene(_fresh(options.work / "scene"), size=256, seed=3, cloud_cover=0.4)
     weights = tiny_weights(options.work / "tiny.safetensors")
     folder = _fresh(options.work / "killed")
     command = [
@@ -86,7 +86,7 @@ def kills(options: argparse.Namespace) -> Rows:
     moments = random.Random(0)
     for number in range(options.times):
         how = list(SIGNALS)[number % len(SIGNALS)]
-        resume = ["--resume"] if number % 8 < 4 else []
+        resume = ["--resume"] if number % 10 < 5 else []
         stage, ended = _stop(command + resume, moments.uniform(0.3, 1.05) * whole, how, folder / "log")
         counts = seen.setdefault(stage, Counter())
         counts[how.name] += 1
@@ -95,7 +95,7 @@ def kills(options: argparse.Namespace) -> Rows:
         counts["incomplete or wrong file"] += not _as_expected(folder, expected)
         if how != signal.SIGKILL and not resume:
             counts["left by TERM or INT"] += any(path.name[0] == "." for path in folder.iterdir())
-        if number % 4 == 3:
+        if number % 5 == 4:
             done = subprocess.run(command + resume, capture_output=True)
             names = {path.name for path in folder.iterdir()}
             right = done.returncode == 0 and names == set(OUTPUTS) and _as_expected(folder, expected)

@@ -1,0 +1,131 @@
+"""Mutation testing: small changes to the code, one at a time, each of which some test should notice.
+
+    python benchmarks/mutants.py [--times 80] [--seed 0]
+
+Mutants are drawn evenly from the modules of scene/ and removal/: a comparison or an arithmetic operator is
+exchanged, a condition negated, a number changed, a returned value replaced by None. Each is put into a copy
+of the checkout, and the tests of its module run there until the first that fails. What no test notices is
+listed with its line: either a test is missing, or the change is none that matters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common import arguments, write_table
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 240
+"""After which a mutant counts as noticed: it hangs."""
+
+EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.And: ast.Or, ast.Or: ast.And, ast.In: ast.NotIn, ast.NotIn: ast.In,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+
+
+def mutants(source: str) -> list[tuple[int, str, str]]:
+    """All mutants of a module: line, what was changed, and the new source."""
+    tree = ast.parse(source)
+    places = [(number, node) for number, node in enumerate(ast.walk(tree)) if _change(copy.deepcopy(node))]
+    found = []
+    for number, node in places:
+        fresh = ast.parse(source)
+        chosen = next(each for index, each in enumerate(ast.walk(fresh)) if index == number)
+        line, what = getattr(node, "lineno", 0), _change(chosen)
+        found.append((line, what, ast.unparse(fresh)))
+    return found
+
+
+def _change(node: ast.AST) -> str:
+    """Change a node in place; what was done, nothing where there is nothing to change."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in EXCHANGED:
+        before = type(node.ops[0])
+        node.ops[0] = EXCHANGED[before]()  # type: ignore[call-overload]
+        return f"{before.__name__} to {type(node.ops[0]).__name__}"
+    if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in EXCHANGED:
+        before = type(node.op)
+        node.op = EXCHANGED[before]()  # type: ignore[assignment]
+        return f"{before.__name__} to {type(node.op).__name__}"
+    if isinstance(node, ast.If | ast.IfExp):
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+        return "condition negated"
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        node.value += 1
+        return f"{node.value - 1:g} to {node.value:g}"
+    if isinstance(node, ast.Return) and node.value is not None:
+        node.value = ast.Constant(None)
+        return "returns None"
+    return ""
+
+
+def tests_of(module: Path, tests: Path) -> list[str]:
+    """The test file of the same name, and the whole-run tests of its folder as a second net."""
+    folder = tests / module.parent.name
+    own = folder / f"test_{module.stem}.py"
+    nets = {"scene": [folder / "test_optical.py"], "removal": [folder / "test_run.py"]}[module.parent.name]
+    return [str(path) for path in dict.fromkeys([own, *nets]) if path.exists()]
+
+
+def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    shutil.rmtree(options.work / "mutated", ignore_errors=True)
+    place = options.work.resolve() / "mutated"
+    for name in ("cmcr_cli", "tests", "weights", "examples"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", place)
+    chance = random.Random(options.seed)
+    modules = sorted(
+        path for name in ("scene", "removal") for path in (place / "cmcr_cli" / name).glob("[a-z]*.py")
+    )
+    drawn = []
+    for number in range(options.times):
+        path = modules[number % len(modules)]
+        drawn.append((path, *chance.choice(mutants(path.read_text()))))
+    environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+    counts = {"scene": [0, 0], "removal": [0, 0]}
+    for path, line, what, text in drawn:
+        before = path.read_text()
+        path.write_text(text)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        try:
+            done = subprocess.run(
+                [*command, *tests_of(path, place / "tests")], cwd=place, env=environment, capture_output=True,
+                timeout=SECONDS,
+            )  # fmt: skip
+            noticed = done.returncode != 0
+        except subprocess.TimeoutExpired:
+            noticed = True
+        path.write_text(before)
+        folder = counts[path.parent.name]
+        folder[noticed] += 1
+        if not noticed:
+            shown = before.splitlines()[line - 1].strip()
+            where = f"{path.parent.name}/{path.name}:{line}"
+            print(f"survived: {where} {what}: {shown}", file=sys.stderr, flush=True)
+    for name, (survived, noticed) in counts.items():
+        yield {"folder": name, "mutants": survived + noticed, "noticed": noticed, "survived": survived}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--times", type=int, default=80)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rows = list(run(options))
+    write_table(options.results, "mutants", f"Mutants of scene/ and removal/, {options.times}", rows)
+
+
+if __name__ == "__main__":
+    main()
