@@ -43,7 +43,7 @@ def resample(
     `features` are what the denoiser's encoder made of `condition`, `level` is sigma, `noise` (B, 13, H, W).
     `known` is the observation in scene units, trusted by 1 - `cover` (B, 1, H, W).
     """
-    start = torch.zeros_like(known) if estimate is None else cover * estimate + (1 - cover) * known
+    start = torch.zeros_like(known) if estimate is None else torch.lerp(known, estimate, cover)
     sigma = torch.full((len(known),), level, device=known.device)
     x = diffuse(start, sigma, noise, condition.mean, denoiser.diffusion)
     result: Tensor = denoiser(x, sigma, features, condition)
