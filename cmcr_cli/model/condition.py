@@ -84,7 +84,7 @@ class Condition:
 
     def pasted(self, estimate: Tensor) -> Tensor:
         """The `estimate` (B, 13, H, W) with what is trusted of the image in its place."""
-        return self.cover * estimate + self.mean
+        return torch.addcmul(self.mean, self.cover, estimate)
 
     @classmethod
     def of(cls, inputs: PatchInputs) -> Condition:
@@ -92,30 +92,29 @@ class Condition:
         inputs = inputs.channels_last()
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
         ground = _ground(inputs).clamp(-LIMIT, LIMIT)
-        planes = torch.cat(
-            [
-                inputs.radar * inputs.radar_valid,
-                inputs.radar_valid,
-                # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by
-                # its formula, since torch.asinh takes ten times as long on a CPU
-                departure.sign() * (departure.abs() + (departure.square() + 1).sqrt()).log(),
-                ground,
-                2 * inputs.context - 1,
-                inputs.confidence,
-                inputs.cover,
-            ],
-            dim=1,
-        )
+        parts = [
+            inputs.radar * inputs.radar_valid,
+            inputs.radar_valid,
+            # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by
+            # its formula, since torch.asinh takes ten times as long on a CPU
+            (departure.abs() + (departure.square() + 1).sqrt()).log().copysign(departure),
+            ground,
+            2 * inputs.context - 1,
+            inputs.confidence,
+            inputs.cover,
+        ]
+        # Put together pixel by pixel: what torch makes of images of one channel would be in another layout.
+        planes = torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
         brightness = (inputs.optical - inputs.context)[:, VISIBLE].mean(1, keepdim=True)
         return cls(
-            planes=_channels_last(planes),
+            planes=planes,
             vector=vector,
-            departure=_channels_last(limited),
-            detail=_channels_last(_detail(departure)),
-            ground=_channels_last(ground),
-            mean=_channels_last((1 - inputs.cover) * limited),
+            departure=limited,
+            detail=_detail(departure),
+            ground=ground,
+            mean=(1 - inputs.cover) * limited,
             cover=inputs.cover,
             hidden=shrinkage.hidden(brightness, inputs.cover, inputs.confidence),
             unexplained=shrinkage.unexplained(limited, inputs.cover),
@@ -134,7 +133,9 @@ def _ground(inputs: PatchInputs) -> Tensor:
     """The ground's part of the departure (B, 13, H, W), in spreads, by the scene's unmixing matrices."""
     departure = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
     brightness = departure[:, VISIBLE].mean(1, keepdim=True)
-    found = torch.zeros_like(departure)
+    pixels = departure.permute(0, 2, 3, 1).flatten(1, 2)
+    matrices = (inputs.unmixing / inputs.spread[:, None, :, None]).transpose(2, 3)
+    found = torch.zeros_like(pixels)
     count = inputs.levels.shape[1]
     nodes = inputs.levels[:, :, None, None, None].unbind(1)
     for index in range(count):
@@ -144,9 +145,9 @@ def _ground(inputs: PatchInputs) -> Tensor:
         if index < count - 1:
             falling = (nodes[index + 1] - brightness) / (nodes[index + 1] - nodes[index])
             share = torch.minimum(share, falling)
-        parted = torch.einsum("bij,bjhw->bihw", inputs.unmixing[:, index], departure)
-        found += share.clamp(0, 1) * parted
-    return found / inputs.spread[:, :, None, None]
+        share = share.clamp(0, 1).flatten(1)[:, :, None]
+        found = torch.addcmul(found, share, pixels @ matrices[:, index])
+    return found.unflatten(1, departure.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _detail(departure: Tensor) -> Tensor:
