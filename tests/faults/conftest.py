@@ -63,7 +63,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, pixels: Callable[[int, int],
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks as they are before training, without noise: what is reconstructed is the scene's own context."""
+    """Networks as they are before training, without noise: the scene's own context is what they draw."""
     torch.manual_seed(0)
     config = NetworkConfig(widths=(8, 8, 8), condition_blocks=(1, 1, 1))
     denoiser = Denoiser(config, DiffusionConfig(sigma_data=0.01))
