@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from common import arguments, write_table
+
+import cmcr_cli.cli.main
+import cmcr_cli.removal  # noqa: F401 (what these load need not be loaded for every mutant)
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 240
@@ -47,17 +50,15 @@ EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
 }  # fmt: skip
 
 
-def mutants(source: str) -> list[tuple[int, str, str]]:
-    """All mutants of a module: line, what was changed, and the new source."""
+def mutant(source: str, chance: random.Random) -> tuple[int, str, str]:
+    """A mutant of a module: line, what was changed, and the new source."""
     tree = ast.parse(source)
-    places = [(number, node) for number, node in enumerate(ast.walk(tree)) if _change(copy.deepcopy(node))]
-    found = []
-    for number, node in places:
-        fresh = ast.parse(source)
-        chosen = next(each for index, each in enumerate(ast.walk(fresh)) if index == number)
-        line, what = getattr(node, "lineno", 0), _change(chosen)
-        found.append((line, what, ast.unparse(fresh)))
-    return found
+    nodes = list(ast.walk(tree))
+    chance.shuffle(nodes)
+    for node in nodes:
+        if what := _change(node):
+            return getattr(node, "lineno", 0), what, ast.unparse(tree)
+    return 0, "nothing to change", source
 
 
 def _change(node: ast.AST) -> str:
@@ -90,6 +91,23 @@ def tests_of(module: Path, tests: Path) -> list[str]:
     return [f"{tests / 'removal' / file}.py::{test}" for file, test in NET]
 
 
+def _fails(place: Path, tests: list[str]) -> bool:
+    """Whether any of the tests fails, or hangs, in a process that has loaded all other libraries already."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    signal.alarm(SECONDS)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cmcr_cli"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(place))
+    sys.dont_write_bytecode = True
+    os.chdir(place)
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+
+
 def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     shutil.rmtree(options.work / "mutated", ignore_errors=True)
     place = options.work.resolve() / "mutated"
@@ -103,27 +121,16 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     drawn = []
     for number in range(options.times):
         path = modules[number % len(modules)]
-        drawn.append((path, *chance.choice(mutants(path.read_text()))))
-    environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+        drawn.append((path, *mutant(path.read_text(), chance)))
     counts = {"scene": [0, 0], "removal": [0, 0]}
     for path, line, what, text in drawn:
         before = path.read_text()
         path.write_text(text)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        try:
-            done = subprocess.run(
-                [*command, *tests_of(path, place / "tests")], cwd=place, env=environment, capture_output=True,
-                timeout=SECONDS,
-            )  # fmt: skip
-            noticed = done.returncode != 0
-        except subprocess.TimeoutExpired:
-            noticed = True
+        noticed = _fails(place, tests_of(path, place / "tests"))
         path.write_text(before)
-        folder = counts[path.parent.name]
-        folder[noticed] += 1
+        counts[path.parent.name][noticed] += 1
         if not noticed:
-            shown = before.splitlines()[line - 1].strip()
-            where = f"{path.parent.name}/{path.name}:{line}"
+            where, shown = f"{path.parent.name}/{path.name}:{line}", before.splitlines()[line - 1].strip()
             print(f"survived: {where} {what}: {shown}", file=sys.stderr, flush=True)
     for name, (survived, noticed) in counts.items():
         yield {"folder": name, "mutants": survived + noticed, "noticed": noticed, "survived": survived}

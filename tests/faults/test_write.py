@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from cmcr_cli.errors import OutputError
 from cmcr_cli.scene import lock
 from cmcr_cli.scene.lock import locked
 
-resource = pytest.importorskip("resource")
+fcntl, resource = (pytest.importorskip(name) for name in ("fcntl", "resource"))
 
 Cmcr = Callable[..., Any]
 
