@@ -235,6 +235,19 @@ def test_damaged_files(
         assert "Traceback" not in ended.err and "unexpected" not in ended.err, ended.err
 
 
+def test_messages_that_are_no_utf8(
+    cmcr: Cmcr, given: list[str], scene: dict[str, Path], tmp_path: Path
+) -> None:
+    """GDAL quotes the damaged metadata, and rasterio prints a traceback for it unless it is kept from that."""
+    damaged = scene["s1"].read_bytes().replace(b"<Item name=", b"<Item \xe5ame ")
+    path = tmp_path / "s1.tif"
+    path.write_bytes(damaged)
+    given[2] = str(path)
+    ended = cmcr(*given)
+    assert damaged != scene["s1"].read_bytes() and ended.code == 0
+    assert "Traceback" not in ended.err and "UnicodeDecodeError" not in ended.err
+
+
 def test_names_that_shells_and_libraries_stumble_over(
     cmcr: Cmcr, given: list[str], scene: dict[str, Path], tmp_path: Path
 ) -> None:
