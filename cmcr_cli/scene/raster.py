@@ -6,6 +6,7 @@ A GDAL dataset handle must not be used by two threads at once: a reader has one,
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,13 @@ SAMPLE_WINDOW = 128
 
 SCAN_ROWS = 256
 
+ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
+"""Paths that GDAL asks the network for."""
+
+
+SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
+"""Whether GDAL looks for files beside the one that it opens."""
+
 
 @contextmanager
 def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Iterator[Any]:
@@ -37,8 +45,9 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
 
     Raises InputError when it is missing, is no raster, or has no bands of its own, unless `containers`.
     """
+    elsewhere = ELSEWHERE.search(str(path)) is not None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), rasterio.Env(**{SIDECARS: "EMPTY_DIR" if elsewhere else "FALSE"}):
             # A missing CRS becomes an error of Grid.from_dataset.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(path)
@@ -47,7 +56,8 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
             f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
-    with dataset:
+    # Some are looked for only when they are needed, and every look is a request.
+    with rasterio.Env(**{SIDECARS: "EMPTY_DIR"} if elsewhere else {}), dataset:
         if dataset.count == 0 and not containers:
             raise InputError(
                 f"{path}: holds no bands itself, only subdatasets; expected {what} as one stack of bands. "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.removal import RemoveOptions, estimate, remove
+from cmcr_cli.removal.patchwork import Restorer
 from cmcr_cli.scene.validate import validate_output
 
 
@@ -94,6 +95,44 @@ def test_only_the_areas_patches_are_computed(whole: RemoveOptions, large: Any, t
     report = remove(chosen)
     assert report.patches_restored == plan.patches_to_restore
     assert report.covered_share == full.covered_share  # the survey, and so the context, is of the whole scene
+
+
+def test_dry_run_is_of_the_area(whole: RemoveOptions, large: Any, tmp_path: Path) -> None:
+    plan = estimate(_part(whole, tmp_path, aoi=_polygon(tmp_path / "a.geojson", large, (100, 140), (20, 60))))
+    assert (plan.width, plan.height) == (40, 40)
+
+
+def test_a_stopped_run_of_an_area_goes_on_to_the_same_bytes(
+    whole: RemoveOptions, large: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _polygon(tmp_path / "a.geojson", large, (60, 500), (40, 300))
+    for name in ("straight", "resumed"):
+        (tmp_path / name).mkdir()
+    remove(_part(whole, tmp_path / "straight", aoi=path))
+    chosen = _part(whole, tmp_path / "resumed", aoi=path, resume=True)
+    advance, tops = Restorer.advance, []
+
+    def stopped(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
+        if row.top > 300 and step == self.steps - 1:
+            raise KeyboardInterrupt
+        return advance(self, lane, row, lefts, step, last)
+
+    def counted(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
+        if step == self.steps - 1:
+            tops.append(row.top)
+        return advance(self, lane, row, lefts, step, last)
+
+    monkeypatch.setattr(Restorer, "advance", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        remove(chosen)
+    assert not chosen.output.exists()
+    monkeypatch.setattr(Restorer, "advance", counted)
+    report = remove(chosen)
+    assert not any("anew" in note for note in report.notes)
+    for straight in sorted((tmp_path / "straight").iterdir()):
+        assert (tmp_path / "resumed" / straight.name).read_bytes() == straight.read_bytes(), straight.name
+    assert len(list((tmp_path / "resumed").iterdir())) == 4
+    assert min(tops) > -237  # the first row of patches was taken over
 
 
 def test_an_area_that_is_asked_for_twice(whole: RemoveOptions) -> None:
