@@ -155,6 +155,9 @@ Overlap = Annotated[int, Option(metavar="PX", help="Pixels over which neighbouri
 Weights = Annotated[
     Path | None, Option(envvar="CMCR_WEIGHTS", metavar="PATH", help="Weights file; default: the one in cmcr.")
 ]
+Verify = Annotated[
+    Path | None, Option(metavar="PATH", help="Fail unless this output was made with the weights.")
+]
 Device = Annotated[
     str, Option(envvar="CMCR_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")
 ]

@@ -58,7 +58,7 @@ class Denoiser(nn.Module):
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
         shown = condition.departure, condition.detail, condition.ground
         output: Tensor = self.step(c_in * x, sigma.log() / 4, features, shown)
-        return c_skip * x + c_out * output
+        return torch.addcmul(c_skip * x, c_out, output)
 
 
 def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,7 +89,7 @@ def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:
 
 def diffuse(x0: Tensor, sigma: Tensor, noise: Tensor, mean: Tensor, config: DiffusionConfig) -> Tensor:
     """x_sigma = x0 + sigma (eps + alpha mu)."""
-    return x0 + sigma[:, None, None, None] * (noise + config.alpha * mean)
+    return torch.addcmul(x0, sigma[:, None, None, None], torch.add(noise, mean, alpha=config.alpha))
 
 
 def heun_step(teacher: Denoiser, x: Tensor, high: Tensor, low: Tensor, condition: Condition) -> Tensor:

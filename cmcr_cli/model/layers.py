@@ -69,6 +69,15 @@ class Upsample(nn.Module):
         return F.pixel_shuffle(self.mix(x), 2)
 
 
+def unshuffled(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution of `pixel_unshuffle(x, 2)`, as the 2x2 convolution of stride 2 that it is.
+
+    That spares moving every value, which takes twice as long as the convolution.
+    """
+    weight = layer.weight.view(layer.out_channels, -1, 2, 2)
+    return F.conv2d(x, weight, layer.bias, stride=2)
+
+
 def downsample(source: int, target: int) -> nn.Conv2d:
     """2x2 convolution of stride 2."""
     return nn.Conv2d(source, target, 2, stride=2)

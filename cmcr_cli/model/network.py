@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR
-from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample, fourier, zeroed
+from cmcr_cli.model.layers import (
+    PixelNorm,
+    ResidualBlock,
+    RowLinear,
+    Upsample,
+    downsample,
+    fourier,
+    unshuffled,
+    zeroed,
+)
 
 Features = list[Tensor]
 """One map per level, at 1/2, 1/4, 1/8, ... of the patch's size."""
@@ -45,7 +54,7 @@ class ConditionEncoder(nn.Module):
 
     def forward(self, planes: Tensor, vector: Tensor) -> Features:
         """(B, CHANNELS, H, W) and (B, VECTOR) to one map per level."""
-        x = self.stem(F.pixel_unshuffle(planes, 2)) + self.vector(vector)[:, :, None, None]
+        x = unshuffled(self.stem, planes) + self.vector(vector)[:, :, None, None]
         features = []
         for depth, level in enumerate(self.levels):
             x = level(x)
@@ -85,7 +94,7 @@ class StepNetwork(nn.Module):
         `shown` are the condition's departure, detail and ground.
         """
         embedding = F.silu(self.embed(fourier(c_noise, self.frequencies)))
-        noisy, x = x, self.stem(F.pixel_unshuffle(x, 2))
+        noisy, x = x, unshuffled(self.stem, x)
         skips = []
         for depth, blocks in enumerate(self.encoders):
             x = x + self.fuse[depth](features[depth])
@@ -96,14 +105,32 @@ class StepNetwork(nn.Module):
                 x = self.downs[depth](x)
         for depth in reversed(range(len(self.decoders))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth], embedding)
-        maps = F.pixel_shuffle(self.head(F.silu(self.norm(x))), 2)
         # Four images at full resolution are too much to carry through the narrow network, so they pass by
         # it, each under a gate: the ground where it shows through, its detail where a veil has shifted its
         # level, what the scene's statistics part from the cloud, and the noise, to be taken out again.
         departure, detail, ground = shown
-        image, whole, taken, drawn, parted = maps.chunk(5, dim=1)
-        result: Tensor = image + whole * departure + taken * noisy + drawn * detail + parted * ground
-        return result
+        return self._answer(F.silu(self.norm(x)), (departure, noisy, detail, ground))
+
+    def _answer(self, x: Tensor, images: tuple[Tensor, ...]) -> Tensor:
+        """The head's own image plus `images` (B, 13, H, W), each times its gate.
+
+        As the pixel_shuffle of the head's maps (B, 4 * 5 * 13, H/2, W/2) would give it. The maps are made in
+        an order in which two neighbouring pixels lie as they do in a channels_last image, so that none of
+        these large tensors needs to be moved.
+        """
+        parts = 1 + len(images)
+        weight, bias = (
+            values.unflatten(0, (parts, N_BANDS, 2, 2)).movedim((2, 0, 3, 1), (0, 1, 2, 3)).flatten(0, 3)
+            for values in (self.head.weight, self.head.bias)
+        )
+        maps = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, padding=1)
+        pairs = maps.permute(0, 2, 3, 1).unflatten(-1, (2, parts, 2 * N_BANDS)).transpose(2, 3)
+        own, *gates = pairs.unbind(4)
+        result = own.contiguous()
+        for gate, image in zip(gates, images, strict=True):
+            result = torch.addcmul(result, gate, image.permute(0, 2, 3, 1).reshape(gate.shape))
+        batch, _, height, width = images[0].shape
+        return result.reshape(batch, height, width, N_BANDS).permute(0, 3, 1, 2)
 
 
 def parameters(module: nn.Module) -> int:

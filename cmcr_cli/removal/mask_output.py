@@ -11,6 +11,7 @@ from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import Progress, open_session
 from cmcr_cli.removal.survey import survey
 from cmcr_cli.scene.cog import OutputSpec, StripWriter
+from cmcr_cli.scene.lock import locked
 
 NODATA = 255
 
@@ -37,7 +38,7 @@ def write_mask(options: RemoveOptions, progress: Progress = lambda stage, done: 
     of the scene, and given back as `mask` leads to the very same image. Raises what `remove` raises before
     its first patch.
     """
-    with open_session(options) as session:
+    with open_session(options) as session, locked([options.output]):
         optical = session.optical
         spec = OutputSpec(
             path=options.output,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.model.condition import VEILED, Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.condition import VEILED, Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.network import Features
 from cmcr_cli.model.noise import ground_noise
 from cmcr_cli.model.pdmsr import resample, step_sigmas
@@ -91,18 +91,17 @@ class Conditioned:
     inputs: PatchInputs
     condition: Condition
     features: Features
-    known: Tensor
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
         parts = ((part, field.name) for part in (self.inputs, self.condition) for field in fields(part))
-        held = [self.observed, self.known, *self.features, *(getattr(*part) for part in parts)]
+        held = [self.observed, *self.features, *(getattr(*part) for part in parts)]
         return sum(tensor.nbytes for tensor in held)
 
     def slim(self) -> Conditioned:
         """The same without what only the encoder needs."""
-        nothing = self.known[:0]
+        nothing = self.observed[:0]
         inputs = replace(self.inputs, optical=nothing, radar=nothing, radar_valid=nothing, confidence=nothing)
         return replace(self, inputs=inputs, condition=replace(self.condition, planes=nothing))
 
@@ -164,9 +163,9 @@ class Restorer:
         for index, last in enumerate(before):
             lane.check()
             noise = self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(lane.device)
-            told = batch.condition, batch.features, level, noise, last, batch.known, batch.inputs.cover
             with _precision(lane.device):
-                images.append(resample(lane.denoiser, *told).float())
+                image = resample(lane.denoiser, batch.condition, batch.features, level, noise, last)
+            images.append(image.float())
         if step == self.steps - 1:
             return list(self._finished(images, batch).cpu().numpy())
         self.kept.put(key, batch)
@@ -174,7 +173,7 @@ class Restorer:
 
     def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
         """Reflectance of the last estimates; with several samples their mean and standard deviation."""
-        found = [to_reflectance(z, batch.inputs) for z in images]
+        found = [to_reflectance(batch.condition.finished(z), batch.inputs) for z in images]
         if self.harmonised:
             clear = (batch.inputs.cover == 0).float()
             found = [harmonise(image, batch.observed, clear) for image in found]
@@ -190,8 +189,7 @@ class Restorer:
         condition = Condition.of(inputs)
         with _precision(lane.device):
             features = lane.denoiser.encode(condition)
-        known = to_scene_units(inputs.optical, inputs)
-        return Conditioned(observed.to(lane.device), inputs, condition, features, known).slim()
+        return Conditioned(observed.to(lane.device), inputs, condition, features).slim()
 
     def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
         row0, col0 = self.optical.grid.origin

@@ -103,36 +103,42 @@ def test_dry_run_is_of_the_area(whole: RemoveOptions, large: Any, tmp_path: Path
 
 
 def test_a_stopped_run_of_an_area_goes_on_to_the_same_bytes(
-    whole: RemoveOptions, large: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_scene: Callable[..., Any], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _polygon(tmp_path / "a.geojson", large, (60, 500), (40, 300))
+    tall = make_scene(900, 100)
     for name in ("straight", "resumed"):
         (tmp_path / name).mkdir()
-    remove(_part(whole, tmp_path / "straight", aoi=path))
-    chosen = _part(whole, tmp_path / "resumed", aoi=path, resume=True)
-    advance, tops = Restorer.advance, []
+    options = RemoveOptions(
+        s2=str(tall.s2), s1=str(tall.s1), mask=str(tall.mask), steps=2, weights=weights, device="cpu",
+        aoi=_polygon(tmp_path / "a.geojson", tall, (60, 890), (10, 90)), output=tmp_path / "none.tif",
+    )  # fmt: skip
 
-    def stopped(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
-        if row.top > 300 and step == self.steps - 1:
-            raise KeyboardInterrupt
-        return advance(self, lane, row, lefts, step, last)
+    def chosen(folder: str) -> RemoveOptions:
+        output, which = (tmp_path / folder / name for name in ("clear.tif", "which.tif"))
+        return replace(options, output=output, provenance=which, resume=folder == "resumed")
 
-    def counted(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
+    remove(chosen("straight"))
+    advance, seen, last = Restorer.advance, [], [600]
+
+    def stopped(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, before: Any) -> Any:
         if step == self.steps - 1:
-            tops.append(row.top)
-        return advance(self, lane, row, lefts, step, last)
+            if row.top > last[0]:
+                raise KeyboardInterrupt
+            seen.append(row.top)
+        return advance(self, lane, row, lefts, step, before)
 
     monkeypatch.setattr(Restorer, "advance", stopped)
     with pytest.raises(KeyboardInterrupt):
-        remove(chosen)
-    assert not chosen.output.exists()
-    monkeypatch.setattr(Restorer, "advance", counted)
-    report = remove(chosen)
-    assert not any("anew" in note for note in report.notes)
-    for straight in sorted((tmp_path / "straight").iterdir()):
-        assert (tmp_path / "resumed" / straight.name).read_bytes() == straight.read_bytes(), straight.name
-    assert len(list((tmp_path / "resumed").iterdir())) == 4
-    assert min(tops) > -237  # the first row of patches was taken over
+        remove(chosen("resumed"))
+    assert not (tmp_path / "resumed" / "clear.tif").exists() and min(seen) == -237
+    seen.clear()
+    last[0] = 900
+    report = remove(chosen("resumed"))
+    assert min(seen) > -237 and not any("anew" in note for note in report.notes)
+    names = ["clear.tif", "which.tif"]
+    assert sorted(path.name for path in (tmp_path / "resumed").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
 
 
 def test_an_area_that_is_asked_for_twice(whole: RemoveOptions) -> None:
