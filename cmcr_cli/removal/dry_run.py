@@ -68,14 +68,16 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
         found = survey_scene(session, progress)
         plan = plan_of(session, found)
         spent = time.monotonic() - started
-        optical, grid = session.optical, session.optical.grid
+        optical, area = session.optical, session.area
+        grid = optical.grid if area is None else area.grid
         index = max(range(len(plan.todo)), key=lambda row: len(plan.todo[row]))
         row = RowReader(optical, session.radar, found.cover, plan.lattice.tops).load(index)
         lanes = _seconds_per_patch(session, found, plan, row) * plan.patches_to_restore
         rows = _seconds_to_composite(session, row) * len(plan.todo)
         if session.lanes.on_cpu:  # where the lanes take turns with this thread
             lanes += rows / len(session.lanes.lanes)
-        write = try_writing(image_spec(options, optical, grid, {}), row.dn) * grid.height / row.dn.shape[1]
+        lines = row.dn if area is None else row.dn[:, : grid.height, area.left : area.left + grid.width]
+        write = try_writing(image_spec(options, optical, grid, {}), lines) * grid.height / lines.shape[1]
         return Estimate(
             width=grid.width,
             height=grid.height,

@@ -44,11 +44,12 @@ def row_bytes(session: Session, lefts: Sequence[int]) -> int:
 def bytes_to_come(session: Session, lefts: Sequence[int]) -> int:
     """Bytes of the rows in flight, and of what the outputs hold besides."""
     options, optical = session.options, session.optical
-    line = len(optical.names) * optical.dtype.itemsize * optical.grid.width
-    to_come = row_bytes(session, lefts)
-    to_come += (BLOCK + 2 * PATCH) * line  # the writer's buffer, the new image, and what is on its way
+    written = (optical.grid if session.area is None else session.area.grid).width
+    pixel = len(optical.names) * optical.dtype.itemsize
+    # The writer's buffer, the new image, and what is on its way.
+    to_come = row_bytes(session, lefts) + pixel * (BLOCK * written + 2 * PATCH * optical.grid.width)
     if options.uncertainty is not None:
-        to_come += 3 * BLOCK * len(optical.names) * 4 * optical.grid.width
+        to_come += 3 * BLOCK * len(optical.names) * 4 * written
     return to_come
 
 

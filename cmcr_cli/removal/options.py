@@ -45,9 +45,7 @@ class RemoveOptions:
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
     s1_units: Units = "auto"
-    align: Align = (
-        "warn"  # what happens when the radar lies more than 30 m off the image: a note, or an error
-    )
+    align: Align = "warn"  # radar more than 30 m off the image: a note; strict: an error, also if unknown
     overlap: int = 32  # pixels between neighbouring patches
     weights: Path | None = None  # None: the weights that come with cmcr
     device: str = "auto"

@@ -6,6 +6,7 @@ A GDAL dataset handle must not be used by two threads at once: a reader has one,
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,12 @@ SAMPLE_WINDOW = 128
 
 SCAN_ROWS = 256
 
+ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
+"""Paths that GDAL asks the network for."""
+
+SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
+"""Whether GDAL looks for files beside the one that it opens."""
+
 NETWORK = {
     "GDAL_HTTP_CONNECTTIMEOUT": "30",
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
@@ -49,8 +56,10 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
     Requests of the network end in time, by NETWORK where the user has set nothing else. Raises InputError
     when it is missing, is no raster, or has no bands of its own, unless `containers`.
     """
-    limits = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
-    with rasterio.Env(**limits), _opened(path, what) as dataset:
+    settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
+    # Beside what lies elsewhere every look is a request; some are made when the file is open already.
+    settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
+    with rasterio.Env(**settings), _opened(path, what) as dataset:
         if dataset.count == 0 and not containers:
             raise InputError(
                 f"{path}: holds no bands itself, only subdatasets; expected {what} as one stack of bands. "
