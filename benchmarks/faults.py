@@ -83,6 +83,7 @@ def kills(options: argparse.Namespace) -> Rows:
     for number in range(options.times):
         how = list(SIGNALS)[number % len(SIGNALS)]
         resume = ["--resume"] if number % 10 < 5 else []
+        before = _hidden(folder)
         child = _start(args + resume, log)
         ended = _ended(child, moments.uniform(0.02, 1.05) * whole, how)
         told = [line.split()[1] for line in log.read_text().splitlines() if line.endswith(" %")]
@@ -92,7 +93,7 @@ def kills(options: argparse.Namespace) -> Rows:
         counts["another exit code"] += ended not in (0, SIGNALS[how])
         counts["incomplete or wrong file"] += not _as_expected(folder, expected)
         if how != signal.SIGKILL and not resume:
-            counts["left by TERM or INT"] += any(path.name[0] == "." for path in folder.iterdir())
+            counts["left by TERM or INT"] += bool(_hidden(folder) - before)
         if number % 5 == 4:
             code, names = _ended(_start(args + resume, log)), {path.name for path in folder.iterdir()}
             counts["next run to the end"] += 1
@@ -138,6 +139,10 @@ def _ended(child: int, after: float | None = None, how: signal.Signals = signal.
         time.sleep(after)
         os.kill(child, how)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _hidden(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
 
 
 def _as_expected(folder: Path, expected: dict[str, bytes]) -> bool:
@@ -305,7 +310,7 @@ def soak(options: argparse.Namespace) -> Rows:
     model = load_model(weights, "cpu")
     output = _fresh(options.work / "soaked") / "clear.tif"
     for number in range(1, options.times + 1):
-        scene = simulate_scene(_fresh(options.work / "scene"), size=512, seed=number, cloud_cover=0.4)
+        scene = simulate_scene(_fresh(options.work / "scene"), size=256, seed=number, cloud_cover=0.4)
         chosen = RemoveOptions(
             s2=str(scene.s2), s1=str(scene.s1), mask=str(scene.mask), output=output, steps=2, overwrite=True,
             provenance=output.with_name("which.tif"), quicklook=output.with_name("look.png"),
@@ -343,6 +348,7 @@ def main() -> None:
     options = parser.parse_args()
     table, title, times = TABLES[options.table]
     options.times = options.times or times
+    options.work.mkdir(parents=True, exist_ok=True)
     rows = list(table(options))
     write_table(options.results, f"faults-{options.table}", f"{title}, {options.times}", rows)
 
