@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,17 +66,20 @@ class Source:
     indexes: tuple[int, ...]
     warped: bool
     origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
-    rows: Callable[[int, int], NDArray[Any]] | None = (
-        None  # a faster way to read full-width rows of all bands
-    )
+    # A faster way to read full-width rows of some bands, by their places among all.
+    rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
 
-    def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged."""
+    def read(self, top: int, rows: int, bands: Sequence[int] | None = None) -> NDArray[Any]:
+        """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged.
+
+        `bands` are places among the chosen bands; None takes all.
+        """
         window = self.grid.window(top, rows)
+        places = range(len(self.indexes)) if bands is None else bands
         if self.rows is None:
-            return self._read(window)
+            return self._read(window, places)
         with self._errors(window):
-            return self.rows(top, rows)
+            return self.rows(top, rows, places)
 
     def sample(self) -> NDArray[Any]:
         """Pixels (bands, n) of windows spread evenly over the grid, in the stored dtype."""
@@ -85,7 +88,11 @@ class Source:
         lefts = np.unique(np.linspace(0, self.grid.width - width, SAMPLE_SIDE).astype(int))
         windows = [Window(int(left), int(top), width, height) for top in tops for left in lefts]
         return np.concatenate(
-            [self._read(window).reshape(len(self.indexes), -1) for window in windows], axis=1
+            [
+                self._read(window, range(len(self.indexes))).reshape(len(self.indexes), -1)
+                for window in windows
+            ],
+            axis=1,
         )
 
     def strips(self) -> Iterator[NDArray[Any]]:
@@ -93,11 +100,11 @@ class Source:
         for top in range(0, self.grid.height, SCAN_ROWS):
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 
-    def _read(self, window: Window) -> NDArray[Any]:
+    def _read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
         top, left = self.origin
         window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
         with self._errors(window):
-            pixels: NDArray[Any] = self.dataset.read(self.indexes, window=window)
+            pixels: NDArray[Any] = self.dataset.read([self.indexes[band] for band in bands], window=window)
         return pixels
 
     @contextmanager
