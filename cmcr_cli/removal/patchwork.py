@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -203,6 +203,7 @@ class Restorer:
             if self.steps > 1:  # from the first step on, so that all see the same
                 features = [each.half() for each in features]
             told = Told(contexts, features)
+            condition = replace(condition, planes=torch.empty(0))  # large, and done with
         features = [each.float() for each in told.features]
         known = to_scene_units(inputs.optical, inputs)
         return Conditioned(observed, inputs, condition, features, known, told)

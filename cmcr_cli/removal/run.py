@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli import __version__
+from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.journal import file_state, open_journal
@@ -83,6 +84,7 @@ def remove(
             if journal.survey is None:
                 journal.keep_survey(found)
             alignment = checked_alignment(session, found)
+            trim_heap()
             clock.append(time.monotonic())
             plan = plan_of(session, found)
             above = 0 if session.area is None else session.area.top

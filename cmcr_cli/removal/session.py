@@ -22,7 +22,7 @@ from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
 
-CACHE_BYTES = 192 * 2**20
+CACHE_BYTES = 160 * 2**20
 """GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
 
 

@@ -30,6 +30,9 @@ SAMPLE_WINDOW = 128
 
 SCAN_ROWS = 256
 
+PIECE = 64
+"""Lines that are read at once on the way into a larger array."""
+
 
 @contextmanager
 def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Iterator[Any]:
@@ -132,14 +135,26 @@ class Lines:
 
     def window(self, first: int, stop: int) -> tuple[NDArray[Any], ...]:
         """The lines from `first` to before `stop`."""
+        shared: tuple[NDArray[Any], ...] = ()
+        start = first
         if self._first <= first < self._stop < stop:
-            shared = [array[..., first - self._first :, :] for array in self._held]
-            new = self._read(self._stop, stop - self._stop)
-            self._held = tuple(np.concatenate(pair, axis=-2) for pair in zip(shared, new, strict=True))
-        else:
-            self._held = self._read(first, stop - first)
+            shared, start = tuple(array[..., first - self._first :, :] for array in self._held), self._stop
+        whole: list[NDArray[Any]] = []
+        # Read in pieces into what was made once: two of these arrays are large enough.
+        for top in range(start, stop, PIECE):
+            parts = self._read(top, min(PIECE, stop - top))
+            whole = whole or [_taller(part, stop - first) for part in parts]
+            for target, part in zip(whole, parts, strict=True):
+                target[..., top - first : top - first + part.shape[-2], :] = part
+        for target, part in zip(whole, shared, strict=False):
+            target[..., : part.shape[-2], :] = part
+        self._held = tuple(whole)
         self._first, self._stop = first, stop
         return self._held
+
+
+def _taller(array: NDArray[Any], lines: int) -> NDArray[Any]:
+    return np.empty((*array.shape[:-2], lines, array.shape[-1]), array.dtype)
 
 
 @contextmanager
