@@ -77,7 +77,7 @@ def batch(
         "bbox": opt.bounds(bbox),
         "keep_clear": keep_clear,
         "context": context,
-        "bands": tuple(bands.split(",")) if bands else None,
+        "bands": opt.names(bands),
         "offset": offset,
         "s1_units": s1_units,
         "align": align,

@@ -12,14 +12,15 @@ from cmcr_cli.cli import options as opt
 from cmcr_cli.cli.talk import print_json, set_verbosity
 
 EXAMPLES = """\
-  cmcr info
-  cmcr info --weights runs/student/weights.safetensors --json"""
+  cmcr info --weights runs/student/weights.safetensors --json
+  cmcr info --verify clear.tif"""
 
 STEPS = (1, 4)
 
 
 def info(
     weights: opt.Weights = None,
+    verify: opt.Verify = None,
     json: opt.Json = False,
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
@@ -28,9 +29,12 @@ def info(
     set_verbosity(verbose, quiet)
     from cmcr_cli.model import flops, network
     from cmcr_cli.model import weights as weights_file
+    from cmcr_cli.scene.validate import check_made_with
 
     path = weights or weights_file.default_path()
     loaded = weights_file.load(path)
+    if verify is not None:
+        check_made_with(verify, loaded.sha256)
     facts: dict[str, dict[str, Any]] = {
         "versions": _versions(),
         "devices": _devices(),

@@ -47,7 +47,7 @@ def mask(
         mask=mask,
         mask_weights=mask_weights,
         dilate=dilate,
-        bands=tuple(bands.split(",")) if bands else None,
+        bands=opt.names(bands),
         offset=offset,
         weights=weights,
         device=device,

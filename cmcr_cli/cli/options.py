@@ -32,6 +32,11 @@ def bounds(text: str | None) -> tuple[float, float, float, float] | None:
     return west, south, east, north
 
 
+def names(text: str | None) -> tuple[str, ...] | None:
+    """What `Bands` lists."""
+    return None if text is None else tuple(text.split(","))
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """What `StepList` lists; BadParameter when it is not a list of numbers."""
     words = text.split(",")
@@ -55,7 +60,8 @@ S1VV = Annotated[
 S1VH = Annotated[str | None, Option("--s1-vh", metavar="PATH", help="Sentinel-1 VH, with --s1-vv.")]
 Output = Annotated[Path, Option("--output", "-o", help="Image to write: a COG on the grid of S2.")]
 MaskOutput = Annotated[
-    Path, Option("--output", "-o", help="Mask to write: 0 clear, 1 cloud or shadow, 255 nodata.")
+    Path,
+    Option("--output", "-o", help="Mask to write: 0 clear, 1 cloud or shadow, 2 thin cirrus, 255 nodata."),
 ]
 Provenance = Annotated[
     Path | None, Option(help="Raster to write: 0 nodata, 1 observed, 2 reconstructed.", metavar="PATH")
@@ -109,7 +115,7 @@ Mask = Annotated[
     Option(
         metavar="auto|scl|omnicloudmask|all|PATH",
         help="What counts as cloud: the network's finds, the product's SCL, OmniCloudMask's finds, all, or a "
-        "raster of 0/1 or SCL codes.",
+        "raster: of cmcr mask, of 0/1, or of SCL codes.",
     ),
 ]
 MaskWeights = Annotated[
@@ -139,13 +145,18 @@ S1Units = Annotated[
 ]
 Align = Annotated[
     Literal["warn", "strict"],
-    Option(help="When S1 measurably lies more than 30 m off S2: go on with a warning, or refuse (exit 4)."),
+    Option(
+        help="When S1 lies more than 30 m off S2: warn, or refuse (exit 4), also what cannot be measured."
+    ),
 ]
 Overlap = Annotated[int, Option(metavar="PX", help="Pixels over which neighbouring patches are blended.")]
 
 # the machine
 Weights = Annotated[
     Path | None, Option(envvar="CMCR_WEIGHTS", metavar="PATH", help="Weights file; default: the one in cmcr.")
+]
+Verify = Annotated[
+    Path | None, Option(metavar="PATH", help="Fail unless this output was made with the weights.")
 ]
 Device = Annotated[
     str, Option(envvar="CMCR_DEVICE", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")

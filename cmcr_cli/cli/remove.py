@@ -82,7 +82,7 @@ def remove(
         context=context,
         aoi=aoi,
         bbox=opt.bounds(bbox),
-        bands=tuple(bands.split(",")) if bands else None,
+        bands=opt.names(bands),
         offset=offset,
         s1_units=s1_units,
         align=align,

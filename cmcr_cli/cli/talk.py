@@ -48,7 +48,12 @@ def set_verbosity(verbose: int, quiet: bool) -> None:
     handler.addFilter(_Once())
     level = logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(format="cmcr: %(message)s", level=level, handlers=[handler], force=True)
-    logging.getLogger("cmcr").setLevel(max(level - 10 * verbose, logging.DEBUG))
+    log = logging.getLogger("cmcr")
+    log.setLevel(max(level - 10 * verbose, logging.DEBUG))
+    # rasterio prints a traceback when GDAL tells of a damaged file in words that are no UTF-8, and goes on.
+    # Here, since typer has a hook of its own for exceptions, which never get that far.
+    sys.excepthook = lambda _kind, error, _trace: log.debug("ignored", exc_info=error)
+    sys.unraisablehook = lambda ignored: log.debug("ignored", exc_info=ignored.exc_value)
 
 
 def print_json(value: DataclassInstance | dict[str, Any]) -> None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from cmcr_cli.model import shrinkage
+from cmcr_cli.model.cells import level
 
 N_BANDS = 13
 CHANNELS = 3 + 3 * N_BANDS + 2
@@ -20,9 +22,6 @@ confidence, the cover."""
 
 VECTOR = 2 * N_BANDS
 """Which bands are there, and the spread of each."""
-
-CELL = 8
-"""Pixels along the side of the cells over which the image is averaged to tell its detail from its level."""
 
 VISIBLE = slice(1, 4)
 """B02, B03 and B04."""
@@ -69,7 +68,8 @@ class Condition:
     planes (B, CHANNELS, H, W) and vector (B, VECTOR) go through the encoder. departure (B, 13, H, W) is what
     the image shows, within LIMIT; detail is the same less its local mean, which thin cloud hides far less;
     ground is the part of it that the scene's statistics take for ground and not for cloud; mean, mu of the
-    diffusion, is the part of the departure that is trusted.
+    diffusion, is the part of the departure that is trusted. cover is that of the inputs; hidden
+    (B, 1, H, W) and unexplained (B, 1, H / 8, W / 8) are those of `shrinkage`.
     """
 
     planes: Tensor
@@ -78,6 +78,13 @@ class Condition:
     detail: Tensor
     ground: Tensor
     mean: Tensor
+    cover: Tensor
+    hidden: Tensor
+    unexplained: Tensor
+
+    def pasted(self, estimate: Tensor) -> Tensor:
+        """The `estimate` (B, 13, H, W) with what is trusted of the image in its place."""
+        return torch.addcmul(self.mean, self.cover, estimate)
 
     @classmethod
     def of(cls, inputs: PatchInputs, *, encoded: bool = False) -> Condition:
@@ -91,7 +98,22 @@ class Condition:
         planes = departure[:0] if encoded else _planes(inputs, departure, ground)
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
-        return cls(planes, vector, limited, _detail(departure), ground, (1 - inputs.cover) * limited)
+        brightness = (inputs.optical - inputs.context)[:, VISIBLE].mean(1, keepdim=True)
+        return cls(
+            planes=planes,
+            vector=vector,
+            departure=limited,
+            detail=_detail(departure),
+            ground=ground,
+            mean=(1 - inputs.cover) * limited,
+            cover=inputs.cover,
+            hidden=shrinkage.hidden(brightness, inputs.cover, inputs.confidence),
+            unexplained=shrinkage.unexplained(limited, inputs.cover),
+        )
+
+    def finished(self, estimate: Tensor) -> Tensor:
+        """The last estimate (B, 13, H, W) as it leaves the scene's units."""
+        return shrinkage.shrunk(estimate, self.hidden, self.unexplained)
 
 
 def _planes(inputs: PatchInputs, departure: Tensor, ground: Tensor) -> Tensor:
@@ -138,11 +160,9 @@ def _ground(inputs: PatchInputs) -> Tensor:
 
 
 def _detail(departure: Tensor) -> Tensor:
-    """What is left of a departure without its mean over about 3 x 3 cells, within LIMIT."""
+    """What is left of a departure without its local mean, within LIMIT."""
     bounded = departure.clamp(-4 * LIMIT, 4 * LIMIT)
-    cells = F.avg_pool2d(F.avg_pool2d(bounded, CELL), 3, 1, 1, count_include_pad=False)
-    level = F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
-    return (bounded - level).clamp(-LIMIT, LIMIT)
+    return (bounded - level(bounded)).clamp(-LIMIT, LIMIT)
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:

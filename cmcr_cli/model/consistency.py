@@ -47,11 +47,12 @@ def denoising_loss(
 ) -> Tensor:
     """The teacher's loss: the robust distance of D(x_sigma) to x0, per sample (B,).
 
-    Differences are taken in units of c_out as it is at alpha = 0, so that all noise levels weigh alike
-    (Karras et al. 2022, section 5); the unit is bounded where sigma is small.
+    What is noised is x0 under cover and the image elsewhere, as in PDMSR: a wisp that the mask missed is then
+    nothing new there. Differences are taken in units of c_out as it is at alpha = 0, so that all noise levels
+    weigh alike (Karras et al. 2022, section 5); the unit is bounded where sigma is small.
     """
     config = denoiser.diffusion
-    x = diffuse(x0, sigma, noise, condition.mean, config)
+    x = diffuse(condition.pasted(x0), sigma, noise, condition.mean, config)
     estimate = denoiser(x, sigma, denoiser.encode(condition), condition)
     unit = (sigma * config.sigma_data).clamp(min=0.1) / (sigma.square() + config.sigma_data**2).sqrt()
     return robust((estimate - x0) / unit[:, None, None, None], weight)
@@ -77,7 +78,7 @@ def distillation_loss(
     one step at sigma_max approximates the posterior mean, while small sigmas stay free to be consistent.
     """
     low, high = sigmas
-    x_high = diffuse(x0, high, noise, condition.mean, student.diffusion)
+    x_high = diffuse(condition.pasted(x0), high, noise, condition.mean, student.diffusion)
     with torch.no_grad():
         x_low = heun_step(teacher, x_high, high, low, condition)
         goal = target(x_low, low, target.encode(condition), condition)

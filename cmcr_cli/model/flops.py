@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cmcr_cli.model.cells import CELL
 from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
 from cmcr_cli.model.diffusion import Denoiser
@@ -18,16 +19,12 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
     """GFLOP for one 256x256 patch at `steps` steps, counted on the operations that really run."""
     device = next(denoiser.parameters()).device
     image = torch.zeros(1, N_BANDS, PATCH, PATCH, device=device)
-    condition = Condition(
-        planes=torch.zeros(1, CHANNELS, PATCH, PATCH, device=device),
-        vector=torch.zeros(1, VECTOR, device=device),
-        departure=image,
-        detail=image,
-        ground=image,
-        mean=image,
-    )
+    plane, cells = image[:, :1], image[:, :1, ::CELL, ::CELL]
+    planes = torch.zeros(1, CHANNELS, PATCH, PATCH, device=device)
+    vector = torch.zeros(1, VECTOR, device=device)
+    condition = Condition(planes, vector, image, image, image, image, plane, plane, cells)
     with FlopCounterMode(display=False) as counter:
-        sample(denoiser, condition, steps, lambda step: image, image, image[:, :1])
+        sample(denoiser, condition, steps, lambda step: image)
     return float(counter.get_total_flops() / 1e9)
 
 

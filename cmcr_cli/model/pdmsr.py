@@ -35,16 +35,13 @@ def resample(
     level: float,
     noise: Tensor,
     estimate: Tensor | None,
-    known: Tensor,
-    cover: Tensor,
 ) -> Tensor:
     """One step: the next estimate (B, 13, H, W), from the last one or, at the first step, from None.
 
     `features` are what the denoiser's encoder made of `condition`, `level` is sigma, `noise` (B, 13, H, W).
-    `known` is the observation in scene units, trusted by 1 - `cover` (B, 1, H, W).
     """
-    start = torch.zeros_like(known) if estimate is None else torch.lerp(known, estimate, cover)
-    sigma = torch.full((len(known),), level, device=known.device)
+    start = torch.zeros_like(noise) if estimate is None else condition.pasted(estimate)
+    sigma = torch.full((len(noise),), level, device=noise.device)
     x = diffuse(start, sigma, noise, condition.mean, denoiser.diffusion)
     result: Tensor = denoiser(x, sigma, features, condition)
     return result
@@ -55,17 +52,14 @@ def sample(
     condition: Condition,
     steps: int,
     noise: Callable[[int], Tensor],
-    known: Tensor,
-    cover: Tensor,
 ) -> Tensor:
     """The clear image in scene units (B, 13, H, W) after `steps` evaluations of patches on their own.
 
-    `noise(step)` gives (B, 13, H, W); the other arguments are those of `resample`. The encoder runs once,
-    whatever the number of steps.
+    `noise(step)` gives (B, 13, H, W). The encoder runs once, whatever the number of steps.
     """
     features = denoiser.encode(condition)
-    levels = step_sigmas(steps, denoiser.diffusion)
-    estimate = None
-    for step, level in enumerate(levels):
-        estimate = resample(denoiser, condition, features, level, noise(step), estimate, known, cover)
-    return torch.zeros_like(known) if estimate is None else estimate
+    first, *others = step_sigmas(steps, denoiser.diffusion)
+    estimate = resample(denoiser, condition, features, first, noise(0), None)
+    for step, level in enumerate(others, start=1):
+        estimate = resample(denoiser, condition, features, level, noise(step), estimate)
+    return condition.finished(estimate)

@@ -21,6 +21,8 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 2
 DEFAULT_NAME = "cmcr-0.3.safetensors"
+DEFAULT_SHA256 = "a7c2a9dc36119af249f950b9c03827f464a195ad57bbd9fd1a639a0e223a5fa8"
+"""Of the weights that come with cmcr; change both when others are released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def save(path: Path, weights: Weights) -> None:
     tensors = {"mean": weights.mean, "spread": weights.spread}
     tensors |= {f"denoiser.{k}": v for k, v in weights.denoiser.state_dict().items()}
     tensors |= {f"clouds.{k}": v for k, v in weights.clouds.state_dict().items()}
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "network": asdict(weights.denoiser.network_config),
         "diffusion": asdict(weights.denoiser.diffusion),
@@ -70,12 +72,17 @@ def save(path: Path, weights: Weights) -> None:
     }
     part = path.with_name(path.name + ".part")
     plain = {k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}
+    header["digest"] = _digest(header, plain)
     save_file(plain, part, metadata={"cmcr": json.dumps(header)})
     part.replace(path)
 
 
 def load(path: Path) -> Weights:
-    """Read a weights file; WeightsError when it is missing, damaged, of another format or architecture."""
+    """Read a weights file; WeightsError when it is missing, of another format or architecture, or damaged.
+
+    Damage is found by the digest that `save` leaves; files of 0.3 and before have none, and the one that
+    comes with cmcr is known by its hash.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; expected a cmcr .safetensors file, see --weights")
     try:
@@ -101,7 +108,23 @@ def load(path: Path) -> Weights:
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise WeightsError(f"{path}: holds NaN or infinite values; expected finite weights, see --weights")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    changed = header.get("digest", _digest(header, tensors)) != _digest(header, tensors)
+    if changed or (path.name == DEFAULT_NAME and sha256 != DEFAULT_SHA256):
+        raise WeightsError(
+            f"{path}: is not what was saved or released under this name (sha256 {sha256[:12]}); it is "
+            "damaged or was changed. Copy or download it again, see --weights"
+        )
     return Weights(denoiser, clouds, mean, spread, card, sha256)
+
+
+def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Checksum of everything in a file but itself."""
+    plain = {key: value for key, value in header.items() if key != "digest"}
+    found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].numpy().tobytes())
+    return found.hexdigest()
 
 
 def _header(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.mask import CIRRUS, CLEAR, COVERED
 
 CELL = 2
 """Pixels of 10 m along the side of a cell."""
 
 VEIL, CLOUD = 1, 2
 """Values of cells: thin cirrus, which B10 takes off the ground that still shows; cloud or shadow."""
+
+CODES = np.array([CLEAR, CIRRUS, COVERED], np.uint8)
+"""Of masks, for each value of cells."""
 
 RING = 2
 """Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
@@ -41,13 +45,22 @@ class Cover:
         rows, cols = -(-(grid.height + phase[0]) // CELL), -(-(grid.width + phase[1]) // CELL)
         return cls(np.zeros((rows, cols), np.uint8), phase, grid.width)
 
-    def mark(self, top: int, covered: NDArray[np.bool_]) -> None:
+    def mark(self, top: int, covered: NDArray[np.bool_], value: int = CLOUD) -> None:
         """Enter clouds, full-width rows of pixels from row `top`; one covered pixel covers its cell."""
         y, x = self._rows(top, len(covered)), self._cols()
         by_row = np.logical_or.reduceat(covered, np.flatnonzero(np.diff(y, prepend=-1)), axis=0)
         by_cell = np.logical_or.reduceat(by_row, np.flatnonzero(np.diff(x, prepend=-1)), axis=1)
         cells = self.cells[y[0] : y[-1] + 1]
-        cells[by_cell] = CLOUD
+        np.maximum(cells, value, out=cells, where=by_cell)
+
+    def mark_codes(self, top: int, codes: NDArray[np.uint8]) -> None:
+        """Enter full-width rows of a mask from row `top`."""
+        self.mark(top, codes == CIRRUS, VEIL)
+        self.mark(top, codes == COVERED)
+
+    def codes(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """Full-width rows (rows, width) as codes of a mask."""
+        return CODES[self.pixels(top, rows)]
 
     def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
         """What lies over the pixels of full-width rows: 0, VEIL or CLOUD, (rows, width)."""

@@ -64,14 +64,16 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
         found = survey_scene(session, progress)
         plan = plan_of(session, found)
         spent = time.monotonic() - started
-        optical, grid = session.optical, session.optical.grid
+        optical, area = session.optical, session.area
+        grid = optical.grid if area is None else area.grid
         index = max(range(len(plan.todo)), key=lambda row: len(plan.todo[row]))
         row = RowReader(optical, session.radar, found.cover, plan.lattice.tops).load(index)
         lanes = _seconds_per_patch(session, found, plan, row) * plan.patches_to_restore
         rows = _seconds_to_composite(session, row) * len(plan.todo)
         if session.lanes.on_cpu:  # where the lanes take turns with this thread
             lanes += rows / len(session.lanes.lanes)
-        write = try_writing(image_spec(options, optical, grid, {}), row.dn) * grid.height / row.dn.shape[1]
+        lines = row.dn if area is None else row.dn[:, : grid.height, area.left : area.left + grid.width]
+        write = try_writing(image_spec(options, optical, grid, {}), lines) * grid.height / lines.shape[1]
         return Estimate(
             width=grid.width,
             height=grid.height,
@@ -143,13 +145,15 @@ def _seconds_to_composite(session: Session, row: Row) -> float:
 def _memory(session: Session, plan: Plan) -> int:
     """Peak in MB: what this process holds after the probe, and the rows that a run holds besides."""
     options, optical = session.options, session.optical
-    line = len(optical.names) * optical.dtype.itemsize * optical.grid.width
+    written = (optical.grid if session.area is None else session.area.grid).width
+    pixel = len(optical.names) * optical.dtype.itemsize
     to_come = row_bytes(session, plan.lattice)
     waiting = (options.steps - 1) * max(map(len, plan.todo)) * KEPT_BYTES
     to_come += min(waiting, max(IN_FLIGHT - to_come, 0))
-    to_come += (BLOCK + 2 * PATCH) * line  # the writer's buffer, the new image, and what is on its way
+    # the writer's buffer, the new image, and what is on its way
+    to_come += pixel * (BLOCK * written + 2 * PATCH * optical.grid.width)
     if options.uncertainty is not None:
-        to_come += 3 * BLOCK * len(optical.names) * 4 * optical.grid.width
+        to_come += 3 * BLOCK * len(optical.names) * 4 * written
     return round((_resident() + to_come) / 2**20)
 
 

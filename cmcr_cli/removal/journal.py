@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 from cmcr_cli.errors import OutputError
 from cmcr_cli.removal.cover import Cover
 from cmcr_cli.removal.survey import Survey
-from cmcr_cli.scene.cog import PART, part_files, part_of
+from cmcr_cli.scene.cog import part_files, part_of
 from cmcr_cli.scene.context import SceneContext
 
 
@@ -80,12 +79,11 @@ def open_journal(
     """The journal of the run that writes `output`; with `resume` it begins where an earlier run stopped.
 
     `about` is all that the pixels depend on: what was done for other inputs or options is not taken over, and
-    `notes` says so. Raises OutputError while another run writes the same output.
+    `notes` says so. The caller holds the lock of `output`.
     """
     text = json.dumps(about, sort_keys=True, default=str)
-    journal = Journal(part_of(output, PART), hashlib.sha256(text.encode()).hexdigest(), 0, None)
-    lock = journal.part.with_name(journal.part.name + ".lock")
-    with _locked(lock, output), part_files(output, PART, kept=resume):
+    journal = Journal(part_of(output), hashlib.sha256(text.encode()).hexdigest(), 0, None)
+    with part_files(output, kept=resume):
         if resume and not journal.read():
             notes.append("--resume: no earlier run with these inputs and options was found; starts anew")
         if journal.survey is None:
@@ -127,19 +125,3 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         new.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error}); free some space, see -o") from error
-
-
-@contextmanager
-def _locked(path: Path, output: Path) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends. Only where the system has such locks."""
-    with path.open("wb") as file:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OutputError(
-                    f"{output}: another run is writing it; wait for its end, or choose another name with -o"
-                ) from error
-        yield

@@ -12,8 +12,9 @@ from cmcr_cli.removal.run import Progress
 from cmcr_cli.removal.session import open_session
 from cmcr_cli.removal.survey import survey
 from cmcr_cli.scene.cog import OutputSpec, StripWriter
+from cmcr_cli.scene.lock import locked
 
-CLEAR, COVERED, NODATA = 0, 1, 255
+NODATA = 255
 
 ROWS = 512
 
@@ -32,13 +33,13 @@ class MaskReport:
 
 
 def write_mask(options: RemoveOptions, progress: Progress = lambda stage, done: None) -> MaskReport:
-    """Write the mask that `remove` would use with these options: uint8, 0 clear, 1 covered, 255 nodata.
+    """Write the mask that `remove` would use with these options: uint8, 255 nodata.
 
-    It lies on the scene's grid, and given back as `mask` leads to the very same image, save where there is
-    thin cirrus: the network tells it from cloud, and the ground below is learnt from. Raises what `remove`
-    raises before its first patch.
+    0 is clear, 1 cloud or shadow, 2 thin cirrus, below which the ground is learnt from. It lies on the grid
+    of the scene, and given back as `mask` leads to the very same image. Raises what `remove` raises before
+    its first patch.
     """
-    with open_session(options) as session:
+    with open_session(options) as session, locked([options.output]):
         optical = session.optical
         spec = OutputSpec(
             path=options.output,
@@ -49,7 +50,7 @@ def write_mask(options: RemoveOptions, progress: Progress = lambda stage, done: 
             descriptions=("mask",),
             tags={
                 "TIFFTAG_SOFTWARE": f"cmcr {__version__}",
-                "CMCR_VALUES": "0 clear, 1 cloud or shadow, 255 nodata",
+                "CMCR_VALUES": "0 clear, 1 cloud or shadow, 2 thin cirrus, 255 nodata",
                 "CMCR_MASK": options.mask,
                 "CMCR_DILATE": f"{options.dilate:g}",
             },
@@ -66,8 +67,8 @@ def write_mask(options: RemoveOptions, progress: Progress = lambda stage, done: 
             )
             for top in range(0, optical.grid.height, ROWS):
                 dn = optical.read(top, min(ROWS, optical.grid.height - top))
-                covered = np.where(found.cover.pixels(top, dn.shape[1]) > 0, COVERED, CLEAR)
-                writer.write(np.where(optical.valid(dn), covered, NODATA).astype(np.uint8)[None])
+                codes = found.cover.codes(top, dn.shape[1])
+                writer.write(np.where(optical.valid(dn), codes, NODATA).astype(np.uint8)[None])
         return MaskReport(
             output=str(options.output),
             mask=options.mask,

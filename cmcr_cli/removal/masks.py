@@ -35,19 +35,15 @@ LEAST_WEIGHTS = 2**20
 
 @dataclass(frozen=True, slots=True)
 class FoundMask:
-    """Cover that was found in a pass of its own, grown by `dilate` pixels as it is read."""
+    """Cover that was found in a pass of its own, grown by `dilate` pixels as it is read, as Mask is."""
 
     cover: Cover
     height: int
     dilate: float
 
-    def read(self, top: int, rows: int) -> NDArray[np.float32]:
-        """1 where cloud or shadow covers the ground, else 0: (rows, width)."""
-
-        def covered(first: int, count: int) -> NDArray[np.bool_]:
-            return self.cover.pixels(first, count) > 0
-
-        return dilated(covered, self.height, self.dilate, top, rows).astype(np.float32)
+    def read(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """CLEAR, COVERED or CIRRUS: (rows, width)."""
+        return dilated(self.cover.codes, self.height, self.dilate, top, rows)
 
 
 @contextmanager

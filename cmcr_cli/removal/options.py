@@ -16,6 +16,9 @@ Align = Literal["warn", "strict"]
 MASKS = ("auto", "scl", "omnicloudmask", "all")
 """What `mask` may be besides a path."""
 
+OFFSETS = (-2000, 2000)
+"""DN; products so far have 0 or -1000."""
+
 MOST_DILATION = 2000
 """Metres; a mask that must grow farther is not worth using."""
 
@@ -42,9 +45,7 @@ class RemoveOptions:
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
     s1_units: Units = "auto"
-    align: Align = (
-        "warn"  # what happens when the radar lies more than 30 m off the image: a note, or an error
-    )
+    align: Align = "warn"  # radar more than 30 m off the image: a note; strict: an error, also if unknown
     overlap: int = 32  # pixels between neighbouring patches
     weights: Path | None = None  # None: the weights that come with cmcr
     device: str = "auto"
@@ -70,6 +71,7 @@ class RemoveOptions:
             ("--samples", self.samples, 1, 256),
             ("--seed", self.seed, 0, 2**63 - 1),
             ("--overlap", self.overlap, low, high),
+            ("--offset", self.offset or 0, *OFFSETS),
             ("--dilate", self.dilate, 0, MOST_DILATION),
             ("--batch-size", 1 if self.batch_size is None else self.batch_size, 1, 4096),
         )

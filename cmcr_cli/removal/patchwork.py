@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.model.condition import VEILED, Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.condition import VEILED, Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.network import Features
 from cmcr_cli.model.noise import ground_noise
 from cmcr_cli.model.pdmsr import resample, step_sigmas
@@ -106,7 +106,6 @@ class Conditioned:
     inputs: PatchInputs
     condition: Condition
     features: Features
-    known: Tensor
     told: Told
 
 
@@ -168,9 +167,9 @@ class Restorer:
         for index, last in enumerate(before):
             lane.check()
             noise = self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(lane.device)
-            told = batch.condition, batch.features, level, noise, last, batch.known, batch.inputs.cover
             with _precision(lane.device):
-                images.append(resample(lane.denoiser, *told).float())
+                image = resample(lane.denoiser, batch.condition, batch.features, level, noise, last)
+            images.append(image.float())
         if step == self.steps - 1:
             return _patches(self._finished(images, batch))
         self.kept.put(key, batch.told)
@@ -178,7 +177,7 @@ class Restorer:
 
     def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
         """Reflectance of the last estimates; with several samples their mean and standard deviation."""
-        found = [to_reflectance(z, batch.inputs) for z in images]
+        found = [to_reflectance(batch.condition.finished(z), batch.inputs) for z in images]
         if self.harmonised:
             clear = (batch.inputs.cover == 0).float()
             found = [harmonise(image, batch.observed, clear) for image in found]
@@ -205,8 +204,7 @@ class Restorer:
             told = Told(contexts, features)
             condition = replace(condition, planes=torch.empty(0))  # large, and done with
         features = [each.float() for each in told.features]
-        known = to_scene_units(inputs.optical, inputs)
-        return Conditioned(observed, inputs, condition, features, known, told)
+        return Conditioned(observed, inputs, condition, features, told)
 
     def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
         row0, col0 = self.optical.grid.origin

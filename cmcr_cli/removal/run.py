@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,11 +29,15 @@ from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.alignment import Alignment
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.context import constant_context
+from cmcr_cli.scene.lock import locked
 
 log = logging.getLogger("cmcr")
 
 IN_FLIGHT = 512 * 2**20
 """Bytes that rows and batches may take up between two steps; narrow scenes leave room for batches."""
+
+PIECE = 64
+"""Lines that are put together and written at once."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -73,7 +77,7 @@ def remove(
     Raises a child of CmcrError, and leaves no output behind, when anything is wrong.
     """
     clock = [time.monotonic()]
-    with open_session(options, model) as session:
+    with open_session(options, model) as session, locked(options.outputs.values()):
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with (
             open_journal(options.output, _about(session), session.notes, resume=options.resume) as journal,
@@ -164,8 +168,7 @@ def _restore(
         lattice, plan.todo, restorer_for(session, found, lattice), session.lanes, load, count
     )
     for index, row, canvas in wavefront.run(max(whole - 1, 0)) if whole < len(ends) else ():
-        lines = slice(max(row.top, 0), ends[index])
-        if index >= whole and lines.start < lines.stop:
+        for lines in _pieces(max(row.top, 0), ends[index]) if index >= whole else ():
             _finish(session, found, lattice, row, lines, canvas, outputs)
         del row, canvas  # before the next row takes up its memory
 
@@ -173,10 +176,16 @@ def _restore(
 def _show_again(session: Session, found: Survey, edges: Sequence[int], outputs: Outputs) -> None:
     """Hand the rows that are there already to the outputs, in the pieces in which they were made."""
     for first, stop in itertools.pairwise(edges):
-        if outputs.quicklook is not None and first < stop:
-            dn = session.optical.read(first, stop - first)
-            strength = _strength(session, found, first, stop)
-            outputs.show_again(first, dn, provenance_of(session.optical.valid(dn), strength))
+        for lines in _pieces(first, stop) if outputs.quicklook is not None else ():
+            dn = session.optical.read(lines.start, lines.stop - lines.start)
+            strength = _strength(session, found, lines.start, lines.stop)
+            outputs.show_again(lines.start, dn, provenance_of(session.optical.valid(dn), strength))
+
+
+def _pieces(first: int, stop: int) -> Iterator[slice]:
+    """The lines in which a row of patches is finished, a few at once: images of a whole row are large."""
+    for top in range(first, stop, PIECE):
+        yield slice(top, min(top + PIECE, stop))
 
 
 def _strength(session: Session, found: Survey, first: int, stop: int) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from cmcr_cli.scene.cog import check_writable
 from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.scene.raster import Source
 
 CACHE_BYTES = 160 * 2**20
 """GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
@@ -58,6 +59,7 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
+        _check_not_read(options, optical.source)
         notes = [*optical.notes, *check_radiometry(optical)]
         area = None
         if options.aoi is not None:
@@ -67,8 +69,15 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
         radar = None
         if options.radar is not None:
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
+            _check_not_read(options, radar.source)
             notes += radar.notes
         mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         notes += mask_notes
         lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
         yield Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
+
+
+def _check_not_read(options: RemoveOptions, source: Source) -> None:
+    """Raise OutputError when an output is a file that a product, a STAC item or a VRT is made of."""
+    for path in options.outputs.values():
+        check_writable(path, options.overwrite, source.files)

@@ -29,13 +29,20 @@ def checked_alignment(session: Session, found: Survey) -> Alignment | None:
         return np.asarray(session.optical.valid(dn) & seen)
 
     alignment = measure_alignment(session.optical, session.radar, clear, session.lanes.map)
+    strict = session.options.align == "strict"
     if alignment is None:
-        log.info("too little clear ground to measure whether Sentinel-1 and the image are aligned")
+        text = "its shift against the image cannot be measured: too little clear ground or no distinct match"
+        if strict:
+            raise GridMismatchError(
+                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. "
+                "Go on all the same with --align warn."
+            )
+        log.info("Sentinel-1: %s", text)
     elif alignment.metres <= MOST_SHIFT:
         log.info("%s", alignment.describe())
     else:
         text = f"{alignment.describe()}, as measured on clear ground in {alignment.windows} windows"
-        if session.options.align == "strict":
+        if strict:
             raise GridMismatchError(
                 f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
                 "terrain-corrected and geocoded well, or go on all the same with --align warn."

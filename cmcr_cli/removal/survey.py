@@ -65,7 +65,7 @@ Progress = Callable[[float], None]
 class Survey:
     """What the first pass found; the shares are of the scene's valid pixels, 0 to 1.
 
-    context, visible (see `scene.cirrus`) and unmixing are what the scene taught, if it was asked.
+    visible (see `scene.cirrus`) is what the scene taught; so are context and unmixing, if it was asked.
     """
 
     cover: Cover
@@ -93,7 +93,7 @@ def survey(
     cover = Cover.empty(grid)
     phase = cover.phase
     builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1]) if with_context else None
-    visible = _fitted(optical) if with_context and present(optical.names)[FITTED].all() else VISIBLE
+    visible = _fitted(optical) if present(optical.names)[FITTED].all() else VISIBLE
     spots = Spots(grid.height, grid.width)
     valid_pixels = covered_pixels = 0
     for core, window, dn in _tile_rows_read(optical):
@@ -103,7 +103,7 @@ def survey(
         elif mask is None:
             cover.mark(core[0], optical.valid(inside))
         else:
-            cover.mark(core[0], mask.read(core[0], core[1] - core[0]) > 0)
+            cover.mark_codes(core[0], mask.read(core[0], core[1] - core[0]))
         for top, stop in _strips(core, phase[0]):
             rows = inside[:, top - core[0] : stop - core[0]]
             valid, covered = optical.valid(rows), cover.pixels(top, rows.shape[1])

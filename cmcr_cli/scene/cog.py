@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,9 +38,6 @@ NODATA, OBSERVED, RECONSTRUCTED = range(3)
 """The values of a provenance raster."""
 
 COG_BLOCK = 512
-
-PART = "cmcr-part"
-"""In the names of temporary files that a later run may find and go on with."""
 
 TRIAL = (16, 1040)
 """Rows and columns of the raster on which creation options are tried; wide enough for overviews."""
@@ -92,7 +88,7 @@ class StripWriter:
         """Check the creation options and create the temporary file, or open the one that was left."""
         check_creation_options(self._spec)
         with ExitStack() as stack:
-            self._part = stack.enter_context(part_files(self._spec.path, PART, kept=self._kept))
+            self._part = stack.enter_context(part_files(self._spec.path, kept=self._kept))
             # An earlier run may have been stopped between finishing this raster and the next one.
             self._done = self._resumed == self._spec.grid.height and not self._temporary.exists()
             if self._done:
@@ -165,18 +161,21 @@ class StripWriter:
         self._buffered = 0
 
 
-def part_of(path: Path, token: str) -> Path:
-    """Beside `path`, what the names of its temporary files begin with."""
-    return path.with_name(f".{path.name}.{token}")
+def part_of(path: Path) -> Path:
+    """Beside `path`, what the names of its temporary files begin with.
+
+    They are the same in every run, so that the next one finds what a killed one left.
+    """
+    return path.with_name(f".{path.name}.cmcr-part")
 
 
 @contextmanager
-def part_files(path: Path, token: str | None = None, *, kept: bool = False) -> Iterator[Path]:
+def part_files(path: Path, *, kept: bool = False) -> Iterator[Path]:
     """Path of a hidden file beside `path`; in the end all files whose names start like it are removed.
 
     With `kept` they stay when an exception is on its way.
     """
-    part = part_of(path, token or secrets.token_hex(4))
+    part = part_of(path)
     try:
         yield part
     except BaseException:

@@ -35,7 +35,8 @@ class Grid:
     def from_dataset(cls, dataset: Any) -> Grid:
         """Grid of an open rasterio dataset.
 
-        Raises InputError when it has no CRS or is rotated: neither can be laid over another raster by rows.
+        Raises InputError when it has no CRS or is rotated: neither can be laid over another raster by rows;
+        and when its pixels have no size.
         """
         if dataset.crs is None:
             raise InputError(
@@ -47,6 +48,11 @@ class Grid:
             raise InputError(
                 f"{dataset.name}: its grid is rotated; expected rows along the map's x axis. "
                 "Bring it to a north-up grid with gdalwarp first."
+            )
+        if not all(map(math.isfinite, transform[:6])) or transform.a == 0 or transform.e == 0:
+            raise InputError(
+                f"{dataset.name}: its geotransform is {transform.to_gdal()}; expected finite numbers, and "
+                "pixels that have a size. Set it with gdal_edit -a_ullr."
             )
         return cls(dataset.crs, transform, dataset.width, dataset.height)
 

@@ -1,4 +1,4 @@
-"""Reading cloud masks from outside: 0/1 rasters and the scene classification (SCL) of Level-2A products."""
+"""Reading cloud masks from outside: cmcr's own, 0/1 rasters, and the classification (SCL) of L2A."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.raster import Source, aligned, open_raster
 
-MaskKind = Literal["binary", "SCL"]
+MaskKind = Literal["mask", "SCL"]
 
-COVERED: dict[MaskKind, tuple[int, ...]] = {"binary": (1,), "SCL": (3, 8, 9, 10)}
-"""Codes that count as covered; of SCL: cloud shadow, cloud of medium and high probability, thin cirrus."""
+CLEAR, COVERED, CIRRUS = 0, 1, 2
+"""Codes of masks: ground, cloud or shadow, and cirrus so thin that the ground below is learnt from."""
+
+SCL_COVERED = (3, 8, 9, 10)
+"""Cloud shadow, cloud of medium and high probability, and cirrus, thicker one too."""
+
+MEANINGS: dict[MaskKind, str] = {
+    "mask": "0 (clear), 1 (covered) and 2 (thin cirrus)",
+    "SCL": "SCL codes (3, 8, 9, 10 are covered)",
+}
 
 CODES = tuple(range(12))
 """All codes of SCL, and so of both kinds of mask."""
@@ -46,42 +54,54 @@ class Mask:
         """The path that was opened."""
         return self.source.path
 
-    def read(self, top: int, rows: int) -> NDArray[np.float32]:
-        """1 where cloud or shadow covers the ground, else 0, also where the mask has nodata: (rows, width).
+    def read(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """CLEAR, COVERED or CIRRUS (rows, width); CLEAR where the mask has nodata.
 
         Raises InputError when the file is damaged or holds values that are no codes.
         """
-        return dilated(self._covered, self.source.grid.height, self.dilate, top, rows).astype(np.float32)
+        return dilated(self._codes, self.source.grid.height, self.dilate, top, rows)
 
-    def _covered(self, top: int, rows: int) -> NDArray[np.bool_]:
+    def _codes(self, top: int, rows: int) -> NDArray[np.uint8]:
         codes = self.source.read(top, rows)[0]
         _check_codes(codes, self.nodata, self.path)
-        return np.isin(codes, COVERED[self.kind])
+        if self.kind == "SCL":
+            return np.where(np.isin(codes, SCL_COVERED), COVERED, CLEAR).astype(np.uint8)
+        known = np.isin(codes, (COVERED, CIRRUS))
+        if self.nodata is not None:
+            known &= codes != self.nodata
+        return np.where(known, codes, CLEAR).astype(np.uint8)
 
 
 class CoverRows(Protocol):
     """Anything that says where the ground is covered, row by row."""
 
-    def read(self, top: int, rows: int) -> NDArray[np.float32]:
-        """1 where cloud or shadow covers the ground, else 0: (rows, width)."""
+    def read(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """CLEAR, COVERED or CIRRUS: (rows, width)."""
         ...
 
 
 def dilated(
-    read: Callable[[int, int], NDArray[np.bool_]], height: int, pixels: float, top: int, rows: int
-) -> NDArray[np.bool_]:
-    """Rows of a mask of `height` rows, grown by `pixels` in every direction; `read(top, rows)` gives it."""
+    read: Callable[[int, int], NDArray[np.uint8]], height: int, pixels: float, top: int, rows: int
+) -> NDArray[np.uint8]:
+    """Rows of a mask of `height` rows, grown by `pixels` in every direction, what is COVERED over CIRRUS.
+
+    `read(top, rows)` gives its codes.
+    """
     around = math.ceil(pixels)
     first, stop = max(top - around, 0), min(top + rows + around, height)
-    covered = read(first, stop - first)
-    if pixels > 0 and covered.any():
-        covered = ndimage.distance_transform_edt(~covered) <= pixels
-    return np.asarray(covered[top - first : top - first + rows])
+    codes = read(first, stop - first)
+    if pixels > 0:
+        grown = np.zeros_like(codes)
+        for code in (CIRRUS, COVERED):
+            if (codes == code).any():
+                grown[ndimage.distance_transform_edt(codes != code) <= pixels] = code
+        codes = grown
+    return codes[top - first : top - first + rows]
 
 
 @contextmanager
 def open_mask(path: str | Path, grid: Grid, *, dilate: float = 0.0) -> Iterator[Mask]:
-    """Open a mask of one band, 0 (clear) and 1 (covered) or SCL codes 0 to 11, on `grid`.
+    """Open a mask of one band on `grid`: 0 (clear), 1 (covered) and 2 (thin cirrus), or SCL codes 0 to 11.
 
     What is covered is grown by `dilate` pixels of `grid`.
     Pixels on another grid are resampled by nearest neighbour. Raises InputError for a file that cannot be
@@ -102,21 +122,20 @@ def open_mask(path: str | Path, grid: Grid, *, dilate: float = 0.0) -> Iterator[
             )
         with aligned(dataset, path, grid, (1,), resampling=Resampling.nearest) as source:
             kind = _kind(source, dataset.nodata)
-            meaning = "SCL codes (3, 8, 9, 10 are covered)" if kind == "SCL" else "0 (clear) and 1 (covered)"
-            notes: tuple[str, ...] = (f"the mask is read as {meaning}",)
+            notes: tuple[str, ...] = (f"the mask is read as {MEANINGS[kind]}",)
             if source.warped:
                 notes += (f"the mask is resampled (nearest) from {own.describe()} to the Sentinel-2 grid",)
             yield Mask(source=source, kind=kind, nodata=dataset.nodata, notes=notes, dilate=dilate)
 
 
 def _kind(source: Source, nodata: float | None) -> MaskKind:
-    """SCL as soon as a code above 1 turns up, in a sample or else anywhere; a mask without one is binary."""
+    """SCL as soon as a code above CIRRUS turns up, in a sample or else anywhere."""
     for codes in chain([source.sample()], source.strips()):
         _check_codes(codes, nodata, source.path)
         measured = codes if nodata is None else codes[codes != nodata]
-        if (measured > 1).any():
+        if (measured > CIRRUS).any():
             return "SCL"
-    return "binary"
+    return "mask"
 
 
 def _check_codes(codes: NDArray[Any], nodata: float | None, path: str) -> None:

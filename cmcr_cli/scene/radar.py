@@ -103,6 +103,8 @@ def open_radar(
             if units == "auto":
                 units = _units(sample, path)
                 notes += (f"Sentinel-1 is taken as {'dB' if units == 'db' else 'linear power'} by its range",)
+            else:
+                notes += _doubts(sample, path, units)
             yield Radar(source=source, units=units, nodata=dataset.nodata, scaling=scaling, notes=notes)
 
 
@@ -193,6 +195,23 @@ def _valid_sample(source: Source, nodata: float | None, scaling: NDArray[np.floa
     raise InputError(
         f"{source.path}: no pixel over the scene is valid (all are NaN, infinite, 0 or nodata); expected VV "
         "and VH backscatter. Check the file and its nodata tag, or leave Sentinel-1 out."
+    )
+
+
+def _doubts(sample: NDArray[np.float32], path: str | Path, units: RadarUnits) -> tuple[str, ...]:
+    """What valid values (2, n) say against the units that were stated; RadiometryError for negative power."""
+    median = float(np.median(sample))
+    if units == "linear" and median <= 0:
+        raise RadiometryError(
+            f"{path}: the median of its values is {median:.4g}, but linear power is never negative; expected "
+            "--s1-units db, or leave --s1-units out."
+        )
+    low, high = DB_MEDIAN if units == "db" else LINEAR_MEDIAN
+    if low <= median <= high:
+        return ()
+    return (
+        f"Sentinel-1 is taken as --s1-units {units}, though the median of its values is {median:.4g}; "
+        f"expected {low:g} to {high:g}",
     )
 
 

@@ -6,6 +6,7 @@ A GDAL dataset handle must not be used by two threads at once: a reader has one,
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._env import get_gdal_config
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
@@ -33,30 +35,53 @@ SCAN_ROWS = 256
 PIECE = 64
 """Lines that are read at once on the way into a larger array."""
 
+ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
+"""Paths that GDAL asks the network for."""
+
+SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
+"""Whether GDAL looks for files beside the one that it opens."""
+
+NETWORK = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "30",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_TIMEOUT": "300",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+}
+"""Seconds, bytes per second and tries for files that lie elsewhere: by default GDAL waits for ever."""
+
 
 @contextmanager
 def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Iterator[Any]:
     """Open `path`, any path GDAL knows, for reading; `what` names the expected content in errors.
 
-    Raises InputError when it is missing, is no raster, or has no bands of its own, unless `containers`.
+    Requests of the network end in time, by NETWORK where the user has set nothing else. Raises InputError
+    when it is missing, is no raster, or has no bands of its own, unless `containers`.
     """
-    try:
-        with warnings.catch_warnings():
-            # A missing CRS becomes an error of Grid.from_dataset.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path)
-    except RasterioError as error:
-        raise InputError(
-            f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
-            "such as a GeoTIFF. Check the path, and copy or download the file again."
-        ) from error
-    with dataset:
+    settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
+    # Beside what lies elsewhere every look is a request; some are made when the file is open already.
+    settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
+    with rasterio.Env(**settings), _opened(path, what) as dataset:
         if dataset.count == 0 and not containers:
             raise InputError(
                 f"{path}: holds no bands itself, only subdatasets; expected {what} as one stack of bands. "
                 "Make one with gdalbuildvrt -separate."
             )
         yield dataset
+
+
+def _opened(path: str | Path, what: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # A missing CRS becomes an error of Grid.from_dataset.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except RasterioError as error:
+        raise InputError(
+            f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
+            "such as a GeoTIFF. Check the path, and copy or download the file again."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +96,12 @@ class Source:
     origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
     # A faster way to read full-width rows of some bands, by their places among all.
     rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """All files that are read, also those of which a virtual raster is made."""
+        dataset = self.dataset.src_dataset if self.warped else self.dataset
+        return list(dataset.files)
 
     def read(self, top: int, rows: int, bands: Sequence[int] | None = None) -> NDArray[Any]:
         """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged.

@@ -164,11 +164,7 @@ def _geometry(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     ring[:, 0] = np.unwrap(ring[:, 0], period=360)
     outline = shapely.make_valid(shapely.Polygon(np.round(ring, 7)))
     west, south, east, north = outline.bounds
-    parts = []
-    for turn in (-360, 0, 360):
-        part = translate(outline, turn).intersection(shapely.box(-180, -90, 180, 90))
-        if part.area > 0:
-            parts.append(part)
-    whole = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    world = shapely.box(-180, -90, 180, 90)
+    whole = shapely.union_all([translate(outline, turn).intersection(world) for turn in (-360, 0, 360)])
     west, east = ((value + 180) % 360 - 180 for value in (west, east))
     return shapely.geometry.mapping(whole), [west, south, east, north]

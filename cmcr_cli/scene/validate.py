@@ -12,7 +12,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from cmcr_cli.errors import InputError
+from cmcr_cli.errors import InputError, WeightsError
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
@@ -63,6 +63,17 @@ def validate_output(
         if all(finding.ok or finding.name.endswith("COG") for finding in findings):
             findings += _pixels(made, given, track)
     return findings
+
+
+def check_made_with(output: str | Path, sha256: str) -> None:
+    """Raise WeightsError unless the tags of `output` say that weights of this hash made it."""
+    with open_raster(output, "an output of cmcr") as dataset:
+        found = dataset.tags().get("CMCR_WEIGHTS_SHA256")
+    if found != sha256:
+        made = "names no weights in its tags" if found is None else f"was made with weights {found[:12]}"
+        raise WeightsError(
+            f"{output}: {made}; expected {sha256[:12]}. Name the weights that it was made with by --weights"
+        )
 
 
 def _same_window(made: Optical, given: Optical) -> Optical:

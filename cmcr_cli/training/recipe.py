@@ -180,7 +180,7 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
 
 def _recipe(table: Mapping[str, Any]) -> Recipe:
     recipe: Recipe = _converted(table, Recipe, "")
-    depth = max(3, len(recipe.network.widths), len(recipe.clouds.widths) + 1)  # 3: cells of `condition.CELL`
+    depth = max(3, len(recipe.network.widths), len(recipe.clouds.widths) + 1)  # 3: cells of `model.cells`
     for name in ("condition_blocks", "step_blocks"):
         if len(getattr(recipe.network, name)) != len(recipe.network.widths):
             raise ValueError(f"network.{name} and network.widths differ in length; expected one per level")

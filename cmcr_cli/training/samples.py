@@ -37,10 +37,14 @@ from cmcr_cli.training.synthesis import (
 Mask = NDArray[np.bool_]
 Item = TypeVar("Item")
 
-CLEAR_WEIGHT, VEILED_WEIGHT = 0.1, 0.5
-"""Weight in the loss of a clear pixel, and of one under a veil that the mask missed; 1 where covered.
+CLEAR_WEIGHT, VEILED_WEIGHT, HIDDEN_WEIGHT = 0.1, 0.5, 4.0
+"""Weight in the loss of a clear pixel, of one under a veil that the mask missed, and of one under a cloud
+through which nothing is seen; 1 where covered otherwise.
 
-A clear pixel is pasted over in the end, but must not drift."""
+A clear pixel is pasted over in the end, but must not drift; hidden ones are few, and would drown."""
+
+HIDING = 0.9
+"""Opacity from which on a cloud hides the ground."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,8 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
     target = scene.ground.optical * present[:, None, None]
     if scene.same_date:
-        weight = np.where(covered, 1, np.where(scene.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT))
+        below = np.where(scene.opacity < HIDING, 1, HIDDEN_WEIGHT)
+        weight = np.where(covered, below, np.where(scene.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT))
     else:
         weight = covered
 

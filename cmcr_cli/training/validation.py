@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.training.images import Array, Pair, clear_of, has_cloud, unveiled
@@ -111,8 +111,7 @@ def restored(denoiser: Denoiser, batch: Sample, steps: int, seed: int = 0) -> Te
         # drawn on the CPU, so that it is the same on every device
         return torch.randn(batch.optical.shape, generator=generator).to(device)
 
-    known = to_scene_units(inputs.optical, inputs)
-    z = sample(denoiser, Condition.of(inputs), steps, noise, known, inputs.cover)
+    z = sample(denoiser, Condition.of(inputs), steps, noise)
     return to_reflectance(z, inputs).cpu()
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ def cmcr(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     root, ours = logging.getLogger(), logging.getLogger("cmcr")
     handlers, levels = root.handlers[:], (root.level, ours.level)
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    for hook in ("excepthook", "unraisablehook"):
+        monkeypatch.setattr(sys, hook, getattr(sys, hook))
 
     def run(*args: object) -> Ended:
         capsys.readouterr()

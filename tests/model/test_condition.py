@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from cmcr_cli.model.cells import CELL
 from cmcr_cli.model.condition import (
-    CELL,
     CHANNELS,
     LIMIT,
     VECTOR,
@@ -54,6 +54,8 @@ def test_shapes(patches: Patches) -> None:
     assert condition.vector.shape == (2, VECTOR)
     for image in (condition.departure, condition.detail, condition.ground, condition.mean):
         assert image.shape == (2, 13, 32, 32)
+    assert condition.cover.shape == condition.hidden.shape == (2, 1, 32, 32)
+    assert condition.unexplained.shape == (2, 1, 32 // CELL, 32 // CELL)
 
 
 def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Patches) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,10 @@ class Stub:
 
 
 EXACT_DENOISER, EXACT_CONSISTENCY = Stub(1.0), Stub(0.5)
-NOTHING = Condition(*[torch.zeros(1)] * 6)
+NOTHING = Condition(
+    *[torch.zeros(1)] * 6, cover=torch.ones(1), hidden=torch.zeros(1), unexplained=torch.ones(1)
+)
+"""All is covered, and nothing is seen."""
 
 
 @DISTANCES
@@ -123,6 +126,32 @@ def test_denoising_loss_weighs_noise_levels_alike() -> None:
     torch.testing.assert_close(losses, losses.mean().expand(5), rtol=0.05, atol=0)
     quiet = denoising_loss(denoiser, x0, NOTHING, torch.full((5,), 0.004), noise, torch.ones_like(x0))
     assert quiet.max() < 0.1 * losses.min()
+
+
+def test_what_is_noised_is_the_truth_under_cover_and_the_image_elsewhere() -> None:
+    cover = (torch.rand(2, 1, 8, 8) > 0.5).float()
+    wisp, x0 = torch.randn(2, 13, 8, 8), torch.randn(2, 13, 8, 8)
+    seen: list[Tensor] = []
+
+    class Spy(Stub):
+        def __call__(self, x: Tensor, sigma: Tensor, features: None, condition: Condition) -> Tensor:
+            seen.append(x)
+            return x0
+
+    condition = replace(NOTHING, cover=cover, mean=(1 - cover) * wisp)
+    spy: Any = Spy(0, DiffusionConfig(alpha=0.5))
+    alpha, sigma = spy.diffusion.alpha, torch.full((2,), 0.25)
+    loss = denoising_loss(spy, x0, condition, sigma, torch.zeros_like(x0), torch.ones_like(x0))
+    expected = torch.where(cover > 0, x0, (1 + 0.25 * alpha) * wisp)
+    torch.testing.assert_close(seen[0], expected)
+    assert not loss.any()
+    seen.clear()
+    distilled(spy, spy, spy, x0, condition)
+    clear = (cover == 0).expand_as(x0)
+    torch.manual_seed(1)
+    high = karras_sigmas(40, DiffusionConfig())[torch.tensor([7, 39])][:, None, None, None]
+    noised = wisp + high * (torch.randn(x0.shape) + alpha * wisp)
+    torch.testing.assert_close(seen[0][clear], noised[clear])
 
 
 def distilled(

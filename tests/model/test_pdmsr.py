@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
@@ -38,8 +38,10 @@ class Recorder:
 
 @pytest.fixture
 def condition() -> Condition:
-    nothing = torch.zeros(1)
-    return Condition(*[nothing] * 5, mean=torch.randn(SHAPE))
+    nothing, cover = torch.zeros(1), torch.rand(2, 1, 8, 8)
+    cover[0, 0, :4], cover[1, 0, :4] = 0, 1
+    cells = torch.ones(2, 1, 1, 1)
+    return Condition(*[nothing] * 5, torch.randn(SHAPE), cover, torch.zeros_like(cover), cells)
 
 
 def noise(step: int) -> Tensor:
@@ -59,9 +61,7 @@ def test_step_sigmas(steps: int) -> None:
 @STEPS
 def test_each_step_pastes_what_is_known_and_adds_its_noise(steps: int, condition: Condition) -> None:
     recorder = Recorder()
-    known, cover = torch.randn(SHAPE), torch.rand(2, 1, 8, 8)
-    cover[0, 0, :4], cover[1, 0, :4] = 0, 1
-    result = sample(recorder, condition, steps, noise, known, cover)  # type: ignore[arg-type]
+    result = sample(recorder, condition, steps, noise)  # type: ignore[arg-type]
     assert torch.equal(result, torch.full(SHAPE, float(steps)))
     assert recorder.encoded == 1
     levels = [float(sigma[1]) for _, sigma in recorder.asked]
@@ -69,8 +69,14 @@ def test_each_step_pastes_what_is_known_and_adds_its_noise(steps: int, condition
     for step, (x, sigma) in enumerate(recorder.asked):
         assert sigma.shape == (2,)
         start = x - sigma[:, None, None, None] * (noise(step) + recorder.diffusion.alpha * condition.mean)
-        expected = cover * step + (1 - cover) * known if step else torch.zeros(SHAPE)
+        expected = condition.cover * step + condition.mean if step else torch.zeros(SHAPE)
         torch.testing.assert_close(start, expected, rtol=0, atol=2e-5)
+
+
+def test_the_last_estimate_is_shrunk_where_the_ground_is_hidden(condition: Condition) -> None:
+    hidden = replace(condition, hidden=torch.ones_like(condition.hidden))
+    result = sample(Recorder(), hidden, 3, noise)  # type: ignore[arg-type]
+    torch.testing.assert_close(result, torch.full(SHAPE, 3 * 9 / 10))
 
 
 def test_the_encoder_runs_once_and_the_rest_at_every_step(
@@ -89,7 +95,7 @@ def test_the_encoder_runs_once_and_the_rest_at_every_step(
         denoiser.get_submodule(name).register_forward_hook(counted(name))
     nothing = torch.zeros(2, 13, 32, 32)
     with torch.inference_mode():
-        sample(denoiser, Condition.of(inputs), 4, lambda step: nothing, nothing, inputs.cover)
+        sample(denoiser, Condition.of(inputs), 4, lambda step: nothing)
     assert calls == {"encoder": 1, "step": 4}
 
 
@@ -106,10 +112,8 @@ def test_the_noise_decides_from_the_second_step_on(
     @torch.inference_mode()
     def image(seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return sample(
-            denoiser, Condition.of(inputs), steps, lambda _: torch.randn(2, 13, 32, 32, generator=generator),
-            inputs.context, inputs.cover,
-        )  # fmt: skip
+        noise = torch.randn(steps, 2, 13, 32, 32, generator=generator)
+        return sample(denoiser, Condition.of(inputs), steps, lambda step: noise[step])
 
     first = image(0)
     assert torch.isfinite(first).all()

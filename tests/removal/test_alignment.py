@@ -56,3 +56,15 @@ def test_large_shift_is_refused_when_that_is_asked_for(
         remove(_options(scene, weights, output, s1=str(shifted), align="strict"))
     assert caught.value.exit_code == 4
     assert list(tmp_path.iterdir()) == [shifted]
+
+
+def test_strict_refuses_what_cannot_be_measured(
+    make_scene: Callable[..., Any], weights: Path, tmp_path: Path
+) -> None:
+    files, output = make_scene(110, 100), tmp_path / "out.tif"
+    with pytest.raises(GridMismatchError, match=r"cannot be measured.*--align warn") as caught:
+        remove(_options(files, weights, output, align="strict"))
+    assert caught.value.exit_code == 4 and not list(tmp_path.iterdir())
+    assert remove(_options(files, weights, output)).radar_shift is None
+    output.unlink()
+    remove(_options(files, weights, output, s1=None, align="strict"))  # nothing that could be shifted

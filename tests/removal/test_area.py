@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.removal import RemoveOptions, estimate, remove
+from cmcr_cli.removal.patchwork import Restorer
 from cmcr_cli.scene.validate import validate_output
 
 
@@ -94,6 +95,50 @@ def test_only_the_areas_patches_are_computed(whole: RemoveOptions, large: Any, t
     report = remove(chosen)
     assert report.patches_restored == plan.patches_to_restore
     assert report.covered_share == full.covered_share  # the survey, and so the context, is of the whole scene
+
+
+def test_dry_run_is_of_the_area(whole: RemoveOptions, large: Any, tmp_path: Path) -> None:
+    plan = estimate(_part(whole, tmp_path, aoi=_polygon(tmp_path / "a.geojson", large, (100, 140), (20, 60))))
+    assert (plan.width, plan.height) == (40, 40)
+
+
+def test_a_stopped_run_of_an_area_goes_on_to_the_same_bytes(
+    make_scene: Callable[..., Any], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tall = make_scene(900, 100)
+    for name in ("straight", "resumed"):
+        (tmp_path / name).mkdir()
+    options = RemoveOptions(
+        s2=str(tall.s2), s1=str(tall.s1), mask=str(tall.mask), steps=2, weights=weights, device="cpu",
+        aoi=_polygon(tmp_path / "a.geojson", tall, (60, 890), (10, 90)), output=tmp_path / "none.tif",
+    )  # fmt: skip
+
+    def chosen(folder: str) -> RemoveOptions:
+        output, which = (tmp_path / folder / name for name in ("clear.tif", "which.tif"))
+        return replace(options, output=output, provenance=which, resume=folder == "resumed")
+
+    remove(chosen("straight"))
+    advance, seen, last = Restorer.advance, [], [600]
+
+    def stopped(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, before: Any) -> Any:
+        if step == self.steps - 1:
+            if row.top > last[0]:
+                raise KeyboardInterrupt
+            seen.append(row.top)
+        return advance(self, lane, row, lefts, step, before)
+
+    monkeypatch.setattr(Restorer, "advance", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        remove(chosen("resumed"))
+    assert not (tmp_path / "resumed" / "clear.tif").exists() and min(seen) == -237
+    seen.clear()
+    last[0] = 900
+    report = remove(chosen("resumed"))
+    assert min(seen) > -237 and not any("anew" in note for note in report.notes)
+    names = ["clear.tif", "which.tif"]
+    assert sorted(path.name for path in (tmp_path / "resumed").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
 
 
 def test_an_area_that_is_asked_for_twice(whole: RemoveOptions) -> None:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.windows import Window
+from scipy import ndimage
 
 from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.mask import open_mask
+from cmcr_cli.scene.mask import CIRRUS, CLEAR, COVERED, open_mask
 
 if TYPE_CHECKING:
     from conftest import Write
@@ -30,16 +31,16 @@ def codes(high: int, height: int = 80, width: int = 60) -> NDArray[np.uint8]:
 def test_binary_mask_comes_as_it_is(write: Write, dtype: str) -> None:
     stored = codes(2).astype(dtype)
     with open_mask(write("mask.tif", stored), GRID) as mask:
-        assert mask.kind == "binary"
+        assert mask.kind == "mask"
         covered = mask.read(10, 25)
-    assert covered.dtype == np.float32
+    assert covered.dtype == np.uint8
     assert np.array_equal(covered, stored[10:35])
 
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_constant_masks(write: Write, value: int) -> None:
     with open_mask(write("mask.tif", np.full((80, 60), value, np.uint8)), GRID) as mask:
-        assert (mask.kind, "0 (clear)" in mask.notes[0]) == ("binary", True)
+        assert (mask.kind, "0 (clear)" in mask.notes[0]) == ("mask", True)
         assert (mask.read(0, 80) == value).all()
 
 
@@ -56,6 +57,21 @@ def test_scl_covers_shadow_cloud_and_cirrus(write: Write) -> None:
         covered = mask.read(0, 80)
     assert np.array_equal(covered == 1, np.isin(stored, [3, 8, 9, 10]))
     assert set(np.unique(covered)) == {0, 1}
+
+
+def test_cirrus_of_our_own_masks_is_kept_apart_and_grows_below_clouds(write: Write) -> None:
+    stored = np.zeros((80, 60), np.uint8)
+    stored[20, 20], stored[20, 26], stored[70:] = CIRRUS, COVERED, 255
+    path = write("mask.tif", stored, nodata=255)
+    with open_mask(path, GRID) as mask:
+        assert mask.kind == "mask" and "2 (thin cirrus)" in mask.notes[0]
+        assert np.array_equal(mask.read(0, 80), np.where(stored == 255, CLEAR, stored))
+    with open_mask(path, GRID, dilate=4) as mask:
+        grown = np.concatenate([mask.read(0, 19), mask.read(19, 61)])
+    near = {code: ndimage.distance_transform_edt(stored != code) <= 4 for code in (CIRRUS, COVERED)}
+    assert np.array_equal(grown == COVERED, near[COVERED])
+    assert np.array_equal(grown == CIRRUS, near[CIRRUS] & ~near[COVERED])
+    assert (near[CIRRUS] & near[COVERED]).any()
 
 
 def test_scl_at_20_m_is_repeated_over_2_x_2_pixels(write: Write) -> None:

@@ -80,9 +80,22 @@ def test_stated_units_are_believed(write: Write) -> None:
     values = np.full((2, 80, 60), 20, dtype=np.float32)
     with open_radar(write("s1.tif", values), GRID, units="linear") as radar:
         assert radar.read(0, 1)[0] == pytest.approx(13.0103)
-        assert radar.notes == ()
     with open_radar(write("s1.tif", values), GRID, units="db") as radar:
         assert (radar.read(0, 1)[0] == 20).all()
+
+
+def test_stated_units_that_the_values_speak_against(write: Write) -> None:
+    db = backscatter()
+    with open_radar(write("s1.tif", db), GRID, units="db") as radar:
+        assert radar.notes == ()
+    power = write("power.tif", 10 ** (db / 10))
+    with open_radar(power, GRID, units="linear") as radar:
+        assert radar.notes == ()
+    with open_radar(power, GRID, units="db") as radar:
+        assert "though the median" in radar.notes[0]
+    path = write("s1.tif", db)
+    with pytest.raises(RadiometryError, match="never negative"), open_radar(path, GRID, units="linear"):
+        pass
 
 
 @pytest.mark.parametrize("dtype", ["int16", "uint16"])

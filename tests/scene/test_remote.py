@@ -17,6 +17,10 @@ import rasterio
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.raster import open_raster
+
+ASKED: list[str] = []
+"""Paths that the server was asked for."""
 
 
 class Ranges(SimpleHTTPRequestHandler):
@@ -43,7 +47,7 @@ class Ranges(SimpleHTTPRequestHandler):
         return None
 
     def log_message(self, *_: Any) -> None:
-        pass
+        ASKED.append(self.path)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +64,7 @@ def address(product: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     host = f"127.0.0.1:{server.server_port}"
-    # rasterio looks for masks beside a file while it holds the interpreter, which this server needs too.
-    alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-    limits = {"GDAL_HTTP_TIMEOUT": 5, "GDAL_HTTP_MAX_RETRY": 0, "GDAL_HTTP_CONNECTTIMEOUT": 5, **alone}
+    limits = {"GDAL_HTTP_TIMEOUT": 5, "GDAL_HTTP_MAX_RETRY": 0, "GDAL_HTTP_CONNECTTIMEOUT": 5}
     s3 = {
         "AWS_S3_ENDPOINT": host,
         "AWS_HTTPS": "NO",
@@ -82,6 +84,29 @@ def test_product_on_a_web_server(address: str, product: Any) -> None:
         with open_optical(path) as optical:
             assert np.array_equal(optical.read(0, 240), product.dn)
             assert (optical.radiometry.offset, optical.offset_source) == (-1000, "product")
+
+
+def test_no_sidecar_files_are_asked_for_elsewhere(address: str, product: Any) -> None:
+    ASKED.clear()
+    with open_optical(f"/vsicurl/http://{address}/{product.folder.name}") as optical:
+        optical.source.sample()
+        optical.read(0, 240)
+    assert len(ASKED) >= 12
+    assert not [path for path in ASKED if not path.endswith((".xml", ".jp2")) or ".aux." in path], ASKED
+
+
+def test_sidecar_files_of_local_inputs_are_found_all_the_same(
+    write: Callable[..., Path], address: str, product: Any
+) -> None:
+    path = write("plain.tif", np.full((1, 8, 8), 7, np.uint16))
+    path.with_suffix(".tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><Description>B04</Description></PAMRasterBand></PAMDataset>'
+    )
+    with (
+        open_optical(f"/vsicurl/http://{address}/{product.folder.name}"),
+        open_raster(path, "an image") as file,
+    ):
+        assert file.descriptions == ("B04",)
 
 
 def test_zip_on_a_web_server(address: str, product: Any) -> None:

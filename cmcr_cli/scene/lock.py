@@ -1,0 +1,67 @@
+"""Locks on outputs: no two runs write one file at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from cmcr_cli.errors import OutputError
+
+
+@contextmanager
+def locked(outputs: Iterable[Path]) -> Iterator[None]:
+    """Hold a lock for each of `outputs`; it ends with this process, however that ends.
+
+    Raises OutputError while another run holds one. Nothing is locked where the system, or the file system of
+    the output, has no such locks.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    with ExitStack() as stack:
+        for output in outputs:
+            stack.enter_context(_locked(output))
+        yield
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    path = output.with_name(f".{output.name}.cmcr-lock")
+    try:
+        file = _lock(path)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"{output}: another run is writing it; wait for its end, or choose another name with -o"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error}); choose another folder with -o") from error
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """The open file `path` under a lock; BlockingIOError when another process has it."""
+    import fcntl
+
+    while True:
+        file = path.open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise
+        except OSError:  # a file system without locks
+            return file
+        # Whoever had the lock may have removed the file between the two calls: others would lock a new one.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()

@@ -1,0 +1,42 @@
+"""What of the site lies elsewhere in the source: model card, examples, help of the commands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+PLACE = "<!-- the help of every command -->"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Take the model card and the examples into the site, at their places in the source."""
+    root = Path(config.config_file_path).parent
+    for pattern in ("weights/*.md", "weights/*.png", "examples/*"):
+        for path in sorted(root.glob(pattern)):
+            place = path.relative_to(root).as_posix()
+            files.append(File.generated(config, place, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Put in the help of the commands, and keep links out of docs/ inside the site."""
+    if PLACE in markdown:
+        markdown = markdown.replace(PLACE, _help())
+    return markdown.replace("](../", "](")
+
+
+def _help() -> str:
+    command = [sys.executable, "-m", "typer", "cmcr_cli.cli.main", "utils", "docs", "--name", "cmcr"]
+    made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    made = made[made.index("\n## ") :]
+    return re.sub(r"\n\x08?Examples:\n((?:  .+\n)+)", _examples, made)
+
+
+def _examples(found: re.Match[str]) -> str:
+    lines = "".join(f"$ {line.strip()}\n" for line in found[1].splitlines())
+    return f"\n**Examples**:\n\n```console\n{lines}```\n"
