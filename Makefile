@@ -6,7 +6,7 @@ BIN := .venv/bin
 # On Linux the default build of torch carries 2 GB of CUDA; this index has the small one.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint coverage audit docs clean
 
 demo: .venv/validate.stamp
 	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --cloud-cover 0.3 --overwrite
@@ -24,13 +24,24 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# Lines and branches, folder by folder.
+coverage: .venv/dev.stamp
+	$(BIN)/coverage run -m pytest
+	@for folder in scene removal model cli training evaluation simulate; do \
+	    echo "$$folder: $$($(BIN)/coverage report --include="cmcr_cli/$$folder/*" --format total) %"; done
+
+# Known weaknesses of what is installed (asks pypi.org), and a bill of materials (asks nobody).
+audit: .venv/audit.stamp
+	$(BIN)/cyclonedx-py environment .venv --output-file sbom.json
+	$(BIN)/pip-audit --skip-editable
+
 # The variable silences an announcement about the future of MkDocs, not a warning about the site.
 docs: .venv/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Read build/site/index.html."
 
 clean:
-	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo build dist sbom.json .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # One stamp for each extra of pyproject.toml.
 .venv/%.stamp: pyproject.toml constraints.txt

@@ -4,10 +4,10 @@
     python benchmarks/faults.py fuzz  [--times 1000]
     python benchmarks/faults.py soak  [--times 50]
 
-kills: `cmcr remove` is stopped at a random moment by SIGKILL, SIGTERM or SIGINT in turn. After each, what
-bears a final name must be byte for byte what an undisturbed run writes; every fourth time the next run goes
-to its end, half of them with --resume, and must leave the outputs and nothing else. "stage" is the last that
-was told of before the signal.
+kills: `cmcr remove`, its libraries loaded, is stopped at a random moment by SIGKILL, SIGTERM or SIGINT in
+turn. After each, what bears a final name must be byte for byte what an undisturbed run writes; every fifth
+time the next run goes to its end, half of them with --resume, and must leave the outputs and nothing else.
+"stage" is the last that was told of before the signal.
 fuzz: inputs cut short, with bits flipped, with blocks zeroed or exchanged. Right is a run that ends well with
 an output that fits what GDAL reads of the damaged file, or one line that names the file and exit code 1, 3 or
 4 with nothing written. Anything else is a fault: another exit, a signal, more than a minute, a leftover.
@@ -17,11 +17,11 @@ soak: scenes of one size in one process: resident memory and open descriptors, a
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -65,70 +65,91 @@ OUTPUTS = ("clear.tif", "which.tif", "look.png", "item.json")
 
 
 def kills(options: argparse.Namespace) -> Rows:
-    scene = simulate_scene(_fresh(options.work / "scene"), size=512, seed=3, cloud_cover=0.4)
+    scene = simulate_scene(_fresh(options.work / "scene"), size=256, seed=3, cloud_cover=0.4)
     weights = tiny_weights(options.work / "tiny.safetensors")
-    folder = _fresh(options.work / "killed")
-    command = [
-        sys.executable,
-        "-m",
-        "cmcr_cli",
-        "remove",
-        *map(str, (scene.s2, scene.s1, "--mask", scene.mask)),
-    ]
-    command += ["--weights", str(weights), "--steps", "2", "--overwrite", "-o", str(folder / OUTPUTS[0])]
+    folder, log = _fresh(options.work / "killed"), options.work / "log"
+    args = ["remove", str(scene.s2), str(scene.s1), "--mask", str(scene.mask), "--weights", str(weights)]
+    args += ["--steps", "2", "--overwrite", "-o", str(folder / OUTPUTS[0])]
     for option, name in zip(("--provenance", "--quicklook", "--stac"), OUTPUTS[1:], strict=True):
-        command += [option, str(folder / name)]
-    started = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    whole = time.monotonic() - started
-    expected = {name: (folder / name).read_bytes() for name in OUTPUTS}
+        args += [option, str(folder / name)]
+    for _ in range(2):  # the first reads what the second finds in memory
+        started = time.monotonic()
+        if _ended(_start(args, log)):
+            raise SystemExit(log.read_text())
+        whole = time.monotonic() - started
+    expected = {name: (folder / name).read_bytes() for name in OUTPUTS[:3]}
     seen: dict[str, Counter[str]] = {}
     moments = random.Random(0)
     for number in range(options.times):
         how = list(SIGNALS)[number % len(SIGNALS)]
-        resume = ["--resume"] if number % 8 < 4 else []
-        stage, ended = _stop(command + resume, moments.uniform(0.3, 1.05) * whole, how, folder / "log")
-        counts = seen.setdefault(stage, Counter())
+        resume = ["--resume"] if number % 10 < 5 else []
+        before = _hidden(folder)
+        child = _start(args + resume, log)
+        ended = _ended(child, moments.uniform(0.02, 1.05) * whole, how)
+        told = [line.split()[1] for line in log.read_text().splitlines() if line.endswith(" %")]
+        counts = seen.setdefault(told[-1] if told else "start", Counter())
         counts[how.name] += 1
         counts["finished before"] += ended == 0
         counts["another exit code"] += ended not in (0, SIGNALS[how])
         counts["incomplete or wrong file"] += not _as_expected(folder, expected)
         if how != signal.SIGKILL and not resume:
-            counts["left by TERM or INT"] += any(path.name[0] == "." for path in folder.iterdir())
-        if number % 4 == 3:
-            done = subprocess.run(command + resume, capture_output=True)
-            names = {path.name for path in folder.iterdir()}
-            right = done.returncode == 0 and names == set(OUTPUTS) and _as_expected(folder, expected)
+            counts["left by TERM or INT"] += bool(_hidden(folder) - before)
+        if number % 5 == 4:
+            code, names = _ended(_start(args + resume, log)), {path.name for path in folder.iterdir()}
             counts["next run to the end"] += 1
-            counts["next run not clean"] += not right
+            clean = code == 0 and names == set(OUTPUTS) and _as_expected(folder, expected)
+            counts["next run not clean"] += not clean
             for path in folder.iterdir():
                 path.unlink()
-    columns = [
-        *(how.name for how in SIGNALS),
-        "finished before",
-        "another exit code",
+    columns = [*(how.name for how in SIGNALS), "finished before", "another exit code"]
+    columns += [
         "incomplete or wrong file",
+        "left by TERM or INT",
+        "next run to the end",
+        "next run not clean",
     ]
-    columns += ["left by TERM or INT", "next run to the end", "next run not clean"]
     for stage in ("start", "survey", "restore", "write"):
         if stage in seen:
             yield {"stage": stage, **{column: seen[stage][column] for column in columns}}
 
 
-def _stop(command: list[str], after: float, how: signal.Signals, log: Path) -> tuple[str, int]:
-    """Run a command, send it a signal after some seconds; the last stage it told of, and its exit code."""
-    with log.open("w") as err, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err) as run:
-        try:
-            run.wait(after)
-        except subprocess.TimeoutExpired:
-            run.send_signal(how)
-        ended = run.wait(SECONDS)
-    told = [line.split()[1] for line in log.read_text().splitlines() if line.endswith(" %")]
-    log.unlink()
-    return told[-1] if told else "start", ended
+def _start(args: list[str], log: Path) -> int:
+    """Start `cmcr ARGS` in a process of its own that has loaded all libraries; what it says goes to `log`."""
+    child = os.fork()
+    if child:
+        return child
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    signal.alarm(SECONDS)
+    code = 99
+    try:
+        cmcr(args)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        code = 98
+    finally:
+        os._exit(code)
+
+
+def _ended(child: int, after: float | None = None, how: signal.Signals = signal.SIGKILL) -> int:
+    """Wait for a process, which gets a signal `after` some seconds; its exit code, or minus its signal."""
+    if after is not None:
+        time.sleep(after)
+        os.kill(child, how)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _hidden(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
 
 
 def _as_expected(folder: Path, expected: dict[str, bytes]) -> bool:
+    """Whether what bears a final name is whole; an item says when it was made, so it is only read."""
+    item = folder / "item.json"
+    if item.exists():
+        json.loads(item.read_text())
     return all(
         not (folder / name).exists() or (folder / name).read_bytes() == content
         for name, content in expected.items()
@@ -172,7 +193,7 @@ def fuzz(options: argparse.Namespace) -> Rows:
 
 
 def _targets(work: Path) -> Iterator[Target]:
-    scene = simulate_scene(_fresh(work / "scene"), size=128, seed=3, cloud_cover=0.4)
+    scene = simulate_scene(_fresh(work / "scene"), size=64, seed=3, cloud_cover=0.4)
     weights = tiny_weights(work / "tiny.safetensors")
     small = _fresh(work / "small")
     s2, s1, mask = (small / name for name in ("s2.tif", "s1.tif", "mask.tif"))
@@ -258,21 +279,7 @@ def _in_a_child(target: Target, folder: Path) -> str:
     _fresh(folder)
     out, log = folder / "out", folder / "log"
     out.mkdir()
-    child = os.fork()
-    if not child:
-        errors = os.open(log, os.O_WRONLY | os.O_CREAT)
-        os.dup2(errors, 1)
-        os.dup2(errors, 2)
-        signal.alarm(SECONDS)
-        code = 99
-        try:
-            cmcr(["remove", *target.args, "-o", str(out / "clear.tif"), "--quiet"])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        except BaseException:
-            code = 98
-        os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = _ended(_start(["remove", *target.args, "-o", str(out / "clear.tif"), "--quiet"], log))
     said = log.read_text(errors="replace").strip().splitlines()
     left = [path.name for path in out.iterdir()]
     if code == 0:
@@ -303,7 +310,7 @@ def soak(options: argparse.Namespace) -> Rows:
     model = load_model(weights, "cpu")
     output = _fresh(options.work / "soaked") / "clear.tif"
     for number in range(1, options.times + 1):
-        scene = simulate_scene(_fresh(options.work / "scene"), size=512, seed=number, cloud_cover=0.4)
+        scene = simulate_scene(_fresh(options.work / "scene"), size=256, seed=number, cloud_cover=0.4)
         chosen = RemoveOptions(
             s2=str(scene.s2), s1=str(scene.s1), mask=str(scene.mask), output=output, steps=2, overwrite=True,
             provenance=output.with_name("which.tif"), quicklook=output.with_name("look.png"),
@@ -341,6 +348,7 @@ def main() -> None:
     options = parser.parse_args()
     table, title, times = TABLES[options.table]
     options.times = options.times or times
+    options.work.mkdir(parents=True, exist_ok=True)
     rows = list(table(options))
     write_table(options.results, f"faults-{options.table}", f"{title}, {options.times}", rows)
 

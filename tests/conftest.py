@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import logging
 import re
+import signal
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+from cmcr_cli.cli.main import main
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
 
@@ -23,6 +27,43 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real imagery is not beside this checkout (expected ../shared/data)")
     return SHARED
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cmcr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Ended]]:
+    """`cmcr ARGS...` in this process; what it sets up for a whole process is put back."""
+    for name in ("CMCR_WEIGHTS", "CMCR_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    root, ours = logging.getLogger(), logging.getLogger("cmcr")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    for hook in ("excepthook", "unraisablehook"):
+        monkeypatch.setattr(sys, hook, getattr(sys, hook))
+
+    def run(*args: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(arg) for arg in args])
+        printed = capsys.readouterr()
+        return Ended(int(end.value.code or 0), printed.out, printed.err)
+
+    yield run
+    logging.captureWarnings(False)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
 
 
 @pytest.fixture

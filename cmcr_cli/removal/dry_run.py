@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.lanes import Lane
+from cmcr_cli.removal.memory import bytes_to_come, resident, spare_bytes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import image_spec
 from cmcr_cli.removal.patchwork import Row, RowReader
-from cmcr_cli.removal.plan import Plan, plan_of, row_bytes
-from cmcr_cli.removal.run import IN_FLIGHT, Progress, restorer_for, survey_scene
+from cmcr_cli.removal.plan import Plan, plan_of
+from cmcr_cli.removal.run import Progress, restorer_for, survey_scene
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.survey import Survey
 from cmcr_cli.removal.wavefront import add_patch, single
 from cmcr_cli.scene.bands import BANDS
-from cmcr_cli.scene.cog import BLOCK, try_writing
-from cmcr_cli.scene.patches import PATCH, blend_ramp, join_rows, row_canvas
+from cmcr_cli.scene.cog import try_writing
+from cmcr_cli.scene.patches import blend_ramp, join_rows, row_canvas
 
 PROBE = 4
 """Batches that each lane is timed on."""
@@ -144,22 +143,7 @@ def _seconds_to_composite(session: Session, row: Row) -> float:
 
 def _memory(session: Session, plan: Plan) -> int:
     """Peak in MB: what this process holds after the probe, and the rows that a run holds besides."""
-    options, optical = session.options, session.optical
-    written = (optical.grid if session.area is None else session.area.grid).width
-    pixel = len(optical.names) * optical.dtype.itemsize
-    to_come = row_bytes(session, plan.lattice)
-    waiting = (options.steps - 1) * max(map(len, plan.todo)) * KEPT_BYTES
-    to_come += min(waiting, max(IN_FLIGHT - to_come, 0))
-    # the writer's buffer, the new image, and what is on its way
-    to_come += pixel * (BLOCK * written + 2 * PATCH * optical.grid.width)
-    if options.uncertainty is not None:
-        to_come += 3 * BLOCK * len(optical.names) * 4 * written
-    return round((_resident() + to_come) / 2**20)
-
-
-def _resident() -> int:
-    """Bytes that this process holds now; what it usually is where the system does not tell."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        return USUAL_BYTES
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    waiting = (session.options.steps - 1) * max(map(len, plan.todo)) * KEPT_BYTES
+    kept = min(waiting, max(spare_bytes(session, plan.lattice.lefts), 0))
+    held = resident() or USUAL_BYTES
+    return round((held + bytes_to_come(session, plan.lattice.lefts) + kept) / 2**20)

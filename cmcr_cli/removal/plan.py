@@ -1,4 +1,4 @@
-"""Which patches are to be restored, and what their rows take up in memory."""
+"""Which patches there are, and which of them are to be restored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from scipy import ndimage
 from cmcr_cli.removal.session import Session
 from cmcr_cli.removal.survey import Survey
 from cmcr_cli.removal.wavefront import Lattice
-from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 
 
@@ -65,13 +64,3 @@ def plan_of(session: Session, found: Survey) -> Plan:
     ]
     lattice = Lattice([tops[n] for n in rows], lefts, options.overlap)
     return Plan(lattice, [ends[n] for n in rows], todo)
-
-
-def row_bytes(session: Session, lattice: Lattice) -> int:
-    """Bytes of all rows in flight: their DN and radar, and the canvases of all steps."""
-    options, optical = session.options, session.optical
-    line = len(optical.names) * optical.dtype.itemsize + (0 if session.radar is None else 9)
-    canvas = len(BANDS) * options.samples * 2
-    last = len(BANDS) * (2 if options.samples > 1 else 1) * 4
-    width = lattice.lefts[-1] + PATCH - lattice.lefts[0]
-    return width * PATCH * (max(options.steps, 2) * line + options.steps * canvas + last)

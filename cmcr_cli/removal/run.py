@@ -17,11 +17,12 @@ from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.journal import file_state, open_journal
+from cmcr_cli.removal.memory import spare_bytes
 from cmcr_cli.removal.opened import Model
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Kept, Restorer, Row, RowReader
-from cmcr_cli.removal.plan import Plan, plan_of, row_bytes
+from cmcr_cli.removal.plan import Plan, plan_of
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.shift import checked_alignment
 from cmcr_cli.removal.survey import Survey, survey
@@ -32,9 +33,6 @@ from cmcr_cli.scene.context import constant_context
 from cmcr_cli.scene.lock import locked
 
 log = logging.getLogger("cmcr")
-
-IN_FLIGHT = 512 * 2**20
-"""Bytes that rows and batches may take up between two steps; narrow scenes leave room for batches."""
 
 PIECE = 64
 """Lines that are put together and written at once."""
@@ -140,7 +138,7 @@ def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
         seed=options.seed,
         harmonised=options.keep_clear,
         # A batch that one GPU made would have to be moved to another one.
-        kept=Kept(IN_FLIGHT - row_bytes(session, lattice) if len(session.devices) == 1 else 0),
+        kept=Kept(spare_bytes(session, lattice.lefts) if len(session.devices) == 1 else 0),
     )
 
 

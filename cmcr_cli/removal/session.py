@@ -14,6 +14,7 @@ from cmcr_cli.model.device import tune_allocator
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.masks import chosen_mask
+from cmcr_cli.removal.memory import CACHE_BYTES, check_memory
 from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
@@ -22,9 +23,6 @@ from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.raster import Source
-
-CACHE_BYTES = 160 * 2**20
-"""GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,9 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
         mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         notes += mask_notes
         lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
-        yield Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
+        session = Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
+        check_memory(session)
+        yield session
 
 
 def _check_not_read(options: RemoveOptions, source: Source) -> None:

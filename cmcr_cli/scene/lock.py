@@ -12,6 +12,9 @@ from typing import IO
 
 from cmcr_cli.errors import OutputError
 
+if sys.platform != "win32":
+    import fcntl
+
 
 @contextmanager
 def locked(outputs: Iterable[Path]) -> Iterator[None]:
@@ -49,8 +52,6 @@ def _locked(output: Path) -> Iterator[None]:
 
 def _lock(path: Path) -> IO[bytes]:
     """The open file `path` under a lock; BlockingIOError when another process has it."""
-    import fcntl
-
     while True:
         file = path.open("wb")
         try:

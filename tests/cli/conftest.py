@@ -1,59 +1,15 @@
 from __future__ import annotations
 
-import logging
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from cmcr_cli.cli.main import main
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.simulate import SimulatedScene, simulate_scene
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Cmcr = Callable[..., Ended]
-
-
-@pytest.fixture
-def cmcr(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cmcr]:
-    """`cmcr ARGS...` in this process; what it sets up for a whole process is put back."""
-    for name in ("CMCR_WEIGHTS", "CMCR_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
-    root, ours = logging.getLogger(), logging.getLogger("cmcr")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    for hook in ("excepthook", "unraisablehook"):
-        monkeypatch.setattr(sys, hook, getattr(sys, hook))
-
-    def run(*args: object) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(arg) for arg in args])
-        printed = capsys.readouterr()
-        return Ended(int(end.value.code or 0), printed.out, printed.err)
-
-    yield run
-    logging.captureWarnings(False)
-    signal.signal(signal.SIGTERM, on_sigterm)
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 @pytest.fixture(scope="session")

@@ -168,3 +168,29 @@ def test_default_weights_are_found_or_said_to_be_missing(monkeypatch: pytest.Mon
     monkeypatch.setattr(weights_file, "DEFAULT_NAME", "absent.safetensors")
     with pytest.raises(WeightsError, match="--weights"):
         weights_file.default_path()
+
+
+@pytest.mark.parametrize("place", [0.3, 0.7, 0.999])
+def test_one_flipped_bit_in_the_tensors(saved: Path, place: float) -> None:
+    """As a bad disk or a careless hand does it: the value stays finite, and nothing else tells."""
+    content = bytearray(saved.read_bytes())
+    content[int(place * len(content)) // 4 * 4] ^= 1
+    saved.write_bytes(content)
+    assert "damaged or was changed" in refused(saved)
+
+
+def test_constants_that_were_changed_in_the_metadata(saved: Path) -> None:
+    def edit(tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+        header["diffusion"]["sigma_data"] *= 2
+
+    assert "damaged or was changed" in refused(edited(saved, edit))
+
+
+def test_files_of_before_have_no_digest(saved: Path, weights: Weights) -> None:
+    assert load(edited(saved, lambda tensors, header: header.pop("digest"))).card == weights.card
+
+
+def test_another_file_under_the_name_of_the_release(saved: Path) -> None:
+    assert load(weights_file.default_path()).sha256 == weights_file.DEFAULT_SHA256
+    other = saved.rename(saved.with_name(weights_file.DEFAULT_NAME))
+    assert "released under this name" in refused(other)

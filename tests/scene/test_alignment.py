@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from cmcr_cli.scene.alignment import Alignment, measure_alignment
+from cmcr_cli.scene.alignment import SEARCH, Alignment, _correlation, _peak, measure_alignment
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.raster import open_raster
@@ -39,6 +42,18 @@ def measure(write: Write) -> Measure:
 def pair() -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
     scene = simulate_window(5, 0, 0, 560, 540, 0)
     return np.rint(scene.truth * 10_000).astype(np.uint16), scene.radar
+
+
+@given(down=st.integers(-SEARCH + 2, SEARCH - 2), right=st.integers(-SEARCH + 2, SEARCH - 2))
+@settings(max_examples=25, deadline=None)
+def test_any_shift_that_is_searched_for_is_found(down: int, right: int) -> None:
+    """The image itself as radar, rolled over: to a quarter of a pixel."""
+    ground = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(160, 150)), 2)
+    image = np.tile(0.2 + 2 * ground, (2, 1, 1)).astype(np.float32)
+    db = np.roll(np.tile(-12 + 40 * ground, (2, 1, 1)), (down, right), (1, 2)).astype(np.float32)
+    everywhere = np.ones(ground.shape, bool)
+    surface, pixels = _correlation(image, everywhere, db, everywhere)
+    assert _peak(surface) == pytest.approx((down, right), abs=0.25) and pixels > 0
 
 
 def test_pair_that_is_aligned(measure: Measure, pair: Any) -> None:

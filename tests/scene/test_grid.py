@@ -50,6 +50,21 @@ def test_pixel_numbers_of_grids_off_the_metre(column: int, row: int) -> None:
     assert shifted(whole, column, row).origin == (top + row, left + column)
 
 
+@given(
+    top=st.integers(-20, 120),
+    left=st.integers(-20, 120),
+    rows=st.integers(1, 120),
+    columns=st.integers(1, 120),
+    down=st.sampled_from([-10, 10]),
+)
+def test_a_crop_finds_its_place_in_the_whole(top: int, left: int, rows: int, columns: int, down: int) -> None:
+    whole = Grid(UTM31, Affine(10, 0, 600000, 0, down, 5900040), 90, 70)
+    crop = whole.crop(top, left, rows, columns)
+    inside = 0 <= top <= 70 - rows and 0 <= left <= 90 - columns
+    assert crop.place_in(whole) == ((top, left) if inside else None)
+    assert whole.position(*crop.corners[:2]) == pytest.approx((left, top))
+
+
 def test_origin_of_a_south_up_grid_counts_along_its_rows() -> None:
     south_up = Grid(UTM31, Affine(10, 0, 600000, 0, 10, 5000000), 100, 100)
     assert south_up.origin == (500000, 60000)

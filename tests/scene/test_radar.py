@@ -106,6 +106,20 @@ def test_units_out_of_range_are_not_guessed(write: Write, dtype: str) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("value", "units"),
+    [(-50.5, None), (-50, "db"), (-0.5, "db"), (0.5, "linear"), (9.5, "linear"), (10, None)],
+)
+def test_where_the_ranges_of_the_units_end(write: Write, value: float, units: str | None) -> None:
+    path = write("s1.tif", np.full((2, 80, 60), value, np.float32))
+    if units is None:
+        with pytest.raises(RadiometryError, match="median"), open_radar(path, GRID):
+            pass
+    else:
+        with open_radar(path, GRID) as radar:
+            assert radar.units == units
+
+
 def test_scale_tag_makes_scaled_db_known(write: Write) -> None:
     db = backscatter()
     path = write("s1.tif", np.rint(db * 100).astype(np.int16), scales=(0.01, 0.01), offsets=(0.0, 0.0))

@@ -1,0 +1,148 @@
+"""Mutation testing: small changes to the code, one at a time, each of which some test should notice.
+
+    python benchmarks/mutants.py [--times 80] [--seed 0]
+
+Mutants are drawn at random from the modules of scene/ and removal/: a comparison or an arithmetic operator is
+exchanged, a condition negated, a number changed, a returned value replaced by None. Each is put into a copy
+of the checkout, and the tests of its module run there until the first that fails. What no test notices is
+listed with its line: either a test is missing, or the change is none that matters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from common import arguments, write_table
+
+import cmcr_cli.cli.main
+import cmcr_cli.removal  # noqa: F401 (what these load need not be loaded for every mutant)
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 600
+"""After which a mutant counts as noticed: it hangs."""
+
+WHOLE = ("area", "batch", "beside", "masks", "run", "survey", "wavefront")
+"""Modules whose own tests take minutes."""
+
+NET = (
+    ("test_run", "test_output_is_a_valid_cog_on_the_input_grid_with_clear_pixels_untouched"),
+    ("test_run", "test_nodata_stays_and_is_never_made"),
+    ("test_survey", "test_shares_count_valid_pixels_only"),
+)
+
+EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.And: ast.Or, ast.Or: ast.And, ast.In: ast.NotIn, ast.NotIn: ast.In,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+
+
+def mutant(source: str, chance: random.Random) -> tuple[int, str, str]:
+    """A mutant of a module: line, what was changed, and the new source."""
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    chance.shuffle(nodes)
+    for node in nodes:
+        if what := _change(node):
+            return getattr(node, "lineno", 0), what, ast.unparse(tree)
+    return 0, "nothing to change", source
+
+
+def _change(node: ast.AST) -> str:
+    """Change a node in place; what was done, nothing where there is nothing to change."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in EXCHANGED:
+        before = type(node.ops[0])
+        node.ops[0] = EXCHANGED[before]()  # type: ignore[call-overload]
+        return f"{before.__name__} to {type(node.ops[0]).__name__}"
+    if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in EXCHANGED:
+        before = type(node.op)
+        node.op = EXCHANGED[before]()  # type: ignore[assignment]
+        return f"{before.__name__} to {type(node.op).__name__}"
+    if isinstance(node, ast.If | ast.IfExp):
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+        return "condition negated"
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        node.value += 1
+        return f"{node.value - 1:g} to {node.value:g}"
+    if isinstance(node, ast.Return) and node.value is not None:
+        node.value = ast.Constant(None)
+        return "returns None"
+    return ""
+
+
+def tests_of(module: Path, tests: Path) -> list[str]:
+    """The test file of the same name; where there is none, whole runs that are looked at pixel by pixel."""
+    own = tests / module.parent.name / f"test_{module.stem}.py"
+    if own.exists() and (module.parent.name == "scene" or module.stem not in WHOLE):
+        return [str(own)]
+    return [f"{tests / 'removal' / file}.py::{test}" for file, test in NET]
+
+
+def _fails(place: Path, tests: list[str]) -> bool:
+    """Whether any of the tests fails, or hangs, in a process that has loaded all other libraries already."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    signal.alarm(SECONDS)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cmcr_cli"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(place))
+    sys.dont_write_bytecode = True
+    os.chdir(place)
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+
+
+def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    shutil.rmtree(options.work / "mutated", ignore_errors=True)
+    place = options.work.resolve() / "mutated"
+    for name in ("cmcr_cli", "tests", "weights", "examples"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", place)
+    chance = random.Random(options.seed)
+    modules = sorted(
+        path for name in ("scene", "removal") for path in (place / "cmcr_cli" / name).glob("[a-z]*.py")
+    )
+    drawn = []
+    for _ in range(options.times):
+        path = modules[chance.randrange(len(modules))]
+        drawn.append((path, *mutant(path.read_text(), chance)))
+    counts = {"scene": [0, 0], "removal": [0, 0]}
+    for path, line, what, text in drawn:
+        print(f"{path.parent.name}/{path.name}:{line}", file=sys.stderr, flush=True)
+        before = path.read_text()
+        path.write_text(text)
+        noticed = _fails(place, tests_of(path, place / "tests"))
+        path.write_text(before)
+        counts[path.parent.name][noticed] += 1
+        if not noticed:
+            where, shown = f"{path.parent.name}/{path.name}:{line}", before.splitlines()[line - 1].strip()
+            print(f"survived: {where} {what}: {shown}", file=sys.stderr, flush=True)
+    for name, (survived, noticed) in counts.items():
+        yield {"folder": name, "mutants": survived + noticed, "noticed": noticed, "survived": survived}
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--times", type=int, default=80)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rows = list(run(options))
+    write_table(options.results, "mutants", f"Mutants of scene/ and removal/, {options.times}", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cmcr_cli.scene.raster import Lines
+
+HEIGHT = 40
+
+
+@given(st.lists(st.tuples(st.integers(0, HEIGHT - 1), st.integers(1, HEIGHT)), min_size=1, max_size=8))
+def test_windows_hold_their_lines_however_they_follow_each_other(windows: list[tuple[int, int]]) -> None:
+    pixels, lines = np.arange(2 * HEIGHT * 3).reshape(2, HEIGHT, 3), []
+
+    def read(top: int, rows: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        lines.append(rows)
+        return pixels[:, top : top + rows], pixels[0, top : top + rows]
+
+    reader = Lines(read)
+    for first, rows in windows:
+        stop = min(first + rows, HEIGHT)
+        several, one = reader.window(first, stop)
+        assert np.array_equal(several, pixels[:, first:stop]) and np.array_equal(one, pixels[0, first:stop])
+
+
+def test_windows_that_move_down_read_each_line_once() -> None:
+    lines: list[int] = []
+
+    def read(top: int, rows: int) -> tuple[NDArray[Any]]:
+        lines.extend(range(top, top + rows))
+        return (np.zeros((rows, 1)),)
+
+    reader = Lines(read)
+    for first in range(0, HEIGHT - 10, 5):
+        reader.window(first, first + 10)
+    assert lines == list(range(35))
