@@ -67,6 +67,20 @@ def test_zipped_product_from_end_to_end(
         assert (provenance[covered] == RECONSTRUCTED).all() and (provenance == OBSERVED).any()
 
 
+def test_product_with_real_metadata_is_masked_by_its_scl(
+    shared_data: Path, make_product: Callable[..., Any], options: Options
+) -> None:
+    (folder,) = (shared_data / "scenes/safe").glob("S2A_MSIL2A_20221005*")
+    product = make_product(metadata=(folder / "MTD_MSIL2A.xml").read_text())
+    chosen = options(s2=str(product.folder), mask="scl")
+    report = write_mask(chosen)
+    made, corner = read(chosen.output)[0], np.zeros(product.scl.shape, bool)
+    corner[:30, :60] = True
+    assert np.array_equal(made == 255, corner)
+    assert np.array_equal(made == 1, np.isin(product.scl, [3, 8, 9, 10]) & ~corner)
+    assert 0 < report.covered_share < 1 and any("SCL codes" in note for note in report.notes)
+
+
 def _bright_cells(
     network: Any, image: NDArray[np.float32], names: NDArray[np.bool_], visible: np.float32
 ) -> NDArray[np.uint8]:
