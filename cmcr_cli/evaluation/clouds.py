@@ -19,6 +19,7 @@ from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.removal.cover import CELL
 from cmcr_cli.removal.survey import BORDER, found_cells, grown_cells
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.cells import block_mean as halved
 from cmcr_cli.scene.cirrus import FITTED, fitted_ratio
 from cmcr_cli.training.clouds import FAINT, SEEN
 from cmcr_cli.training.gathered import clear_dates, series, series_files
@@ -68,7 +69,7 @@ def find_cover(
     """
     margin = BORDER * CELL
     wide = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    found = found_cells(network, wide, present, fitted_ratio([image[FITTED]]))
+    found = found_cells(network, halved(wide), present, fitted_ratio([image[FITTED]]))
     grown = grown_cells(found)
     core = slice(BORDER, -BORDER)
     return found[core, core], grown[core, core]

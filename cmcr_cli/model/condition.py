@@ -87,24 +87,15 @@ class Condition:
         return torch.addcmul(self.mean, self.cover, estimate)
 
     @classmethod
-    def of(cls, inputs: PatchInputs) -> Condition:
-        """Bring a batch into the form in which the network reads it, channels_last as it computes."""
+    def of(cls, inputs: PatchInputs, *, encoded: bool = False) -> Condition:
+        """Bring a batch into the form in which the network reads it, channels_last as it computes.
+
+        The planes are left out of what the encoder has seen already.
+        """
         inputs = inputs.channels_last()
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
         ground = _ground(inputs).clamp(-LIMIT, LIMIT)
-        parts = [
-            inputs.radar * inputs.radar_valid,
-            inputs.radar_valid,
-            # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by
-            # its formula, since torch.asinh takes ten times as long on a CPU
-            (departure.abs() + (departure.square() + 1).sqrt()).log().copysign(departure),
-            ground,
-            2 * inputs.context - 1,
-            inputs.confidence,
-            inputs.cover,
-        ]
-        # Put together pixel by pixel: what torch makes of images of one channel would be in another layout.
-        planes = torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
+        planes = departure[:0] if encoded else _planes(inputs, departure, ground)
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
         brightness = (inputs.optical - inputs.context)[:, VISIBLE].mean(1, keepdim=True)
@@ -123,6 +114,23 @@ class Condition:
     def finished(self, estimate: Tensor) -> Tensor:
         """The last estimate (B, 13, H, W) as it leaves the scene's units."""
         return shrinkage.shrunk(estimate, self.hidden, self.unexplained)
+
+
+def _planes(inputs: PatchInputs, departure: Tensor, ground: Tensor) -> Tensor:
+    """What the encoder sees, (B, CHANNELS, H, W)."""
+    parts = [
+        inputs.radar * inputs.radar_valid,
+        inputs.radar_valid,
+        # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by its
+        # formula, since torch.asinh takes ten times as long on a CPU
+        (departure.abs() + (departure.square() + 1).sqrt()).log().copysign(departure),
+        ground,
+        2 * inputs.context - 1,
+        inputs.confidence,
+        inputs.cover,
+    ]
+    # Put together pixel by pixel: what torch makes of images of one channel would be in another layout.
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
 
 
 def _channels_last(values: Tensor) -> Tensor:
@@ -147,7 +155,8 @@ def _ground(inputs: PatchInputs) -> Tensor:
             share = torch.minimum(share, falling)
         share = share.clamp(0, 1).flatten(1)[:, :, None]
         found = torch.addcmul(found, share, pixels @ matrices[:, index])
-    return found.unflatten(1, departure.shape[2:]).permute(0, 3, 1, 2)
+    height, width = departure.shape[2:]
+    return found.view(-1, height, width, N_BANDS).permute(0, 3, 1, 2)
 
 
 def _detail(departure: Tensor) -> Tensor:

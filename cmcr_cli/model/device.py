@@ -46,12 +46,26 @@ def tune_allocator() -> None:
     Else each page of a large layer is cleared again at every call, and every thread holds on to memory that
     the others could use. Elsewhere than on glibc nothing is done.
     """
+    libc = _glibc()
+    if libc is not None:
+        libc.mallopt(M_ARENA_MAX, 1)
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+        libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
+
+
+def trim_heap() -> None:
+    """Give back what glibc still holds of a stage that is over: the next one needs pieces of other sizes."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        libc = ctypes.CDLL("libc.so.6")
+        _ = libc.mallopt, libc.malloc_trim
     except (AttributeError, OSError):  # another C library
-        return
-    mallopt(M_ARENA_MAX, 1)
-    mallopt(M_MMAP_THRESHOLD, 64 * 2**20)
-    mallopt(M_TRIM_THRESHOLD, 512 * 2**20)
+        return None
+    return libc

@@ -58,7 +58,8 @@ class Denoiser(nn.Module):
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
         shown = condition.departure, condition.detail, condition.ground
         output: Tensor = self.step(c_in * x, sigma.log() / 4, features, shown)
-        return torch.addcmul(c_skip * x, c_out, output)
+        estimate: Tensor = torch.addcmul(c_skip * x, c_out, output)
+        return estimate
 
 
 def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Tensor]:

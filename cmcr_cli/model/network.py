@@ -118,19 +118,16 @@ class StepNetwork(nn.Module):
         an order in which two neighbouring pixels lie as they do in a channels_last image, so that none of
         these large tensors needs to be moved.
         """
-        parts = 1 + len(images)
-        weight, bias = (
-            values.unflatten(0, (parts, N_BANDS, 2, 2)).movedim((2, 0, 3, 1), (0, 1, 2, 3)).flatten(0, 3)
-            for values in (self.head.weight, self.head.bias)
-        )
-        maps = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, padding=1)
-        pairs = maps.permute(0, 2, 3, 1).unflatten(-1, (2, parts, 2 * N_BANDS)).transpose(2, 3)
-        own, *gates = pairs.unbind(4)
+        parts, (batch, _, height, width) = 1 + len(images), images[0].shape
+        order = torch.arange(len(self.head.weight)).view(parts, N_BANDS, 2, 2).permute(2, 0, 3, 1).flatten()
+        weight = self.head.weight[order].contiguous(memory_format=torch.channels_last)
+        maps = F.conv2d(x, weight, None if self.head.bias is None else self.head.bias[order], padding=1)
+        lines = maps.permute(0, 2, 3, 1).reshape(batch, height // 2, width // 2, 2, parts, 2 * N_BANDS)
+        own, *gates = lines.transpose(2, 3).unbind(4)
         result = own.contiguous()
         for gate, image in zip(gates, images, strict=True):
             result = torch.addcmul(result, gate, image.permute(0, 2, 3, 1).reshape(gate.shape))
-        batch, _, height, width = images[0].shape
-        return result.reshape(batch, height, width, N_BANDS).permute(0, 3, 1, 2)
+        return result.view(batch, height, width, N_BANDS).permute(0, 3, 1, 2)
 
 
 def parameters(module: nn.Module) -> int:

@@ -16,7 +16,7 @@ from cmcr_cli.model.condition import N_BANDS
 BLOCK = 64
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _block(seed: int, step: int, row: int, col: int) -> NDArray[np.float32]:
     # Negative positions are legal (map rows count downward from the equator): wrap them into 64 bits.
     counter = np.array([0, step, row % 2**64, col % 2**64], dtype=np.uint64)

@@ -14,19 +14,14 @@ from cmcr_cli.removal.memory import bytes_to_come, resident, spare_bytes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import image_spec
 from cmcr_cli.removal.patchwork import Row, RowReader
-from cmcr_cli.removal.run import (
-    Plan,
-    Progress,
-    Session,
-    open_session,
-    plan_of,
-    restorer_for,
-    survey_scene,
-)
+from cmcr_cli.removal.plan import Plan, plan_of
+from cmcr_cli.removal.run import Progress, restorer_for, survey_scene
+from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.survey import Survey
+from cmcr_cli.removal.wavefront import add_patch, single
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.cog import try_writing
-from cmcr_cli.scene.patches import blend, blend_ramp, join_rows, row_canvas
+from cmcr_cli.scene.patches import blend_ramp, join_rows, row_canvas
 
 PROBE = 4
 """Batches that each lane is timed on."""
@@ -34,8 +29,8 @@ PROBE = 4
 USUAL_BYTES = 600 * 2**20
 """Of a process that has loaded its libraries and surveyed a scene."""
 
-KEPT_BYTES = 29 * 2**20
-"""Of a patch that waits for its next step: its images, and the encoder's features."""
+KEPT_BYTES = 3 * 2**20
+"""Of a patch that waits for its next step: its context, and the encoder's features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +106,23 @@ def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) ->
     restorer = restorer_for(session, found, plan.lattice)
     size, calls = lanes.batch_size, PROBE * len(lanes.lanes)
     batches = [[lefts[(n * size + i) % len(lefts)] for i in range(size)] for n in range(calls)]
-    overlap, ramp = options.overlap, blend_ramp(options.overlap)
+    overlap, ramp, last = options.overlap, blend_ramp(options.overlap), options.steps - 1
 
     def run(step: int, batches: list[list[int]]) -> None:
         def once(lane: Lane, batch: list[int]) -> None:
             # What a run does to a patch on its way from one canvas to the next.
             canvas = row_canvas(len(BANDS) * options.samples, [0], np.float16)
-            joined = [join_rows(canvas, canvas, canvas, overlap, slice(None)) for _ in batch]
-            before = np.stack(joined) if step else None
+            before = None
+            if step:
+                above, here, below = map(single, (canvas[:, -overlap:], canvas, canvas[:, :overlap]))
+                before = np.stack([join_rows(above, here, below, overlap, slice(None)) for _ in batch])
             for patch in lanes.in_parts(lambda part: restorer.advance(lane, row, part, step, before), batch):
-                blend(row_canvas(len(patch), [0]), 0, patch, ramp, ramp)
+                target = row_canvas(len(patch), [0], np.float32 if step == last else np.float16)
+                add_patch(target, patch, ramp, ramp)
 
         for running in [lanes.submit(once, batch) for batch in batches]:
             running.result()
 
-    last = options.steps - 1
     run(0, batches[: len(lanes.lanes)])  # the first calls warm up and are not counted
     first = _seconds(lambda: run(0, batches))
     later = _seconds(lambda: run(last, batches)) if last else 0.0

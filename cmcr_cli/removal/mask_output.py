@@ -8,7 +8,8 @@ import numpy as np
 
 from cmcr_cli import __version__
 from cmcr_cli.removal.options import RemoveOptions
-from cmcr_cli.removal.run import Progress, open_session
+from cmcr_cli.removal.run import Progress
+from cmcr_cli.removal.session import open_session
 from cmcr_cli.removal.survey import survey
 from cmcr_cli.scene.cog import OutputSpec, StripWriter
 from cmcr_cli.scene.lock import locked

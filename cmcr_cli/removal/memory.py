@@ -17,9 +17,9 @@ from cmcr_cli.scene.cog import BLOCK
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 
 if TYPE_CHECKING:
-    from cmcr_cli.removal.run import Session
+    from cmcr_cli.removal.session import Session
 
-CACHE_BYTES = 192 * 2**20
+CACHE_BYTES = 160 * 2**20
 """GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
 
 IN_FLIGHT = 512 * 2**20

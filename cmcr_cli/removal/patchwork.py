@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from cmcr_cli.removal.cover import CELL, Cover
 from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.scene.bands import canonical, present, scaled_radar
 from cmcr_cli.scene.cirrus import without_cirrus
-from cmcr_cli.scene.context import MARGIN, SceneContext
+from cmcr_cli.scene.context import MARGIN, SceneContext, enlarged
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import PATCH, reflected
+from cmcr_cli.scene.patches import PATCH, cut, reflected
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.raster import Lines
 from cmcr_cli.scene.unmixing import LEVELS
@@ -84,6 +83,22 @@ class RowReader:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What took long to find out about a batch, and does not change with its steps.
+
+    `contexts` are the blocks of the scene's context, one array per patch; `features` are of 16 bits.
+    """
+
+    contexts: list[Array]
+    features: Features
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(array.nbytes for array in self.contexts) + sum(each.nbytes for each in self.features)
+
+
+@dataclass(frozen=True, slots=True)
 class Conditioned:
     """A batch as the network is told about it; `observed` (B, 13, H, W) still has its cirrus."""
 
@@ -91,43 +106,31 @@ class Conditioned:
     inputs: PatchInputs
     condition: Condition
     features: Features
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its tensors."""
-        parts = ((part, field.name) for part in (self.inputs, self.condition) for field in fields(part))
-        held = [self.observed, *self.features, *(getattr(*part) for part in parts)]
-        return sum(tensor.nbytes for tensor in held)
-
-    def slim(self) -> Conditioned:
-        """The same without what only the encoder needs."""
-        nothing = self.observed[:0]
-        inputs = replace(self.inputs, optical=nothing, radar=nothing, radar_valid=nothing, confidence=nothing)
-        return replace(self, inputs=inputs, condition=replace(self.condition, planes=nothing))
+    told: Told
 
 
 class Kept:
-    """Batches that wait for their next step, as far as there is room: the others are made again."""
+    """What batches were told, until their next step, as far as there is room: the others are told again."""
 
     def __init__(self, room: int) -> None:
         self._room = room  # bytes
         self._lock = threading.Lock()
-        self._batches: dict[tuple[int, ...], Conditioned] = {}
+        self._told: dict[tuple[int, ...], Told] = {}
 
-    def put(self, key: tuple[int, ...], batch: Conditioned) -> None:
-        """Keep a batch, or do nothing where there is no room for it."""
+    def put(self, key: tuple[int, ...], told: Told) -> None:
+        """Keep what a batch was told, or do nothing where there is no room for it."""
         with self._lock:
-            if batch.nbytes <= self._room:
-                self._room -= batch.nbytes
-                self._batches[key] = batch
+            if told.nbytes <= self._room:
+                self._room -= told.nbytes
+                self._told[key] = told
 
-    def take(self, key: tuple[int, ...]) -> Conditioned | None:
-        """Give back a batch, once."""
+    def take(self, key: tuple[int, ...]) -> Told | None:
+        """Give it back, once."""
         with self._lock:
-            batch = self._batches.pop(key, None)
-            if batch is not None:
-                self._room += batch.nbytes
-            return batch
+            told = self._told.pop(key, None)
+            if told is not None:
+                self._room += told.nbytes
+            return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +157,11 @@ class Restorer:
         results; those of the last step are reflectance, and with several samples their mean and deviation.
         """
         key = (row.top, *lefts)
-        batch = self.kept.take(key) or self._conditioned(lane, row, lefts)
+        batch = self._conditioned(lane, row, lefts, self.kept.take(key))
         before: Sequence[Tensor | None] = [None] * self.samples
         if estimates is not None:
-            before = torch.from_numpy(estimates).to(lane.device).chunk(self.samples, dim=1)
+            given = _batch(estimates).to(lane.device)
+            before = given.chunk(self.samples, dim=1)
         level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
         images = []
         for index, last in enumerate(before):
@@ -167,9 +171,9 @@ class Restorer:
                 image = resample(lane.denoiser, batch.condition, batch.features, level, noise, last)
             images.append(image.float())
         if step == self.steps - 1:
-            return list(self._finished(images, batch).cpu().numpy())
-        self.kept.put(key, batch)
-        return list(torch.cat(images, 1).clamp(-LARGEST, LARGEST).cpu().numpy())
+            return _patches(self._finished(images, batch))
+        self.kept.put(key, batch.told)
+        return _patches(torch.cat(images, 1).clamp(-LARGEST, LARGEST))
 
     def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
         """Reflectance of the last estimates; with several samples their mean and standard deviation."""
@@ -182,63 +186,84 @@ class Restorer:
         stack = torch.stack(found)
         return torch.cat([stack.mean(0), stack.std(0)], dim=1)
 
-    def _conditioned(self, lane: Lane, row: Row, lefts: Sequence[int]) -> Conditioned:
-        patches = [self._inputs(row, left) for left in lefts]
-        observed, *stacked = (torch.stack(each) for each in zip(*patches, strict=True))
-        inputs = PatchInputs(*(each.to(lane.device) for each in stacked)).channels_last()
-        condition = Condition.of(inputs)
-        with _precision(lane.device):
-            features = lane.denoiser.encode(condition)
-        return Conditioned(observed.to(lane.device), inputs, condition, features).slim()
+    def _conditioned(self, lane: Lane, row: Row, lefts: Sequence[int], told: Told | None) -> Conditioned:
+        """Tell the network about a batch; what it was `told` before need not be found out again."""
+        contexts = told.contexts if told else [self._context(row, left) for left in lefts]
+        patches = [self._inputs(row, *each) for each in zip(lefts, contexts, strict=True)]
+        observed, *images = (_batch(each).to(lane.device) for each in zip(*patches, strict=True))
+        names = present(self.optical.names).astype(np.float32)
+        vectors = (self.context.spread, names, LEVELS, self.unmixing)
+        shared = (torch.from_numpy(vector).to(lane.device) for vector in vectors)
+        inputs = PatchInputs(*images, *(vector.expand(len(lefts), *vector.shape) for vector in shared))
+        condition = Condition.of(inputs, encoded=told is not None)
+        if told is None:
+            with _precision(lane.device):
+                features = lane.denoiser.encode(condition)
+            if self.steps > 1:  # from the first step on, so that all see the same
+                features = [each.half() for each in features]
+            told = Told(contexts, features)
+            condition = replace(condition, planes=torch.empty(0))  # large, and done with
+        features = [each.float() for each in told.features]
+        return Conditioned(observed, inputs, condition, features, told)
 
     def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
         row0, col0 = self.optical.grid.origin
-        fields = [ground_noise(self.seed, step, row0 + top, col0 + left, PATCH, PATCH) for left in lefts]
-        return torch.from_numpy(np.stack(fields)).contiguous(memory_format=torch.channels_last)
+        return _batch(
+            [ground_noise(self.seed, step, row0 + top, col0 + left, PATCH, PATCH) for left in lefts]
+        )
 
-    def _inputs(self, row: Row, left: int) -> tuple[Tensor, ...]:
-        """The patch at column `left` as it was observed, then the fields of `PatchInputs` in order."""
+    def _inputs(self, row: Row, left: int, context: Array) -> tuple[Array, ...]:
+        """The patch at column `left` as it was observed, then the images of `PatchInputs` in order."""
         optical, grid = self.optical, self.optical.grid
         lines = reflected(row.top, PATCH, grid.height) - row.first
         cols = reflected(left, PATCH, grid.width)
-        dn = _cut(row.dn, lines, cols)
+        dn = cut(row.dn, lines, cols)
         valid = optical.valid(dn)
-        spectrum, confidence, radar, seen = self._expected(row, left)
+        spectrum, confidence = enlarged(context)
+        observed = canonical(optical.radiometry.reflectance(dn), optical.names)
+        cover = COVER[cut(row.cover, lines, cols)]
         # Where there is no measurement the patch shows its context, and says that it is covered.
-        observed = np.where(valid, canonical(optical.radiometry.reflectance(dn), optical.names), spectrum)
-        cover = np.where(valid, COVER[_cut(row.cover, lines, cols)], 1)
+        if not valid.all():
+            observed, cover = np.where(valid, observed, spectrum), np.where(valid, cover, np.float32(1))
         image = without_cirrus(observed, self.visible)
-        planes = (observed, image, spectrum, confidence[None], cover[None], radar, seen)
-        vectors = (self.context.spread, present(optical.names), LEVELS, self.unmixing)
-        return tuple(torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in (*planes, *vectors))
+        return observed, image, spectrum, confidence[None], cover[None], *self._radar(row, lines, cols)
 
-    def _expected(self, row: Row, left: int) -> tuple[Array, Array, Array, Mask]:
-        """Context and its confidence at one patch; its radar scaled to [-1, 1], and where that is valid."""
-        grid = self.optical.grid
-        phase = (n % CELL for n in grid.origin)
-        top, start = (n + p for n, p in zip((row.top, left), phase, strict=True))
+    def _radar(self, row: Row, lines: NDArray[np.intp], cols: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Radar scaled to [-1, 1], and 1 where it is valid, at lines of the row's DN."""
         if row.radar is None or row.radar_valid is None:
-            spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, None, None)
-            nothing = np.zeros((2, PATCH, PATCH), np.float32)
-            return spectrum, confidence, nothing, np.zeros((1, PATCH, PATCH), bool)
+            return np.zeros((2, PATCH, PATCH), np.float32), np.zeros((1, PATCH, PATCH), np.float32)
+        lines = lines + row.first - row.radar_first
+        valid = cut(row.radar_valid, lines, cols)
+        return scaled_radar(cut(row.radar, lines, cols)), valid[None].astype(np.float32)
+
+    def _context(self, row: Row, left: int) -> Array:
+        """The scene's context at one patch, in blocks."""
+        grid = self.optical.grid
+        top, start = (n + origin % CELL for n, origin in zip((row.top, left), grid.origin, strict=True))
+        if row.radar is None or row.radar_valid is None:
+            return self.context.blocks(top, start, PATCH, PATCH, None, None)
         lines = reflected(row.top - MARGIN, PATCH + 2 * MARGIN, grid.height) - row.radar_first
         wide = reflected(left - MARGIN, PATCH + 2 * MARGIN, grid.width)
-        radar, valid = _cut(row.radar, lines, wide), _cut(row.radar_valid, lines, wide)
-        spectrum, confidence = self.context.evaluate(top, start, PATCH, PATCH, radar, valid)
-        core = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-        return spectrum, confidence, scaled_radar(radar[core]), valid[core][None]
+        radar, valid = cut(row.radar, lines, wide), cut(row.radar_valid, lines, wide)
+        return self.context.blocks(top, start, PATCH, PATCH, radar, valid)
+
+
+def _batch(images: Sequence[Array] | Array) -> Tensor:
+    """Images (C, H, W) as one batch, in the layout in which convolutions are fast."""
+    batch = torch.empty((len(images), *images[0].shape), memory_format=torch.channels_last)
+    for target, image in zip(batch, images, strict=True):
+        target.copy_(torch.from_numpy(image))
+    return batch
+
+
+def _patches(batch: Tensor) -> list[Array]:
+    """The images of a batch, each band in one piece, as rasters are."""
+    return list(batch.cpu().contiguous().numpy())
 
 
 def _precision(device: torch.device) -> torch.autocast:
     """The network's own: bfloat16 on CUDA; on most CPUs that would be hundreds of times slower."""
     return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
-
-
-def _cut(image: NDArray[Any], lines: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[Any]:
-    """The pixels at `lines` and `cols`, as a view where neither is reflected."""
-    if all((np.diff(axis) == 1).all() for axis in (lines, cols)):
-        return image[..., lines[0] : lines[-1] + 1, cols[0] : cols[-1] + 1]
-    return image[..., lines[:, None], cols]
 
 
 def batches(items: Sequence[int], size: int) -> list[Sequence[int]]:

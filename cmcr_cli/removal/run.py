@@ -6,49 +6,36 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import rasterio
-import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cmcr_cli import __version__
-from cmcr_cli.errors import GridMismatchError
-from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import tune_allocator
-from cmcr_cli.model.weights import Weights
+from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.journal import file_state, open_journal
-from cmcr_cli.removal.lanes import Lanes, open_lanes
-from cmcr_cli.removal.masks import chosen_mask
-from cmcr_cli.removal.memory import CACHE_BYTES, check_memory, spare_bytes
-from cmcr_cli.removal.opened import Model, load_model
+from cmcr_cli.removal.memory import spare_bytes
+from cmcr_cli.removal.opened import Model
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
 from cmcr_cli.removal.patchwork import Kept, Restorer, Row, RowReader
+from cmcr_cli.removal.plan import Plan, plan_of
+from cmcr_cli.removal.session import Session, open_session
+from cmcr_cli.removal.shift import checked_alignment
 from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
-from cmcr_cli.scene.alignment import Alignment, measure_alignment
-from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
+from cmcr_cli.scene.alignment import Alignment
 from cmcr_cli.scene.bands import BANDS, present
-from cmcr_cli.scene.cog import check_writable
 from cmcr_cli.scene.context import constant_context
 from cmcr_cli.scene.lock import locked
-from cmcr_cli.scene.mask import CoverRows
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
-from cmcr_cli.scene.patches import PATCH, lattice_starts
-from cmcr_cli.scene.radar import Radar, open_radar
-from cmcr_cli.scene.raster import Source
 
 log = logging.getLogger("cmcr")
 
-MOST_SHIFT = 30
-"""Metres between radar and image beyond which there is a warning: three pixels."""
+PIECE = 64
+"""Lines that are put together and written at once."""
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -79,26 +66,6 @@ class Report:
     notes: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Everything that is open during one removal."""
-
-    options: RemoveOptions
-    weights: Weights
-    devices: tuple[torch.device, ...]
-    lanes: Lanes
-    optical: Optical
-    radar: Radar | None
-    mask: CoverRows | CloudNetwork | None
-    area: Area | None
-    notes: list[str]
-
-    @property
-    def device(self) -> str:
-        """The devices that compute, as they are given to `--device`."""
-        return ",".join(map(str, self.devices))
-
-
 def remove(
     options: RemoveOptions, progress: Progress = lambda stage, done: None, *, model: Model | None = None
 ) -> Report:
@@ -118,7 +85,8 @@ def remove(
             found = journal.survey or survey_scene(session, progress)
             if journal.survey is None:
                 journal.keep_survey(found)
-            alignment = _alignment(session, found)
+            alignment = checked_alignment(session, found)
+            trim_heap()
             clock.append(time.monotonic())
             plan = plan_of(session, found)
             above = 0 if session.area is None else session.area.top
@@ -137,44 +105,6 @@ def remove(
         return report
 
 
-@contextmanager
-def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator[Session]:
-    """Check the outputs, load the weights, open and check the inputs."""
-    for option, path in options.outputs.items():
-        others = [other for name, other in options.outputs.items() if name != option]
-        check_writable(path, options.overwrite, [*options.inputs, *others])
-    tune_allocator()
-    model = model or load_model(options.weights, options.device)
-    weights, devices = model.weights, model.devices
-    with ExitStack() as stack:
-        stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
-        optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
-        _check_not_read(options, optical.source)
-        notes = [*optical.notes, *check_radiometry(optical)]
-        area = None
-        if options.aoi is not None:
-            area = area_of_file(options.aoi, optical.grid)
-        elif options.bbox is not None:
-            area = area_of_bbox(options.bbox, optical.grid)
-        radar = None
-        if options.radar is not None:
-            radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
-            _check_not_read(options, radar.source)
-            notes += radar.notes
-        mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
-        notes += mask_notes
-        lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
-        session = Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
-        check_memory(session)
-        yield session
-
-
-def _check_not_read(options: RemoveOptions, source: Source) -> None:
-    """Raise OutputError when an output is a file that a product, a STAC item or a VRT is made of."""
-    for path in options.outputs.values():
-        check_writable(path, options.overwrite, source.files)
-
-
 def survey_scene(session: Session, progress: Progress) -> Survey:
     """The first pass, and what there is to say about it."""
     if session.radar is None:
@@ -191,90 +121,6 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     if found.covered_share > 0.98 and session.options.context:
         session.notes.append("hardly any clear ground: colours come from the training, not from this scene")
     return found
-
-
-def _alignment(session: Session, found: Survey) -> Alignment | None:
-    """The measured shift of the radar; a large one is noted, or refused as `--align strict` asks."""
-    if session.radar is None:
-        return None
-
-    def clear(top: int, dn: NDArray[Any]) -> NDArray[np.bool_]:
-        seen = found.cover.pixels(top, dn.shape[1]) == 0
-        return np.asarray(session.optical.valid(dn) & seen)
-
-    alignment = measure_alignment(session.optical, session.radar, clear)
-    strict = session.options.align == "strict"
-    if alignment is None:
-        text = "its shift against the image cannot be measured: too little clear ground or no distinct match"
-        if strict:
-            raise GridMismatchError(
-                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. "
-                "Go on all the same with --align warn."
-            )
-        log.info("Sentinel-1: %s", text)
-    elif alignment.metres <= MOST_SHIFT:
-        log.info("%s", alignment.describe())
-    else:
-        text = f"{alignment.describe()}, as measured on clear ground in {alignment.windows} windows"
-        if strict:
-            raise GridMismatchError(
-                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
-                "terrain-corrected and geocoded well, or go on all the same with --align warn."
-            )
-        session.notes.append(f"{text}: it is used as it is, and blurs what is reconstructed")
-    return alignment
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The lattice of patches, and for each of its rows the patches in which something is replaced.
-
-    `ends` says for each row the line of the scene up to which it is finished when the next one is.
-    """
-
-    lattice: Lattice
-    ends: list[int]
-    todo: list[list[int]]
-
-    @property
-    def patches(self) -> int:
-        """All patches of the lattice."""
-        return len(self.lattice.tops) * len(self.lattice.lefts)
-
-    @property
-    def patches_to_restore(self) -> int:
-        """Those that go through the network."""
-        return sum(map(len, self.todo))
-
-
-def plan_of(session: Session, found: Survey) -> Plan:
-    """Which patches there are, and which of them show anything that is replaced.
-
-    For an area of interest only the patches that bear on it are taken: those that show it and, since patches
-    are blended before every further step, a ring around them for each.
-    """
-    grid, options, area = session.optical.grid, session.options, session.area
-    row0, col0 = grid.origin
-    axes = (row0, grid.height), (col0, grid.width)
-    tops, lefts = (lattice_starts(*axis, options.overlap) for axis in axes)
-    ends = [min(top, grid.height) for top in [*tops[1:], grid.height]]
-    rows, wanted = range(len(tops)), np.ones((len(tops), len(lefts)), bool)
-    if area is not None:
-        wanted = np.array([[area.touches(top, left, PATCH) for left in lefts] for top in tops])
-        if options.steps > 1:
-            wanted = ndimage.binary_dilation(wanted, np.ones((3, 3)), iterations=options.steps - 1)
-        needed = [n for n in rows if wanted[n].any() or area.wants(tops[n], tops[n] + PATCH)]
-        rows = range(needed[0], needed[-1] + 1)
-    todo = [
-        [
-            left
-            for left in itertools.compress(lefts, wanted[n])
-            if not options.keep_clear or found.cover.touches(tops[n], left, PATCH)
-        ]
-        for n in rows
-    ]
-    lattice = Lattice([tops[n] for n in rows], lefts, options.overlap)
-    return Plan(lattice, [ends[n] for n in rows], todo)
 
 
 def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
@@ -320,8 +166,7 @@ def _restore(
         lattice, plan.todo, restorer_for(session, found, lattice), session.lanes, load, count
     )
     for index, row, canvas in wavefront.run(max(whole - 1, 0)) if whole < len(ends) else ():
-        lines = slice(max(row.top, 0), ends[index])
-        if index >= whole and lines.start < lines.stop:
+        for lines in _pieces(max(row.top, 0), ends[index]) if index >= whole else ():
             _finish(session, found, lattice, row, lines, canvas, outputs)
         del row, canvas  # before the next row takes up its memory
 
@@ -329,10 +174,16 @@ def _restore(
 def _show_again(session: Session, found: Survey, edges: Sequence[int], outputs: Outputs) -> None:
     """Hand the rows that are there already to the outputs, in the pieces in which they were made."""
     for first, stop in itertools.pairwise(edges):
-        if outputs.quicklook is not None and first < stop:
-            dn = session.optical.read(first, stop - first)
-            strength = _strength(session, found, first, stop)
-            outputs.show_again(first, dn, provenance_of(session.optical.valid(dn), strength))
+        for lines in _pieces(first, stop) if outputs.quicklook is not None else ():
+            dn = session.optical.read(lines.start, lines.stop - lines.start)
+            strength = _strength(session, found, lines.start, lines.stop)
+            outputs.show_again(lines.start, dn, provenance_of(session.optical.valid(dn), strength))
+
+
+def _pieces(first: int, stop: int) -> Iterator[slice]:
+    """The lines in which a row of patches is finished, a few at once: images of a whole row are large."""
+    for top in range(first, stop, PIECE):
+        yield slice(top, min(top + PIECE, stop))
 
 
 def _strength(session: Session, found: Survey, first: int, stop: int) -> NDArray[np.float32]:

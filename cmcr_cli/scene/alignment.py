@@ -7,8 +7,10 @@ edges that is correlated, over windows spread across the scene.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.fft import irfft2, rfft2
@@ -23,8 +25,8 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 WINDOW = 256
-STRIPS, PER_STRIP = 6, 4
-"""Windows of 256 x 256 px: at most 6 x 4 of them, those with the most clear ground."""
+STRIPS, PER_STRIP = 4, 4
+"""Windows of 256 x 256 px: at most 4 x 4 of them, those with the most clear ground."""
 
 SEARCH = 12
 """Pixels; a larger shift is not found."""
@@ -63,11 +65,15 @@ class Alignment:
 
 
 def measure_alignment(
-    optical: Optical, radar: Radar, clear: Callable[[int, NDArray[np.generic]], Bools]
+    optical: Optical,
+    radar: Radar,
+    clear: Callable[[int, NDArray[np.generic]], Bools],
+    each: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]] = map,
 ) -> Alignment | None:
     """Measure the shift between radar and image; None where there is too little clear ground to be sure.
 
     `clear(top, dn)` says which pixels of full-width rows show the ground. Some strips of both are read.
+    `each` is the builtin `map`, or one that works on several items at once.
     """
     grid = optical.grid
     rows, columns = min(WINDOW, grid.height), min(WINDOW, grid.width)
@@ -84,16 +90,23 @@ def measure_alignment(
         if not chosen:
             continue
         db, valid = radar.read(int(top), rows)
-        for number in chosen:
-            part = slice(lefts[number], lefts[number] + columns)
-            image = np.sqrt(np.clip(optical.radiometry.reflectance(dn[bands][:, :, part]), 0, 1))
-            surface, count = _correlation(image, seen[:, part], db[:, :, part], valid[:, part])
+        correlated = partial(_correlated, optical, dn[bands], seen, db, valid)
+        for surface, count in each(correlated, [int(lefts[number]) for number in chosen]):
             total, pixels, windows = total + surface, pixels + count, windows + 1
     peak = _peak(total) if pixels >= LEAST_PIXELS else None
     if peak is None:
         return None
     a, e = grid.transform.a, grid.transform.e
     return Alignment(float(peak[1] * a), float(peak[0] * e), windows)
+
+
+def _correlated(
+    optical: Optical, dn: NDArray[np.generic], clear: Bools, db: Floats, valid: Bools, left: int
+) -> tuple[NDArray[np.float64], int]:
+    """`_correlation` of the window whose first column is `left`."""
+    part = slice(left, left + min(WINDOW, optical.grid.width))
+    image = np.sqrt(np.clip(optical.radiometry.reflectance(dn[:, :, part]), 0, 1))
+    return _correlation(image, clear[:, part], db[:, :, part], valid[:, part])
 
 
 def _correlation(image: Floats, clear: Bools, db: Floats, valid: Bools) -> tuple[NDArray[np.float64], int]:

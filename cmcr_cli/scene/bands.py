@@ -34,7 +34,7 @@ class Radiometry:
     quantification: float = QUANTIFICATION
 
     def reflectance(self, dn: NDArray[Any]) -> NDArray[np.float32]:
-        """DN of any integer dtype to float32 reflectance, not clipped."""
+        """DN of any dtype, or means of them, to float32 reflectance, not clipped."""
         scaled = dn.astype(np.float32)
         scaled += np.float32(self.offset)
         scaled /= np.float32(self.quantification)

@@ -15,14 +15,17 @@ _FILL_SIGMA = 0.6  # cells
 _REACH = 64.0  # pixels between clear ground and a pixel where confidence is about one half
 
 
-def block_mean(values: Floats) -> Floats:
-    """Mean of blocks of 2 x 2 pixels over the last two axes; an odd last row or column is left out."""
+def block_mean(values: NDArray[Any]) -> Floats:
+    """Mean of blocks of 2 x 2 pixels over the last two axes; an odd last row or column is left out.
+
+    Exact for DN of 16 bits.
+    """
     rows, columns = (size // 2 * 2 for size in values.shape[-2:])
-    total = values[..., 0:rows:2, 0:columns:2] + values[..., 0:rows:2, 1:columns:2]
+    total = np.add(values[..., 0:rows:2, 0:columns:2], values[..., 0:rows:2, 1:columns:2], dtype=np.float32)
     total += values[..., 1:rows:2, 0:columns:2]
     total += values[..., 1:rows:2, 1:columns:2]
     total *= np.float32(0.25)
-    return total
+    return np.asarray(total, np.float32)
 
 
 def fill(sums: Floats, weight: Floats, cell: int) -> Floats:

@@ -42,9 +42,6 @@ COG_BLOCK = 512
 TRIAL = (16, 1040)
 """Rows and columns of the raster on which creation options are tried; wide enough for overviews."""
 
-CACHE_BYTES = 128 * 2**20
-"""GDAL's block cache. Its default is 5 % of the machine's memory; as a number, rasterio takes it in bytes."""
-
 TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
 
 SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -368,10 +365,12 @@ def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Run GDAL with a small cache, and tell its errors as OutputError."""
+    """Tell GDAL's errors as OutputError.
+
+    How large its block cache is decides who opens the inputs: a change here would throw out their blocks.
+    """
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            yield
+        yield
     except GDAL_ERRORS as error:
         raise OutputError(
             f"{path}: cannot be written ({error}); expected room for about four times the output. "

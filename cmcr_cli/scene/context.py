@@ -90,6 +90,16 @@ class SceneContext:
         no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
         without any. A pixel's result does not depend on the window it is asked in.
         """
+        return enlarged(self.blocks(top, left, height, width, radar, radar_valid))
+
+    def blocks(
+        self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
+    ) -> Floats:
+        """What `enlarged` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
+
+        Spectrum and confidence of blocks of 2 x 2 pixels (14, height / 2 + 2, width / 2 + 2), one block more
+        on each side.
+        """
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
         used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)
@@ -103,9 +113,13 @@ class SceneContext:
                     found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
                     found *= vertical[:, None] * horizontal
                     values[:-1] += found
-        np.maximum(values, 0, out=values)
-        values = upsample(upsample(values, axis=2), axis=1)
-        return values[:-1], values[-1]
+        return np.maximum(values, 0, out=values)
+
+
+def enlarged(blocks: Floats) -> tuple[Floats, Floats]:
+    """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
+    values = upsample(upsample(blocks, axis=2), axis=1)
+    return values[:-1], values[-1]
 
 
 def constant_context(
@@ -145,10 +159,11 @@ class ContextBuilder:
     ) -> None:
         """Add the window that starts at the even row `top` and the column `left`; each pixel exactly once.
 
-        optical (13, h, w) reflectance, clear (h, w); h is even save for the last window; `left` and w are
-        multiples of REGION, save for w at the scene's right edge. radar (2, h + 2 MARGIN, w + 2 MARGIN) VV,
-        VH in dB and radar_valid have MARGIN pixels more on each side, reflected at the scene's edges; None
-        where there is no radar. Windows that share no region may be added by several threads at once.
+        optical (13, h // 2, w // 2) reflectance of blocks, clear (h, w) pixels; h is even save for the last
+        window; `left` and w are multiples of REGION, save for w at the scene's right edge. radar
+        (2, h + 2 MARGIN, w + 2 MARGIN) VV, VH in dB and radar_valid have MARGIN pixels more on each side,
+        reflected at the scene's edges; None where there is no radar. Windows that share no region may be
+        added by several threads at once.
         """
         bottom, width = top + clear.shape[0], clear.shape[1]
         for start in (top, *range(-(-(top + 1) // REGION) * REGION, bottom, REGION)):
@@ -160,13 +175,13 @@ class ContextBuilder:
                 slice(None, None, self._step),
             )
             for column in range(0, width, REGION):
-                here = (..., rows, slice(column, column + REGION))
-                seen = block_mean(clear[here].astype(np.float32))[lattice] == 1
+                seen = block_mean(clear[rows, column : column + REGION])[lattice] == 1
                 if not seen.any():
                     continue
                 values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
                 values[0] = 1
-                values[_OPTICAL] = _rounded(block_mean(optical[here])[lattice], 16)
+                here = slice(rows.start // 2, rows.stop // 2), slice(column // 2, (column + REGION) // 2)
+                values[_OPTICAL] = _rounded(optical[:, *here][lattice], 16)
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
                     features, valid = _features(radar[wider], radar_valid[wider])
@@ -230,7 +245,7 @@ def fit_context(
     if radar is not None and radar_valid is not None:
         radar = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")
         radar_valid = np.pad(radar_valid, MARGIN, mode="reflect")
-    builder.add(0, 0, optical, clear, radar, radar_valid)
+    builder.add(0, 0, block_mean(optical), clear, radar, radar_valid)
     return builder.finish(present)
 
 
@@ -246,7 +261,7 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
     """
     power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
-    whole = block_mean(valid.astype(np.float32)) == 1
+    whole = block_mean(valid) == 1
     power = np.where(whole, block_mean(power), 1)
     db = _rounded(10 * np.log10(power), 8)
     fields = np.concatenate([_rounded(power, 20) * whole, db, db * db, whole[None]], dtype=np.float64)

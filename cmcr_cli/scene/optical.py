@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +68,12 @@ class Optical:
         """Product level as the bands tell it: only L1C has the cirrus band B10."""
         return "L1C" if "B10" in self.names else "L2A"
 
-    def read(self, top: int, rows: int) -> NDArray[Any]:
-        """DN (bands in file order, rows, width) in the file's dtype; InputError when the file is damaged."""
-        return self.source.read(top, rows)
+    def read(self, top: int, rows: int, names: Sequence[str] | None = None) -> NDArray[Any]:
+        """DN (bands, rows, width) in the file's dtype; InputError when the file is damaged.
+
+        The bands are those of `names`, by default all in file order.
+        """
+        return self.source.read(top, rows, None if names is None else list(map(self.names.index, names)))
 
     def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
         """Where DN (bands, ...) hold a measurement, shape (...).

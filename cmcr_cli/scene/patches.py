@@ -61,6 +61,17 @@ def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:
     return np.minimum(phase, period - phase)
 
 
+def cut(image: NDArray[Any], lines: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[Any]:
+    """The pixels (..., n, m) at `reflected` lines and columns, as a view where neither turns back."""
+    # A window first, so that no full-width rows are copied.
+    top, left = int(lines.min()), int(columns.min())
+    image = image[..., top : int(lines.max()) + 1, left : int(columns.max()) + 1]
+    for axis, pixels in ((-2, lines - top), (-1, columns - left)):
+        if (np.diff(pixels) != 1).any():
+            image = np.take(image, pixels, axis)
+    return image
+
+
 def edge_ramps(count: int, overlap: int) -> list[NDArray[np.float32]]:
     """Blend weights (PATCH,) of `count` patches along one axis of a lattice.
 

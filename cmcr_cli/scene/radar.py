@@ -59,6 +59,12 @@ class Radar:
         db[:, ~valid] = np.nan
         return db, valid
 
+    def lines(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The same of rows in any order, such as `reflected` gives them, read as one window."""
+        first = int(rows.min())
+        db, valid = self.read(first, int(rows.max()) + 1 - first)
+        return db[:, rows - first], valid[rows - first]
+
 
 @contextmanager
 def open_radar(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,9 @@ SAMPLE_WINDOW = 128
 """A sample is 6 x 6 windows of 128 x 128 px: a few blocks of a large file, all of a small one."""
 
 SCAN_ROWS = 256
+
+PIECE = 64
+"""Lines that are read at once on the way into a larger array."""
 
 ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
 """Paths that GDAL asks the network for."""
@@ -91,9 +94,8 @@ class Source:
     indexes: tuple[int, ...]
     warped: bool
     origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
-    rows: Callable[[int, int], NDArray[Any]] | None = (
-        None  # a faster way to read full-width rows of all bands
-    )
+    # A faster way to read full-width rows of some bands, by their places among all.
+    rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
 
     @property
     def files(self) -> list[str]:
@@ -101,13 +103,17 @@ class Source:
         dataset = self.dataset.src_dataset if self.warped else self.dataset
         return list(dataset.files)
 
-    def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged."""
+    def read(self, top: int, rows: int, bands: Sequence[int] | None = None) -> NDArray[Any]:
+        """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged.
+
+        `bands` are places among the chosen bands; None takes all.
+        """
         window = self.grid.window(top, rows)
+        places = range(len(self.indexes)) if bands is None else bands
         if self.rows is None:
-            return self._read(window)
+            return self._read(window, places)
         with self._errors(window):
-            return self.rows(top, rows)
+            return self.rows(top, rows, places)
 
     def sample(self) -> NDArray[Any]:
         """Pixels (bands, n) of windows spread evenly over the grid, in the stored dtype."""
@@ -116,7 +122,11 @@ class Source:
         lefts = np.unique(np.linspace(0, self.grid.width - width, SAMPLE_SIDE).astype(int))
         windows = [Window(int(left), int(top), width, height) for top in tops for left in lefts]
         return np.concatenate(
-            [self._read(window).reshape(len(self.indexes), -1) for window in windows], axis=1
+            [
+                self._read(window, range(len(self.indexes))).reshape(len(self.indexes), -1)
+                for window in windows
+            ],
+            axis=1,
         )
 
     def strips(self) -> Iterator[NDArray[Any]]:
@@ -124,11 +134,11 @@ class Source:
         for top in range(0, self.grid.height, SCAN_ROWS):
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 
-    def _read(self, window: Window) -> NDArray[Any]:
+    def _read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
         top, left = self.origin
         window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
         with self._errors(window):
-            pixels: NDArray[Any] = self.dataset.read(self.indexes, window=window)
+            pixels: NDArray[Any] = self.dataset.read([self.indexes[band] for band in bands], window=window)
         return pixels
 
     @contextmanager
@@ -156,14 +166,26 @@ class Lines:
 
     def window(self, first: int, stop: int) -> tuple[NDArray[Any], ...]:
         """The lines from `first` to before `stop`."""
+        shared: tuple[NDArray[Any], ...] = ()
+        start = first
         if self._first <= first < self._stop < stop:
-            shared = [array[..., first - self._first :, :] for array in self._held]
-            new = self._read(self._stop, stop - self._stop)
-            self._held = tuple(np.concatenate(pair, axis=-2) for pair in zip(shared, new, strict=True))
-        else:
-            self._held = self._read(first, stop - first)
+            shared, start = tuple(array[..., first - self._first :, :] for array in self._held), self._stop
+        whole: list[NDArray[Any]] = []
+        # Read in pieces into what was made once: two of these arrays are large enough.
+        for top in range(start, stop, PIECE):
+            parts = self._read(top, min(PIECE, stop - top))
+            whole = whole or [_taller(part, stop - first) for part in parts]
+            for target, part in zip(whole, parts, strict=True):
+                target[..., top - first : top - first + part.shape[-2], :] = part
+        for target, part in zip(whole, shared, strict=False):
+            target[..., : part.shape[-2], :] = part
+        self._held = tuple(whole)
         self._first, self._stop = first, stop
         return self._held
+
+
+def _taller(array: NDArray[Any], lines: int) -> NDArray[Any]:
+    return np.empty((*array.shape[:-2], lines, array.shape[-1]), array.dtype)
 
 
 @contextmanager

@@ -136,14 +136,15 @@ class BlockRows:
         self._datasets = [(dataset, width // dataset.width) for dataset in datasets]
         self._held = [(0, np.empty((0, dataset.width), dataset.dtypes[0])) for dataset in datasets]
 
-    def read(self, top: int, rows: int) -> NDArray[Any]:
+    def read(self, top: int, rows: int, bands: Sequence[int]) -> NDArray[Any]:
         """Rows from `top` (bands, rows, width), coarser pixels repeated; RasterioError for a damaged file."""
-        bands = []
-        for band, (_, factor) in enumerate(self._datasets):
+        found = []
+        for band in bands:
+            factor = self._datasets[band][1]
             first, stop = top // factor, -(-(top + rows) // factor)
             lines = np.arange(top, top + rows) // factor - first
-            bands.append(self._stored(band, first, stop)[lines].repeat(factor, axis=1))
-        return np.stack(bands)
+            found.append(self._stored(band, first, stop)[lines].repeat(factor, axis=1))
+        return np.stack(found)
 
     def _stored(self, band: int, first: int, stop: int) -> NDArray[Any]:
         """Rows of a file from `first`, at least to `stop`; what is read goes on to the end of its blocks."""

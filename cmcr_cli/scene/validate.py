@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from cmcr_cli.errors import InputError, WeightsError
-from cmcr_cli.scene.cog import CACHE_BYTES, NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.raster import Source, open_raster
 
 ROWS = 512
 """Rows per strip: those of a COG's blocks, so that each is decoded once."""
+
+CACHE_BYTES = 128 * 2**20
+"""GDAL's block cache. Its default is 5 % of the machine's memory; as a number, rasterio takes it in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

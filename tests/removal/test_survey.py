@@ -12,6 +12,7 @@ from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal import survey as module
 from cmcr_cli.removal.cover import CLOUD, VEIL
+from cmcr_cli.removal.spots import spread
 from cmcr_cli.removal.survey import BORDER, CELL, Survey, found_cells, survey
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.mask import open_mask
@@ -49,6 +50,7 @@ def test_tiles_meet_without_a_trace(
     files = make_scene(300, 280)
     large = surveyed(files, clouds).cover.cells
     monkeypatch.setattr(module, "SIDE", 64)
+    monkeypatch.setattr(module, "WIDE", 64)
     small = surveyed(files, clouds).cover.cells
     # Edges of the scene are reflected alike; only rounding in the network may tell the two apart.
     assert (large != small).mean() < 1e-3
@@ -124,7 +126,7 @@ def test_under_cirrus_alone_all_is_restored_and_learnt_from(
 
 @pytest.mark.parametrize("height", [1, 16, 31, 512, 513, 10_980])
 def test_strips_are_spread_over_the_whole_scene(height: int) -> None:
-    strips = list(module._spread(height, 16, 32))
+    strips = list(spread(height, 16, 32))
     assert len(strips) <= 16 and strips[0][0] == 0 and sum(strips[-1]) == height
     assert all(top >= 0 and rows == min(32, height) for top, rows in strips)
     if height <= 512:

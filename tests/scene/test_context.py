@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.cells import block_mean
 from cmcr_cli.scene.context import (
     MARGIN,
     REGION,
@@ -126,7 +127,7 @@ def test_windows_give_what_the_whole_gives(side: tuple[int, int], columns: int) 
         for left in range(0, side[1], columns):
             here = (..., slice(top, top + 94), slice(left, left + columns))
             more = (..., slice(top, top + 94 + 2 * MARGIN), slice(left, left + columns + 2 * MARGIN))
-            builder.add(top, left, optical[here], clear[here], wide[more], seen[more])
+            builder.add(top, left, block_mean(optical[here]), clear[here], wide[more], seen[more])
     windows = builder.finish(ALL)
     assert np.allclose(windows.mean, whole.mean, atol=1e-6)
     first, second = (window(context, radar, valid, 40, 30, 200, 200)[0] for context in (windows, whole))
@@ -204,7 +205,7 @@ def test_tiny_and_odd_scenes_work() -> None:
         valid = np.ones((height, width), bool)
         builder = ContextBuilder(height, width)
         wide = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="symmetric")
-        builder.add(0, 0, optical, valid, wide, np.pad(valid, MARGIN, mode="symmetric"))
+        builder.add(0, 0, block_mean(optical), valid, wide, np.pad(valid, MARGIN, mode="symmetric"))
         spectrum, confidence = builder.finish(ALL).evaluate(0, 0, 2, 2, None, None)
         assert np.isfinite(spectrum).all() and np.isfinite(confidence).all()
 
