@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         write_mask,
     )
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "CmcrError",

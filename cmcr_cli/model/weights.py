@@ -20,8 +20,8 @@ from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 2
-DEFAULT_NAME = "cmcr-0.3.safetensors"
-DEFAULT_SHA256 = "a7c2a9dc36119af249f950b9c03827f464a195ad57bbd9fd1a639a0e223a5fa8"
+DEFAULT_NAME = "cmcr-0.4.safetensors"
+DEFAULT_SHA256 = "06185b8d00429b49e5bc380951b380c2d719f3c1853bd3f8adb12e9314524425"
 """Of the weights that come with cmcr; change both when others are released."""
 
 
