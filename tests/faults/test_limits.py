@@ -15,6 +15,7 @@ import rasterio
 from rasterio._env import get_gdal_config
 
 from cmcr_cli.errors import InputError
+from cmcr_cli.model.device import usable_cores
 from cmcr_cli.removal import memory
 from cmcr_cli.removal.patchwork import Kept
 from cmcr_cli.scene.raster import NETWORK, open_raster
@@ -42,10 +43,10 @@ def test_with_less_memory_less_is_kept_and_the_pixels_are_the_same(
         init(self, bytes_)
 
     monkeypatch.setattr(Kept, "__init__", noted)
-    images = []
+    images, lane = [], 400 * 2**20 // usable_cores()
     for left in (None, 10 * 2**30, 900 * 2**20):
         monkeypatch.setattr(memory, "room", lambda left=left: left)
-        monkeypatch.setattr(memory, "LANE_BYTES", 2**20 if left is None or left > 2**30 else 400 * 2**20)
+        monkeypatch.setattr(memory, "LANE_BYTES", 2**20 if left is None or left > 2**30 else lane)
         ended = cmcr(*given, "--steps", 2, "--overwrite", "--batch-size", 1)
         assert ended.code == 0, ended.err
         images.append((out / "clear.tif").read_bytes())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.condition import Condition, to_scene_units
+from cmcr_cli.model.condition import Condition, to_reflectance, to_scene_units
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.training.images import clear_of
 from cmcr_cli.training.library import Library, load_library, load_pairs
@@ -93,8 +93,14 @@ class Clairvoyant(Denoiser):
 def test_restored_comes_back_in_reflectance(denoiser: Denoiser, checks: list[Sample], steps: int) -> None:
     batch = as_batch(checks[0])
     oracle = Clairvoyant(denoiser.network_config, denoiser.diffusion)
-    oracle.truth = to_scene_units(batch.target, patch_inputs(batch))
-    torch.testing.assert_close(restored(oracle, batch, steps), batch.target, rtol=0, atol=1e-5)
+    inputs = patch_inputs(batch)
+    oracle.truth = to_scene_units(batch.target, inputs)
+    expected = to_reflectance(Condition.of(inputs).finished(oracle.truth), inputs)
+    torch.testing.assert_close(restored(oracle, batch, steps), expected, rtol=0, atol=1e-5)
+    seen = Condition.of(inputs).hidden == 0
+    assert seen.float().mean() > 0.5
+    shown = seen.expand_as(expected)
+    torch.testing.assert_close(expected[shown], batch.target[shown], rtol=0, atol=1e-5)
 
 
 def test_restored_draws_by_its_seed(denoiser: Denoiser, checks: list[Sample]) -> None:
