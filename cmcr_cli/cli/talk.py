@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the part of it that is done, 0 to 1."""
+
+RETRY = 0.1
+"""Seconds after which an interrupt that came where none can be raised is raised again."""
 
 
 class _Handler(logging.Handler):
@@ -52,8 +58,17 @@ def set_verbosity(verbose: int, quiet: bool) -> None:
     log.setLevel(max(level - 10 * verbose, logging.DEBUG))
     # rasterio prints a traceback when GDAL tells of a damaged file in words that are no UTF-8, and goes on.
     # Here, since typer has a hook of its own for exceptions, which never get that far.
-    sys.excepthook = lambda _kind, error, _trace: log.debug("ignored", exc_info=error)
-    sys.unraisablehook = lambda ignored: log.debug("ignored", exc_info=ignored.exc_value)
+    sys.excepthook = lambda _kind, error, _trace: _lost(error)
+    sys.unraisablehook = lambda ignored: _lost(ignored.exc_value)
+
+
+def _lost(error: BaseException | None) -> None:
+    """Tell of an exception where none can be raised, as in a callback of GDAL; an interrupt comes again."""
+    logging.getLogger("cmcr").debug("ignored", exc_info=error)
+    if isinstance(error, KeyboardInterrupt):
+        again = threading.Timer(RETRY, interrupt_main, [signal.SIGTERM])
+        again.daemon = True
+        again.start()
 
 
 def print_json(value: DataclassInstance | dict[str, Any]) -> None:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,13 @@ from typing import Any
 import pytest
 
 from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+
+
+@pytest.fixture(autouse=True)
+def _hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of pytest are put back."""
+    for hook in ("excepthook", "unraisablehook"):
+        monkeypatch.setattr(sys, hook, getattr(sys, hook))
 
 
 def test_progress_in_a_log_is_a_line_per_tenth(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,3 +86,19 @@ def test_verbosity(
 def test_json_takes_paths(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"path": Path("a") / "b"})
     assert json.loads(capsys.readouterr().out) == {"path": "a/b"}
+
+
+def test_an_interrupt_in_a_callback_is_not_lost() -> None:
+    class Last:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    set_verbosity(0, quiet=True)
+    last = Last()
+    try:
+        del last  # Python can raise nothing here
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(30)
+    finally:
+        signal.signal(signal.SIGTERM, before)
