@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.lanes import Lane
-from cmcr_cli.removal.memory import bytes_to_come, resident, spare_bytes
+from cmcr_cli.removal.memory import bytes_to_come, resident, shelf_bytes, waiting_bytes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import image_spec
-from cmcr_cli.removal.patchwork import Row, RowReader
+from cmcr_cli.removal.patchwork import Row, RowReader, batches
 from cmcr_cli.removal.plan import Plan, plan_of
 from cmcr_cli.removal.run import Progress, restorer_for, survey_scene
 from cmcr_cli.removal.session import Session, open_session
+from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.survey import Survey
 from cmcr_cli.removal.wavefront import add_patch, single
 from cmcr_cli.scene.bands import BANDS
@@ -28,9 +29,6 @@ PROBE = 4
 
 USUAL_BYTES = 600 * 2**20
 """Of a process that has loaded its libraries and surveyed a scene."""
-
-KEPT_BYTES = 3 * 2**20
-"""Of a patch that waits for its next step: its context, and the encoder's features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +101,33 @@ def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) ->
     if not lefts:
         return 0.0
     lanes, options = session.lanes, session.options
-    restorer = restorer_for(session, found, plan.lattice)
-    size, calls = lanes.batch_size, PROBE * len(lanes.lanes)
-    batches = [[lefts[(n * size + i) % len(lefts)] for i in range(size)] for n in range(calls)]
     overlap, ramp, last = options.overlap, blend_ramp(options.overlap), options.steps - 1
+    probed = batches(lefts, lanes.batch_size)[: PROBE * len(lanes.lanes)]
 
-    def run(step: int, batches: list[list[int]]) -> None:
-        def once(lane: Lane, batch: list[int]) -> None:
-            # What a run does to a patch on its way from one canvas to the next.
-            canvas = row_canvas(len(BANDS) * options.samples, [0], np.float16)
-            before = None
-            if step:
-                above, here, below = map(single, (canvas[:, -overlap:], canvas, canvas[:, :overlap]))
-                before = np.stack([join_rows(above, here, below, overlap, slice(None)) for _ in batch])
-            for patch in lanes.in_parts(lambda part: restorer.advance(lane, row, part, step, before), batch):
-                target = row_canvas(len(patch), [0], np.float32 if step == last else np.float16)
-                add_patch(target, patch, ramp, ramp)
+    with Shelf(shelf_bytes(session, plan.lattice.lefts), options.output) as shelf:
+        restorer = restorer_for(session, found, shelf)
 
-        for running in [lanes.submit(once, batch) for batch in batches]:
-            running.result()
+        def run(step: int, batches: Sequence[Sequence[int]]) -> None:
+            def once(lane: Lane, batch: Sequence[int]) -> None:
+                # What a run does to a patch on its way from one canvas to the next.
+                canvas = row_canvas(len(BANDS) * options.samples, [0], np.float16)
+                before = None
+                if step:
+                    above, here, below = map(single, (canvas[:, -overlap:], canvas, canvas[:, :overlap]))
+                    before = np.stack([join_rows(above, here, below, overlap, slice(None)) for _ in batch])
+                for patch in lanes.in_parts(
+                    lambda part: restorer.advance(lane, row, part, step, before), batch
+                ):
+                    target = row_canvas(len(patch), [0], np.float32 if step == last else np.float16)
+                    add_patch(target, patch, ramp, ramp)
 
-    run(0, batches[: len(lanes.lanes)])  # the first calls warm up and are not counted
-    first = _seconds(lambda: run(0, batches))
-    later = _seconds(lambda: run(last, batches)) if last else 0.0
-    return (first + last * later) / (calls * size)
+            for running in [lanes.submit(once, batch) for batch in batches]:
+                running.result()
+
+        run(0, probed[: len(lanes.lanes)])  # the first calls warm up and are not counted
+        first = _seconds(lambda: run(0, probed))
+        later = _seconds(lambda: run(last, probed)) if last else 0.0
+    return (first + last * later) / sum(map(len, probed))
 
 
 def _seconds_to_composite(session: Session, row: Row) -> float:
@@ -143,7 +144,8 @@ def _seconds_to_composite(session: Session, row: Row) -> float:
 
 def _memory(session: Session, plan: Plan) -> int:
     """Peak in MB: what this process holds after the probe, and the rows that a run holds besides."""
-    waiting = (session.options.steps - 1) * max(map(len, plan.todo)) * KEPT_BYTES
-    kept = min(waiting, max(spare_bytes(session, plan.lattice.lefts), 0))
+    lefts = plan.lattice.lefts
+    waiting = waiting_bytes(session, lefts, max(map(len, plan.todo)))
+    waiting = min(waiting, max(shelf_bytes(session, lefts), 0))
     held = resident() or USUAL_BYTES
-    return round((held + bytes_to_come(session, plan.lattice.lefts) + kept) / 2**20)
+    return round((held + bytes_to_come(session, lefts) + waiting) / 2**20)

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 CACHE_BYTES = 160 * 2**20
 """GDAL's block cache: two rows of blocks of a whole scene, since rows of patches straddle blocks."""
 
-IN_FLIGHT = 512 * 2**20
-"""Bytes that rows and batches may take up between two steps; narrow scenes leave room for batches."""
+IN_FLIGHT = 448 * 2**20
+"""Bytes of rows that are at work or wait for their next step; what waits beyond that lies on disk."""
+
+TOLD_BYTES = 3 * 2**20
+"""Of a patch that waits for its next step: its context, and the encoder's features."""
 
 LANE_BYTES = 300 * 2**20
 """What the networks of one lane take up while they compute."""
@@ -32,13 +35,30 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def row_bytes(session: Session, lefts: Sequence[int]) -> int:
-    """Bytes of all rows in flight, with patches from `lefts`: DN, radar, and the canvases of all steps."""
+    """Bytes of the rows at work, with patches from `lefts`: DN and radar of two, and their canvases."""
+    line, canvas, last = _pixel_bytes(session)
+    # Of each step that is done some lines stay, which a row shares with the next.
+    shared = session.options.steps * canvas * session.options.overlap
+    return _width(lefts) * (PATCH * (2 * line + canvas + max(canvas, last)) + shared)
+
+
+def waiting_bytes(session: Session, lefts: Sequence[int], patches: int) -> int:
+    """Bytes of what waits between two steps, where `patches` of a row are restored."""
+    line, canvas, _ = _pixel_bytes(session)
+    steps = session.options.steps
+    return (steps - 1) * (_width(lefts) * PATCH * (line + canvas) + patches * TOLD_BYTES)
+
+
+def _pixel_bytes(session: Session) -> tuple[int, int, int]:
+    """Bytes of a pixel of a row, of the canvas of a step that is not the last, and of the last."""
     options, optical = session.options, session.optical
     line = len(optical.names) * optical.dtype.itemsize + (0 if session.radar is None else 9)
-    canvas = len(BANDS) * options.samples * 2
-    last = len(BANDS) * (2 if options.samples > 1 else 1) * 4
-    width = lefts[-1] + PATCH - lefts[0]
-    return width * PATCH * (max(options.steps, 2) * line + options.steps * canvas + last)
+    canvas = len(BANDS) * options.samples * 2 if options.steps > 1 else 0
+    return line, canvas, len(BANDS) * (2 if options.samples > 1 else 1) * 4
+
+
+def _width(lefts: Sequence[int]) -> int:
+    return lefts[-1] + PATCH - lefts[0]
 
 
 def bytes_to_come(session: Session, lefts: Sequence[int]) -> int:
@@ -69,8 +89,8 @@ def check_memory(session: Session) -> None:
         )
 
 
-def spare_bytes(session: Session, lefts: Sequence[int]) -> int:
-    """Bytes that batches may take up while they wait for their next step; 0 or less where there are none."""
+def shelf_bytes(session: Session, lefts: Sequence[int]) -> int:
+    """Bytes of memory that what waits for its next step may take up; 0 or less where there are none."""
     spare, left = IN_FLIGHT - row_bytes(session, lefts), room()
     if left is not None:
         spare = min(spare, left - bytes_to_come(session, lefts) - LANE_BYTES * len(session.lanes.lanes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from cmcr_cli.model.pdmsr import resample, step_sigmas
 from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.cover import CELL, Cover
 from cmcr_cli.removal.lanes import Lane
+from cmcr_cli.removal.shelf import Arrays, Shelf
 from cmcr_cli.scene.bands import canonical, present, scaled_radar
 from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, SceneContext, enlarged
@@ -57,14 +57,30 @@ class Row:
     radar: Array | None
     radar_valid: Mask | None
 
+    @property
+    def arrays(self) -> Arrays:
+        """All that takes up room."""
+        return [each for each in (self.dn, self.cover, self.radar, self.radar_valid) if each is not None]
+
+    def on_shelf(self) -> Row:
+        """The row without its arrays."""
+        nothing = self.dn[:0].copy(), self.cover[:0].copy()
+        return Row(self.top, self.first, *nothing, self.radar_first, None, None)
+
+    def off_shelf(self, arrays: Arrays) -> Row:
+        """The row with its arrays again."""
+        dn, cover, *radar = arrays
+        return Row(self.top, self.first, dn, cover, self.radar_first, *(radar or (None, None)))
+
 
 class RowReader:
     """Reads the rows of patches of a scene, from the top down."""
 
     def __init__(self, optical: Optical, radar: Radar | None, cover: Cover, tops: Sequence[int]) -> None:
         self._cover, self._tops, self._height = cover, tops, optical.grid.height
-        self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
-        self._radar = None if radar is None else Lines(radar.read)
+        shared = PATCH - (tops[1] - tops[0]) if len(tops) > 1 else 0
+        self._dn = Lines(lambda top, rows: (optical.read(top, rows),), shared)
+        self._radar = None if radar is None else Lines(radar.read, shared + 2 * MARGIN)
 
     def load(self, index: int) -> Row:
         """Row `index` of the lattice, also the lines that its patches show by reflection."""
@@ -83,54 +99,18 @@ class RowReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What took long to find out about a batch, and does not change with its steps.
-
-    `contexts` are the blocks of the scene's context, one array per patch; `features` are of 16 bits.
-    """
-
-    contexts: list[Array]
-    features: Features
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its arrays."""
-        return sum(array.nbytes for array in self.contexts) + sum(each.nbytes for each in self.features)
-
-
-@dataclass(frozen=True, slots=True)
 class Conditioned:
-    """A batch as the network is told about it; `observed` (B, 13, H, W) still has its cirrus."""
+    """A batch as the network is told about it; `observed` (B, 13, H, W) still has its cirrus.
+
+    `told` is what took long to find out and does not change with the steps, for each patch: the blocks of the
+    scene's context, and the features, of 16 bits, if there is more than one step.
+    """
 
     observed: Tensor
     inputs: PatchInputs
     condition: Condition
     features: Features
-    told: Told
-
-
-class Kept:
-    """What batches were told, until their next step, as far as there is room: the others are told again."""
-
-    def __init__(self, room: int) -> None:
-        self._room = room  # bytes
-        self._lock = threading.Lock()
-        self._told: dict[tuple[int, ...], Told] = {}
-
-    def put(self, key: tuple[int, ...], told: Told) -> None:
-        """Keep what a batch was told, or do nothing where there is no room for it."""
-        with self._lock:
-            if told.nbytes <= self._room:
-                self._room -= told.nbytes
-                self._told[key] = told
-
-    def take(self, key: tuple[int, ...]) -> Told | None:
-        """Give it back, once."""
-        with self._lock:
-            told = self._told.pop(key, None)
-            if told is not None:
-                self._room += told.nbytes
-            return told
+    told: list[Arrays]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +125,7 @@ class Restorer:
     samples: int
     seed: int
     harmonised: bool
-    kept: Kept
+    shelf: Shelf
 
     @torch.inference_mode()
     def advance(
@@ -156,23 +136,26 @@ class Restorer:
         `estimates` (B, samples * 13, PATCH, PATCH) are those of the last step in scene units, as are the
         results; those of the last step are reflectance, and with several samples their mean and deviation.
         """
-        key = (row.top, *lefts)
-        batch = self._conditioned(lane, row, lefts, self.kept.take(key))
+        last = step == self.steps - 1
+        told = [self.shelf.get((row.top, left), last=last) for left in lefts] if step else None
+        batch = self._conditioned(lane, row, lefts, told)
         before: Sequence[Tensor | None] = [None] * self.samples
         if estimates is not None:
             given = _batch(estimates).to(lane.device)
             before = given.chunk(self.samples, dim=1)
         level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
         images = []
-        for index, last in enumerate(before):
+        for index, estimate in enumerate(before):
             lane.check()
             noise = self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(lane.device)
             with _precision(lane.device):
-                image = resample(lane.denoiser, batch.condition, batch.features, level, noise, last)
+                image = resample(lane.denoiser, batch.condition, batch.features, level, noise, estimate)
             images.append(image.float())
-        if step == self.steps - 1:
+        if last:
             return _patches(self._finished(images, batch))
-        self.kept.put(key, batch.told)
+        if told is None:
+            for left, each in zip(lefts, batch.told, strict=True):
+                self.shelf.put((row.top, left), each)
         return _patches(torch.cat(images, 1).clamp(-LARGEST, LARGEST))
 
     def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
@@ -186,9 +169,11 @@ class Restorer:
         stack = torch.stack(found)
         return torch.cat([stack.mean(0), stack.std(0)], dim=1)
 
-    def _conditioned(self, lane: Lane, row: Row, lefts: Sequence[int], told: Told | None) -> Conditioned:
+    def _conditioned(
+        self, lane: Lane, row: Row, lefts: Sequence[int], told: list[Arrays] | None
+    ) -> Conditioned:
         """Tell the network about a batch; what it was `told` before need not be found out again."""
-        contexts = told.contexts if told else [self._context(row, left) for left in lefts]
+        contexts = [each[0] for each in told] if told else [self._context(row, left) for left in lefts]
         patches = [self._inputs(row, *each) for each in zip(lefts, contexts, strict=True)]
         observed, *images = (_batch(each).to(lane.device) for each in zip(*patches, strict=True))
         names = present(self.optical.names).astype(np.float32)
@@ -199,11 +184,15 @@ class Restorer:
         if told is None:
             with _precision(lane.device):
                 features = lane.denoiser.encode(condition)
-            if self.steps > 1:  # from the first step on, so that all see the same
-                features = [each.half() for each in features]
-            told = Told(contexts, features)
             condition = replace(condition, planes=torch.empty(0))  # large, and done with
-        features = [each.float() for each in told.features]
+            if self.steps == 1:
+                return Conditioned(observed, inputs, condition, features, [])
+            # Of 16 bits from the first step on, so that all see the same.
+            halves = [_by_pixel(each.half()) for each in features]
+            told = [[context, *(half[n] for half in halves)] for n, context in enumerate(contexts)]
+        features = [
+            _by_band(halves).to(lane.device) for halves in zip(*(each[1:] for each in told), strict=True)
+        ]
         return Conditioned(observed, inputs, condition, features, told)
 
     def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
@@ -259,6 +248,17 @@ def _batch(images: Sequence[Array] | Array) -> Tensor:
 def _patches(batch: Tensor) -> list[Array]:
     """The images of a batch, each band in one piece, as rasters are."""
     return list(batch.cpu().contiguous().numpy())
+
+
+def _by_pixel(batch: Tensor) -> NDArray[np.float16]:
+    """Features (B, C, H, W) as (B, H, W, C): as they lie in memory."""
+    found: NDArray[np.float16] = batch.cpu().permute(0, 2, 3, 1).contiguous().numpy()
+    return found
+
+
+def _by_band(patches: Sequence[NDArray[np.float16]]) -> Tensor:
+    """The batch (B, C, H, W) of 32 bits of features (H, W, C)."""
+    return torch.from_numpy(np.stack(patches)).float().permute(0, 3, 1, 2)
 
 
 def _precision(device: torch.device) -> torch.autocast:

@@ -17,13 +17,14 @@ from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.journal import file_state, open_journal
-from cmcr_cli.removal.memory import spare_bytes
+from cmcr_cli.removal.memory import shelf_bytes
 from cmcr_cli.removal.opened import Model
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
-from cmcr_cli.removal.patchwork import Kept, Restorer, Row, RowReader
+from cmcr_cli.removal.patchwork import Restorer, Row, RowReader
 from cmcr_cli.removal.plan import Plan, plan_of
 from cmcr_cli.removal.session import Session, open_session
+from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.shift import checked_alignment
 from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
@@ -123,7 +124,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     return found
 
 
-def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
+def restorer_for(session: Session, found: Survey, shelf: Shelf) -> Restorer:
     """The network with the scene's context, or with the colours of the training where that is not wanted."""
     options, weights = session.options, session.weights
     names = present(session.optical.names)
@@ -137,8 +138,7 @@ def restorer_for(session: Session, found: Survey, lattice: Lattice) -> Restorer:
         samples=options.samples,
         seed=options.seed,
         harmonised=options.keep_clear,
-        # A batch that one GPU made would have to be moved to another one.
-        kept=Kept(spare_bytes(session, lattice.lefts) if len(session.devices) == 1 else 0),
+        shelf=shelf,
     )
 
 
@@ -162,13 +162,13 @@ def _restore(
         progress("restore", min(taken / total, 1))
 
     load = RowReader(session.optical, session.radar, found.cover, lattice.tops).load
-    wavefront = Wavefront(
-        lattice, plan.todo, restorer_for(session, found, lattice), session.lanes, load, count
-    )
-    for index, row, canvas in wavefront.run(max(whole - 1, 0)) if whole < len(ends) else ():
-        for lines in _pieces(max(row.top, 0), ends[index]) if index >= whole else ():
-            _finish(session, found, lattice, row, lines, canvas, outputs)
-        del row, canvas  # before the next row takes up its memory
+    with Shelf(shelf_bytes(session, lattice.lefts), session.options.output) as shelf:
+        restorer = restorer_for(session, found, shelf)
+        wavefront = Wavefront(lattice, plan.todo, restorer, session.lanes, shelf, load, count)
+        for index, row, canvas in wavefront.run(max(whole - 1, 0)) if whole < len(ends) else ():
+            for lines in _pieces(max(row.top, 0), ends[index]) if index >= whole else ():
+                _finish(session, found, lattice, row, lines, canvas, outputs)
+            del row, canvas  # before the next row takes up its memory
 
 
 def _show_again(session: Session, found: Survey, edges: Sequence[int], outputs: Outputs) -> None:

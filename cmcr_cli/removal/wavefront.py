@@ -2,7 +2,8 @@
 
 A step re-noises what the step before made of the same ground, and that is blended first: so neighbouring
 patches agree on their overlap at every step, not only in the end. A row can be blended as soon as the row
-below it has taken the same step, so no more rows are in memory than there are steps.
+below it has taken the same step, so no more rows are begun than there are steps; between two steps they lie
+on the shelf.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.removal.lanes import Lane, Lanes
 from cmcr_cli.removal.patchwork import Array, Restorer, Row, batches
+from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
 
 Canvas = NDArray[Any]
@@ -49,6 +51,7 @@ class Wavefront:
     todo: list[list[int]]
     restorer: Restorer
     lanes: Lanes
+    shelf: Shelf
     load: Callable[[int], Row]
     progress: Callable[[int], None]
 
@@ -63,17 +66,25 @@ class Wavefront:
         rows: dict[int, Row] = {}
         begin = max(first - steps + 1, 0)
         ahead: Running = []
+
+        def takes(index: int, step: int) -> bool:
+            # Above the first row asked for, each step begins a row later: the rest is not needed.
+            return begin + (step if begin else 0) <= index < count
+
         for turn in range(begin, count + steps - 1):
             for step in range(steps):
-                # Above the first row asked for, each step begins a row later: the rest is not needed.
                 index = turn - step
-                if index >= count or index < begin + (step if begin else 0):
+                if not takes(index, step):
                     continue
-                if step == 0 and index not in rows:
+                if step:
+                    self._fetch(rows, canvases[step - 1], step, index)
+                elif index not in rows:
                     rows[index] = self.load(index)
                     ahead = self._start(canvases, rows[index], 0, index)
-                running = ahead if step == 0 else self._start(canvases, rows[index], step, index)
+                running = self._start(canvases, rows[index], step, index) if step else ahead
                 self._collect(canvases, running, step, index)
+                if step < steps - 1:
+                    self._put(rows, canvases[step], step, index, takes(index, step + 1))
             # The lanes need not wait while the caller writes. With more steps that matters less than memory.
             if steps == 1 and turn + 1 < count:
                 rows[turn + 1] = self.load(turn + 1)
@@ -84,6 +95,29 @@ class Wavefront:
                 yield done, rows.pop(done), self._complete(canvases[-1], done)
             rows.pop(done, None)
             self._trim(canvases[-1], done)
+
+    def _put(
+        self, rows: dict[int, Row], held: dict[int, Canvas], step: int, index: int, goes_on: bool
+    ) -> None:
+        """Shelve what a row that `goes_on` needs for its next step; the row above sees its canvas's top."""
+        if not goes_on:
+            del rows[index]
+            self._trim(held, index)
+            return
+        if step == 0:
+            self.shelf.put(("row", index), rows[index].arrays)
+        rows[index] = rows[index].on_shelf()
+        if index in held:
+            self.shelf.put(("canvas", step, index), [held[index]])
+            held[index] = held[index][:, : self.lattice.overlap].copy()
+
+    def _fetch(self, rows: dict[int, Row], held: dict[int, Canvas], step: int, index: int) -> None:
+        """Take from the shelf what a row needs for `step`."""
+        last = step == self.restorer.steps - 1
+        if last or self.todo[index]:
+            rows[index] = rows[index].off_shelf(self.shelf.get(("row", index), last=last))
+        if index in held:
+            (held[index],) = self.shelf.get(("canvas", step - 1, index), last=True)
 
     def _start(self, canvases: list[dict[int, Canvas]], row: Row, step: int, index: int) -> Running:
         """Hand the patches of a row to the lanes; the step before must be done up to the next row."""

@@ -156,11 +156,12 @@ class Source:
 class Lines:
     """Full-width lines of a raster for windows that move down it: lines that two windows share are read once.
 
-    `read(top, rows)` gives arrays whose last axes are lines and columns.
+    `read(top, rows)` gives arrays whose last axes are lines and columns. Of a window its last `shared` lines
+    are kept for the next one.
     """
 
-    def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]], shared: int) -> None:
+        self._read, self._shared = read, shared
         self._first = self._stop = 0
         self._held: tuple[NDArray[Any], ...] = ()
 
@@ -171,7 +172,7 @@ class Lines:
         if self._first <= first < self._stop < stop:
             shared, start = tuple(array[..., first - self._first :, :] for array in self._held), self._stop
         whole: list[NDArray[Any]] = []
-        # Read in pieces into what was made once: two of these arrays are large enough.
+        # Read in pieces into what was made once: these arrays are large.
         for top in range(start, stop, PIECE):
             parts = self._read(top, min(PIECE, stop - top))
             whole = whole or [_taller(part, stop - first) for part in parts]
@@ -179,9 +180,9 @@ class Lines:
                 target[..., top - first : top - first + part.shape[-2], :] = part
         for target, part in zip(whole, shared, strict=False):
             target[..., : part.shape[-2], :] = part
-        self._held = tuple(whole)
-        self._first, self._stop = first, stop
-        return self._held
+        self._first, self._stop = max(stop - self._shared, first), stop
+        self._held = tuple(array[..., self._first - first :, :].copy() for array in whole)
+        return tuple(whole)
 
 
 def _taller(array: NDArray[Any], lines: int) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cmcr_cli.model.weights import load
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.patchwork import Row
+from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
 
@@ -74,32 +75,43 @@ def lanes(weights: Path, request: pytest.FixtureRequest) -> Iterator[Lanes]:
         yield lanes
 
 
-def run(lanes: Lanes, steps: int, todo: list[list[int]], first: int = 0) -> tuple[Fake, dict[int, Any]]:
+@pytest.fixture(params=[0, 2**30], ids=["on disk", "in memory"])
+def shelf(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shelf]:
+    with Shelf(request.param, tmp_path / "out.tif") as shelf:
+        yield shelf
+
+
+def run(
+    lanes: Lanes, shelf: Shelf, steps: int, todo: list[list[int]], first: int = 0
+) -> tuple[Fake, dict[int, Any]]:
     fake, taken, found = Fake(steps, []), [], {}
-    nothing = np.zeros((1, 1, 1), np.uint16)
+    none = np.zeros((1, 1), np.uint8)
 
     def load_row(index: int) -> Row:
-        return Row(TOPS[index], 0, nothing, nothing[0].astype(np.uint8), 0, None, None)
+        return Row(TOPS[index], 0, np.full((1, 1, 1), index, np.uint16), none, 0, None, None)
 
-    wave = Wavefront(Lattice(TOPS, LEFTS, OVERLAP), todo, fake, lanes, load_row, taken.append)  # type: ignore[arg-type]
+    lattice = Lattice(TOPS, LEFTS, OVERLAP)
+    wave = Wavefront(lattice, todo, fake, lanes, shelf, load_row, taken.append)  # type: ignore[arg-type]
     for index, row, canvas in wave.run(first):
-        assert row.top == TOPS[index]
+        assert (row.top, row.dn.item()) == (TOPS[index], index)
         found[index] = None if canvas is None else canvas.copy()
     assert sum(taken) == sum(len(todo[row]) for row, _ in set(fake.begun))
     return fake, found
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
-def test_every_step_sees_what_the_whole_scene_was_at_the_step_before(lanes: Lanes, steps: int) -> None:
+def test_every_step_sees_what_the_whole_scene_was_at_the_step_before(
+    lanes: Lanes, shelf: Shelf, steps: int
+) -> None:
     todo = [LEFTS for _ in TOPS]
-    _, found = run(lanes, steps, todo)
+    _, found = run(lanes, shelf, steps, todo)
     assert list(found) == list(range(len(TOPS)))
     for canvas, expected in zip(found.values(), plainly(steps, todo), strict=True):
         np.testing.assert_allclose(canvas[:, :-OVERLAP], expected[:, :-OVERLAP], atol=0.02)
 
 
-def test_rows_wait_for_no_more_than_their_neighbours(lanes: Lanes) -> None:
-    fake, _ = run(lanes, 3, [LEFTS for _ in TOPS])
+def test_rows_wait_for_no_more_than_their_neighbours(lanes: Lanes, shelf: Shelf) -> None:
+    fake, _ = run(lanes, shelf, 3, [LEFTS for _ in TOPS])
     order = list(dict.fromkeys(fake.begun))
     for row, step in order:
         if step:
@@ -109,9 +121,9 @@ def test_rows_wait_for_no_more_than_their_neighbours(lanes: Lanes) -> None:
     assert order.index((0, 2)) < order.index((4, 0))
 
 
-def test_patches_and_rows_without_cloud_are_left_out(lanes: Lanes) -> None:
+def test_patches_and_rows_without_cloud_are_left_out(lanes: Lanes, shelf: Shelf) -> None:
     todo = [LEFTS[:1], [], LEFTS, LEFTS[1:], []]
-    fake, found = run(lanes, 3, todo)
+    fake, found = run(lanes, shelf, 3, todo)
     assert {row for row, _ in fake.begun} == {0, 2, 3}
     assert found[1] is None and found[4] is None
     for index in (0, 2, 3):
@@ -124,11 +136,11 @@ def test_patches_and_rows_without_cloud_are_left_out(lanes: Lanes) -> None:
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("first", [1, 3, 4])
 def test_a_later_start_gives_the_same_bits_from_the_second_row_on(
-    lanes: Lanes, steps: int, first: int
+    lanes: Lanes, shelf: Shelf, steps: int, first: int
 ) -> None:
     todo = [LEFTS for _ in TOPS]
-    _, whole = run(lanes, steps, todo)
-    fake, found = run(lanes, steps, todo, first)
+    _, whole = run(lanes, shelf, steps, todo)
+    fake, found = run(lanes, shelf, steps, todo, first)
     assert list(found) == list(range(first, len(TOPS)))
     assert min(row for row, _ in fake.begun) == max(first - steps + 1, 0)
     for index in range(first, len(TOPS)):

@@ -20,7 +20,7 @@ def test_windows_hold_their_lines_however_they_follow_each_other(windows: list[t
         lines.append(rows)
         return pixels[:, top : top + rows], pixels[0, top : top + rows]
 
-    reader = Lines(read)
+    reader = Lines(read, 4)
     for first, rows in windows:
         stop = min(first + rows, HEIGHT)
         several, one = reader.window(first, stop)
@@ -34,7 +34,7 @@ def test_windows_that_move_down_read_each_line_once() -> None:
         lines.extend(range(top, top + rows))
         return (np.zeros((rows, 1)),)
 
-    reader = Lines(read)
+    reader = Lines(read, 5)
     for first in range(0, HEIGHT - 10, 5):
         reader.window(first, first + 10)
     assert lines == list(range(35))
