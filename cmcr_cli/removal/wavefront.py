@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.lanes import Lane, Lanes
 from cmcr_cli.removal.patchwork import Array, Restorer, Row, batches
 from cmcr_cli.removal.shelf import Shelf
@@ -152,6 +153,7 @@ class Wavefront:
         if step:
             canvases[step - 1].pop(index - 1, None)
             self._trim(canvases[step - 1], index)
+        trim_heap()
 
     def _blended(self, held: dict[int, Canvas], index: int, left: int) -> Array:
         columns, overlap = self.lattice.columns(left), self.lattice.overlap
