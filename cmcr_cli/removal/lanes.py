@@ -18,6 +18,7 @@ from threading import Event
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.model.clouds import CloudNetwork
@@ -123,7 +124,9 @@ def open_lanes(
     for lane in lanes:
         idle.put(lane)
     try:
-        yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)
+        # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
+        with threadpool_limits(1, "blas"):
+            yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)
     finally:
         stopped.set()
         pool.shutdown(cancel_futures=True)

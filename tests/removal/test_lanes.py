@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np  # loads the library of which this is about
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from cmcr_cli.model.weights import load
+from cmcr_cli.removal.lanes import open_lanes
+
+
+def blas_threads() -> set[int]:
+    return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+
+
+def test_numpy_has_one_thread_for_each_lane_and_its_own_number_afterwards(weights: Path) -> None:
+    np.eye(2) @ np.eye(2)
+    with threadpool_limits(2, "blas"), open_lanes(load(weights), [torch.device("cpu")], None, []) as lanes:
+        assert blas_threads() == {1}
+        assert {lanes.submit(lambda lane, _: max(blas_threads()), None).result() for _ in range(4)} == {1}
+    with threadpool_limits(2, "blas"):
+        with open_lanes(load(weights), [torch.device("cpu")], None, []):
+            pass
+        assert blas_threads() == {2}
