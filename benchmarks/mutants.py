@@ -62,9 +62,9 @@ def mutant(source: str, chance: random.Random) -> tuple[int, str, str]:
 def _change(node: ast.AST) -> str:
     """Change a node in place; what was done, nothing where there is nothing to change."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in EXCHANGED:
-        before = type(node.ops[0])
-        node.ops[0] = EXCHANGED[before]()  # type: ignore[call-overload]
-        return f"{before.__name__} to {type(node.ops[0]).__name__}"
+        compared = type(node.ops[0])
+        node.ops[0] = EXCHANGED[compared]()  # type: ignore[call-overload]
+        return f"{compared.__name__} to {type(node.ops[0]).__name__}"
     if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in EXCHANGED:
         before = type(node.op)
         node.op = EXCHANGED[before]()  # type: ignore[assignment]
@@ -72,9 +72,13 @@ def _change(node: ast.AST) -> str:
     if isinstance(node, ast.If | ast.IfExp):
         node.test = ast.UnaryOp(ast.Not(), node.test)
         return "condition negated"
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        node.value += 1
-        return f"{node.value - 1:g} to {node.value:g}"
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(number := node.value, int | float)
+        and type(number) is not bool
+    ):
+        node.value = number + 1
+        return f"{number:g} to {number + 1:g}"
     if isinstance(node, ast.Return) and node.value is not None:
         node.value = ast.Constant(None)
         return "returns None"
@@ -131,8 +135,8 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if not noticed:
             where, shown = f"{path.parent.name}/{path.name}:{line}", before.splitlines()[line - 1].strip()
             print(f"survived: {where} {what}: {shown}", file=sys.stderr, flush=True)
-    for name, (survived, noticed) in counts.items():
-        yield {"folder": name, "mutants": survived + noticed, "noticed": noticed, "survived": survived}
+    for name, (survived, found) in counts.items():
+        yield {"folder": name, "mutants": survived + found, "noticed": found, "survived": survived}
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ def main() -> None:
 
         def call(steps: int = steps) -> object:
             with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
-                return sample(denoiser, condition, steps, lambda step: noise, noise, given.cover)
+                return sample(denoiser, condition, steps, lambda step: noise)
 
         best = peak(device, batch)
         spent = seconds(call, device) / batch

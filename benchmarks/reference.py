@@ -13,7 +13,7 @@ import numpy as np
 import rasterio
 import torch
 
-from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance, to_scene_units
+from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
@@ -61,15 +61,8 @@ def main(s2: str, s1: str, output: str, steps: int) -> None:
                 levels,
                 matrices,
             )
-            known = to_scene_units(seen, inputs)
-            z = sample(
-                weights.denoiser,
-                Condition.of(inputs),
-                steps,
-                lambda step: torch.randn(1, 13, PATCH, PATCH),
-                known,
-                one,
-            )
+            condition = Condition.of(inputs)
+            z = sample(weights.denoiser, condition, steps, lambda step: torch.randn(1, 13, PATCH, PATCH))
             total[here] += to_reflectance(z, inputs)[0].numpy() * weight
             weights_sum[here] += weight
     pixels = np.rint(total / weights_sum * 10_000).clip(1, 65_535).astype(np.uint16)
@@ -78,4 +71,5 @@ def main(s2: str, s1: str, output: str, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 1)
+    scene, radar, output, *steps = sys.argv[1:]
+    main(scene, radar, output, int(steps[0]) if steps else 1)
