@@ -136,8 +136,7 @@ class Restorer:
         `estimates` (B, samples * 13, PATCH, PATCH) are those of the last step in scene units, as are the
         results; those of the last step are reflectance, and with several samples their mean and deviation.
         """
-        last = step == self.steps - 1
-        told = [self.shelf.get((row.top, left), last=last) for left in lefts] if step else None
+        told = [self.shelf.get((row.top, left)) for left in lefts] if step else None
         batch = self._conditioned(lane, row, lefts, told)
         before: Sequence[Tensor | None] = [None] * self.samples
         if estimates is not None:
@@ -151,8 +150,12 @@ class Restorer:
             with _precision(lane.device):
                 image = resample(lane.denoiser, batch.condition, batch.features, level, noise, estimate)
             images.append(image.float())
-        if last:
-            return _patches(self._finished(images, batch))
+        if step == self.steps - 1:
+            found = _patches(self._finished(images, batch))
+            # Not before: a GPU whose memory is short has the batch done again.
+            for left in lefts:
+                self.shelf.drop((row.top, left))
+            return found
         if told is None:
             for left, each in zip(lefts, batch.told, strict=True):
                 self.shelf.put((row.top, left), each)

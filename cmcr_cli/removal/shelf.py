@@ -56,7 +56,7 @@ class Shelf:
         What was kept under the same `key` is forgotten.
         """
         with self._lock:
-            self._forget(key)
+            self._drop(key)
             size = _bytes(arrays)
             if size <= self._room:
                 self._room -= size
@@ -74,23 +74,25 @@ class Shelf:
             # A broadcast array remembers shape and type, and takes no room.
             self._stored[key] = place, [np.broadcast_to(np.zeros((), a.dtype), a.shape) for a in arrays]
 
-    def get(self, key: Hashable, *, last: bool = False) -> Arrays:
-        """What is kept under `key`, which is forgotten after the `last` time; KeyError where nothing is."""
+    def get(self, key: Hashable) -> Arrays:
+        """What is kept under `key`; KeyError where nothing is."""
         with self._lock:
             if key in self._held:
-                arrays = self._held[key]
-            else:
-                place, like = self._stored[key]
-                arrays = [np.empty(each.shape, each.dtype) for each in like]
-                with output_errors(self._output):
-                    self._file.seek(place)
-                    for array in arrays:
-                        self._file.readinto(array.data)
-            if last:
-                self._forget(key)
+                return self._held[key]
+            place, like = self._stored[key]
+            arrays = [np.empty(each.shape, each.dtype) for each in like]
+            with output_errors(self._output):
+                self._file.seek(place)
+                for array in arrays:
+                    self._file.readinto(array.data)
             return arrays
 
-    def _forget(self, key: Hashable) -> None:
+    def drop(self, key: Hashable) -> None:
+        """Forget what is kept under `key`, if anything is."""
+        with self._lock:
+            self._drop(key)
+
+    def _drop(self, key: Hashable) -> None:
         if key in self._held:
             self._room += _bytes(self._held.pop(key))
         if key in self._stored:

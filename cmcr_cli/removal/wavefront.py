@@ -116,9 +116,12 @@ class Wavefront:
         """Take from the shelf what a row needs for `step`."""
         last = step == self.restorer.steps - 1
         if last or self.todo[index]:
-            rows[index] = rows[index].off_shelf(self.shelf.get(("row", index), last=last))
+            rows[index] = rows[index].off_shelf(self.shelf.get(("row", index)))
+        if last:
+            self.shelf.drop(("row", index))
         if index in held:
-            (held[index],) = self.shelf.get(("canvas", step - 1, index), last=True)
+            (held[index],) = self.shelf.get(("canvas", step - 1, index))
+            self.shelf.drop(("canvas", step - 1, index))
 
     def _start(self, canvases: list[dict[int, Canvas]], row: Row, step: int, index: int) -> Running:
         """Hand the patches of a row to the lanes; the step before must be done up to the next row."""

@@ -16,8 +16,7 @@ from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, scalings
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
-from cmcr_cli.removal import RemoveOptions, estimate, lanes, remove, survey
-from cmcr_cli.removal.patchwork import Restorer
+from cmcr_cli.removal import RemoveOptions, estimate, lanes, patchwork, remove, survey
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
@@ -87,15 +86,16 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
 ) -> None:
     remove(options(steps=2))
     expected = read(options().output)
-    advance, sizes = Restorer.advance, []
+    resample, sizes = patchwork.resample, []
 
-    def scarce(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
-        sizes.append(len(lefts))
-        if len(lefts) > room:
+    def scarce(denoiser: Any, condition: Any, features: Any, level: float, noise: Any, last: Any) -> Any:
+        sizes.append(len(noise))
+        # In the last step, when what the first one found out has been fetched already.
+        if last is not None and len(noise) > room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return advance(self, lane, row, lefts, step, last)
+        return resample(denoiser, condition, features, level, noise, last)
 
-    monkeypatch.setattr(Restorer, "advance", scarce)
+    monkeypatch.setattr(patchwork, "resample", scarce)
     room = 1
     report = remove(options(steps=2, batch_size=3))
     assert np.array_equal(read(options().output), expected)

@@ -39,10 +39,11 @@ def test_everything_comes_back_as_it_was(
                     with pytest.raises(KeyError):
                         shelf.get(key)
                     continue
-                for got, put in zip(shelf.get(key, last=last), kept[key], strict=True):
+                for got, put in zip(shelf.get(key), kept[key], strict=True):
                     assert got.dtype == put.dtype
                     np.testing.assert_array_equal(got, put)
                 if last:
+                    shelf.drop(key)
                     del kept[key]
 
 
@@ -52,8 +53,11 @@ def test_room_and_places_are_used_again(tmp_path: Path) -> None:
         for n in range(50):
             shelf.put("held", [page + n % 7])
             shelf.put("stored", [page[::-1] + n % 5])
-            assert shelf.get("held", last=n % 2 == 0)[0][0] == n % 7
-            assert shelf.get("stored", last=n % 3 == 0)[0][0] == n % 5
+            assert shelf.get("held")[0][0] == n % 7
+            assert shelf.get("stored")[0][0] == n % 5
+            if n % 3 == 0:
+                shelf.drop("held")
+                shelf.drop("stored")
         assert shelf._end == 1000
     assert not list(tmp_path.iterdir())
 
@@ -62,7 +66,8 @@ def test_many_threads(tmp_path: Path) -> None:
     def there_and_back(n: int) -> bool:
         page = np.full((n % 13 + 1, 999), n, np.int32)
         shelf.put(n, [page, page[:1].T])
-        one, other = shelf.get(n, last=True)
+        one, other = shelf.get(n)
+        shelf.drop(n)
         return np.array_equal(one, page) and np.array_equal(other, page[:1].T)
 
     with Shelf(10_000, tmp_path / "out.tif") as shelf, ThreadPoolExecutor(8) as pool:
