@@ -23,3 +23,9 @@ def test_numpy_has_one_thread_for_each_lane_and_its_own_number_afterwards(weight
         with open_lanes(load(weights), [torch.device("cpu")], None, []):
             pass
         assert blas_threads() == {2}
+
+
+def test_one_patch_at_a_time_on_cpus_unless_asked_for_more(weights: Path) -> None:
+    for asked, given in ((None, 1), (3, 3)):
+        with open_lanes(load(weights), [torch.device("cpu")], asked, []) as lanes:
+            assert lanes.batch_size == given
