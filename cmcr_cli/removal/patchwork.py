@@ -78,20 +78,21 @@ class RowReader:
 
     def __init__(self, optical: Optical, radar: Radar | None, cover: Cover, tops: Sequence[int]) -> None:
         self._cover, self._tops, self._height = cover, tops, optical.grid.height
-        shared = PATCH - (tops[1] - tops[0]) if len(tops) > 1 else 0
-        self._dn = Lines(lambda top, rows: (optical.read(top, rows),), shared)
-        self._radar = None if radar is None else Lines(radar.read, shared + 2 * MARGIN)
+        self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
+        self._radar = None if radar is None else Lines(radar.read)
 
     def load(self, index: int) -> Row:
         """Row `index` of the lattice, also the lines that its patches show by reflection."""
-        top = self._tops[index]
+        top, *below = self._tops[index : index + 2]
         first, stop = self._lines(top, PATCH)
-        (dn,) = self._dn.window(first, stop)
+        (dn,) = self._dn.window(first, stop, self._lines(below[0], PATCH)[0] if below else stop)
         cover = self._cover.pixels(first, stop - first)
         if self._radar is None:
             return Row(top, first, dn, cover, 0, None, None)
-        lines = self._lines(top - MARGIN, PATCH + 2 * MARGIN)
-        return Row(top, first, dn, cover, lines[0], *self._radar.window(*lines))
+        wider = PATCH + 2 * MARGIN
+        start, end = self._lines(top - MARGIN, wider)
+        following = self._lines(below[0] - MARGIN, wider)[0] if below else end
+        return Row(top, first, dn, cover, start, *self._radar.window(start, end, following))
 
     def _lines(self, top: int, count: int) -> tuple[int, int]:
         lines = reflected(top, count, self._height)
@@ -193,9 +194,8 @@ class Restorer:
             # Of 16 bits from the first step on, so that all see the same.
             halves = [_by_pixel(each.half()) for each in features]
             told = [[context, *(half[n] for half in halves)] for n, context in enumerate(contexts)]
-        features = [
-            _by_band(halves).to(lane.device) for halves in zip(*(each[1:] for each in told), strict=True)
-        ]
+        maps = zip(*(each[1:] for each in told), strict=True)
+        features = [_by_band(halves).to(lane.device).float() for halves in maps]
         return Conditioned(observed, inputs, condition, features, told)
 
     def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
@@ -260,8 +260,8 @@ def _by_pixel(batch: Tensor) -> NDArray[np.float16]:
 
 
 def _by_band(patches: Sequence[NDArray[np.float16]]) -> Tensor:
-    """The batch (B, C, H, W) of 32 bits of features (H, W, C)."""
-    return torch.from_numpy(np.stack(patches)).float().permute(0, 3, 1, 2)
+    """The batch (B, C, H, W) of features (H, W, C)."""
+    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
 
 
 def _precision(device: torch.device) -> torch.autocast:

@@ -156,17 +156,16 @@ class Source:
 class Lines:
     """Full-width lines of a raster for windows that move down it: lines that two windows share are read once.
 
-    `read(top, rows)` gives arrays whose last axes are lines and columns. Of a window its last `shared` lines
-    are kept for the next one.
+    `read(top, rows)` gives arrays whose last axes are lines and columns.
     """
 
-    def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]], shared: int) -> None:
-        self._read, self._shared = read, shared
+    def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]]) -> None:
+        self._read = read
         self._first = self._stop = 0
         self._held: tuple[NDArray[Any], ...] = ()
 
-    def window(self, first: int, stop: int) -> tuple[NDArray[Any], ...]:
-        """The lines from `first` to before `stop`."""
+    def window(self, first: int, stop: int, following: int) -> tuple[NDArray[Any], ...]:
+        """The lines from `first` to before `stop`; those from `following` on are kept for the next window."""
         shared: tuple[NDArray[Any], ...] = ()
         start = first
         if self._first <= first < self._stop < stop:
@@ -180,7 +179,7 @@ class Lines:
                 target[..., top - first : top - first + part.shape[-2], :] = part
         for target, part in zip(whole, shared, strict=False):
             target[..., : part.shape[-2], :] = part
-        self._first, self._stop = max(stop - self._shared, first), stop
+        self._first, self._stop = min(max(following, first), stop), stop
         self._held = tuple(array[..., self._first - first :, :].copy() for array in whole)
         return tuple(whole)
 

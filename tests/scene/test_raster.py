@@ -12,18 +12,18 @@ from cmcr_cli.scene.raster import Lines
 HEIGHT = 40
 
 
-@given(st.lists(st.tuples(st.integers(0, HEIGHT - 1), st.integers(1, HEIGHT)), min_size=1, max_size=8))
-def test_windows_hold_their_lines_however_they_follow_each_other(windows: list[tuple[int, int]]) -> None:
+@given(st.lists(st.tuples(*[st.integers(0, HEIGHT - 1)] * 3), min_size=1, max_size=8))
+def test_windows_hold_their_lines_however_they_follow_each_other(windows: list[tuple[int, int, int]]) -> None:
     pixels, lines = np.arange(2 * HEIGHT * 3).reshape(2, HEIGHT, 3), []
 
     def read(top: int, rows: int) -> tuple[NDArray[Any], NDArray[Any]]:
         lines.append(rows)
         return pixels[:, top : top + rows], pixels[0, top : top + rows]
 
-    reader = Lines(read, 4)
-    for first, rows in windows:
-        stop = min(first + rows, HEIGHT)
-        several, one = reader.window(first, stop)
+    reader = Lines(read)
+    for first, rows, following in windows:
+        stop = min(first + rows + 1, HEIGHT)
+        several, one = reader.window(first, stop, following)
         assert np.array_equal(several, pixels[:, first:stop]) and np.array_equal(one, pixels[0, first:stop])
 
 
@@ -34,7 +34,7 @@ def test_windows_that_move_down_read_each_line_once() -> None:
         lines.extend(range(top, top + rows))
         return (np.zeros((rows, 1)),)
 
-    reader = Lines(read, 5)
+    reader = Lines(read)
     for first in range(0, HEIGHT - 10, 5):
-        reader.window(first, first + 10)
+        reader.window(first, first + 10, first + 5)
     assert lines == list(range(35))
