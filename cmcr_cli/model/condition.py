@@ -142,19 +142,14 @@ def _ground(inputs: PatchInputs) -> Tensor:
     departure = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
     brightness = departure[:, VISIBLE].mean(1, keepdim=True)
     pixels = departure.permute(0, 2, 3, 1).flatten(1, 2)
-    matrices = (inputs.unmixing / inputs.spread[:, None, :, None]).transpose(2, 3)
-    found = torch.zeros_like(pixels)
-    count = inputs.levels.shape[1]
-    nodes = inputs.levels[:, :, None, None, None].unbind(1)
-    for index in range(count):
-        share = torch.ones_like(brightness)
-        if index:
-            share = (brightness - nodes[index - 1]) / (nodes[index] - nodes[index - 1])
-        if index < count - 1:
-            falling = (nodes[index + 1] - brightness) / (nodes[index + 1] - nodes[index])
-            share = torch.minimum(share, falling)
-        share = share.clamp(0, 1).flatten(1)[:, :, None]
-        found = torch.addcmul(found, share, pixels @ matrices[:, index])
+    matrices = (inputs.unmixing / inputs.spread[:, None, :, None]).transpose(2, 3).unbind(1)
+    nodes = inputs.levels[:, :, None, None].unbind(1)
+    seen = brightness.flatten(1)[:, :, None]
+    found = pixels @ matrices[0]
+    for index in range(1, len(nodes)):
+        # What each level changes of the one before, as far as the brightness has come.
+        share = ((seen - nodes[index - 1]) / (nodes[index] - nodes[index - 1])).clamp(0, 1)
+        found = torch.addcmul(found, share, pixels @ (matrices[index] - matrices[index - 1]))
     height, width = departure.shape[2:]
     return found.view(-1, height, width, N_BANDS).permute(0, 3, 1, 2)
 

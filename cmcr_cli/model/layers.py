@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         hidden = self.first(self.norm(x))
         if self.film is not None and embedding is not None:
             scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-            hidden = hidden * (1 + scale) + shift
+            hidden = torch.addcmul(shift, hidden, 1 + scale)
         return x + cast(Tensor, self.second(F.silu(hidden)))
 
 

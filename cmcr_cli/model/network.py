@@ -124,9 +124,9 @@ class StepNetwork(nn.Module):
         maps = F.conv2d(x, weight, None if self.head.bias is None else self.head.bias[order], padding=1)
         lines = maps.permute(0, 2, 3, 1).reshape(batch, height // 2, width // 2, 2, parts, 2 * N_BANDS)
         own, *gates = lines.transpose(2, 3).unbind(4)
-        result = own.contiguous()
+        result = own.clone(memory_format=torch.contiguous_format)
         for gate, image in zip(gates, images, strict=True):
-            result = torch.addcmul(result, gate, image.permute(0, 2, 3, 1).reshape(gate.shape))
+            result.addcmul_(gate, image.permute(0, 2, 3, 1).reshape(gate.shape))
         return result.view(batch, height, width, N_BANDS).permute(0, 3, 1, 2)
 
 

@@ -3,6 +3,9 @@
 One evaluation at sigma_max gives a stable coarse image; each further step pastes what is known, re-noises
 to a smaller sigma with ground-locked noise and predicts again (multistep consistency sampling, Song et al.
 2023, algorithm 1, with data consistency).
+
+The first evaluation takes the mean of the noise and not a draw: the network is not shown its input there
+(`scalings`), so a draw would only be added to the answer, at 0.03 spreads.
 """
 
 from __future__ import annotations
@@ -33,16 +36,18 @@ def resample(
     condition: Condition,
     features: Features,
     level: float,
-    noise: Tensor,
-    estimate: Tensor | None,
+    last: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """One step: the next estimate (B, 13, H, W), from the last one or, at the first step, from None.
+    """One step: the next estimate (B, 13, H, W).
 
-    `features` are what the denoiser's encoder made of `condition`, `level` is sigma, `noise` (B, 13, H, W).
+    `features` are what the denoiser's encoder made of `condition`, `level` is sigma. `last` is the last
+    estimate and the noise to add to it, both (B, 13, H, W); None at the first step.
     """
-    start = torch.zeros_like(noise) if estimate is None else condition.pasted(estimate)
-    sigma = torch.full((len(noise),), level, device=noise.device)
-    x = diffuse(start, sigma, noise, condition.mean, denoiser.diffusion)
+    mean = condition.mean
+    sigma = torch.full((len(mean),), level, device=mean.device)
+    nothing = torch.zeros_like(mean)
+    start, noise = (nothing, nothing) if last is None else (condition.pasted(last[0]), last[1])
+    x = diffuse(start, sigma, noise, mean, denoiser.diffusion)
     result: Tensor = denoiser(x, sigma, features, condition)
     return result
 
@@ -55,11 +60,11 @@ def sample(
 ) -> Tensor:
     """The clear image in scene units (B, 13, H, W) after `steps` evaluations of patches on their own.
 
-    `noise(step)` gives (B, 13, H, W). The encoder runs once, whatever the number of steps.
+    `noise(step)` gives (B, 13, H, W) for every step but the first, which is 0. The encoder runs once.
     """
     features = denoiser.encode(condition)
     first, *others = step_sigmas(steps, denoiser.diffusion)
-    estimate = resample(denoiser, condition, features, first, noise(0), None)
+    estimate = resample(denoiser, condition, features, first)
     for step, level in enumerate(others, start=1):
-        estimate = resample(denoiser, condition, features, level, noise(step), estimate)
+        estimate = resample(denoiser, condition, features, level, (estimate, noise(step)))
     return condition.finished(estimate)

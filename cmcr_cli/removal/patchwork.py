@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.cover import CELL, Cover
 from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.removal.shelf import Arrays, Shelf
-from cmcr_cli.scene.bands import canonical, present, scaled_radar
+from cmcr_cli.scene.bands import BANDS, canonical, present, scaled_radar
 from cmcr_cli.scene.cirrus import without_cirrus
 from cmcr_cli.scene.context import MARGIN, SceneContext, enlarged
 from cmcr_cli.scene.optical import Optical
@@ -135,21 +135,17 @@ class Restorer:
         """Take the patches at `lefts` through one step; each comes back as (layers, PATCH, PATCH).
 
         `estimates` (B, samples * 13, PATCH, PATCH) are those of the last step in scene units, as are the
-        results; those of the last step are reflectance, and with several samples their mean and deviation.
+        results; after the first step, which all samples share, 13 bands. The results of the last step are
+        reflectance, and with several samples their mean and deviation.
         """
         told = [self.shelf.get((row.top, left)) for left in lefts] if step else None
         batch = self._conditioned(lane, row, lefts, told)
-        before: Sequence[Tensor | None] = [None] * self.samples
-        if estimates is not None:
-            given = _batch(estimates).to(lane.device)
-            before = given.chunk(self.samples, dim=1)
         level = step_sigmas(self.steps, lane.denoiser.diffusion)[step]
         images = []
-        for index, estimate in enumerate(before):
+        for last in self._noisy(lane, row.top, lefts, step, estimates):
             lane.check()
-            noise = self._noise(row.top, lefts, step + SAMPLE_STRIDE * index).to(lane.device)
             with _precision(lane.device):
-                image = resample(lane.denoiser, batch.condition, batch.features, level, noise, estimate)
+                image = resample(lane.denoiser, batch.condition, batch.features, level, last)
             images.append(image.float())
         if step == self.steps - 1:
             found = _patches(self._finished(images, batch))
@@ -161,6 +157,20 @@ class Restorer:
             for left, each in zip(lefts, batch.told, strict=True):
                 self.shelf.put((row.top, left), each)
         return _patches(torch.cat(images, 1).clamp(-LARGEST, LARGEST))
+
+    def _noisy(
+        self, lane: Lane, top: int, lefts: Sequence[int], step: int, estimates: Array | None
+    ) -> Iterator[tuple[Tensor, Tensor] | None]:
+        """For each sample its last estimate, and the noise to add to it; None for the first step of all."""
+        if estimates is None:
+            yield None
+            return
+        last = _batch(estimates).to(lane.device).chunk(estimates.shape[1] // len(BANDS), dim=1)
+        row0, col0 = self.optical.grid.origin
+        for index in range(self.samples):
+            seed = self.seed, step + SAMPLE_STRIDE * index
+            noise = [ground_noise(*seed, row0 + top, col0 + left, PATCH, PATCH) for left in lefts]
+            yield last[index % len(last)], _batch(noise).to(lane.device)
 
     def _finished(self, images: Sequence[Tensor], batch: Conditioned) -> Tensor:
         """Reflectance of the last estimates; with several samples their mean and standard deviation."""
@@ -197,12 +207,6 @@ class Restorer:
         maps = zip(*(each[1:] for each in told), strict=True)
         features = [_by_band(halves).to(lane.device).float() for halves in maps]
         return Conditioned(observed, inputs, condition, features, told)
-
-    def _noise(self, top: int, lefts: Sequence[int], step: int) -> Tensor:
-        row0, col0 = self.optical.grid.origin
-        return _batch(
-            [ground_noise(self.seed, step, row0 + top, col0 + left, PATCH, PATCH) for left in lefts]
-        )
 
     def _inputs(self, row: Row, left: int, context: Array) -> tuple[Array, ...]:
         """The patch at column `left` as it was observed, then the images of `PatchInputs` in order."""

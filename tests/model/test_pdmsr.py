@@ -68,7 +68,8 @@ def test_each_step_pastes_what_is_known_and_adds_its_noise(steps: int, condition
     assert levels == pytest.approx(step_sigmas(steps, recorder.diffusion))
     for step, (x, sigma) in enumerate(recorder.asked):
         assert sigma.shape == (2,)
-        start = x - sigma[:, None, None, None] * (noise(step) + recorder.diffusion.alpha * condition.mean)
+        drawn = noise(step) if step else torch.zeros(SHAPE)
+        start = x - sigma[:, None, None, None] * (drawn + recorder.diffusion.alpha * condition.mean)
         expected = condition.cover * step + condition.mean if step else torch.zeros(SHAPE)
         torch.testing.assert_close(start, expected, rtol=0, atol=2e-5)
 
@@ -99,7 +100,7 @@ def test_the_encoder_runs_once_and_the_rest_at_every_step(
     assert calls == {"encoder": 1, "step": 4}
 
 
-@pytest.mark.parametrize(("steps", "least", "most"), [(1, 0.0, 0.06), (2, 0.3, 3.0), (4, 0.3, 3.0)])
+@pytest.mark.parametrize(("steps", "least", "most"), [(1, 0.0, 0.0), (2, 0.3, 3.0), (4, 0.3, 3.0)])
 def test_the_noise_decides_from_the_second_step_on(
     tiny_denoiser: Callable[..., Denoiser],
     patches: Callable[..., PatchInputs],
@@ -118,4 +119,4 @@ def test_the_noise_decides_from_the_second_step_on(
     first = image(0)
     assert torch.isfinite(first).all()
     assert torch.equal(first, image(0))
-    assert least < float((first - image(1)).std()) < most
+    assert least <= float((first - image(1)).std()) <= most

@@ -88,12 +88,12 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
     expected = read(options().output)
     resample, sizes = patchwork.resample, []
 
-    def scarce(denoiser: Any, condition: Any, features: Any, level: float, noise: Any, last: Any) -> Any:
-        sizes.append(len(noise))
+    def scarce(denoiser: Any, condition: Any, features: Any, level: float, last: Any) -> Any:
+        sizes.append(len(condition.mean))
         # In the last step, when what the first one found out has been fetched already.
-        if last is not None and len(noise) > room:
+        if last is not None and len(condition.mean) > room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return resample(denoiser, condition, features, level, noise, last)
+        return resample(denoiser, condition, features, level, last)
 
     monkeypatch.setattr(patchwork, "resample", scarce)
     room = 1
