@@ -15,7 +15,7 @@ from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.cover import CELL, CLOUD, Cover
-from cmcr_cli.removal.patchwork import COVER
+from cmcr_cli.removal.inputs import COVER
 from cmcr_cli.training.clouds import SEEN
 from cmcr_cli.training.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores

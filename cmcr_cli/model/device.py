@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from cmcr_cli.errors import OptionError
 
@@ -32,6 +35,15 @@ def pick_device(name: str) -> torch.device:
 def pick_devices(names: str) -> list[torch.device]:
     """The devices of a list such as `cuda:0,cuda:1`; OptionError as `pick_device` raises it."""
     return [pick_device(name.strip()) for name in names.split(",")]
+
+
+def placed(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on a device: on the CPU the array itself, else a copy that is complete.
+
+    On its way to a GPU it passes memory that the system may not move, which is much faster.
+    """
+    tensor = torch.from_numpy(array)
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device)
 
 
 def usable_cores() -> int:

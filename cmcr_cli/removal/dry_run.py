@@ -13,8 +13,9 @@ from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.removal.memory import bytes_to_come, resident, shelf_bytes, waiting_bytes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import image_spec
-from cmcr_cli.removal.patchwork import Row, RowReader, batches
+from cmcr_cli.removal.patchwork import batches
 from cmcr_cli.removal.plan import Plan, plan_of
+from cmcr_cli.removal.rows import Row, RowReader
 from cmcr_cli.removal.run import Progress, restorer_for, survey_scene
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.shelf import Shelf

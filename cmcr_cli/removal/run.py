@@ -16,13 +16,15 @@ from cmcr_cli import __version__
 from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
+from cmcr_cli.removal.inputs import InputMaker
 from cmcr_cli.removal.journal import file_state, open_journal
 from cmcr_cli.removal.memory import shelf_bytes
 from cmcr_cli.removal.opened import Model
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
-from cmcr_cli.removal.patchwork import Restorer, Row, RowReader
+from cmcr_cli.removal.patchwork import Restorer
 from cmcr_cli.removal.plan import Plan, plan_of
+from cmcr_cli.removal.rows import Row, RowReader
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.shift import checked_alignment
@@ -130,10 +132,7 @@ def restorer_for(session: Session, found: Survey, shelf: Shelf) -> Restorer:
     names = present(session.optical.names)
     context = found.context or constant_context(names, weights.mean.numpy(), weights.spread.numpy())
     return Restorer(
-        context=context,
-        visible=found.visible,
-        unmixing=found.unmixing,
-        optical=session.optical,
+        maker=InputMaker(session.optical, context, found.visible, found.unmixing),
         steps=options.steps,
         samples=options.samples,
         seed=options.seed,

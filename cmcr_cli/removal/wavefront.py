@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.lanes import Lane, Lanes
-from cmcr_cli.removal.patchwork import Array, Restorer, Row, batches
+from cmcr_cli.removal.patchwork import Restorer, batches
+from cmcr_cli.removal.rows import Array, Row
 from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
 

@@ -60,7 +60,12 @@ def without_cirrus(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
 
 def veil_of(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
     """What the cirrus that B10 shows adds to the visible reflectance of an image (13, ...), (...)."""
-    return np.asarray(np.clip(image[B10] - GROUND, 0, np.float32(0.4) / visible) * visible, np.float32)
+    return np.asarray(np.clip(image[B10] - GROUND, 0, thickest(visible)) * visible, np.float32)
+
+
+def thickest(visible: np.float32 | float) -> float:
+    """What B10 counts for at most: what shines brighter is no veil."""
+    return 0.4 / float(visible)
 
 
 def fitted_ratio(images: Iterable[Floats]) -> np.float32:

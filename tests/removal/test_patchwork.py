@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cmcr_cli.removal.patchwork import RowReader
+from cmcr_cli.removal.rows import RowReader
 from cmcr_cli.scene.patches import lattice_starts
 
 

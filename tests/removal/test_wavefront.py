@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.model.weights import load
 from cmcr_cli.removal.lanes import Lanes, open_lanes
-from cmcr_cli.removal.patchwork import Row
+from cmcr_cli.removal.rows import Row
 from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
