@@ -2,7 +2,8 @@
 
 On a CPU many networks of one thread each make better use of the cores than one network of many threads: all
 that is done to a patch runs in parallel, not the convolutions alone, nothing waits for the slowest thread of
-each layer, and the pixels do not depend on the number of cores. A GPU is fed by its share of the cores.
+each layer, and the pixels do not depend on the number of cores. A GPU is fed by its share of the cores, each
+with a stream of its own: one copies while another computes.
 """
 
 from __future__ import annotations
@@ -38,9 +39,13 @@ GPU_BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A device and the networks on it; `stopped` is set when the run has failed or was interrupted."""
+    """A device and the networks on it; `stopped` is set when the run has failed or was interrupted.
+
+    Work on a lane ends by taking its results off the device, so no tensor is used by two streams at once.
+    """
 
     device: torch.device
+    stream: torch.cuda.Stream | None
     denoiser: Denoiser
     clouds: CloudNetwork
     stopped: Event
@@ -77,7 +82,8 @@ class Lanes:
     def _on_a_lane(self, work: Callable[[Lane, Item], Result], item: Item) -> Result:
         lane = self._idle.get()
         try:
-            return work(lane, item)
+            with torch.cuda.stream(lane.stream):
+                return work(lane, item)
         finally:
             self._idle.put(lane)
 
@@ -116,7 +122,8 @@ def open_lanes(
         denoiser, clouds = copy.deepcopy(networks) if index else networks
         to_inference(denoiser, device)
         to_inference(clouds, device)
-        lanes += [Lane(device, denoiser, clouds, stopped)] * max(usable_cores() // len(devices), 1)
+        for _ in range(max(usable_cores() // len(devices), 1)):
+            lanes.append(Lane(device, _stream(device), denoiser, clouds, stopped))
     on_cpu = all(device.type == "cpu" for device in devices)
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(len(lanes), "lane", torch.set_num_threads, (1,))
@@ -131,3 +138,12 @@ def open_lanes(
         stopped.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream | None:
+    """One more stream on a GPU, on which the networks have arrived; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream
