@@ -183,7 +183,7 @@ def _composite(image: Array, check: Check) -> Array:
     """What `remove` makes of an image (13, H, W): harmonised, and pasted into the clear pixels."""
     seen, covered = check.scene.cloudy, check.covered
     cells = np.where(covered[::CELL, ::CELL], CLOUD, 0).astype(np.uint8)
-    strength = Cover(cells, (0, 0), covered.shape[1]).strength(0, len(covered))
+    strength = Cover.of(cells, covered.shape[1]).strength(0, len(covered))
     planes = (torch.from_numpy(plane)[None].float() for plane in (image, seen, ~covered[None]))
     fitted: Array = harmonise(*planes)[0].numpy()
     return strength * fitted + (1 - strength) * seen

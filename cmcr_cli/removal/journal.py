@@ -35,7 +35,7 @@ class Journal:
     def keep_survey(self, survey: Survey) -> None:
         """Write down what the first pass found."""
         arrays: dict[str, Any] = {
-            "cells": survey.cover.cells,
+            "cover": survey.cover.planes,
             "scene": np.array([*survey.cover.phase, survey.cover.width]),
             "shares": np.array([survey.valid_share, survey.covered_share]),
             "visible": survey.visible,
@@ -112,7 +112,7 @@ def _read_survey(path: Path) -> Survey:
             context = SceneContext(**fields, cell=int(arrays["cell"]))
         shares = (float(share) for share in arrays["shares"])
         learnt = context, np.float32(arrays["visible"]), arrays["unmixing"]
-        return Survey(Cover(arrays["cells"], (top, left), width), *learnt, *shares)
+        return Survey(Cover(arrays["cover"], (top, left), width), *learnt, *shares)
 
 
 @contextmanager

@@ -221,15 +221,13 @@ def _find(
     def find(left: int) -> NDArray[np.uint8]:
         cols = reflected(left - border, wide + 2 * border, grid.width)
         cells = optical.radiometry.reflectance(block_mean(cut(dn, rows, cols)))
-        found = found_cells(network, canonical(cells, optical.names), names, visible)
-        return grown_cells(found)[BORDER:-BORDER, BORDER:-BORDER]
+        tile = found_cells(network, canonical(cells, optical.names), names, visible)
+        return grown_cells(tile)[BORDER:-BORDER, BORDER:-BORDER]
 
     lefts = range(col0 // wide * wide - col0, grid.width, wide)
-    for left, grown in zip(lefts, each(find, lefts), strict=True):
-        y, x = (top + cover.phase[0]) // CELL, (left + cover.phase[1]) // CELL
-        y0, x0 = max(y, 0), max(x, 0)
-        target = cover.cells[y0 : y + SIDE, x0 : x + WIDE]
-        target[:] = grown[y0 - y : y0 - y + target.shape[0], x0 - x : x0 - x + target.shape[1]]
+    y, x = ((start + phase) // CELL for start, phase in zip((top, lefts[0]), cover.phase, strict=True))
+    found = np.concatenate(list(each(find, lefts)), axis=1)
+    cover.enter(max(y, 0), found[max(-y, 0) :, -x:])
 
 
 def _learn(

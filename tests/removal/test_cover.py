@@ -64,15 +64,34 @@ def test_cells_lie_on_even_map_pixels() -> None:
     cover.mark(0, covered)
     found = cover.pixels(0, 4)
     assert (found > 0).sum() == 4 and (found[1:3, 1:3] == CLOUD).all()
-    assert (cover.cells > 0).sum() == 1 and cover.cells.size == 9
+    cells = cover.cells(0, 3)
+    assert (cells > 0).sum() == 1 and cells.shape == (3, 3)
 
 
 def test_veiled_cells_are_replaced_and_clouds_are_marked_over_them() -> None:
     cover = Cover.empty(grid(40, 40))
-    cover.cells[:, :10] = VEIL
+    veiled = np.zeros((20, 20), np.uint8)
+    veiled[:, :10] = VEIL
+    cover.enter(0, veiled)
     assert (cover.strength(0, 40)[:, :20] == 1).all()
     cloud = np.zeros((40, 40), bool)
     cloud[:, 18:24] = True
     cover.mark(0, cloud)
     found = cover.pixels(0, 40)
     assert (found[:, :18] == VEIL).all() and (found[:, 18:24] == CLOUD).all() and not found[:, 24:].any()
+
+
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(-3, 3), st.integers(0, 2**31))
+def test_cells_come_back_as_they_were_entered(height: int, width: int, origin: int, seed: int) -> None:
+    cover = Cover.empty(grid(height, width, origin, origin))
+    rows = len(cover.planes[0])
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(0, CLOUD + 1, (rows + 3, cover.columns + 2)).astype(np.uint8)  # more than there are
+    cut = int(rng.integers(0, rows + 1))
+    cover.enter(0, cells[:cut])
+    cover.enter(cut, cells[cut:])
+    np.testing.assert_array_equal(cover.cells(0, rows), cells[:rows, : cover.columns])
+    np.testing.assert_array_equal(cover.cells(cut, rows), cells[cut:rows, : cover.columns])
+    if not origin % 2:
+        crop = cells[:rows, : cover.columns]
+        np.testing.assert_array_equal(Cover.of(crop, width).cells(0, rows), crop)

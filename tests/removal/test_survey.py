@@ -48,10 +48,10 @@ def test_tiles_meet_without_a_trace(
     make_scene: Callable[..., Any], clouds: CloudNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = make_scene(300, 280)
-    large = surveyed(files, clouds).cover.cells
+    large = surveyed(files, clouds).cover.cells(0, 150)
     monkeypatch.setattr(module, "SIDE", 64)
     monkeypatch.setattr(module, "WIDE", 64)
-    small = surveyed(files, clouds).cover.cells
+    small = surveyed(files, clouds).cover.cells(0, 150)
     # Edges of the scene are reflected alike; only rounding in the network may tell the two apart.
     assert (large != small).mean() < 1e-3
 
@@ -115,7 +115,7 @@ def test_under_cirrus_alone_all_is_restored_and_learnt_from(
     veiled: tuple[Any, Any], clouds: CloudNetwork
 ) -> None:
     under = surveyed(veiled[1], clouds, with_context=True)
-    cells = under.cover.cells
+    cells = under.cover.cells(0, 150)
     assert (cells > 0).all(), "a veil that B10 shows is to be taken off everywhere"
     assert 0.2 < (cells == VEIL).mean() < 0.9, "below the clouds there is a veil too"
     assert under.context is not None
