@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from cmcr_cli.model.clouds import MARGIN as REACH
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
+from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.cover import CELL, CLOUD, VEIL, Cover
 from cmcr_cli.removal.spots import Each, Rows, Spots, spread
 from cmcr_cli.scene.bands import BANDS, canonical, present
@@ -33,6 +34,7 @@ from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import cut, reflected
 from cmcr_cli.scene.radar import Radar
+from cmcr_cli.scene.raster import Lines
 from cmcr_cli.scene.unmixing import NOTHING
 
 Array = NDArray[np.float32]
@@ -54,9 +56,6 @@ BORDER = REACH + 8
 
 STRIP = 256
 """Rows that the context learns from at once, an even number."""
-
-READ = 256
-"""Rows that are read at once: about a row of a file's blocks."""
 
 Progress = Callable[[float], None]
 
@@ -144,21 +143,13 @@ def _tile_rows(origin: int, height: int) -> Iterator[tuple[Rows, Rows]]:
 
 def _tile_rows_read(optical: Optical) -> Iterator[tuple[Rows, Rows, NDArray[Any]]]:
     """(core rows, rows read, their DN) per row of tiles. Each row of the scene is read once."""
-    grid, names = optical.grid, optical.names
-    shared, first = np.empty((len(names), 0, grid.width), optical.dtype), 0
-    for core, window in _tile_rows(grid.origin[0], grid.height):
-        dn = np.empty((len(names), window[1] - window[0], grid.width), optical.dtype)
-        shared = shared[:, window[0] - first :]
-        start = window[0] + shared.shape[1]
-        dn[:, : shared.shape[1]] = shared
-        shared = shared[:, :0].copy()
-        for top in range(start, window[1], READ):
-            rows = min(READ, window[1] - top)
-            dn[:, top - window[0] : top - window[0] + rows] = optical.read(top, rows)
+    lines = Lines(lambda top, rows: (optical.read(top, rows),))
+    for core, window in _tile_rows(optical.grid.origin[0], optical.grid.height):
+        (dn,) = lines.window(*window, core[1] - BORDER * CELL)
+        trim_heap()
         yield core, window, dn
-        first = max(core[1] - BORDER * CELL, window[0])
-        shared = dn[:, first - window[0] :].copy()
         del dn
+        trim_heap()  # else what is read next comes on top of what was free in between
 
 
 def _strips(core: Rows, phase: int) -> Iterator[Rows]:

@@ -179,6 +179,7 @@ class Lines:
                 target[..., top - first : top - first + part.shape[-2], :] = part
         for target, part in zip(whole, shared, strict=False):
             target[..., : part.shape[-2], :] = part
+        shared = self._held = ()  # before what takes their place is made
         self._first, self._stop = min(max(following, first), stop), stop
         self._held = tuple(array[..., self._first - first :, :].copy() for array in whole)
         return tuple(whole)
