@@ -7,7 +7,8 @@
     python benchmarks/scene.py plain   [--height 4096 --width 4096]
 
 parts: where the time goes when all patches are restored, and seams. "outside / network" compares CPU seconds.
-memory: peak against height (1x, 2x, 4x) and width. cover: time against cloud cover, by the true mask.
+memory: peak against height (1x, 2x, 4x) and width. cover: time against cloud cover, by the true mask or one
+that is all clear, all cloud, or one cloud as a disc.
 threads: scaling over cores. plain: the whole scene in memory, one patch at a time, in the same run.
 
 The seam metric is the mean absolute step between neighbouring pixels across borders of patches, over the same
@@ -26,10 +27,12 @@ from typing import Any
 import numpy as np
 import rasterio
 from common import arguments, make_scene, measured, remove, write_table
+from numpy.typing import NDArray
 
 from cmcr_cli.model.device import usable_cores
 from cmcr_cli.scene.cog import RECONSTRUCTED
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.mask import CLEAR, COVERED
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 
 OVERLAP = 32
@@ -95,14 +98,24 @@ def memory(options: argparse.Namespace) -> Rows:
 
 
 def cover(options: argparse.Namespace) -> Rows:
-    for share in (0.0, 0.1, 0.5, 1.0):
-        # The scene of 10 % serves for 0 and 100 %, too, under masks of its own.
-        scene = make_scene(options.work, options.height, options.width, share if 0 < share < 1 else 0.1)
-        mask = scene["mask"] if 0 < share < 1 else uniform_mask(scene["mask"], int(share))
+    size = options.height, options.width
+    scattered = make_scene(options.work, *size, 0.1)
+    half = make_scene(options.work, *size, 0.5)
+    down, across = np.ogrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
+    disc = np.square(down) + np.square(across) < 4 * 0.1 / np.pi
+    skies = (
+        ("0%", scattered, np.zeros(size, bool)),
+        ("10%, in one place", scattered, disc),
+        ("10%, scattered", scattered, None),
+        ("50%", half, None),
+        ("100%", scattered, np.ones(size, bool)),
+    )
+    for name, scene, covered in skies:
+        mask = scene["mask"] if covered is None else write_mask(scene["mask"], covered)
         found = remove(scene, options.work / "clear.tif", "--mask", str(mask))
         report = found["report"]
         yield {
-            "cloud cover": f"{share:.0%}",
+            "cloud cover": name,
             "patches": f"{report['patches_restored']} of {report['patches']}",
             "seconds": found["seconds"],
             **report["seconds"],
@@ -110,12 +123,12 @@ def cover(options: argparse.Namespace) -> Rows:
         }
 
 
-def uniform_mask(like: Path, value: int) -> Path:
-    path = like.with_name(f"mask-{value}.tif")
+def write_mask(like: Path, covered: NDArray[np.bool_]) -> Path:
+    path = like.with_name("mask-made.tif")
     with rasterio.open(like) as file:
-        profile, shape = file.profile, file.shape
+        profile = file.profile
     with rasterio.open(path, "w", **profile) as file:
-        file.write(np.full((1, *shape), value, np.uint8))
+        file.write(np.where(covered, COVERED, CLEAR).astype(np.uint8), 1)
     return path
 
 
