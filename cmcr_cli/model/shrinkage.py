@@ -53,9 +53,10 @@ def shrunk(estimate: Tensor, hidden: Tensor, unexplained: Tensor) -> Tensor:
 
     Its level over some cells and its detail are scaled each by their own power.
     """
-    smooth = level(estimate)
-    believed = torch.zeros_like(estimate)
+    smooth, shares = level(estimate), []
     for part in (smooth, estimate - smooth):
-        power = around(means(part.square().mean(1, keepdim=True)), 3)
-        believed += part * spread_out(power / (power + unexplained))
-    return estimate + hidden * (believed - estimate)
+        power = around(means(part.square()).mean(1, keepdim=True), 3)
+        shares.append(spread_out(power / (power + unexplained)))
+    # estimate + hidden (smooth a + (estimate - smooth) b - estimate), with as few large tensors as can be
+    own, kept = 1 + hidden * (shares[1] - 1), hidden * (shares[0] - shares[1])
+    return torch.addcmul(estimate * own, smooth, kept)
