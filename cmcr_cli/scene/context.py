@@ -66,13 +66,14 @@ class SceneContext:
 
     mean, covariance: (13,) and (13, 13) reflectance of the clear blocks.
     readout: (rows, columns, 13, 1 + basis) per region; maps the radar basis to a deviation from `mean`.
-    field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence.
+    field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence;
+    of 16 bits, for it is the one part that grows with the scene.
     """
 
     mean: Floats
     covariance: Floats
     readout: Floats
-    field: Floats
+    field: NDArray[np.float16]
     cell: int
 
     @property
@@ -127,7 +128,7 @@ def constant_context(
 ) -> SceneContext:
     """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
     readout = np.zeros((1, 1, len(BANDS), 1 + _BASIS), np.float32)
-    field = np.zeros((len(BANDS) + 1, 1, 1), np.float32)
+    field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
     return SceneContext(mean * present, np.diag(np.square(spread * present)), readout, field, 2 * _CELL)
 
 
@@ -218,7 +219,7 @@ class ContextBuilder:
         nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
         readout = _single(_ridge(nearby, mean, whole, blocks))
-        field = fill(*self._residual(_single(mean), readout), self._cell)
+        field = fill(*self._residual(_single(mean), readout), self._cell).astype(np.float16)
         return SceneContext(_single(mean), _single(covariance), readout, field, self._cell)
 
     def _residual(self, mean: Floats, readout: Floats) -> tuple[Floats, Floats]:
