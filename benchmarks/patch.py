@@ -17,6 +17,7 @@ from common import arguments, write_table
 from torch.nn import functional as F
 
 from cmcr_cli.model.condition import Condition, PatchInputs
+from cmcr_cli.model.device import tune_allocator
 from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
@@ -78,6 +79,7 @@ def main() -> None:
     device, batch = options.device, options.batch
     if device.type == "cpu":
         torch.set_num_threads(1)
+        tune_allocator()
     denoiser = load(default_path()).denoiser
     to_inference(denoiser, device)
     given = inputs(device, batch)

@@ -21,6 +21,9 @@ from cmcr_cli.model.layers import (
     zeroed,
 )
 
+LINES = 16
+"""Of the head's maps that are made at once on a CPU: the gates find them in its cache."""
+
 Features = list[Tensor]
 """One map per level, at 1/2, 1/4, 1/8, ... of the patch's size."""
 
@@ -116,18 +119,24 @@ class StepNetwork(nn.Module):
 
         As the pixel_shuffle of the head's maps (B, 4 * 5 * 13, H/2, W/2) would give it. The maps are made in
         an order in which two neighbouring pixels lie as they do in a channels_last image, so that none of
-        these large tensors needs to be moved.
+        these large tensors needs to be moved; and on a CPU some lines at once.
         """
-        parts, (batch, _, height, width) = 1 + len(images), images[0].shape
+        parts, height = 1 + len(images), x.shape[2]
         order = torch.arange(len(self.head.weight)).view(parts, N_BANDS, 2, 2).permute(2, 0, 3, 1).flatten()
         weight = self.head.weight[order].contiguous(memory_format=torch.channels_last)
-        maps = F.conv2d(x, weight, None if self.head.bias is None else self.head.bias[order], padding=1)
-        lines = maps.permute(0, 2, 3, 1).reshape(batch, height // 2, width // 2, 2, parts, 2 * N_BANDS)
-        own, *gates = lines.transpose(2, 3).unbind(4)
-        result = own.clone(memory_format=torch.contiguous_format)
-        for gate, image in zip(gates, images, strict=True):
-            result.addcmul_(gate, image.permute(0, 2, 3, 1).reshape(gate.shape))
-        return result.view(batch, height, width, N_BANDS).permute(0, 3, 1, 2)
+        bias = None if self.head.bias is None else self.head.bias[order]
+        padded, shown = F.pad(x, (0, 0, 1, 1)), [image.permute(0, 2, 3, 1) for image in images]
+        count = height if torch.is_grad_enabled() or x.device.type != "cpu" else LINES
+        answers = []
+        for top in range(0, height, count):
+            maps = F.conv2d(padded[:, :, top : top + count + 2], weight, bias, padding=(0, 1))
+            lines = maps.permute(0, 2, 3, 1).reshape(len(x), -1, x.shape[3], 2, parts, 2 * N_BANDS)
+            own, *gates = lines.transpose(2, 3).unbind(4)
+            answer = own.clone(memory_format=torch.contiguous_format)
+            for gate, image in zip(gates, shown, strict=True):
+                answer.addcmul_(gate, image[:, 2 * top : 2 * (top + count)].reshape(gate.shape))
+            answers.append(answer.view(len(x), -1, 2 * x.shape[3], N_BANDS))
+        return torch.cat(answers, dim=1).permute(0, 3, 1, 2)
 
 
 def parameters(module: nn.Module) -> int:

@@ -43,11 +43,12 @@ def resample(
     `features` are what the denoiser's encoder made of `condition`, `level` is sigma. `last` is the last
     estimate and the noise to add to it, both (B, 13, H, W); None at the first step.
     """
-    mean = condition.mean
+    mean, diffusion = condition.mean, denoiser.diffusion
     sigma = torch.full((len(mean),), level, device=mean.device)
-    nothing = torch.zeros_like(mean)
-    start, noise = (nothing, nothing) if last is None else (condition.pasted(last[0]), last[1])
-    x = diffuse(start, sigma, noise, mean, denoiser.diffusion)
+    if last is None:
+        x = level * diffusion.alpha * mean
+    else:
+        x = diffuse(condition.pasted(last[0]), sigma, last[1], mean, diffusion)
     result: Tensor = denoiser(x, sigma, features, condition)
     return result
 
