@@ -330,7 +330,7 @@ def _cog_options(spec: OutputSpec) -> dict[str, str]:
         "BIGTIFF": "IF_SAFER",
         "STATISTICS": "YES",
         "OVERVIEW_RESAMPLING": "NEAREST" if spec.categorical else "AVERAGE",
-        "NUM_THREADS": os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS"),
+        "NUM_THREADS": _threads(),
     }
     if "COMPRESS" not in spec.creation_options:
         # Level 1 with a predictor is as small as level 6 on Sentinel-2, and written in half the time.
@@ -338,10 +338,14 @@ def _cog_options(spec: OutputSpec) -> dict[str, str]:
     return options | dict(spec.creation_options)
 
 
+def _threads() -> str:
+    return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
+
+
 def _check_readable(path: Path) -> None:
     """Decode every pixel: GDAL's writing threads do not report a full disk."""
     side = COG_BLOCK
-    with rasterio.open(path) as dataset:
+    with rasterio.open(path, NUM_THREADS=_threads()) as dataset:
         for top in range(0, dataset.height, side):
             for left in range(0, dataset.width, 8 * side):
                 dataset.read(window=Window(left, top, 8 * side, side))
