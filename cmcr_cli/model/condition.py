@@ -94,11 +94,12 @@ class Condition:
         """
         inputs = inputs.channels_last()
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
-        ground = _ground(inputs).clamp(-LIMIT, LIMIT)
+        seen = (inputs.optical - inputs.context).mul_(inputs.present[:, :, None, None])
+        brightness = seen[:, VISIBLE].mean(1, keepdim=True)
+        ground = _ground(seen, brightness, inputs).clamp_(-LIMIT, LIMIT)
         planes = departure[:0] if encoded else _planes(inputs, departure, ground)
         vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
         limited = departure.clamp(-LIMIT, LIMIT)
-        brightness = (inputs.optical - inputs.context)[:, VISIBLE].mean(1, keepdim=True)
         return cls(
             planes=planes,
             vector=vector,
@@ -123,9 +124,9 @@ def _planes(inputs: PatchInputs, departure: Tensor, ground: Tensor) -> Tensor:
         inputs.radar_valid,
         # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by its
         # formula, since torch.asinh takes ten times as long on a CPU
-        (departure.abs() + (departure.square() + 1).sqrt()).log().copysign(departure),
+        departure.square().add_(1).sqrt_().add_(departure.abs()).log_().copysign_(departure),
         ground,
-        2 * inputs.context - 1,
+        (2 * inputs.context).sub_(1),
         inputs.confidence,
         inputs.cover,
     ]
@@ -137,10 +138,11 @@ def _channels_last(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def _ground(inputs: PatchInputs) -> Tensor:
-    """The ground's part of the departure (B, 13, H, W), in spreads, by the scene's unmixing matrices."""
-    departure = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
-    brightness = departure[:, VISIBLE].mean(1, keepdim=True)
+def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tensor:
+    """The ground's part of a departure (B, 13, H, W) in reflectance, by the scene's unmixing matrices.
+
+    In spreads. `brightness` (B, 1, H, W) is the mean departure of the visible bands.
+    """
     pixels = departure.permute(0, 2, 3, 1).flatten(1, 2)
     matrices = (inputs.unmixing / inputs.spread[:, None, :, None]).transpose(2, 3).unbind(1)
     nodes = inputs.levels[:, :, None, None].unbind(1)
@@ -157,13 +159,13 @@ def _ground(inputs: PatchInputs) -> Tensor:
 def _detail(departure: Tensor) -> Tensor:
     """What is left of a departure without its local mean, within LIMIT."""
     bounded = departure.clamp(-4 * LIMIT, 4 * LIMIT)
-    return (bounded - level(bounded)).clamp(-LIMIT, LIMIT)
+    return (bounded - level(bounded)).clamp_(-LIMIT, LIMIT)
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:
     """Reflectance (B, 13, H, W) to departures from the context in spreads; absent bands are 0."""
     scale = inputs.present / inputs.spread
-    return (reflectance - inputs.context) * scale[:, :, None, None]
+    return (reflectance - inputs.context).mul_(scale[:, :, None, None])
 
 
 def to_reflectance(z: Tensor, inputs: PatchInputs) -> Tensor:

@@ -126,17 +126,17 @@ class StepNetwork(nn.Module):
         weight = self.head.weight[order].contiguous(memory_format=torch.channels_last)
         bias = None if self.head.bias is None else self.head.bias[order]
         padded, shown = F.pad(x, (0, 0, 1, 1)), [image.permute(0, 2, 3, 1) for image in images]
+        result = padded.new_empty(len(x), height, 2, x.shape[3], 2 * N_BANDS, dtype=images[0].dtype)
         count = height if torch.is_grad_enabled() or x.device.type != "cpu" else LINES
-        answers = []
         for top in range(0, height, count):
             maps = F.conv2d(padded[:, :, top : top + count + 2], weight, bias, padding=(0, 1))
             lines = maps.permute(0, 2, 3, 1).reshape(len(x), -1, x.shape[3], 2, parts, 2 * N_BANDS)
             own, *gates = lines.transpose(2, 3).unbind(4)
-            answer = own.clone(memory_format=torch.contiguous_format)
+            answer = result[:, top : top + count]
+            answer.copy_(own)
             for gate, image in zip(gates, shown, strict=True):
                 answer.addcmul_(gate, image[:, 2 * top : 2 * (top + count)].reshape(gate.shape))
-            answers.append(answer.view(len(x), -1, 2 * x.shape[3], N_BANDS))
-        return torch.cat(answers, dim=1).permute(0, 3, 1, 2)
+        return result.view(len(x), 2 * height, 2 * x.shape[3], N_BANDS).permute(0, 3, 1, 2)
 
 
 def parameters(module: nn.Module) -> int:

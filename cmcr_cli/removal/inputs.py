@@ -98,10 +98,13 @@ class InputMaker:
         if not (limits.min <= empty <= limits.max and empty == int(empty)):  # what no DN can be
             return torch.ones_like(dn[:, :1], dtype=torch.bool)
         bits = int(np.array(int(empty), self.optical.dtype).view(np.int16))
-        found = dn != bits
-        if "B10" in self.optical.names:
-            found[:, self.optical.names.index("B10")] = False
-        return found.any(dim=1, keepdim=True)
+        valid = torch.zeros_like(dn[:, :1], dtype=torch.bool)
+        for index, name in enumerate(self.optical.names):
+            if name != "B10":
+                valid |= dn[:, index : index + 1] != bits
+                if valid.all():
+                    break
+        return valid
 
 
 def _cut(strip: Tensor, lines: NDArray[np.intp], columns: NDArray[np.intp]) -> Tensor:

@@ -86,6 +86,8 @@ class Optical:
         for name, band in zip(self.names, dn, strict=True):
             if name != "B10":
                 valid |= band != empty
+                if valid.all():  # mostly so from the first band on
+                    break
         return valid
 
 

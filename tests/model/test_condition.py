@@ -157,7 +157,7 @@ def test_levels_count_as_where_the_matrices_are_made(patches: Patches) -> None:
             departure, 0 * departure, ones, ones, ones.expand(1, 2, 1, 32), ones, torch.full((1, 13), 0.25),
             torch.ones(1, 13), torch.from_numpy(unmixing.LEVELS)[None], matrices,
         )  # fmt: skip
-        found = _ground(inputs)[0, 5, 0].numpy() * 0.25
+        found = _ground(departure, departure[:, :1], inputs)[0, 5, 0].numpy() * 0.25
         np.testing.assert_allclose(found, share * brightness, rtol=0, atol=1e-6)
 
 
