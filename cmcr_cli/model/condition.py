@@ -151,6 +151,8 @@ def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tenso
     for index in range(1, len(nodes)):
         # What each level changes of the one before, as far as the brightness has come.
         share = ((seen - nodes[index - 1]) / (nodes[index] - nodes[index - 1])).clamp(0, 1)
+        if not share.any():
+            break
         found = torch.addcmul(found, share, pixels @ (matrices[index] - matrices[index - 1]))
     height, width = departure.shape[2:]
     return found.view(-1, height, width, N_BANDS).permute(0, 3, 1, 2)
