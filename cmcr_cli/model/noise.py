@@ -41,13 +41,20 @@ def ground_noise(
         _scrambled(_scrambled(places ^ first) + second)
         for places, first, second in ((rows, keys[0], keys[1]), (columns, keys[2], keys[3]))
     )
-    bits = _scrambled(down[:, :, None] + across[:, None])
-    uniform = ((bits >> 8) & 0xFFFFFF).float().add_(0.5).mul_(2.0**-24)
-    radius = uniform[..., :PAIRS].log().mul_(-2).sqrt_()
-    angle = uniform[..., PAIRS:].mul_(2 * math.pi)
+    # Each half in a tensor of its own: of strided ones logarithm and cosine take several times as long.
+    first, second = (
+        _uniform(down[:, :, None, half] + across[:, None, :, half])
+        for half in (slice(None, PAIRS), slice(PAIRS, None))
+    )
+    radius, angle = first.log_().mul_(-2).sqrt_(), second.mul_(2 * math.pi)
     odd = N_BANDS - PAIRS
-    noise = torch.cat([radius * angle.cos(), radius[..., :odd] * angle[..., :odd].sin()], dim=-1)
+    noise = torch.cat([radius * angle.cos(), (radius * angle.sin())[..., :odd]], dim=-1)
     return noise.permute(0, 3, 1, 2)
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    """Whole numbers of 32 bits, not mixed yet, to numbers between 0 and 1, without the two."""
+    return ((_scrambled(bits) >> 8) & 0xFFFFFF).float().add_(0.5).mul_(2.0**-24)
 
 
 def _positions(start: int, size: int) -> Tensor:
