@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmcr_cli.model.device import trim_heap
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.lanes import Lane
-from cmcr_cli.removal.memory import bytes_to_come, resident, shelf_bytes, waiting_bytes
+from cmcr_cli.removal.memory import LANE_RESIDENT, bytes_to_come, resident, shelf_bytes, waiting_bytes
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import image_spec
 from cmcr_cli.removal.patchwork import batches
@@ -72,6 +73,7 @@ def estimate(options: RemoveOptions, progress: Progress = lambda stage, done: No
             lanes += rows / len(session.lanes.lanes)
         lines = row.dn if area is None else row.dn[:, : grid.height, area.left : area.left + grid.width]
         write = try_writing(image_spec(options, optical, grid, {}), lines) * grid.height / lines.shape[1]
+        del row, lines  # counted among the rows to come
         return Estimate(
             width=grid.width,
             height=grid.height,
@@ -144,9 +146,12 @@ def _seconds_to_composite(session: Session, row: Row) -> float:
 
 
 def _memory(session: Session, plan: Plan) -> int:
-    """Peak in MB: what this process holds after the probe, and the rows that a run holds besides."""
+    """Peak in MB: what this process holds after the probe, and what lanes and rows take up besides."""
     lefts = plan.lattice.lefts
     waiting = waiting_bytes(session, lefts, max(map(len, plan.todo)))
     waiting = min(waiting, max(shelf_bytes(session, lefts), 0))
+    trim_heap()
     held = resident() or USUAL_BYTES
+    if session.lanes.on_cpu:
+        held += LANE_RESIDENT * len(session.lanes.lanes)
     return round((held + bytes_to_come(session, lefts) + waiting) / 2**20)

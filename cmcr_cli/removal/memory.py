@@ -29,7 +29,10 @@ TOLD_BYTES = 3 * 2**20
 """Of a patch that waits for its next step: its context, and the encoder's features."""
 
 LANE_BYTES = 300 * 2**20
-"""What the networks of one lane take up while they compute."""
+"""What the networks of one lane take up at most while they compute."""
+
+LANE_RESIDENT = 110 * 2**20
+"""What one lane on a CPU adds to the peak: the difference between runs on one core and on two."""
 
 GROUPS = Path("/sys/fs/cgroup")
 
