@@ -151,7 +151,7 @@ def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tenso
     for index in range(1, len(nodes)):
         # What each level changes of the one before, as far as the brightness has come.
         share = ((seen - nodes[index - 1]) / (nodes[index] - nodes[index - 1])).clamp(0, 1)
-        if not share.any():
+        if not share.any():  # nor does anything reach the levels above
             break
         found = torch.addcmul(found, share, pixels @ (matrices[index] - matrices[index - 1]))
     height, width = departure.shape[2:]

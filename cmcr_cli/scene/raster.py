@@ -175,14 +175,19 @@ class Lines:
         for top in range(start, stop, PIECE):
             parts = self._read(top, min(PIECE, stop - top))
             whole = whole or [_taller(part, stop - first) for part in parts]
-            for target, part in zip(whole, parts, strict=True):
-                target[..., top - first : top - first + part.shape[-2], :] = part
-        for target, part in zip(whole, shared, strict=False):
-            target[..., : part.shape[-2], :] = part
+            _put(whole, parts, top - first)
+        if shared:
+            _put(whole, shared, 0)
         shared = self._held = ()  # before what takes their place is made
         self._first, self._stop = min(max(following, first), stop), stop
         self._held = tuple(array[..., self._first - first :, :].copy() for array in whole)
         return tuple(whole)
+
+
+def _put(whole: Sequence[NDArray[Any]], parts: Sequence[NDArray[Any]], line: int) -> None:
+    """Copy parts into the whole arrays, from `line` on."""
+    for target, part in zip(whole, parts, strict=True):
+        target[..., line : line + part.shape[-2], :] = part
 
 
 def _taller(array: NDArray[Any], lines: int) -> NDArray[Any]:

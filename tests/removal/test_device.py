@@ -33,17 +33,18 @@ from .test_inputs import optical, scene
 META = torch.device("meta")
 
 
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
-    """The devices that results were taken from, here as zeros."""
+@pytest.fixture(params=[True, False])
+def taken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """The devices that results were taken from, here as zeros; branches on values go both ways, in turn."""
     devices: list[torch.device] = []
+    known = Tensor.__bool__
 
     def cpu(tensor: Tensor) -> Tensor:
         devices.append(tensor.device)
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
     monkeypatch.setattr(Tensor, "cpu", cpu)
-    monkeypatch.setattr(Tensor, "__bool__", lambda tensor: True)  # what depends on values is always done
+    monkeypatch.setattr(Tensor, "__bool__", lambda tensor: request.param if tensor.is_meta else known(tensor))
     return devices
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -38,3 +39,22 @@ def test_windows_that_move_down_read_each_line_once() -> None:
     for first in range(0, HEIGHT - 10, 5):
         reader.window(first, first + 10, first + 5)
     assert lines == list(range(35))
+
+
+def test_lines_that_were_held_are_let_go_before_others_are() -> None:
+    line, windows = 8 * 10_000, ((0, 600, 400), (400, 1000, 800))
+
+    def read(top: int, rows: int) -> tuple[NDArray[Any]]:
+        return (np.full((rows, line // 8), top, float),)
+
+    reader = Lines(read)
+    tracemalloc.start()
+    try:
+        reader.window(*windows[0])
+        tracemalloc.reset_peak()
+        reader.window(*windows[1])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The window, what was held before, and two pieces on their way; not what is held after, too.
+    assert peak < (600 + 200 + 2 * 64 + 30) * line
