@@ -20,16 +20,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 def pick_device(name: str) -> torch.device:
     """`auto` is CUDA, else Apple's MPS, else the CPU. Raises OptionError for one that is not there."""
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        others = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else others
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
+        # A tensor says which of several devices it is on, as all others will.
+        return torch.zeros(1, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise OptionError(f"--device {name}: not available here ({first}); try auto or cpu") from error
-    return device
 
 
 def pick_devices(names: str) -> list[torch.device]:
@@ -44,6 +42,20 @@ def placed(array: NDArray[Any], device: torch.device) -> Tensor:
     """
     tensor = torch.from_numpy(array)
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device)
+
+
+def fetched(tensor: Tensor) -> NDArray[Any]:
+    """A tensor as an array: on the CPU the tensor itself, else a copy that is complete."""
+    if tensor.is_cuda:
+        tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
+    found: NDArray[Any] = tensor.cpu().numpy()
+    return found
+
+
+def settle(device: torch.device) -> None:
+    """Wait until a GPU has done what this thread asked of it: then others may use, or free, its memory."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
 
 
 def usable_cores() -> int:

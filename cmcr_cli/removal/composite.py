@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmcr_cli.scene.bands import Radiometry
+from cmcr_cli.removal.radiometry import reflectance, stored
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.scene.optical import Optical
 
 COARSE = 8
 """Pixels per cell at the finest scale of the harmonisation: lower than any detail, finer than a field."""
 
-LINES = 8
+LINES = 16
 """Lines that are mixed at once."""
 
 FAITH = 0.15
@@ -44,29 +44,28 @@ def harmonise(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
 
 
 def composite(
-    dn: NDArray[Any],
-    restored: Sequence[NDArray[np.float32]],
-    strength: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    radiometry: Radiometry,
-    nodata: float | None,
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    dn: Tensor, restored: Sequence[Tensor], strength: Tensor, valid: Tensor, optical: Optical
+) -> Tensor:
     """Mix `restored` reflectance, one (rows, width) per band of `dn`, into `dn` by `strength` (rows, width).
 
-    Returns the new DN and the provenance. Where nothing is replaced the DN are the very ones that came in:
-    they do not pass through floating point. Nothing `restored` is needed where `strength` is 0 throughout.
+    DN are bits of the stored integers as int16, as they come and as they go. Where nothing is replaced, or is
+    not `valid`, they are the very ones that came in: they do not pass through floating point. Nothing
+    `restored` is needed where `strength` is 0 throughout.
     """
     replaced = valid & (strength > 0)
-    out = dn.copy()
+    out = dn.clone()
     # A few lines of one band at a time stay in the processor's cache.
     for first in range(0, len(valid), LINES):
         lines = slice(first, first + LINES)
-        here, share = replaced[lines], strength[lines]
-        if here.any():
-            for band, image in zip(out, restored, strict=True):
-                mixed = share * image[lines] + (1 - share) * radiometry.reflectance(band[lines])
-                np.copyto(band[lines], radiometry.dn(mixed, dn.dtype, nodata), where=here)
-    return out, provenance_of(valid, strength)
+        if not replaced[lines].any():
+            continue
+        share, rest = strength[lines], 1 - strength[lines]
+        bits = -replaced[lines].short()  # all, or none: choosing by them is much faster than torch.where
+        for band, image in zip(out, restored, strict=True):
+            seen = band[lines]
+            new = stored((share * image[lines]).add_(reflectance(seen, optical).mul_(rest)), optical)
+            seen.bitwise_xor_(new.bitwise_xor_(seen).bitwise_and_(bits))
+    return out
 
 
 def provenance_of(valid: NDArray[np.bool_], strength: NDArray[np.float32]) -> NDArray[np.uint8]:

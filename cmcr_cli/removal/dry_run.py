@@ -6,12 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+import torch
 
-from cmcr_cli.model.device import trim_heap
+from cmcr_cli.model.device import fetched, placed, trim_heap
+from cmcr_cli.removal.canvas import blend, join_rows, row_canvas
 from cmcr_cli.removal.composite import composite
 from cmcr_cli.removal.lanes import Lane
-from cmcr_cli.removal.memory import LANE_RESIDENT, bytes_to_come, resident, shelf_bytes, waiting_bytes
+from cmcr_cli.removal.memory import (
+    LANE_RESIDENT,
+    bytes_to_come,
+    resident,
+    shelf_bytes,
+    shelf_rooms,
+    waiting_bytes,
+)
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.outputs import image_spec
 from cmcr_cli.removal.patchwork import batches
@@ -21,10 +29,9 @@ from cmcr_cli.removal.run import Progress, restorer_for, survey_scene
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.survey import Survey
-from cmcr_cli.removal.wavefront import add_patch, single
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.cog import try_writing
-from cmcr_cli.scene.patches import blend_ramp, join_rows, row_canvas
+from cmcr_cli.scene.patches import blend_ramp
 
 PROBE = 4
 """Batches that each lane is timed on."""
@@ -104,25 +111,25 @@ def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) ->
     if not lefts:
         return 0.0
     lanes, options = session.lanes, session.options
-    overlap, ramp, last = options.overlap, blend_ramp(options.overlap), options.steps - 1
+    last = options.steps - 1
     probed = batches(lefts, lanes.batch_size)[: PROBE * len(lanes.lanes)]
 
-    with Shelf(shelf_bytes(session, plan.lattice.lefts), options.output) as shelf:
+    with Shelf(shelf_rooms(session, plan.lattice.lefts), options.output) as shelf:
         restorer = restorer_for(session, found, shelf)
 
         def run(step: int, batches: Sequence[Sequence[int]]) -> None:
             def once(lane: Lane, batch: Sequence[int]) -> None:
                 # What a run does to a patch on its way from one canvas to the next.
-                canvas = row_canvas(len(BANDS) * options.samples, [0], np.float16)
-                before = None
+                before, device = None, lane.device
                 if step:
-                    above, here, below = map(single, (canvas[:, -overlap:], canvas, canvas[:, :overlap]))
-                    before = np.stack([join_rows(above, here, below, overlap, slice(None)) for _ in batch])
+                    held = row_canvas(len(BANDS) * options.samples, [0], torch.float16, device)
+                    before = torch.stack([join_rows(held, held, held, options.overlap, 0) for _ in batch])
+                ramp = placed(blend_ramp(options.overlap), device)
                 for patch in lanes.in_parts(
                     lambda part: restorer.advance(lane, row, part, step, before), batch
                 ):
-                    target = row_canvas(len(patch), [0], np.float32 if step == last else np.float16)
-                    add_patch(target, patch, ramp, ramp)
+                    dtype = torch.float32 if step == last else torch.float16
+                    blend(row_canvas(len(patch), [0], dtype, device), 0, patch, ramp, ramp)
 
             for running in [lanes.submit(once, batch) for batch in batches]:
                 running.result()
@@ -135,14 +142,10 @@ def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) ->
 
 def _seconds_to_composite(session: Session, row: Row) -> float:
     """Time in which one row of patches is put into the image."""
-    optical = session.optical
-    valid = optical.valid(row.dn)
-    image = np.full(valid.shape, 0.1, np.float32)
-    return _seconds(
-        lambda: composite(
-            row.dn, [image] * len(row.dn), valid.astype(np.float32), valid, optical.radiometry, optical.nodata
-        )
-    )
+    home = session.lanes.home
+    dn, valid = row.on(home).dn, placed(session.optical.valid(row.dn), home)
+    image = torch.full(valid.shape, 0.1, device=home)
+    return _seconds(lambda: fetched(composite(dn, [image] * len(dn), valid.float(), valid, session.optical)))
 
 
 def _memory(session: Session, plan: Plan) -> int:

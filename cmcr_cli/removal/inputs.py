@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from cmcr_cli.model.condition import VEILED, PatchInputs
 from cmcr_cli.model.device import placed
 from cmcr_cli.removal.cover import CELL
+from cmcr_cli.removal.radiometry import reflectance
 from cmcr_cli.removal.rows import Array, Row
 from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB, present
 from cmcr_cli.scene.cirrus import B10, GROUND, SPECTRUM, WHITE, thickest
@@ -49,14 +50,13 @@ class InputMaker:
         radar, valid = cut(row.radar, lines, wide), cut(row.radar_valid, lines, wide)
         return self.context.blocks(top, start, PATCH, PATCH, radar, valid)
 
-    def make(
-        self, row: Row, lefts: Sequence[int], blocks: Sequence[Array], device: torch.device
-    ) -> tuple[Tensor, PatchInputs]:
+    def make(self, row: Row, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
         """The patches at columns `lefts` as they were observed (B, 13, H, W), and their inputs.
 
-        `blocks` are those of each patch.
+        `blocks` are those of each patch, on the device on which all is made.
         """
-        strips, grid = row.on(device), self.optical.grid
+        device, grid = blocks.device, self.optical.grid
+        strips = row.on(device)
         lines = reflected(row.top, PATCH, grid.height)
         columns = [reflected(left, PATCH, grid.width) for left in lefts]
 
@@ -65,7 +65,7 @@ class InputMaker:
 
         dn = cuts(strips.dn, row.first)
         observed, valid = self._reflectance(dn), self._valid(dn)
-        spectrum, confidence = _enlarged(placed(np.stack(blocks), device))
+        spectrum, confidence = _enlarged(blocks)
         cover = placed(COVER, device)[cuts(strips.cover, row.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():
@@ -83,9 +83,7 @@ class InputMaker:
 
     def _reflectance(self, dn: Tensor) -> Tensor:
         """DN (B, bands, H, W), their bits as int16, to the 13 bands, absent ones 0, channels_last."""
-        stored = dn.view(torch.uint16) if self.optical.dtype == np.uint16 else dn
-        values = stored.to(torch.float32, memory_format=torch.channels_last)
-        values.add_(self.optical.radiometry.offset).div_(self.optical.radiometry.quantification)
+        values = reflectance(dn, self.optical, torch.channels_last)
         if self.optical.names == BANDS:
             return values
         found = values.new_zeros(len(BANDS), *values.permute(1, 0, 2, 3).shape[1:])

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import usable_cores
+from cmcr_cli.model.device import settle, usable_cores
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
@@ -41,7 +41,7 @@ GPU_BATCH = 8
 class Lane:
     """A device and the networks on it; `stopped` is set when the run has failed or was interrupted.
 
-    Work on a lane ends by taking its results off the device, so no tensor is used by two streams at once.
+    Work on a lane ends when its stream has done all of it, so no tensor is used by two streams at once.
     """
 
     device: torch.device
@@ -71,6 +71,11 @@ class Lanes:
         """Whether the lanes share the processor with all other work."""
         return all(lane.device.type == "cpu" for lane in self.lanes)
 
+    @property
+    def home(self) -> torch.device:
+        """The device on which what all lanes make is put together."""
+        return self.lanes[0].device
+
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Results in the order of the items, like the builtin, on as many threads as there are lanes."""
         return self._pool.map(work, items)
@@ -83,7 +88,9 @@ class Lanes:
         lane = self._idle.get()
         try:
             with torch.cuda.stream(lane.stream):
-                return work(lane, item)
+                result = work(lane, item)
+                settle(lane.device)
+                return result
         finally:
             self._idle.put(lane)
 
@@ -131,6 +138,8 @@ def open_lanes(
     for lane in lanes:
         idle.put(lane)
     try:
+        # What this thread does meanwhile must not ask for the cores of the lanes, nor wait for them.
+        torch.set_num_threads(1)
         # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
         with threadpool_limits(1, "blas"):
             yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)

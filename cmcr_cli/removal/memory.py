@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.cog import BLOCK
@@ -98,6 +100,15 @@ def shelf_bytes(session: Session, lefts: Sequence[int]) -> int:
     if left is not None:
         spare = min(spare, left - bytes_to_come(session, lefts) - LANE_BYTES * len(session.lanes.lanes))
     return spare
+
+
+def shelf_rooms(session: Session, lefts: Sequence[int]) -> dict[torch.device, int]:
+    """Bytes that may wait on each device; most of a GPU's memory is left to its lanes."""
+    rooms = {torch.device("cpu"): shelf_bytes(session, lefts)}
+    for device in session.devices:
+        if device.type == "cuda":
+            rooms[device] = torch.cuda.get_device_properties(device).total_memory // 4
+    return rooms
 
 
 def room() -> int | None:

@@ -7,19 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
-from cmcr_cli.model.device import placed
+from cmcr_cli.model.device import placed, settle
 from cmcr_cli.model.network import Features
 from cmcr_cli.model.noise import ground_noise
 from cmcr_cli.model.pdmsr import resample, step_sigmas
 from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.inputs import InputMaker
 from cmcr_cli.removal.lanes import Lane
-from cmcr_cli.removal.rows import Array, Row
-from cmcr_cli.removal.shelf import Arrays, Shelf
+from cmcr_cli.removal.rows import Row
+from cmcr_cli.removal.shelf import Shelf, Tensors
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
 
@@ -35,14 +34,15 @@ class Conditioned:
     """A batch as the network is told about it; `observed` (B, 13, H, W) still has its cirrus.
 
     `told` is what took long to find out and does not change with the steps, for each patch: the blocks of the
-    scene's context, and the features, of 16 bits, if there is more than one step.
+    scene's context, and the features, of 16 bits, as they lie in memory (H, W, C), if there is more than one
+    step.
     """
 
     observed: Tensor
     inputs: PatchInputs
     condition: Condition
     features: Features
-    told: list[Arrays]
+    told: list[Tensors]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Restorer:
 
     @torch.inference_mode()
     def advance(
-        self, lane: Lane, row: Row, lefts: Sequence[int], step: int, estimates: Array | None
-    ) -> list[Array]:
+        self, lane: Lane, row: Row, lefts: Sequence[int], step: int, estimates: Tensor | None
+    ) -> list[Tensor]:
         """Take the patches at `lefts` through one step; each comes back as (layers, PATCH, PATCH).
 
         `estimates` (B, samples * 13, PATCH, PATCH) are those of the last step in scene units, as are the
         results; after the first step, which all samples share, 13 bands. The results of the last step are
-        reflectance, and with several samples their mean and deviation.
+        reflectance, and with several samples their mean and deviation. They are on the lane's device.
         """
         told = [self.shelf.get((row.top, left)) for left in lefts] if step else None
         batch = self._conditioned(lane, row, lefts, told)
@@ -77,7 +77,9 @@ class Restorer:
             images.append(image.float())
         if step == self.steps - 1:
             found = _patches(self._finished(images, batch))
-            # Not before: a GPU whose memory is short has the batch done again.
+            # Not before: a GPU whose memory is short has the batch done again, and one that is still at it
+            # must not find other values in their place.
+            settle(lane.device)
             for left in lefts:
                 self.shelf.drop((row.top, left))
             return found
@@ -87,13 +89,13 @@ class Restorer:
         return _patches(torch.cat(images, 1).clamp(-LARGEST, LARGEST))
 
     def _noisy(
-        self, lane: Lane, top: int, lefts: Sequence[int], step: int, estimates: Array | None
+        self, lane: Lane, top: int, lefts: Sequence[int], step: int, estimates: Tensor | None
     ) -> Iterator[tuple[Tensor, Tensor] | None]:
         """For each sample its last estimate, and the noise to add to it; None for the first step of all."""
         if estimates is None:
             yield None
             return
-        last = placed(estimates, lane.device).contiguous(memory_format=torch.channels_last)
+        last = estimates.to(lane.device).contiguous(memory_format=torch.channels_last)
         known = last.chunk(estimates.shape[1] // len(BANDS), dim=1)
         row0, col0 = self.maker.optical.grid.origin
         corners = [(row0 + top, col0 + left) for left in lefts]
@@ -113,11 +115,14 @@ class Restorer:
         return torch.cat([stack.mean(0), stack.std(0)], dim=1)
 
     def _conditioned(
-        self, lane: Lane, row: Row, lefts: Sequence[int], told: list[Arrays] | None
+        self, lane: Lane, row: Row, lefts: Sequence[int], told: list[Tensors] | None
     ) -> Conditioned:
         """Tell the network about a batch; what it was `told` before need not be found out again."""
-        blocks = [each[0] for each in told] if told else [self.maker.blocks(row, left) for left in lefts]
-        observed, inputs = self.maker.make(row, lefts, blocks, lane.device)
+        if told is None:
+            blocks = placed(np.stack([self.maker.blocks(row, left) for left in lefts]), lane.device)
+        else:
+            blocks = _together(0, told, lane.device)
+        observed, inputs = self.maker.make(row, lefts, blocks)
         condition = Condition.of(inputs, encoded=told is not None)
         if told is None:
             with _precision(lane.device):
@@ -126,27 +131,22 @@ class Restorer:
             if self.steps == 1:
                 return Conditioned(observed, inputs, condition, features, [])
             # Of 16 bits from the first step on, so that all see the same.
-            halves = [_by_pixel(each.half()) for each in features]
-            told = [[each, *(half[n] for half in halves)] for n, each in enumerate(blocks)]
-        maps = zip(*(each[1:] for each in told), strict=True)
-        features = [_by_band(halves, lane.device).float() for halves in maps]
+            halves = [each.half().permute(0, 2, 3, 1).contiguous() for each in features]
+            told = [[*each] for each in zip(blocks, *halves, strict=True)]
+        else:
+            halves = [_together(n, told, lane.device) for n in range(1, len(told[0]))]
+        features = [half.permute(0, 3, 1, 2).float() for half in halves]
         return Conditioned(observed, inputs, condition, features, told)
 
 
-def _patches(batch: Tensor) -> list[Array]:
+def _patches(batch: Tensor) -> list[Tensor]:
     """The images of a batch, each band in one piece, as rasters are."""
-    return list(batch.contiguous().cpu().numpy())
+    return list(batch.contiguous())
 
 
-def _by_pixel(batch: Tensor) -> NDArray[np.float16]:
-    """Features (B, C, H, W) as (B, H, W, C): as they lie in memory."""
-    found: NDArray[np.float16] = batch.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return found
-
-
-def _by_band(patches: Sequence[NDArray[np.float16]], device: torch.device) -> Tensor:
-    """The batch (B, C, H, W) of features (H, W, C)."""
-    return placed(np.stack(patches), device).permute(0, 3, 1, 2)
+def _together(index: int, told: Sequence[Tensors], device: torch.device) -> Tensor:
+    """A batch of what each patch was told."""
+    return torch.stack([each[index].to(device) for each in told])
 
 
 def _precision(device: torch.device) -> torch.autocast:

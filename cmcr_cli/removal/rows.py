@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cmcr_cli.model.device import placed
 from cmcr_cli.removal.cover import Cover
-from cmcr_cli.removal.shelf import Arrays
+from cmcr_cli.removal.shelf import Tensors
 from cmcr_cli.scene.context import MARGIN
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
@@ -54,9 +54,10 @@ class Row:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
-    def arrays(self) -> Arrays:
-        """All that takes up room."""
-        return [each for each in (self.dn, self.cover, self.radar, self.radar_valid) if each is not None]
+    def arrays(self) -> Tensors:
+        """All that takes up memory of the CPU."""
+        arrays = self.dn, self.cover, self.radar, self.radar_valid
+        return [torch.from_numpy(each) for each in arrays if each is not None]
 
     def on(self, device: torch.device) -> Strips:
         """The arrays on a device, to which they are sent once, whatever the number of patches and lanes."""
@@ -68,14 +69,21 @@ class Row:
             return self._strips[device]
 
     def on_shelf(self) -> Row:
-        """The row without its arrays."""
-        nothing = self.dn[:0].copy(), self.cover[:0].copy()
-        return Row(self.top, self.first, *nothing, self.radar_first, None, None)
+        """The row without its arrays; what was sent to a GPU stays there."""
+        return self._with(self.dn[:0].copy(), self.cover[:0].copy(), None, None)
 
-    def off_shelf(self, arrays: Arrays) -> Row:
+    def off_shelf(self, arrays: Tensors) -> Row:
         """The row with its arrays again."""
-        dn, cover, *radar = arrays
-        return Row(self.top, self.first, dn, cover, self.radar_first, *(radar or (None, None)))
+        dn, cover, *radar = (array.numpy() for array in arrays)
+        return self._with(dn, cover, *(radar or (None, None)))
+
+    def _with(
+        self, dn: NDArray[np.generic], cover: NDArray[np.uint8], radar: Array | None, radar_valid: Mask | None
+    ) -> Row:
+        row = Row(self.top, self.first, dn, cover, self.radar_first, radar, radar_valid)
+        # On the CPU the strips are the arrays themselves.
+        row._strips.update((device, sent) for device, sent in self._strips.items() if device.type != "cpu")
+        return row
 
 
 class RowReader:

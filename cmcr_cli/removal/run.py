@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cmcr_cli import __version__
-from cmcr_cli.model.device import trim_heap
+from cmcr_cli.model.device import fetched, placed, trim_heap
 from cmcr_cli.removal.beside import describe
 from cmcr_cli.removal.composite import composite, provenance_of
 from cmcr_cli.removal.inputs import InputMaker
 from cmcr_cli.removal.journal import file_state, open_journal
-from cmcr_cli.removal.memory import shelf_bytes
+from cmcr_cli.removal.memory import shelf_rooms
 from cmcr_cli.removal.opened import Model
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
@@ -161,7 +162,7 @@ def _restore(
         progress("restore", min(taken / total, 1))
 
     load = RowReader(session.optical, session.radar, found.cover, lattice.tops).load
-    with Shelf(shelf_bytes(session, lattice.lefts), session.options.output) as shelf:
+    with Shelf(shelf_rooms(session, lattice.lefts), session.options.output) as shelf:
         restorer = restorer_for(session, found, shelf)
         wavefront = Wavefront(lattice, plan.todo, restorer, session.lanes, shelf, load, count)
         for index, row, canvas in wavefront.run(max(whole - 1, 0)) if whole < len(ends) else ():
@@ -198,29 +199,25 @@ def _finish(
     lattice: Lattice,
     row: Row,
     lines: slice,
-    canvas: NDArray[np.float32] | None,
+    canvas: Tensor | None,
     outputs: Outputs,
 ) -> None:
     """Composite the finished `lines` of the scene and hand them to the outputs."""
     optical = session.optical
-    dn = row.dn[:, lines.start - row.first : lines.stop - row.first]
+    here = slice(lines.start - row.first, lines.stop - row.first)
+    image = dn = row.dn[:, here]
     valid, strength = optical.valid(dn), _strength(session, found, lines.start, lines.stop)
-    order = [BANDS.index(name) for name in optical.names]
-    bands, spreads = dn[:0].astype(np.float32), dn[:0].astype(np.float32)
+    deviation = None if session.options.uncertainty is None else np.zeros(dn.shape, np.float32)
     if canvas is not None:
-        left = -lattice.lefts[0]
+        left, order = -lattice.lefts[0], [BANDS.index(name) for name in optical.names]
         restored = canvas[:, lines.start - row.top : lines.stop - row.top, left : left + valid.shape[1]]
-        bands, spreads = restored[: len(BANDS)], restored[len(BANDS) :]
-    image, provenance = composite(
-        dn, [bands[index] for index in order] if len(bands) else [], strength, valid,
-        optical.radiometry, optical.nodata,
-    )  # fmt: skip
-    deviation = None
-    if session.options.uncertainty is not None:
-        deviation = np.zeros(dn.shape, np.float32)
-        if len(spreads):
-            np.multiply(spreads[order], strength, out=deviation)
-    outputs.write(lines.start, dn, image, provenance, deviation)
+        share = placed(strength, canvas.device)
+        bands = [restored[band] for band in order]
+        seen = row.on(canvas.device).dn[:, here]
+        image = fetched(composite(seen, bands, share, placed(valid, canvas.device), optical)).view(dn.dtype)
+        if deviation is not None:
+            deviation = fetched(restored[[len(BANDS) + band for band in order]] * share)
+    outputs.write(lines.start, dn, image, provenance_of(valid, strength), deviation)
 
 
 def _about(session: Session) -> dict[str, Any]:

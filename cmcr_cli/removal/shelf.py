@@ -1,4 +1,4 @@
-"""What waits for its next step: in memory as far as there is room, the rest in a file beside the output.
+"""What waits for its next step: where it is as far as there is room, the rest in a file beside the output.
 
 The file has no name, so that nothing is left of it however the run ends.
 """
@@ -8,31 +8,34 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from cmcr_cli.scene.cog import output_errors
 
-Arrays = Sequence[NDArray[Any]]
+Tensors = Sequence[Tensor]
+
+CPU = torch.device("cpu")
 
 
 class Shelf:
-    """Context manager that keeps arrays until they are wanted; many threads may use it at once.
+    """Context manager that keeps tensors until they are wanted; many threads may use it at once.
 
-    `room` is in bytes of memory, `output` a path beside which the file may lie.
+    `rooms` are the bytes that they may take up on each device, `output` is a path beside which the file may
+    lie. What finds no room on a GPU moves to the CPU, and from there to the file.
     """
 
-    def __init__(self, room: int, output: Path) -> None:
-        self._room, self._output = room, output
+    def __init__(self, rooms: Mapping[torch.device, int], output: Path) -> None:
+        self._rooms, self._output = defaultdict(int, rooms), output
         self._lock = threading.Lock()
-        self._held: dict[Hashable, Arrays] = {}
-        self._stored: dict[Hashable, tuple[int, Arrays]] = {}  # where, and arrays of the same shapes
+        self._held: dict[Hashable, Tensors] = {}
+        self._stored: dict[Hashable, tuple[int, Tensors]] = {}  # where, and tensors of the same shapes
         self._free: dict[int, list[int]] = defaultdict(list)  # places by their size
         self._end = 0
         self._stack = ExitStack()
@@ -50,17 +53,19 @@ class Shelf:
         self._held.clear()
         self._stack.close()
 
-    def put(self, key: Hashable, arrays: Arrays) -> None:
-        """Keep `arrays`, which nobody may change any more; OutputError when the disk is full.
+    def put(self, key: Hashable, tensors: Tensors) -> None:
+        """Keep `tensors` of one device, which nobody may change any more; OutputError when the disk is full.
 
         What was kept under the same `key` is forgotten.
         """
         with self._lock:
             self._drop(key)
-            size = _bytes(arrays)
-            if size <= self._room:
-                self._room -= size
-                self._held[key] = arrays
+            size = _bytes(tensors)
+            if not self._has_room(tensors, size):
+                tensors = [tensor.cpu() for tensor in tensors]
+            if self._has_room(tensors, size):
+                self._rooms[_device(tensors)] -= size
+                self._held[key] = tensors
                 return
             if self._free[size]:
                 place = self._free[size].pop()
@@ -68,24 +73,23 @@ class Shelf:
                 place, self._end = self._end, self._end + size
             with output_errors(self._output):
                 self._file.seek(place)
-                for array in arrays:
-                    self._file.write(np.ascontiguousarray(array).data)
+                for tensor in tensors:
+                    self._file.write(tensor.contiguous().numpy().data)
                 self._file.flush()
-            # A broadcast array remembers shape and type, and takes no room.
-            self._stored[key] = place, [np.broadcast_to(np.zeros((), a.dtype), a.shape) for a in arrays]
+            self._stored[key] = place, [torch.empty_like(tensor, device="meta") for tensor in tensors]
 
-    def get(self, key: Hashable) -> Arrays:
-        """What is kept under `key`; KeyError where nothing is."""
+    def get(self, key: Hashable) -> Tensors:
+        """What is kept under `key`, on its device or on the CPU; KeyError where nothing is."""
         with self._lock:
             if key in self._held:
                 return self._held[key]
             place, like = self._stored[key]
-            arrays = [np.empty(each.shape, each.dtype) for each in like]
+            tensors = [torch.empty(each.shape, dtype=each.dtype) for each in like]
             with output_errors(self._output):
                 self._file.seek(place)
-                for array in arrays:
-                    self._file.readinto(array.data)
-            return arrays
+                for tensor in tensors:
+                    self._file.readinto(tensor.numpy().data)
+            return tensors
 
     def drop(self, key: Hashable) -> None:
         """Forget what is kept under `key`, if anything is."""
@@ -94,11 +98,19 @@ class Shelf:
 
     def _drop(self, key: Hashable) -> None:
         if key in self._held:
-            self._room += _bytes(self._held.pop(key))
+            tensors = self._held.pop(key)
+            self._rooms[_device(tensors)] += _bytes(tensors)
         if key in self._stored:
             place, like = self._stored.pop(key)
             self._free[_bytes(like)].append(place)
 
+    def _has_room(self, tensors: Tensors, size: int) -> bool:
+        return size <= self._rooms[_device(tensors)]
 
-def _bytes(arrays: Arrays) -> int:
-    return sum(array.nbytes for array in arrays)
+
+def _device(tensors: Tensors) -> torch.device:
+    return tensors[0].device if tensors else CPU
+
+
+def _bytes(tensors: Tensors) -> int:
+    return sum(tensor.nbytes for tensor in tensors)

@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from cmcr_cli.model.device import trim_heap
+from cmcr_cli.model.device import placed, settle, trim_heap
+from cmcr_cli.removal.canvas import blend, join_rows, row_canvas
 from cmcr_cli.removal.lanes import Lane, Lanes
 from cmcr_cli.removal.patchwork import Restorer, batches
-from cmcr_cli.removal.rows import Array, Row
+from cmcr_cli.removal.rows import Row
 from cmcr_cli.removal.shelf import Shelf
-from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
+from cmcr_cli.scene.patches import edge_ramps
 
-Canvas = NDArray[Any]
-Running = list[tuple[Sequence[int], Future[list[Array]]]]
+Canvases = dict[int, Tensor]
+Running = list[tuple[Sequence[int], Future[list[Tensor]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Lattice:
     lefts: list[int]
     overlap: int
 
-    def columns(self, left: int) -> slice:
-        """Columns of a patch in the canvas of its row."""
-        return slice(left - self.lefts[0], left - self.lefts[0] + PATCH)
+    def column(self, left: int) -> int:
+        """The first column of a patch in the canvas of its row."""
+        return left - self.lefts[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Wavefront:
     load: Callable[[int], Row]
     progress: Callable[[int], None]
 
-    def run(self, first: int = 0) -> Iterator[tuple[int, Row, Canvas | None]]:
+    def run(self, first: int = 0) -> Iterator[tuple[int, Row, Tensor | None]]:
         """Yield (index, row, restored layers) from row `first` down; None where nothing is restored.
 
         The layers (n, PATCH, width of the lattice) are complete but for the overlap with the next row, and
         may be changed when the next row is asked for.
         """
         steps, count = self.restorer.steps, len(self.lattice.tops)
-        canvases: list[dict[int, Canvas]] = [{} for _ in range(steps)]
+        canvases: list[Canvases] = [{} for _ in range(steps)]
         rows: dict[int, Row] = {}
         begin = max(first - steps + 1, 0)
         ahead: Running = []
@@ -98,9 +98,7 @@ class Wavefront:
             rows.pop(done, None)
             self._trim(canvases[-1], done)
 
-    def _put(
-        self, rows: dict[int, Row], held: dict[int, Canvas], step: int, index: int, goes_on: bool
-    ) -> None:
+    def _put(self, rows: dict[int, Row], held: Canvases, step: int, index: int, goes_on: bool) -> None:
         """Shelve what a row that `goes_on` needs for its next step; the row above sees its canvas's top."""
         if not goes_on:
             del rows[index]
@@ -111,9 +109,9 @@ class Wavefront:
         rows[index] = rows[index].on_shelf()
         if index in held:
             self.shelf.put(("canvas", step, index), [held[index]])
-            held[index] = held[index][:, : self.lattice.overlap].copy()
+            held[index] = held[index][:, : self.lattice.overlap].clone()
 
-    def _fetch(self, rows: dict[int, Row], held: dict[int, Canvas], step: int, index: int) -> None:
+    def _fetch(self, rows: dict[int, Row], held: Canvases, step: int, index: int) -> None:
         """Take from the shelf what a row needs for `step`."""
         last = step == self.restorer.steps - 1
         if last or self.todo[index]:
@@ -121,17 +119,19 @@ class Wavefront:
         if last:
             self.shelf.drop(("row", index))
         if index in held:
-            (held[index],) = self.shelf.get(("canvas", step - 1, index))
+            (canvas,) = self.shelf.get(("canvas", step - 1, index))
+            held[index] = canvas.to(self.lanes.home)
             self.shelf.drop(("canvas", step - 1, index))
 
-    def _start(self, canvases: list[dict[int, Canvas]], row: Row, step: int, index: int) -> Running:
+    def _start(self, canvases: list[Canvases], row: Row, step: int, index: int) -> Running:
         """Hand the patches of a row to the lanes; the step before must be done up to the next row."""
-        before = canvases[step - 1] if step else {}
+        before, home = canvases[step - 1] if step else {}, self.lanes.home
+        settle(home)
 
-        def advance(lane: Lane, lefts: Sequence[int]) -> list[Array]:
-            def part(some: Sequence[int]) -> list[Array]:
-                last = np.stack([self._blended(before, index, left) for left in some]) if step else None
-                return self.restorer.advance(lane, row, some, step, last)
+        def advance(lane: Lane, lefts: Sequence[int]) -> list[Tensor]:
+            def part(some: Sequence[int]) -> list[Tensor]:
+                last = torch.stack([self._blended(before, index, left) for left in some]) if step else None
+                return [patch.to(home) for patch in self.restorer.advance(lane, row, some, step, last)]
 
             return self.lanes.in_parts(part, lefts)
 
@@ -140,58 +140,38 @@ class Wavefront:
             for lefts in batches(self.todo[index], self.lanes.batch_size)
         ]
 
-    def _collect(self, canvases: list[dict[int, Canvas]], running: Running, step: int, index: int) -> None:
+    def _collect(self, canvases: list[Canvases], running: Running, step: int, index: int) -> None:
         """Add up what a row of patches gave, from left to right, and drop what nothing needs any more."""
-        lefts, overlap = self.lattice.lefts, self.lattice.overlap
-        down = edge_ramps(len(self.lattice.tops), overlap)[index]
-        across = dict(zip(lefts, edge_ramps(len(lefts), overlap), strict=True))
+        lefts, overlap, home = self.lattice.lefts, self.lattice.overlap, self.lanes.home
+        down = placed(edge_ramps(len(self.lattice.tops), overlap)[index], home)
+        across = dict(zip(lefts, placed(np.stack(edge_ramps(len(lefts), overlap)), home), strict=True))
         # Estimates that wait for their next step are re-noised anyway: 16 bits are more than enough.
-        dtype = np.float32 if step == len(canvases) - 1 else np.float16
+        dtype = torch.float32 if step == len(canvases) - 1 else torch.float16
         while running:
             some, future = running.pop(0)
             for left, patch in zip(some, future.result(), strict=True):
                 if index not in canvases[step]:
-                    canvases[step][index] = row_canvas(len(patch), lefts, dtype)
-                add_patch(canvases[step][index][:, :, self.lattice.columns(left)], patch, down, across[left])
+                    canvases[step][index] = row_canvas(len(patch), lefts, dtype, home)
+                blend(canvases[step][index], self.lattice.column(left), patch, down, across[left])
+            settle(home)  # before the lane uses the memory of its patches again
             self.progress(len(some))
         if step:
             canvases[step - 1].pop(index - 1, None)
             self._trim(canvases[step - 1], index)
         trim_heap()
 
-    def _blended(self, held: dict[int, Canvas], index: int, left: int) -> Array:
-        columns, overlap = self.lattice.columns(left), self.lattice.overlap
+    def _blended(self, held: Canvases, index: int, left: int) -> Tensor:
         above, below = held.get(index - 1), held.get(index + 1)
-        return join_rows(
-            None if above is None else single(above[:, -overlap:, columns]),
-            single(held[index][:, :, columns]),
-            None if below is None else single(below[:, :overlap, columns]),
-            overlap,
-            slice(None),
-        )
+        return join_rows(above, held[index], below, self.lattice.overlap, self.lattice.column(left))
 
-    def _complete(self, held: dict[int, Canvas], index: int) -> Canvas | None:
+    def _complete(self, held: Canvases, index: int) -> Tensor | None:
         """The canvas of a row with the lines that the row above shares."""
         if index in held and index - 1 in held:
             held[index][:, : self.lattice.overlap] += held[index - 1]
         held.pop(index - 1, None)
         return held.get(index)
 
-    def _trim(self, held: dict[int, Canvas], index: int) -> None:
+    def _trim(self, held: Canvases, index: int) -> None:
         """Keep only the lines that a row shares with the next one."""
         if index in held:
-            held[index] = held[index][:, -self.lattice.overlap :].copy()
-
-
-def single(values: NDArray[Any]) -> Array:
-    """Values as 32-bit floats; by torch, since numpy takes ten times as long for those of 16 bits."""
-    found: Array = torch.from_numpy(values).float().numpy()
-    return found
-
-
-def add_patch(canvas: Canvas, patch: Array, down: Array, across: Array) -> None:
-    """Blend a patch into its part of a canvas."""
-    sums = single(canvas)
-    blend(sums, 0, patch, down, across)
-    if canvas.dtype != sums.dtype:
-        torch.from_numpy(canvas).copy_(torch.from_numpy(sums))
+            held[index] = held[index][:, -self.lattice.overlap :].clone()

@@ -1,4 +1,4 @@
-"""Patches over a scene: a lattice locked to the map, reflection at the edges, and blending row by row.
+"""Patches over a scene: a lattice locked to the map, reflection at the edges, and the weights of blending.
 
 Patch origins lie at map rows and columns that are multiples of the stride, so that a crop of a scene has the
 same patches as the whole. The raised-cosine weights of a full lattice sum to one, so nothing is divided by
@@ -7,11 +7,10 @@ their sum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
 
@@ -82,42 +81,6 @@ def edge_ramps(count: int, overlap: int) -> list[NDArray[np.float32]]:
     ramps[0][:overlap] = 1
     ramps[-1][-overlap:] = 1
     return ramps
-
-
-def row_canvas(bands: int, lefts: Sequence[int], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """Zeros (bands, PATCH, width) for one row of patches; its columns begin at the first of `lefts`."""
-    return np.zeros((bands, PATCH, lefts[-1] + PATCH - lefts[0]), dtype)
-
-
-def blend(
-    canvas: NDArray[Any],
-    column: int,
-    patch: NDArray[np.float32],
-    down: NDArray[np.float32],
-    across: NDArray[np.float32],
-) -> None:
-    """Add `patch` (bands, PATCH, PATCH), weighted by two ramps (PATCH,), to the canvas of its row."""
-    canvas[:, :, column : column + PATCH] += patch * (down[:, None] * across)
-
-
-def join_rows(
-    above: NDArray[Any] | None,
-    here: NDArray[Any],
-    below: NDArray[Any] | None,
-    overlap: int,
-    columns: slice,
-) -> NDArray[np.float32]:
-    """Blended values (bands, PATCH, n) of one row of patches over some columns of its canvas.
-
-    Where patches of the next rows overlap it, their canvases are added; of `above` the last `overlap` lines
-    are enough. None stands for a row without patches, and counts as zero.
-    """
-    out = here[:, :, columns].astype(np.float32)
-    if above is not None:
-        out[:, :overlap] += above[:, -overlap:, columns]
-    if below is not None:
-        out[:, -overlap:] += below[:, :overlap, columns]
-    return out
 
 
 def _stride(overlap: int) -> int:

@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
 
-from cmcr_cli.removal.composite import composite, harmonise
+from cmcr_cli.removal.composite import composite, harmonise, provenance_of
+from cmcr_cli.removal.radiometry import reflectance, stored
 from cmcr_cli.scene.bands import Radiometry
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
+
+
+def scene_of(dtype: str, nodata: float | None, offset: float) -> Any:
+    return SimpleNamespace(dtype=np.dtype(dtype), nodata=nodata, radiometry=Radiometry(offset))
+
+
+def bits(dn: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(dn.view(np.int16))
 
 
 def test_harmonising_carries_the_offset_of_clear_ground_into_the_hole() -> None:
@@ -27,19 +43,49 @@ def test_harmonising_changes_nothing_where_it_knows_nothing() -> None:
 def test_composite_keeps_bits_mixes_by_strength_and_says_which() -> None:
     dn = np.full((3, 2, 4), 1500, np.uint16)
     dn[:, 0, 0] = 0
-    restored = np.full((3, 2, 4), 0.25, np.float32)
+    dn[:, 0, 3] = 65_535
     strength = np.array([[1, 1, 0.5, 0], [0, 0, 1, 1]], np.float32)
-    out, provenance = composite(dn, restored, strength, dn[0] > 0, Radiometry(offset=-1000), 0)
-    assert provenance.tolist() == [
+    valid, optical = dn[0] > 0, scene_of("uint16", 0, -1000)
+    found = composite(
+        bits(dn), torch.full((3, 2, 4), 0.25), torch.from_numpy(strength), torch.from_numpy(valid), optical
+    )
+    assert found[0].numpy().view(np.uint16).tolist() == [[0, 3500, 2500, 65_535], [1500, 1500, 3500, 3500]]
+    assert provenance_of(valid, strength).tolist() == [
         [NODATA, RECONSTRUCTED, RECONSTRUCTED, OBSERVED],
         [OBSERVED, OBSERVED, RECONSTRUCTED, RECONSTRUCTED],
     ]
-    assert out[0].tolist() == [[0, 3500, 2500, 1500], [1500, 1500, 3500, 3500]]
+    assert dn[0, 0, 1] == 1500, "what came in must stay as it was"
 
 
 def test_composite_never_makes_nodata() -> None:
-    dn = np.full((1, 1, 2), 40, np.uint16)
-    out, _ = composite(
-        dn, np.zeros((1, 1, 2), np.float32), np.ones((1, 2), np.float32), dn[0] > 0, Radiometry(), 0
+    everywhere = torch.ones(1, 2)
+    found = composite(
+        bits(np.full((1, 1, 2), 40, np.uint16)),
+        torch.zeros(1, 1, 2),
+        everywhere,
+        everywhere > 0,
+        scene_of("uint16", 0, 0),
     )
-    assert (out == 1).all()
+    assert (found == 1).all()
+
+
+REFLECTANCES = st.floats(-(2.0**99), 2.0**99, width=32)
+
+
+@given(
+    values=st.lists(REFLECTANCES, min_size=1),
+    dtype=st.sampled_from(["uint16", "int16"]),
+    offset=st.sampled_from([0, -1000]),
+    data=st.data(),
+)
+def test_dn_are_those_of_the_scene_bit_by_bit(
+    values: list[float], dtype: str, offset: int, data: st.DataObject
+) -> None:
+    limits = np.iinfo(dtype)
+    whole = st.integers(limits.min, limits.max).map(float)
+    nodata = data.draw(st.sampled_from([None, -1.0, 0.5, 1e9, float("nan")]) | whole)
+    optical, image = scene_of(dtype, nodata, offset), np.array(values, np.float32)
+    found = stored(torch.from_numpy(image.copy()), optical)
+    dn = optical.radiometry.dn(image, optical.dtype, nodata)
+    assert np.array_equal(found.numpy().view(dtype), dn)
+    assert np.array_equal(reflectance(found, optical).numpy(), optical.radiometry.reflectance(dn))

@@ -73,8 +73,8 @@ def test_inputs_are_those_of_the_strips(
     if not radar:
         row = replace(row, radar=None, radar_valid=None)
     maker = InputMaker(source, constant_context(np.ones(13, bool)), np.float32(VISIBLE), NOTHING)
-    blocks = [rng.random((14, PATCH // 2 + 2, PATCH // 2 + 2), dtype=np.float32) for _ in lefts]
-    observed, inputs = maker.make(row, lefts, blocks, CPU)
+    blocks = rng.random((len(lefts), 14, PATCH // 2 + 2, PATCH // 2 + 2), dtype=np.float32)
+    observed, inputs = maker.make(row, lefts, torch.from_numpy(blocks))
     for index, left in enumerate(lefts):
         where = places(row, left)
         dn, (spectrum, confidence) = row.dn[where], enlarged(blocks[index])
@@ -110,7 +110,11 @@ def test_a_row_is_sent_to_a_device_once() -> None:
     strips = row.on(CPU)
     assert row.on(CPU) is strips
     assert np.shares_memory(strips.dn.numpy(), row.dn)
-    assert row.off_shelf(row.arrays).on(CPU) is not strips
+    back = row.on_shelf().off_shelf(row.arrays)
+    assert np.array_equal(back.dn, row.dn) and back.dn.dtype == row.dn.dtype
+    assert back.on(CPU) is not strips
+    elsewhere = row.on(torch.device("meta"))
+    assert row.on_shelf().on(torch.device("meta")) is elsewhere
 
 
 def test_the_context_sees_the_radar_around_the_patch() -> None:

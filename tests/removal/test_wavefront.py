@@ -9,27 +9,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from cmcr_cli.model.weights import load
+from cmcr_cli.removal.canvas import blend, join_rows, row_canvas
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.rows import Row
 from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
-from cmcr_cli.scene.patches import PATCH, blend, edge_ramps, join_rows, row_canvas
+from cmcr_cli.scene.patches import PATCH, edge_ramps
 
 OVERLAP = 64
 STRIDE = PATCH - OVERLAP
 TOPS = [index * STRIDE - 100 for index in range(5)]
 LEFTS = [index * STRIDE - 30 for index in range(3)]
-SIDES = np.linspace(-1, 1, PATCH, dtype=np.float32)
+SIDES = torch.linspace(-1, 1, PATCH)
+CPU = torch.device("cpu")
 
 
-def step_of(top: int, left: int, step: int, last: NDArray[Any] | None) -> NDArray[np.float32]:
+def step_of(top: int, left: int, step: int, last: Tensor | None) -> Tensor:
     """What a network might do: it looks at the last estimate, and no two patches agree where they overlap."""
-    before = np.zeros((13, PATCH, PATCH), np.float32) if last is None else last
-    slope = np.float32(top % 7 + 1) * SIDES[:, None] + np.float32(left % 5) * SIDES
-    return np.roll(before, step, axis=-1) * np.float32(0.5) + slope + np.float32(step)
+    before = torch.zeros(13, PATCH, PATCH) if last is None else last
+    slope = (top % 7 + 1) * SIDES[:, None] + left % 5 * SIDES
+    return before.roll(step, -1) * 0.5 + slope + step
 
 
 @dataclass
@@ -40,19 +42,19 @@ class Fake:
     begun: list[tuple[int, int]]
 
     def advance(
-        self, lane: Any, row: Row, lefts: Sequence[int], step: int, estimates: NDArray[Any] | None
-    ) -> list[NDArray[np.float32]]:
+        self, lane: Any, row: Row, lefts: Sequence[int], step: int, estimates: Tensor | None
+    ) -> list[Tensor]:
         self.begun.append((TOPS.index(row.top), step))
         known = [None] * len(lefts) if estimates is None else list(estimates)
         return [step_of(row.top, left, step, last) for left, last in zip(lefts, known, strict=True)]
 
 
-def plainly(steps: int, todo: list[list[int]]) -> list[NDArray[np.float32]]:
+def plainly(steps: int, todo: list[list[int]]) -> list[Tensor]:
     """All rows at once, step after step; the lines that two rows share are complete in the lower one."""
-    ramps = edge_ramps(len(TOPS), OVERLAP), dict(zip(LEFTS, edge_ramps(len(LEFTS), OVERLAP), strict=True))
-    canvases: list[NDArray[np.float32]] = []
+    down, across = ([*map(torch.from_numpy, edge_ramps(len(axis), OVERLAP))] for axis in (TOPS, LEFTS))
+    canvases: list[Tensor] = []
     for step in range(steps):
-        last, canvases = canvases, [row_canvas(13, LEFTS) for _ in TOPS]
+        last, canvases = canvases, [row_canvas(13, LEFTS, torch.float32, CPU) for _ in TOPS]
         for index, top in enumerate(TOPS):
             for left in todo[index]:
                 column = left - LEFTS[0]
@@ -60,10 +62,9 @@ def plainly(steps: int, todo: list[list[int]]) -> list[NDArray[np.float32]]:
                 before = None
                 if last:
                     above, here, below = around
-                    before = join_rows(above, here, below, OVERLAP, slice(column, column + PATCH))  # type: ignore[arg-type]
-                blend(
-                    canvases[index], column, step_of(top, left, step, before), ramps[0][index], ramps[1][left]
-                )
+                    before = join_rows(above, here, below, OVERLAP, column)  # type: ignore[arg-type]
+                patch = step_of(top, left, step, before)
+                blend(canvases[index], column, patch, down[index], across[LEFTS.index(left)])
     for above, below in itertools.pairwise(canvases):
         below[:, :OVERLAP] += above[:, -OVERLAP:]
     return canvases
@@ -71,13 +72,13 @@ def plainly(steps: int, todo: list[list[int]]) -> list[NDArray[np.float32]]:
 
 @pytest.fixture(params=[1, 3])
 def lanes(weights: Path, request: pytest.FixtureRequest) -> Iterator[Lanes]:
-    with open_lanes(load(weights), [torch.device("cpu")] * request.param, 2, []) as lanes:
+    with open_lanes(load(weights), [CPU] * request.param, 2, []) as lanes:
         yield lanes
 
 
 @pytest.fixture(params=[0, 2**30], ids=["on disk", "in memory"])
 def shelf(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shelf]:
-    with Shelf(request.param, tmp_path / "out.tif") as shelf:
+    with Shelf({CPU: request.param}, tmp_path / "out.tif") as shelf:
         yield shelf
 
 
@@ -94,7 +95,7 @@ def run(
     wave = Wavefront(lattice, todo, fake, lanes, shelf, load_row, taken.append)  # type: ignore[arg-type]
     for index, row, canvas in wave.run(first):
         assert (row.top, row.dn.item()) == (TOPS[index], index)
-        found[index] = None if canvas is None else canvas.copy()
+        found[index] = None if canvas is None else canvas.clone()
     assert sum(taken) == sum(len(todo[row]) for row, _ in set(fake.begun))
     return fake, found
 
@@ -145,4 +146,4 @@ def test_a_later_start_gives_the_same_bits_from_the_second_row_on(
     assert min(row for row, _ in fake.begun) == max(first - steps + 1, 0)
     for index in range(first, len(TOPS)):
         lines = slice(OVERLAP if index == first else 0, -OVERLAP)
-        assert np.array_equal(found[index][:, lines], whole[index][:, lines])
+        assert torch.equal(found[index][:, lines], whole[index][:, lines])

@@ -2,26 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.scene.patches import (
-    PATCH,
-    blend,
-    blend_ramp,
-    edge_ramps,
-    join_rows,
-    lattice_starts,
-    reflected,
-    row_canvas,
-)
+from cmcr_cli.scene.patches import PATCH, blend_ramp, lattice_starts, reflected
 
 overlaps = st.integers(8, 64).map(lambda half: 2 * half)
 origins = st.integers(-2000, 600_000)
 sizes = st.integers(1, 1500)
-sides = st.integers(1, 600)
 
 
 @given(origins, sizes, overlaps)
@@ -79,57 +68,3 @@ def test_reflection_is_that_of_numpy(start: int, length: int, size: int) -> None
     # numpy refuses nothing here: it reflects again and again, and repeats a single pixel.
     padded = np.pad(line, (before, after), mode="reflect")
     np.testing.assert_array_equal(line[reflected(start, length, size)], padded[start + before :][:length])
-
-
-def _blend(image: NDArray[np.float32], origin: tuple[int, int], overlap: int) -> NDArray[np.float32]:
-    """Cut `image` (bands, H, W) into patches and blend them again: all that the lattice spans."""
-    bands, height, width = image.shape
-    tops = lattice_starts(origin[0], height, overlap)
-    lefts = lattice_starts(origin[1], width, overlap)
-    canvases = []
-    for top, down in zip(tops, edge_ramps(len(tops), overlap), strict=True):
-        canvases.append(row_canvas(bands, lefts))
-        rows = reflected(top, PATCH, height)
-        for left, across in zip(lefts, edge_ramps(len(lefts), overlap), strict=True):
-            patch = image[:, rows[:, None], reflected(left, PATCH, width)]
-            blend(canvases[-1], left - lefts[0], patch, down, across)
-    out = np.full((bands, tops[-1] + PATCH - tops[0], lefts[-1] + PATCH - lefts[0]), np.nan, np.float32)
-    for index, top in enumerate(tops):
-        above = canvases[index - 1][:, -overlap:] if index else None
-        below = canvases[index + 1] if index + 1 < len(tops) else None
-        for left in lefts:
-            columns = slice(left - lefts[0], left - lefts[0] + PATCH)
-            joined = join_rows(above, canvases[index], below, overlap, columns)
-            out[:, top - tops[0] : top - tops[0] + PATCH, columns] = joined
-    return out
-
-
-@given(sides, sides, origins, origins, overlaps)
-@example(1, 1, 0, 0, 32)
-@example(600, 1, 223, 224, 32)
-@settings(deadline=None)
-def test_blending_the_patches_of_an_image_gives_the_image(
-    height: int, width: int, row0: int, column0: int, overlap: int
-) -> None:
-    image = np.random.default_rng(0).random((2, height, width), dtype=np.float32)
-    out = _blend(image, (row0, column0), overlap)
-    top, left = (
-        lattice_starts(origin, size, overlap)[0] for origin, size in ((row0, height), (column0, width))
-    )
-    rows, columns = (
-        reflected(first, length, size)
-        for first, length, size in ((top, out.shape[1], height), (left, out.shape[2], width))
-    )
-    np.testing.assert_allclose(out, image[:, rows[:, None], columns], atol=2e-6)
-
-
-def test_rows_without_patches_count_as_zero() -> None:
-    ones, columns = np.ones((1, PATCH, PATCH), np.float32), slice(0, PATCH)
-    canvas = row_canvas(1, [0])
-    middle = edge_ramps(3, 32)[1]
-    blend(canvas, 0, ones, middle, edge_ramps(1, 32)[0])
-    alone = join_rows(None, canvas, None, 32, columns)
-    np.testing.assert_array_equal(alone[0, :, 0], middle)
-    whole = join_rows(canvas[:, -32:], canvas, canvas, 32, columns)
-    np.testing.assert_allclose(whole, 1, atol=1e-6)
-    assert canvas[0, 0, 0] == middle[0], "joining must not change what is joined"
