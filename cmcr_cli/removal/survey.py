@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from cmcr_cli.model.clouds import MARGIN as REACH
 from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
-from cmcr_cli.model.device import trim_heap
+from cmcr_cli.model.device import fetched, placed, trim_heap
 from cmcr_cli.removal.cover import CELL, CLOUD, VEIL, Cover
 from cmcr_cli.removal.spots import Each, Rows, Spots, spread
 from cmcr_cli.scene.bands import BANDS, canonical, present
@@ -172,17 +172,16 @@ def found_cells(
     DILATION yet, and not sure within BORDER cells of the edge.
     """
     device = next(network.parameters()).device
-    tile = torch.from_numpy(without_cirrus(image, visible))[None].to(device)
-    known = torch.from_numpy(names.astype(np.float32))[None].to(device)
+    tile = placed(without_cirrus(image, visible), device)[None]
+    known = placed(names.astype(np.float32), device)[None]
     found = network.cover(tile, known)[0] > THRESHOLD
-    veil = torch.from_numpy(veil_of(image, visible)).to(device)
+    veil = placed(veil_of(image, visible), device)
     cloud = found
     if bool((veil > VEILED / 2).any()):
         tile[:, B10] = float(GROUND)
         cloud = (network.cover(tile, known)[0] > THRESHOLD) | (veil > float(THIN))
         found = found | (veil > float(VEILED))
-    cells = torch.where(cloud, CLOUD, torch.where(found, VEIL, 0))
-    return np.asarray(cells.cpu().numpy(), dtype=np.uint8)
+    return fetched(torch.where(cloud, CLOUD, torch.where(found, VEIL, 0)).to(torch.uint8))
 
 
 def grown_cells(found: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What a lane computes stays on its device: shown on one whose tensors have no values and mix with no others.
+"""What is computed stays on its device: shown on one whose tensors have no values and mix with no others.
 
 A tensor that was left on the CPU would end a run on a GPU; here it ends the test.
 """
@@ -6,9 +6,9 @@ A tensor that was left on the CPU would end a run on a GPU; here it ends the tes
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,41 +17,44 @@ from torch import Tensor
 
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import load
+from cmcr_cli.removal import RemoveOptions, remove, run
 from cmcr_cli.removal.inputs import InputMaker
 from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.removal.patchwork import Restorer
+from cmcr_cli.removal.rows import Row, Strips
 from cmcr_cli.removal.shelf import Shelf
 from cmcr_cli.removal.survey import found_cells
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.cirrus import VISIBLE
 from cmcr_cli.scene.context import constant_context
-from cmcr_cli.scene.patches import PATCH
+from cmcr_cli.scene.patches import PATCH, lattice_starts
 from cmcr_cli.scene.unmixing import NOTHING
 
+from .conftest import ROW0
 from .test_inputs import optical, scene
 
-META = torch.device("meta")
+CPU, META = torch.device("cpu"), torch.device("meta")
 
 
 @pytest.fixture(params=[True, False])
-def taken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
-    """The devices that results were taken from, here as zeros; branches on values go both ways, in turn."""
-    devices: list[torch.device] = []
+def taken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What was taken from a device, here as zeros; branches on values go both ways, in turn."""
+    found: list[Tensor] = []
     known = Tensor.__bool__
 
     def cpu(tensor: Tensor) -> Tensor:
-        devices.append(tensor.device)
+        found.append(tensor)
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
     monkeypatch.setattr(Tensor, "cpu", cpu)
     monkeypatch.setattr(Tensor, "__bool__", lambda tensor: request.param if tensor.is_meta else known(tensor))
-    return devices
+    return found
 
 
 @pytest.mark.parametrize("names", [BANDS, L2A_BANDS])
 @pytest.mark.parametrize("samples", [1, 2])
 def test_a_patch_takes_its_steps_on_one_device(
-    names: tuple[str, ...], samples: int, weights: Path, tmp_path: Path, taken: list[torch.device]
+    names: tuple[str, ...], samples: int, weights: Path, tmp_path: Path, taken: list[Tensor]
 ) -> None:
     networks = load(weights)
     denoiser = copy.deepcopy(networks.denoiser)
@@ -61,22 +64,58 @@ def test_a_patch_takes_its_steps_on_one_device(
     context = constant_context(np.isin(BANDS, names))
     maker = InputMaker(optical(names, np.uint16, 0.0), context, np.float32(VISIBLE), NOTHING)
     lefts, steps = [-30, 20], 3
-    with Shelf(2**30, tmp_path / "clear.tif") as shelf:
+    with Shelf({META: 2**30}, tmp_path / "clear.tif") as shelf:
         restorer = Restorer(maker, steps, samples, seed=3, harmonised=True, shelf=shelf)
-        estimates: Any = None
+        estimates: Tensor | None = None
         for step in range(steps):
             found = restorer.advance(lane, row, lefts, step, estimates)
             bands = 1 if step == 0 else min(samples, 2) if step == steps - 1 else samples
-            estimates = np.stack(found)
+            estimates = torch.stack(found)
             assert estimates.shape == (len(lefts), bands * len(BANDS), PATCH, PATCH)
-    assert set(taken) == {META} and len(taken) >= steps
+            assert estimates.device == META
+    assert not taken
     assert row.on(META).dn.device == META
 
 
-def test_the_survey_asks_its_network_on_one_device(weights: Path, taken: list[torch.device]) -> None:
+def test_the_survey_asks_its_network_on_one_device(weights: Path, taken: list[Tensor]) -> None:
     network = copy.deepcopy(load(weights).clouds)
     to_inference(network, META)
     image = np.random.default_rng(2).random((13, 64, 48), dtype=np.float32)
     found = found_cells(network, image, np.ones(13, bool), np.float32(VISIBLE))
     assert found.shape == (64, 48) and found.dtype == np.uint8
-    assert taken == [META]
+    assert [tensor.device for tensor in taken] == [META]
+
+
+@pytest.mark.parametrize(("steps", "samples"), [(1, 1), (3, 1), (3, 2)])
+def test_nothing_but_integers_comes_back_from_a_whole_run(
+    options: Callable[..., RemoveOptions],
+    steps: int,
+    samples: int,
+    tmp_path: Path,
+    taken: list[Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But for the spread of samples, where it is asked for."""
+    sent: list[torch.device] = []
+    on = Row.on
+
+    def counted(row: Row, device: torch.device) -> Strips:
+        if device not in row._strips:
+            sent.append(device)
+        return on(row, device)
+
+    monkeypatch.setattr(Row, "on", counted)
+    monkeypatch.setattr(run, "shelf_rooms", lambda session, lefts: {META: 2**30, CPU: 2**30})
+    uncertainty = tmp_path / "uncertainty.tif" if samples > 1 else None
+    chosen = options(
+        device="meta", steps=steps, samples=samples, uncertainty=uncertainty, mask="auto", keep_clear=False
+    )
+    report = remove(chosen)
+    assert report.patches_restored == report.patches
+    pixels = 13 * report.height * report.width
+    assert all(tensor.device == META for tensor in taken)
+    brought = {dtype: sum(t.numel() for t in taken if t.dtype == dtype) for dtype in {t.dtype for t in taken}}
+    assert brought.pop(torch.uint8) > 0, "the survey's classes"
+    assert brought.pop(torch.int16) == pixels
+    assert brought == ({torch.float32: pixels} if samples > 1 else {})
+    assert sent == [META] * len(lattice_starts(ROW0, report.height, chosen.overlap))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +147,13 @@ def test_a_later_start_gives_the_same_bits_from_the_second_row_on(
     for index in range(first, len(TOPS)):
         lines = slice(OVERLAP if index == first else 0, -OVERLAP)
         assert torch.equal(found[index][:, lines], whole[index][:, lines])
+
+
+def test_rows_are_put_together_on_the_first_device_whichever_made_the_patches(
+    weights: Path, shelf: Shelf
+) -> None:
+    meta = torch.device("meta")
+    with open_lanes(load(weights), [CPU], 2, []) as lanes:
+        lanes.lanes = [replace(lane, device=meta) for lane in lanes.lanes]  # those that work stay on the CPU
+        _, found = run(lanes, shelf, 1, [LEFTS for _ in TOPS])
+    assert {canvas.device for canvas in found.values()} == {meta}
