@@ -97,16 +97,14 @@ class Lanes:
     def in_parts(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
         """`work` on all items at once or, where a GPU's memory does not suffice, half by half.
 
-        From then on batches are smaller. Raises CmcrError when there is no room for a single item.
+        From then on batches are smaller.
         """
         try:
             return work(items)
-        except torch.cuda.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError:
             half = len(items) // 2
             if not half:
-                raise CmcrError(
-                    "the GPU has no memory for a single patch; free some of it, or compute with --device cpu"
-                ) from error
+                raise
         torch.cuda.empty_cache()
         if half < self.batch_size:
             self.batch_size = half
@@ -121,7 +119,8 @@ def open_lanes(
 ) -> Iterator[Lanes]:
     """As many lanes as cores, at least one per device; `notes` receives what there is to say.
 
-    When the context is left on an exception, what has not begun is cancelled, and what has is stopped.
+    When the context is left on an exception, what has not begun is cancelled, and what has is stopped. That a
+    GPU's memory is too small for as much as is needed at once becomes a CmcrError.
     """
     lanes, stopped = [], Event()
     for index, device in enumerate(devices):
@@ -143,6 +142,11 @@ def open_lanes(
         # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
         with threadpool_limits(1, "blas"):
             yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)
+    except torch.cuda.OutOfMemoryError as error:
+        raise CmcrError(
+            "the GPU's memory is too small for a patch and some rows of the scene; free some of it, or "
+            "compute with --device cpu"
+        ) from error
     finally:
         stopped.set()
         pool.shutdown(cancel_futures=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import load
-from cmcr_cli.removal import RemoveOptions, remove, run
+from cmcr_cli.removal import RemoveOptions, estimate, remove, run
 from cmcr_cli.removal.inputs import InputMaker
 from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.removal.patchwork import Restorer
@@ -119,3 +119,11 @@ def test_nothing_but_integers_comes_back_from_a_whole_run(
     assert brought.pop(torch.int16) == pixels
     assert brought == ({torch.float32: pixels} if samples > 1 else {})
     assert sent == [META] * len(lattice_starts(ROW0, report.height, chosen.overlap))
+
+
+def test_the_probe_of_a_dry_run_stays_on_one_device(
+    options: Callable[..., RemoveOptions], taken: list[Tensor]
+) -> None:
+    found = estimate(options(device="meta", steps=2))
+    assert found.seconds > 0 and found.device == "meta"
+    assert {tensor.device for tensor in taken} == {META}

@@ -16,7 +16,7 @@ from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, scalings
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
-from cmcr_cli.removal import RemoveOptions, estimate, lanes, patchwork, remove, survey
+from cmcr_cli.removal import RemoveOptions, estimate, lanes, patchwork, remove, survey, wavefront
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
@@ -102,8 +102,20 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
     assert max(sizes) == 2 and sizes[-1] == 1  # two patches side by side are all that this scene has
     assert sum("memory is short: goes on with batches of 1" in note for note in report.notes) == 1
     room = 0
-    with pytest.raises(CmcrError, match="single patch"):
+    with pytest.raises(CmcrError, match="too small for a patch"):
         remove(options(steps=2))
+
+
+def test_a_gpu_without_room_for_a_row_is_told(
+    options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*args: Any) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(wavefront, "row_canvas", full)
+    with pytest.raises(CmcrError, match="--device cpu"):
+        remove(options())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_crop_gives_the_pixels_of_the_whole(make_scene: Callable[..., Any], options: Options) -> None:
