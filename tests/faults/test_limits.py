@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import rasterio
+import torch
 from rasterio._env import get_gdal_config
 
 from cmcr_cli.errors import InputError
@@ -38,9 +39,9 @@ def test_with_less_memory_less_is_kept_and_the_pixels_are_the_same(
     """What finds no room between two steps waits on disk."""
     room, init = [], Shelf.__init__
 
-    def noted(self: Shelf, bytes_: int, output: Path) -> None:
-        room.append(bytes_)
-        init(self, bytes_, output)
+    def noted(self: Shelf, rooms: dict[torch.device, int], output: Path) -> None:
+        room.append(rooms[torch.device("cpu")])
+        init(self, rooms, output)
 
     monkeypatch.setattr(Shelf, "__init__", noted)
     images, lane = [], 400 * 2**20 // usable_cores()
