@@ -7,20 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cmcr_cli.scene.patches import PATCH
 
 
-def row_canvas(bands: int, lefts: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros (bands, PATCH, width) for one row of patches; its columns begin at the first of `lefts`."""
-    return torch.zeros(bands, PATCH, lefts[-1] + PATCH - lefts[0], dtype=dtype, device=device)
+def row_canvas(bands: int, lefts: Sequence[int], device: torch.device, *, half: bool = False) -> Tensor:
+    """Zeros (bands, PATCH, width) for one row of patches, of 32 bits or of 16.
+
+    Its columns begin at the first of `lefts`.
+    """
+    shape = bands, PATCH, lefts[-1] + PATCH - lefts[0]
+    if device.type == "cpu":
+        # Other than torch's, these take up memory only where patches come, while what they are made of goes.
+        return torch.from_numpy(np.zeros(shape, np.float16 if half else np.float32))
+    return torch.zeros(shape, dtype=torch.float16 if half else torch.float32, device=device)
 
 
 def blend(canvas: Tensor, column: int, patch: Tensor, down: Tensor, across: Tensor) -> None:
     """Add `patch` (bands, PATCH, PATCH), weighted by two ramps (PATCH,), to the canvas of its row."""
-    canvas[:, :, column : column + PATCH] += patch * (down[:, None] * across)
+    part = canvas[:, :, column : column + PATCH]
+    # Not `+=`: of mixed types that makes large tensors, which tear holes into a CPU's heap.
+    sums = part.float().addcmul_(patch, down[:, None] * across)
+    if sums.dtype != part.dtype:
+        part.copy_(sums)
 
 
 def join_rows(above: Tensor | None, here: Tensor, below: Tensor | None, overlap: int, column: int) -> Tensor:

@@ -122,14 +122,14 @@ def _seconds_per_patch(session: Session, found: Survey, plan: Plan, row: Row) ->
                 # What a run does to a patch on its way from one canvas to the next.
                 before, device = None, lane.device
                 if step:
-                    held = row_canvas(len(BANDS) * options.samples, [0], torch.float16, device)
+                    held = row_canvas(len(BANDS) * options.samples, [0], device, half=True)
                     before = torch.stack([join_rows(held, held, held, options.overlap, 0) for _ in batch])
                 ramp = placed(blend_ramp(options.overlap), device)
                 for patch in lanes.in_parts(
                     lambda part: restorer.advance(lane, row, part, step, before), batch
                 ):
-                    dtype = torch.float32 if step == last else torch.float16
-                    blend(row_canvas(len(patch), [0], dtype, device), 0, patch, ramp, ramp)
+                    canvas = row_canvas(len(patch), [0], device, half=step < last)
+                    blend(canvas, 0, patch, ramp, ramp)
 
             for running in [lanes.submit(once, batch) for batch in batches]:
                 running.result()

@@ -146,12 +146,12 @@ class Wavefront:
         down = placed(edge_ramps(len(self.lattice.tops), overlap)[index], home)
         across = dict(zip(lefts, placed(np.stack(edge_ramps(len(lefts), overlap)), home), strict=True))
         # Estimates that wait for their next step are re-noised anyway: 16 bits are more than enough.
-        dtype = torch.float32 if step == len(canvases) - 1 else torch.float16
+        half = step < len(canvases) - 1
         while running:
             some, future = running.pop(0)
             for left, patch in zip(some, future.result(), strict=True):
                 if index not in canvases[step]:
-                    canvases[step][index] = row_canvas(len(patch), lefts, dtype, home)
+                    canvases[step][index] = row_canvas(len(patch), lefts, home, half=half)
                 blend(canvases[step][index], self.lattice.column(left), patch, down, across[left])
             settle(home)  # before the lane uses the memory of its patches again
             self.progress(len(some))

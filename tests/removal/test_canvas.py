@@ -27,7 +27,7 @@ def blended(image: Tensor, origin: tuple[int, int], overlap: int) -> Tensor:
     lefts = lattice_starts(origin[1], width, overlap)
     canvases = []
     for top, down in zip(tops, ramps(len(tops), overlap), strict=True):
-        canvases.append(row_canvas(bands, lefts, torch.float32, CPU))
+        canvases.append(row_canvas(bands, lefts, CPU))
         rows = reflected(top, PATCH, height)
         for left, across in zip(lefts, ramps(len(lefts), overlap), strict=True):
             patch = image[:, rows[:, None], reflected(left, PATCH, width)]
@@ -63,7 +63,7 @@ def test_blending_the_patches_of_an_image_gives_the_image(
 
 
 def test_rows_without_patches_count_as_zero() -> None:
-    canvas, middle = row_canvas(1, [0], torch.float32, CPU), ramps(3, 32)[1]
+    canvas, middle = row_canvas(1, [0], CPU), ramps(3, 32)[1]
     blend(canvas, 0, torch.ones(1, PATCH, PATCH), middle, ramps(1, 32)[0])
     alone = join_rows(None, canvas, None, 32, 0)
     assert torch.equal(alone[0, :, 0], middle)
@@ -75,10 +75,11 @@ def test_rows_without_patches_count_as_zero() -> None:
 def test_estimates_that_wait_are_rounded_once_for_each_patch() -> None:
     """As sums of 32 bits that are stored in 16: the rounding of one patch, not that of its every part."""
     torch.manual_seed(0)
-    canvas, down, (left, right) = row_canvas(2, [0, 224], torch.float16, CPU), ramps(1, 32)[0], ramps(2, 32)
+    canvas, down, (left, right) = row_canvas(2, [0, 224], CPU, half=True), ramps(1, 32)[0], ramps(2, 32)
     first, second = torch.randn(2, 2, PATCH, PATCH)
     blend(canvas, 0, first, down, left)
     blend(canvas, 224, second, down, right)
-    seam = (first[..., 224:] * left[224:]).half().float() + second[..., :32] * right[:32]
+    waiting = (first[..., 224:] * left[224:]).half().float()
+    seam = torch.addcmul(waiting, second[..., :32], right[:32])
     assert torch.equal(canvas[..., 224:256], seam.half())
     assert join_rows(None, canvas, None, 32, 224).dtype == torch.float32

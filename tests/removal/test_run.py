@@ -109,7 +109,7 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
 def test_a_gpu_without_room_for_a_row_is_told(
     options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def full(*args: Any) -> Any:
+    def full(*args: Any, **options: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(wavefront, "row_canvas", full)

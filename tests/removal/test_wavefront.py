@@ -54,7 +54,7 @@ def plainly(steps: int, todo: list[list[int]]) -> list[Tensor]:
     down, across = ([*map(torch.from_numpy, edge_ramps(len(axis), OVERLAP))] for axis in (TOPS, LEFTS))
     canvases: list[Tensor] = []
     for step in range(steps):
-        last, canvases = canvases, [row_canvas(13, LEFTS, torch.float32, CPU) for _ in TOPS]
+        last, canvases = canvases, [row_canvas(13, LEFTS, CPU) for _ in TOPS]
         for index, top in enumerate(TOPS):
             for left in todo[index]:
                 column = left - LEFTS[0]
