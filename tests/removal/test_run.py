@@ -106,6 +106,19 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
         remove(options(steps=2))
 
 
+def test_the_precision_of_a_gpu_changes_the_image_by_a_hundredth_of_its_spread(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, images = options(steps=2, keep_clear=False, weights=None), []
+    for _ in range(2):
+        remove(chosen)
+        images.append(read(chosen.output).astype(float))
+        monkeypatch.setattr(patchwork, "_precision", lambda device: torch.autocast("cpu", torch.bfloat16))
+    off = np.abs(images[1] - images[0])
+    assert 0 < off.mean() < 0.01 * images[0].std(axis=(1, 2)).mean()
+    assert off.max() < 0.2 * images[0].std(axis=(1, 2)).max()
+
+
 def test_a_gpu_without_room_for_a_row_is_told(
     options: Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
