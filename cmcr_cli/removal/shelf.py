@@ -12,8 +12,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,7 @@ class Shelf:
         self._rooms, self._output = defaultdict(int, rooms), output
         self._lock = threading.Lock()
         self._held: dict[Hashable, Tensors] = {}
-        self._stored: dict[Hashable, tuple[int, Tensors]] = {}  # where, and tensors of the same shapes
+        self._stored: dict[Hashable, tuple[int, int, list[Any]]] = {}  # where, bytes, shapes and types
         self._free: dict[int, list[int]] = defaultdict(list)  # places by their size
         self._end = 0
         self._stack = ExitStack()
@@ -76,20 +77,21 @@ class Shelf:
                 for tensor in tensors:
                     self._file.write(tensor.contiguous().numpy().data)
                 self._file.flush()
-            self._stored[key] = place, [torch.empty_like(tensor, device="meta") for tensor in tensors]
+            self._stored[key] = place, size, [(tensor.shape, tensor.numpy().dtype) for tensor in tensors]
 
     def get(self, key: Hashable) -> Tensors:
         """What is kept under `key`, on its device or on the CPU; KeyError where nothing is."""
         with self._lock:
             if key in self._held:
                 return self._held[key]
-            place, like = self._stored[key]
-            tensors = [torch.empty(each.shape, dtype=each.dtype) for each in like]
+            place, _, like = self._stored[key]
+            # Memory of numpy's, since what torch aligns tears holes into a heap that many threads share.
+            arrays = [np.empty(shape, dtype) for shape, dtype in like]
             with output_errors(self._output):
                 self._file.seek(place)
-                for tensor in tensors:
-                    self._file.readinto(tensor.numpy().data)
-            return tensors
+                for array in arrays:
+                    self._file.readinto(array.data)
+            return [torch.from_numpy(array) for array in arrays]
 
     def drop(self, key: Hashable) -> None:
         """Forget what is kept under `key`, if anything is."""
@@ -101,8 +103,8 @@ class Shelf:
             tensors = self._held.pop(key)
             self._rooms[_device(tensors)] += _bytes(tensors)
         if key in self._stored:
-            place, like = self._stored.pop(key)
-            self._free[_bytes(like)].append(place)
+            place, size, _ = self._stored.pop(key)
+            self._free[size].append(place)
 
     def _has_room(self, tensors: Tensors, size: int) -> bool:
         return size <= self._rooms[_device(tensors)]
