@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +19,6 @@ def row_canvas(bands: int, lefts: Sequence[int], device: torch.device, *, half: 
     Its columns begin at the first of `lefts`.
     """
     shape = bands, PATCH, lefts[-1] + PATCH - lefts[0]
-    if device.type == "cpu":
-        # Other than torch's, these take up memory only where patches come, while what they are made of goes.
-        return torch.from_numpy(np.zeros(shape, np.float16 if half else np.float32))
     return torch.zeros(shape, dtype=torch.float16 if half else torch.float32, device=device)
 
 
