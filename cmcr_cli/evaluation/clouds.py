@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.removal.cover import CELL
-from cmcr_cli.removal.survey import BORDER, found_cells, grown_cells
+from cmcr_cli.removal.cover import CELL, lifted_cells
+from cmcr_cli.removal.detection import UNKNOWN_SUN, detect
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
 from cmcr_cli.scene.cells import block_mean as halved
-from cmcr_cli.scene.cirrus import FITTED, fitted_ratio
+from cmcr_cli.scene.cirrus import B10, FITTED, fitted_ratio
 from cmcr_cli.training.clouds import FAINT, SEEN
 from cmcr_cli.training.gathered import clear_dates, series, series_files
 from cmcr_cli.training.images import Array, Pair
@@ -60,37 +60,32 @@ class Truth:
     ground: Array
 
 
-def find_cover(
-    network: CloudNetwork, image: Array, present: Mask
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Cells of an image (13, H, W) as `remove` finds them: 0, VEIL or CLOUD, before and after they are grown.
+def find_mask(
+    network: CloudNetwork, image: Array, present: Mask, sun: Array = UNKNOWN_SUN
+) -> tuple[NDArray[np.uint8], Mask]:
+    """The mask of an image (13, H, W) as `remove` finds it, in cells (H / 2, W / 2); edges are mirrored.
 
-    H and W are multiples of 16. Edges are mirrored.
+    Returns the CloudClass of each cell, and where it is cirrus that B10 subtracts. H and W are even.
     """
-    margin = BORDER * CELL
-    wide = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    found = found_cells(network, halved(wide), present, fitted_ratio([image[FITTED]]))
-    grown = grown_cells(found)
-    core = slice(BORDER, -BORDER)
-    return found[core, core], grown[core, core]
+    cells = halved(image)
+    classes, _ = detect(network, cells, present, sun)
+    return classes, lifted_cells(classes, cells[B10] * present[B10], fitted_ratio([image[FITTED]]))
 
 
-def score_clouds(network: CloudNetwork, truths: Iterable[Truth]) -> dict[str, dict[str, float]]:
-    """Rates over all cells of `truths`, of the network's finds and of the grown ones.
+def score_clouds(network: CloudNetwork, truths: Iterable[Truth]) -> dict[str, float]:
+    """Rates over all cells of `truths`, of the mask as `remove` finds it.
 
     `iou` is the intersection over union of covered against clear; `covered`, and of that `thick`, `thin` and
     `shadow`, the share of these that is found; `false alarms` the share of clear ground that is called
     covered, also by kind (`on ...`, of so many `cells ...`). What there is too little of is left out.
     """
-    counts: dict[str, Counter[str]] = {"found": Counter(), "grown": Counter()}
+    tally: Counter[str] = Counter()
     images = 0
     for truth in truths:
         images += 1
-        for tally, cells in zip(
-            counts.values(), find_cover(network, truth.image, truth.present), strict=True
-        ):
-            _count(tally, cells > 0, truth)
-    return {how: {"images": images, **_rates(tally)} for how, tally in counts.items() if images}
+        classes, _ = find_mask(network, truth.image, truth.present)
+        _count(tally, classes > 0, truth)
+    return {"images": images, **_rates(tally)} if images else {}
 
 
 def _count(tally: Counter[str], cells: Mask, truth: Truth) -> None:

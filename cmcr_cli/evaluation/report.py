@@ -156,7 +156,7 @@ def _covered_tables(title: str, scored: Sequence[Scored], setting: Setting) -> I
 
 def _cloud_rows(
     data: Path, where: str, weights: Weights, library: Library, chosen: Chosen
-) -> dict[str, dict[str, dict[str, float]]]:
+) -> dict[str, dict[str, float]]:
     """What `score_clouds` gives, by what the network was tried on."""
     truths: dict[str, Iterator[Truth]] = {
         f"transplanted clouds, {where}": map(of_check, transplanted(chosen("clouds"), library.pairs)),

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.evaluation.clouds import THICK, THIN, find_cover
+from cmcr_cli.evaluation.clouds import THICK, THIN, find_mask
 from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import harmonise
-from cmcr_cli.removal.cover import CELL, CLOUD, Cover
+from cmcr_cli.removal.cover import CELL, Cover, treatment
 from cmcr_cli.removal.inputs import COVER
+from cmcr_cli.scene.mask_codes import CloudClass
 from cmcr_cli.training.clouds import SEEN
 from cmcr_cli.training.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
@@ -99,7 +100,7 @@ def under_veils(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator
 def _found(
     name: str, ground: ClearImage, seen: Array, opacity: Array, weights: Weights, *, same_date: bool
 ) -> Check:
-    _, cells = find_cover(weights.clouds, seen, ground.present)
+    cells = treatment(*find_mask(weights.clouds, seen, ground.present))
     cover = COVER[cells].repeat(CELL, axis=0).repeat(CELL, axis=1)
     return Check(name, Clouded(ground, seen, opacity, np.zeros_like(opacity), same_date), cover)
 
@@ -182,7 +183,7 @@ def _flat(colour: Array, like: Array) -> Array:
 def _composite(image: Array, check: Check) -> Array:
     """What `remove` makes of an image (13, H, W): harmonised, and pasted into the clear pixels."""
     seen, covered = check.scene.cloudy, check.covered
-    cells = np.where(covered[::CELL, ::CELL], CLOUD, 0).astype(np.uint8)
+    cells = (CloudClass.THICK * covered[::CELL, ::CELL]).astype(np.uint8)
     strength = Cover.of(cells, covered.shape[1]).strength(0, len(covered))
     planes = (torch.from_numpy(plane)[None].float() for plane in (image, seen, ~covered[None]))
     fitted: Array = harmonise(*planes)[0].numpy()

@@ -88,18 +88,16 @@ def context_table(title: str, scored: Sequence[Scored], names: Sequence[str]) ->
     return Table(f"{title}, PSNR against the context alone, n={len(scored)}", "", columns, rows)
 
 
-def cloud_tables(rows: Mapping[str, Mapping[str, Row]]) -> list[Table]:
+def cloud_tables(rows: Mapping[str, Row]) -> list[Table]:
     """What the cloud network finds, and its false alarms by kind of ground.
 
     `rows` has by name what `score_clouds` gives.
     """
     rates = ("images", "iou", "covered", "thick", "thin", "shadow", "false alarms")
     kinds = tuple(f"{what} {kind}" for kind in KINDS for what in ("on", "cells"))
-    by_how = {f"{name}, {how}": row for name, both in rows.items() for how, row in both.items()}
-    found = {name: both["found"] for name, both in rows.items() if both}
     return [
-        _chosen("Cloud network", CLOUD_NOTE, rates, by_how),
-        _chosen("Cloud network, false alarms by kind of ground", KIND_NOTE, kinds, found),
+        _chosen("Cloud network", CLOUD_NOTE, rates, rows),
+        _chosen("Cloud network, false alarms by kind of ground", KIND_NOTE, kinds, rows),
     ]
 
 
@@ -111,9 +109,24 @@ def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Ro
 
 
 CLOUD_NOTE = (
-    "Share of cells of 20 m. found: the network's answer; grown: by 60 m, as remove does. iou: intersection "
-    "over union of covered against clear; covered, and of that thick, thin and shadow: share that is found; "
-    "false alarms: share of clear ground that is called covered. A series counts as trained on if one of its "
+    "Share of cells of 20 m, masks as remove finds them. iou: intersection over union of covered against clear; "
+    "covered, and of that thick, thin and shadow: share that is found; false alarms: share of clear ground that "
+    "is called covered. A series counts as trained on if one of its dates was."
+)
+KIND_NOTE, kinds, rows),
+    ]
+
+
+def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Row]) -> Table:
+    """The rows that have any of the `columns`, and of the columns those that any row has."""
+    chosen = {name: {k: row[k] for k in columns if k in row} for name, row in rows.items()}
+    used = tuple(name for name in columns if any(name in row for row in chosen.values()))
+    return Table(title, note, used, {name: row for name, row in chosen.items() if row})
+
+
+CLOUD_NOTE = (
+    "Share of cells of 20 m, masks as remove finds them. iou: intersection over union of covered "
+    "against clear; covered, and of that thick, thin and shadow: share that is found; false alarms: share of clear ground that is called covered. A series counts as trained on if one of its "
     "dates was."
 )
 KIND_NOTE = (

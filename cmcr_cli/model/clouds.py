@@ -1,4 +1,10 @@
-"""The small cloud-and-shadow network that runs first, at 20 m: context, plan and condition need its mask."""
+"""The cloud-and-shadow network that runs first, at 20 m: context, plan and condition need its mask.
+
+It looks at a scene twice. `look_far` sees wide surroundings in squares of 160 m: where clouds are, what kind
+of ground this is, and, when the sun's position is known, which cloud lies between a square and the sun.
+`look_near` sees cells of 20 m, with a narrow margin, and draws the mask with what `look_far` found. So a
+shadow can be matched with a cloud kilometres away at hardly any cost.
+"""
 
 from __future__ import annotations
 
@@ -10,64 +16,129 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmcr_cli.model.condition import N_BANDS
-from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample
+from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample, zeroed
 
-CLASSES = ("clear", "cloud", "shadow")
+N_CLASSES = 4
+"""Clear, thick cloud, thin cloud or cirrus, shadow: in the order of `scene.mask.CloudClass`."""
 
-MARGIN = 48
-"""Pixels of 20 m around a tile that the network looks at; what lies beyond does not change its answer."""
+SQUARE = 8
+"""Cells of 20 m along the side of a square of 160 m."""
 
-THRESHOLD = 0.4
-"""Probability of cloud or shadow from which on a cell counts as covered."""
+HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
+"""Metres above ground at which the line towards the sun is searched for a cloud."""
+
+REACH = 14
+"""Squares along that line beyond which no cloud is searched for."""
+
+NEAR_MARGIN = 32
+"""Cells around a tile that `look_near` needs."""
+
+FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + 8)
+"""Cells around a tile that `look_far` needs; what lies beyond does not change the mask of the tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """Channels per level; the first level works at 40 m, each further one at half the resolution.
+    """Channels per level of `look_near`, at 40 m and 80 m, and of `look_far`, at 160 m."""
 
-    A tile must measure a multiple of 2 ** len(widths) cells of 20 m.
-    """
+    near: tuple[int, ...] = (32, 48)
+    far: int = 64
 
-    widths: tuple[int, ...] = (32, 48, 64)
+
+class SunLine(nn.Module):
+    """Adds to each square what lies above it in the direction of the sun, at several heights."""
+
+    def __init__(self, channels: int, looked: int = 12) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(channels, looked, 1)
+        self.match = zeroed(nn.Conv2d(looked * len(HEIGHTS), channels, 1))
+
+    def forward(self, x: Tensor, sun: Tensor) -> Tensor:
+        """Features (B, C, h, w) and `sun` as `CloudNetwork` takes it to (B, C, h, w)."""
+        known, towards, slope = sun[:, 0], sun[:, 1:3], sun[:, 3]
+        looked, (height, width) = self.look(x), x.shape[2:]
+        rows, cols = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))
+        found = []
+        for metres in HEIGHTS:
+            squares = (metres * slope / (20 * SQUARE)).clamp(max=REACH)
+            steps = squares[:, None] * towards
+            y = (rows + steps[:, :1]) * 2 / max(height - 1, 1) - 1
+            x_ = (cols + steps[:, 1:]) * 2 / max(width - 1, 1) - 1
+            grid = torch.stack(
+                [x_[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1
+            )
+            found.append(F.grid_sample(looked, grid, align_corners=True))
+        matched: Tensor = self.match(torch.cat(found, dim=1))
+        return x + matched * known[:, None, None, None]
 
 
 class CloudNetwork(nn.Module):
-    """A U-Net from reflectance at 20 m to logits of clear, cloud (thick or thin) and shadow."""
+    """Reflectance at 20 m to logits of `N_CLASSES` classes.
+
+    `sun` is (B, 4): 1 where the sun's position is known and else 0, the unit vector (rows, columns) in pixels
+    from a shadow towards its cloud, and the tangent of the sun's angle from the zenith.
+    """
 
     def __init__(self, config: CloudConfig) -> None:
         super().__init__()
         self.config = config
-        widths = config.widths
-        self.stem = nn.Conv2d(4 * N_BANDS, widths[0], 3, padding=1)
-        self.vector = RowLinear(N_BANDS, widths[0])
-        self.encoders = nn.ModuleList(ResidualBlock(width) for width in widths)
-        self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
-        self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(widths))
-        self.decoders = nn.ModuleList(ResidualBlock(width) for width in widths[:-1])
-        self.head = nn.Sequential(PixelNorm(widths[0]), nn.SiLU(), Upsample(widths[0], len(CLASSES)))
+        near, far = config.near, config.far
+        self.far_stem = nn.Conv2d(2 * N_BANDS, far, 1)
+        self.far_vector = RowLinear(N_BANDS, far)
+        self.far_before = nn.Sequential(ResidualBlock(far), ResidualBlock(far))
+        self.sun_line = SunLine(far)
+        self.far_after = nn.Sequential(ResidualBlock(far), ResidualBlock(far))
+        self.stem = nn.Conv2d(4 * N_BANDS, near[0], 3, padding=1)
+        self.vector = RowLinear(N_BANDS, near[0])
+        self.encoders = nn.ModuleList(ResidualBlock(width) for width in near)
+        self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(near))
+        self.far_up = Upsample(far, near[-1])
+        self.decoders = nn.ModuleList(ResidualBlock(width) for width in near)
+        self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(near))
+        self.head = nn.Sequential(PixelNorm(near[0]), nn.SiLU(), Upsample(near[0], N_CLASSES))
 
-    def forward(self, optical: Tensor, present: Tensor) -> Tensor:
-        """Reflectance (B, 13, h, w) and bands present (B, 13) to logits (B, 3, h, w)."""
-        # The square root spreads dark ground, where shadow is told from water, as wide as bright cloud.
-        seen = (optical.clamp(0, 1.5).sqrt() - 0.4) * present[:, :, None, None]
-        x = self.stem(F.pixel_unshuffle(seen, 2)) + self.vector(present)[:, :, None, None]
+    def look_far(self, squares: Tensor, present: Tensor, sun: Tensor) -> Tensor:
+        """What `squares_of` gives, (B, 26, h, w), to features (B, far, h, w)."""
+        x = self.far_stem(squares * present.repeat(1, 2)[:, :, None, None])
+        x = self.far_before(x + self.far_vector(present)[:, :, None, None])
+        features: Tensor = self.far_after(self.sun_line(x, sun))
+        return features
+
+    def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
+        """Reflectance (B, 13, h, w) and features (B, far, h / 8, w / 8) of the same place to logits."""
+        x = self.stem(F.pixel_unshuffle(seen(optical) * present[:, :, None, None], 2))
+        x = x + self.vector(present)[:, :, None, None]
         skips = []
         for depth, encoder in enumerate(self.encoders):
             x = encoder(x)
             if depth < len(self.downs):
                 skips.append(x)
                 x = self.downs[depth](x)
-        for depth in reversed(range(len(self.decoders))):
+        x = self.decoders[-1](x + self.far_up(far))
+        for depth in reversed(range(len(self.ups))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth])
         logits: Tensor = self.head(x)
         return logits
 
-    def cover(self, optical: Tensor, present: Tensor) -> Tensor:
-        """Probability of cloud or shadow, (B, h, w)."""
-        return 1 - torch.softmax(self(optical, present), dim=1)[:, 0]
+    def forward(self, optical: Tensor, present: Tensor, sun: Tensor) -> Tensor:
+        """Reflectance (B, 13, h, w), bands present (B, 13) and sun (B, 4) to logits (B, 4, h, w).
+
+        h and w are multiples of 8.
+        """
+        return self.look_near(optical, present, self.look_far(squares_of(optical), present, sun))
 
 
-def cloud_loss(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy of (B, 3, h, w) against class indices (B, h, w), pixels weighted by (B, h, w)."""
-    loss = F.cross_entropy(logits, classes, reduction="none")
-    return (loss * weight).sum() / weight.sum().clamp(min=1)
+def seen(optical: Tensor) -> Tensor:
+    """Reflectance as the network takes it.
+
+    The square root spreads dark ground, where shadow is told from water, as wide as bright cloud.
+    """
+    return optical.clamp(0, 1.5).sqrt() - 0.4
+
+
+def squares_of(optical: Tensor) -> Tensor:
+    """Mean and deviation of what is seen in each square: (B, 13, h, w) to (B, 26, h / 8, w / 8)."""
+    x = seen(optical)
+    mean = F.avg_pool2d(x, SQUARE)
+    variance = F.avg_pool2d(x.square(), SQUARE) - mean.square()
+    return torch.cat([mean, 4 * (variance.clamp(min=0) + 1e-6).sqrt()], dim=1)

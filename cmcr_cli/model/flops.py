@@ -34,5 +34,5 @@ def gflop_of_mask(network: CloudNetwork) -> float:
     device = next(network.parameters()).device
     cells = torch.zeros(1, N_BANDS, PATCH // 2, PATCH // 2, device=device)
     with FlopCounterMode(display=False) as counter:
-        network(cells, torch.ones(1, N_BANDS, device=device))
+        network(cells, torch.ones(1, N_BANDS, device=device), torch.ones(1, 4, device=device))
     return float(counter.get_total_flops() / 1e9)

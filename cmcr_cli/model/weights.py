@@ -95,7 +95,7 @@ def load(path: Path) -> Weights:
         raise WeightsError(f"{path}: not a readable safetensors file ({error}); see --weights") from error
     try:
         denoiser = Denoiser(_network(header["network"]), DiffusionConfig(**header["diffusion"]))
-        clouds = CloudNetwork(CloudConfig(tuple(header["clouds"]["widths"])))
+        clouds = CloudNetwork(CloudConfig(tuple(header["clouds"]["near"]), header["clouds"]["far"]))
         denoiser.load_state_dict(_part(tensors, "denoiser."))
         clouds.load_state_dict(_part(tensors, "clouds."))
         mean, spread = (tensors[name].reshape(N_BANDS) for name in ("mean", "spread"))

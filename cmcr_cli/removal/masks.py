@@ -38,12 +38,13 @@ class FoundMask:
     """Cover that was found in a pass of its own, grown by `dilate` pixels as it is read, as Mask is."""
 
     cover: Cover
+    certainty: NDArray[np.uint8]  # of each cell, per cent
     height: int
     dilate: float
 
     def read(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """CLEAR, COVERED or CIRRUS: (rows, width)."""
-        return dilated(self.cover.codes, self.height, self.dilate, top, rows)
+        """CloudClass codes (rows, width)."""
+        return dilated(self.cover.classes, self.height, self.dilate, top, rows)
 
 
 @contextmanager
@@ -55,17 +56,18 @@ def chosen_mask(
     Raises InputError when the mask cannot be had, WeightsError when OmniCloudMask's weights are missing.
     """
     grid, pixels = optical.grid, options.dilate / min(optical.grid.pixel_size)
+    certainty = np.zeros(Cover.empty(grid).shape, np.uint8)
     if options.mask == "all":
         yield None, ()
     elif options.mask == OMNI:
         cover = _omnicloudmask(optical, options)
         yield (
-            FoundMask(cover, grid.height, pixels),
+            FoundMask(cover, certainty, grid.height, pixels),
             ("the mask is OmniCloudMask's: cloud, thin cloud, shadow",),
         )
     elif options.mask == "auto" and pixels > 0:
-        found = survey(optical, None, network, with_context=False)
-        yield FoundMask(found.cover, grid.height, pixels), ()
+        found = survey(optical, None, network, with_context=False, certainty=certainty)
+        yield FoundMask(found.cover, certainty, grid.height, pixels), ()
     elif options.mask == "auto":
         yield network, ()
     else:
@@ -116,7 +118,7 @@ def _omnicloudmask(optical: Optical, options: RemoveOptions) -> Cover:
             no_data_value=0 if optical.nodata is None else optical.nodata,
             destination_model_dir=folder,
         )[0]
-        cover.mark(top, np.asarray(classes[top - first : stop - first] > 0))
+        cover.mark(top, np.asarray(classes[top - first : stop - first], np.uint8))
     return cover
 
 

@@ -7,52 +7,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from cmcr_cli.model.clouds import MARGIN as REACH
-from cmcr_cli.model.clouds import THRESHOLD, CloudNetwork
-from cmcr_cli.model.device import fetched, placed, trim_heap
-from cmcr_cli.removal.cover import CELL, CLOUD, VEIL, Cover
-from cmcr_cli.removal.spots import Each, Rows, Spots, spread
+from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.device import trim_heap
+from cmcr_cli.removal.cover import CELL, CLOUD, Cover, lifted_cells
+from cmcr_cli.removal.detection import ABOVE, BELOW, SIDE, Detector
+from cmcr_cli.removal.spots import DOWN, Each, Rows, Spots, spread
 from cmcr_cli.scene.bands import BANDS, canonical, present
 from cmcr_cli.scene.cells import block_mean
-from cmcr_cli.scene.cirrus import (
-    B10,
-    FITTED,
-    GROUND,
-    THIN,
-    TILE,
-    VISIBLE,
-    fitted_ratio,
-    veil_of,
-    without_cirrus,
-)
+from cmcr_cli.scene.cirrus import FITTED, TILE, VISIBLE, fitted_ratio, without_cirrus
 from cmcr_cli.scene.context import MARGIN, REGION, ContextBuilder, SceneContext
 from cmcr_cli.scene.mask import CoverRows
+from cmcr_cli.scene.mask_codes import CLEAR, THICK, THIN
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import cut, reflected
 from cmcr_cli.scene.radar import Radar
-from cmcr_cli.scene.raster import Lines
+from cmcr_cli.scene.raster import RollingRows
 from cmcr_cli.scene.unmixing import NOTHING
 
 Array = NDArray[np.float32]
 
-SIDE, WIDE = 256, 512
-"""Cells, rows and columns, that the cloud network is asked about at once, besides BORDER on each side."""
-
-VEILED = np.float32(0.015)
-"""Reflectance that cirrus adds to the visible, from which on its ground is restored."""
-
 PROBES = 8
 """Strips of TILE rows, evenly spread over the scene, in which the ratio of cirrus is fitted."""
 
-DILATION = 3
-"""Cells (60 m) by which the network's finds are grown: the rim of a cloud is thinner than any threshold."""
-
-BORDER = REACH + 8
-"""Cells that the network sees around a tile: its own reach and the dilation's; it halves them three times."""
+SPOT_ROWS = DOWN[1]
+"""Rows below a row of tiles into which the sample windows that begin in it reach."""
 
 STRIP = 256
 """Rows that the context learns from at once, an even number."""
@@ -83,26 +63,37 @@ def survey(
     with_context: bool,
     each: Each = map,
     progress: Progress = lambda done: None,
+    certainty: NDArray[np.uint8] | None = None,
 ) -> Survey:
     """One pass over the scene; `mask` is an open raster, the network, or None: all is covered.
 
-    `each` is the builtin `map`, or one that works on several items at once.
+    `each` is the builtin `map`, or one that works on several items at once. `certainty`, of the shape of the
+    cover's cells, receives the probability of each cell's class in per cent, as the network gives it.
     """
     grid = optical.grid
     cover = Cover.empty(grid)
     phase = cover.phase
     builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1]) if with_context else None
     visible = _fitted(optical) if present(optical.names)[FITTED].all() else VISIBLE
+    detector = Detector(mask, optical, each) if isinstance(mask, CloudNetwork) else None
     spots = Spots(grid.height, grid.width)
     valid_pixels = covered_pixels = 0
-    for core, window, dn in _tile_rows_read(optical):
-        inside = dn[:, core[0] - window[0] : core[1] - window[0]]
-        if isinstance(mask, CloudNetwork):
-            _find(cover, core, window, optical, dn, mask, visible, each)
+    for core, first, dn in _tile_rows(optical, (ABOVE, BELOW) if detector else (0, SPOT_ROWS)):
+        inside = dn[:, core[0] - first : core[1] - first]
+        if detector is not None:
+            found = detector.find(core, first, dn)
+            row = (core[0] + phase[0]) // CELL
+            cover.enter(row, found.classes, lifted_cells(found.classes, found.cirrus, visible))
+            if certainty is not None:
+                known = certainty[row : row + len(found.certainty)]
+                known[:] = found.certainty[: len(known), : known.shape[1]]
         elif mask is None:
-            cover.mark(core[0], optical.valid(inside))
+            cover.mark(core[0], np.where(optical.valid(inside), THICK, CLEAR).astype(np.uint8))
         else:
-            cover.mark_codes(core[0], mask.read(core[0], core[1] - core[0]))
+            classes = mask.read(core[0], core[1] - core[0])
+            cover.mark(core[0], classes)
+            if "B10" in optical.names and (classes == THIN).any():
+                cover.lift(core[0], len(classes), _cirrus_cells(optical, core, first, dn, phase), visible)
         for top, stop in _strips(core, phase[0]):
             rows = inside[:, top - core[0] : stop - core[0]]
             valid, covered = optical.valid(rows), cover.pixels(top, rows.shape[1])
@@ -111,7 +102,7 @@ def survey(
             if builder is not None:
                 _learn(builder, phase, top, optical, rows, valid & (covered < CLOUD), radar, visible, each)
         if builder is not None:
-            spots.keep(core, window[0], dn)
+            spots.keep(core, first, dn)
         progress(core[1] / grid.height)
         del dn, inside, rows  # before the next rows are read
     context, unmixing = None, NOTHING
@@ -132,24 +123,29 @@ def _fitted(optical: Optical) -> np.float32:
     )
 
 
-def _tile_rows(origin: int, height: int) -> Iterator[tuple[Rows, Rows]]:
-    """(core rows, rows to read) per row of tiles, which begin at multiples of their side on the map."""
-    side = SIDE * CELL
+def _tile_rows(optical: Optical, around: Rows) -> Iterator[tuple[Rows, int, NDArray[Any]]]:
+    """(core rows, first row read, DN) per row of tiles, with at least `around` rows above and below.
+
+    Each row of the scene is read once; the DN are overwritten by those of the next row of tiles.
+    """
+    side, origin, height = SIDE * CELL, optical.grid.origin[0], optical.grid.height
+    rows = RollingRows(optical.read, side + sum(around))
     for start in range(origin // side * side, origin + height, side):
         core = max(start - origin, 0), min(start - origin + side, height)
-        ideal = reflected(start - origin - BORDER * CELL, side + 2 * BORDER * CELL, height)
-        yield core, (min(int(ideal.min()), core[0]), max(int(ideal.max()) + 1, core[1]))
-
-
-def _tile_rows_read(optical: Optical) -> Iterator[tuple[Rows, Rows, NDArray[Any]]]:
-    """(core rows, rows read, their DN) per row of tiles. Each row of the scene is read once."""
-    lines = Lines(lambda top, rows: (optical.read(top, rows),))
-    for core, window in _tile_rows(optical.grid.origin[0], optical.grid.height):
-        (dn,) = lines.window(*window, core[1] - BORDER * CELL)
+        ideal = reflected(start - origin - around[0], side + 2 * around[0], height)
+        first = min(int(ideal.min()), core[0])
+        stop = max(int(ideal.max()) + 1, min(start - origin + side + around[1], height))
+        yield core, first, rows.window(first, stop)
         trim_heap()
-        yield core, window, dn
-        del dn
-        trim_heap()  # else what is read next comes on top of what was free in between
+
+
+def _cirrus_cells(optical: Optical, core: Rows, first: int, dn: NDArray[Any], phase: Rows) -> Array:
+    """Reflectance of B10 in the cells of the rows `core` of the scene."""
+    top, left = core[0] - (phase[0] if core[0] == 0 else 0), -phase[1]
+    height, width = (-(-size // CELL) * CELL for size in (core[1] - top, optical.grid.width - left))
+    rows, columns = reflected(top, height, optical.grid.height), reflected(left, width, optical.grid.width)
+    band = dn[optical.names.index("B10")]
+    return optical.radiometry.reflectance(block_mean(cut(band, rows - first, columns)))
 
 
 def _strips(core: Rows, phase: int) -> Iterator[Rows]:
@@ -159,65 +155,6 @@ def _strips(core: Rows, phase: int) -> Iterator[Rows]:
         stop = min((top + phase) // STRIP * STRIP + STRIP - phase, core[1])
         yield top, stop
         top = stop
-
-
-@torch.inference_mode()
-def found_cells(
-    network: CloudNetwork, image: Array, names: NDArray[np.bool_], visible: np.float32
-) -> NDArray[np.uint8]:
-    """What lies over cells (13, h, w) of reflectance, bands `names` (13,): (h, w) of 0, VEIL or CLOUD.
-
-    The network sees B10 as it is. Where it finds nothing once B10 is as over clear ground, all that lies
-    there is cirrus, which if it is THIN is taken off well enough to learn from the ground below. Not grown by
-    DILATION yet, and not sure within BORDER cells of the edge.
-    """
-    device = next(network.parameters()).device
-    tile = placed(without_cirrus(image, visible), device)[None]
-    known = placed(names.astype(np.float32), device)[None]
-    found = network.cover(tile, known)[0] > THRESHOLD
-    veil = placed(veil_of(image, visible), device)
-    cloud = found
-    if bool((veil > VEILED / 2).any()):
-        tile[:, B10] = float(GROUND)
-        cloud = (network.cover(tile, known)[0] > THRESHOLD) | (veil > float(THIN))
-        found = found | (veil > float(VEILED))
-    return fetched(torch.where(cloud, CLOUD, torch.where(found, VEIL, 0)).to(torch.uint8))
-
-
-def grown_cells(found: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cells (h, w) of 0, VEIL or CLOUD grown by DILATION, clouds over veils."""
-    cloud, covered = (ndimage.binary_dilation(found >= least, iterations=DILATION) for least in (CLOUD, VEIL))
-    return np.where(cloud, CLOUD, np.where(covered, VEIL, 0)).astype(np.uint8)
-
-
-def _find(
-    cover: Cover,
-    core: Rows,
-    window: Rows,
-    optical: Optical,
-    dn: NDArray[np.generic],
-    network: CloudNetwork,
-    visible: np.float32,
-    each: Each,
-) -> None:
-    """Mark what the network finds in one row of tiles."""
-    grid = optical.grid
-    side, wide, border = SIDE * CELL, WIDE * CELL, BORDER * CELL
-    row0, col0 = grid.origin
-    top = (core[0] + row0) // side * side - row0
-    rows = reflected(top - border, side + 2 * border, grid.height) - window[0]
-    names = present(optical.names)
-
-    def find(left: int) -> NDArray[np.uint8]:
-        cols = reflected(left - border, wide + 2 * border, grid.width)
-        cells = optical.radiometry.reflectance(block_mean(cut(dn, rows, cols)))
-        tile = found_cells(network, canonical(cells, optical.names), names, visible)
-        return grown_cells(tile)[BORDER:-BORDER, BORDER:-BORDER]
-
-    lefts = range(col0 // wide * wide - col0, grid.width, wide)
-    y, x = ((start + phase) // CELL for start, phase in zip((top, lefts[0]), cover.phase, strict=True))
-    found = np.concatenate(list(each(find, lefts)), axis=1)
-    cover.enter(max(y, 0), found[max(-y, 0) :, -x:])
 
 
 def _learn(

@@ -60,7 +60,12 @@ def without_cirrus(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
 
 def veil_of(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
     """What the cirrus that B10 shows adds to the visible reflectance of an image (13, ...), (...)."""
-    return np.asarray(np.clip(image[B10] - GROUND, 0, thickest(visible)) * visible, np.float32)
+    return veil_of_band(image[B10], visible)
+
+
+def veil_of_band(b10: Floats, visible: np.float32) -> Floats:
+    """The same from the reflectance of B10 alone (...)."""
+    return np.asarray(np.clip(b10 - GROUND, 0, thickest(visible)) * visible, np.float32)
 
 
 def thickest(visible: np.float32 | float) -> float:

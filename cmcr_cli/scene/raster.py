@@ -184,6 +184,40 @@ class Lines:
         return tuple(whole)
 
 
+class RollingRows:
+    """Full-width rows of a raster for windows that move down it, in one buffer of `most` rows.
+
+    What two windows share is moved up in place: two copies of rows of a whole scene would be too large.
+    """
+
+    def __init__(self, read: Callable[[int, int], NDArray[Any]], most: int) -> None:
+        self._read, self._most = read, most
+        self._first = self._stop = 0
+        self._buffer: NDArray[Any] | None = None
+
+    def window(self, first: int, stop: int) -> NDArray[Any]:
+        """The rows from `first` to before `stop` (bands, rows, width); valid until the next call."""
+        start = first
+        if self._first <= first < self._stop:
+            start = min(self._stop, stop)
+            shift = first - self._first
+            for top in range(0, start - first if shift else 0, shift):
+                rows = min(shift, start - first - top)
+                self._rows(top, rows)[:] = self._rows(top + shift, rows)
+        for top in range(start, stop, PIECE):
+            part = self._read(top, min(PIECE, stop - top))
+            if self._buffer is None:
+                self._buffer = np.empty((len(part), self._most, part.shape[-1]), part.dtype)
+            self._rows(top - first, part.shape[1])[:] = part
+        self._first, self._stop = first, stop
+        return self._rows(0, stop - first)
+
+    def _rows(self, top: int, rows: int) -> NDArray[Any]:
+        if self._buffer is None:
+            raise RuntimeError("no rows were read yet")
+        return self._buffer[:, top : top + rows]
+
+
 def _put(whole: Sequence[NDArray[Any]], parts: Sequence[NDArray[Any]], line: int) -> None:
     """Copy parts into the whole arrays, from `line` on."""
     for target, part in zip(whole, parts, strict=True):
