@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.mask import CIRRUS, CLEAR, COVERED
+from cmcr_cli.scene.mask import CloudClass
 
 CELL = 2
 """Pixels of 10 m along the side of a cell."""
@@ -20,7 +20,7 @@ CELL = 2
 VEIL, CLOUD = 1, 2
 """Values of cells: thin cirrus, which B10 takes off the ground that still shows; cloud or shadow."""
 
-CODES = np.array([CLEAR, CIRRUS, COVERED], np.uint8)
+CODES = np.array([CloudClass.CLEAR, CloudClass.THIN, CloudClass.THICK], np.uint8)
 """Of masks, for each value of cells."""
 
 RING = 2
@@ -81,8 +81,8 @@ class Cover:
 
     def mark_codes(self, top: int, codes: NDArray[np.uint8]) -> None:
         """Enter full-width rows of a mask from row `top`."""
-        self.mark(top, codes == CIRRUS, VEIL)
-        self.mark(top, codes == COVERED)
+        self.mark(top, codes == CloudClass.THIN, VEIL)
+        self.mark(top, (codes == CloudClass.THICK) | (codes == CloudClass.SHADOW))
 
     def codes(self, top: int, rows: int) -> NDArray[np.uint8]:
         """Full-width rows (rows, width) as codes of a mask."""
