@@ -273,6 +273,15 @@ def test_values_that_several_tools_use(write: Write, values: tuple[int, ...]) ->
         read(write("classes.tif", raster(*values)))
 
 
+def test_values_beyond_the_sample_count(write: Write) -> None:
+    stored = np.zeros((2000, 130), np.uint8)
+    stored[0, 0], stored[200, 7] = 1, 2
+    grid = Grid(GRID.crs, GRID.transform, 130, 2000)
+    path = write("classes.tif", stored)
+    with pytest.raises(InputError, match="holds 0, 1, 2, which may be codes of"), open_mask(path, grid):
+        pass
+
+
 @pytest.mark.parametrize("values", [(0, -1), (0, 4000), (0, 1, np.nan), (0.5, 1.5), (0, np.inf)])
 def test_values_that_no_tool_uses(write: Write, values: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"codes of no tool.*Spell them out as in --mask-codes"):
