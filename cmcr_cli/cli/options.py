@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
+from cmcr_cli.scene.mask_codes import help_text
+
 
 def _batch_size(text: str) -> int | None:
     if text == "auto":
@@ -115,7 +117,17 @@ Mask = Annotated[
     Option(
         metavar="auto|scl|omnicloudmask|all|PATH",
         help="What counts as cloud: the network's finds, the product's SCL, OmniCloudMask's finds, all, or a "
-        "raster: of cmcr mask, of 0/1, or of SCL codes.",
+        "raster: of cmcr mask, of 0/1, of SCL, or of another tool, see --mask-codes.",
+    ),
+]
+MaskCodes = Annotated[
+    str | None,
+    Option(
+        metavar="NAME|VALUE=CLASS,...",
+        help="What the values of a raster given as --mask mean, where its tags, name or values do not tell. "
+        "A list such as 1=cloud,2=thin,3=shadow,8-10=cloud,else=clear, where classes are clear, cloud, thin, "
+        "shadow and nodata, and what is not listed is refused, except that 0 is clear. Or a name: "
+        f"{help_text()}.",
     ),
 ]
 MaskWeights = Annotated[

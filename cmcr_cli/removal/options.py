@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.scene.mask_codes import parse_codes
 from cmcr_cli.scene.patches import OVERLAPS
 
 Units = Literal["auto", "db", "linear"]
@@ -36,6 +37,7 @@ class RemoveOptions:
     samples: int = 1  # images that are drawn and averaged; more than 1 need steps >= 2
     seed: int = 0
     mask: str = "auto"  # "auto" (the network), "scl" (the product's), "omnicloudmask", "all", or a path
+    mask_codes: str | None = None  # what the values of a mask that is a path mean, as parse_codes takes it
     mask_weights: Path | None = None  # folder of OmniCloudMask's weights
     dilate: float = 0.0  # metres by which the mask is grown
     keep_clear: bool = True  # copy clear pixels bit for bit
@@ -82,6 +84,13 @@ class RemoveOptions:
             raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
         if self.aoi is not None and self.bbox is not None:
             raise OptionError("--aoi and --bbox both say which pixels are wanted; expected one of them")
+        if self.mask_codes is not None:
+            if self.mask in MASKS:
+                raise OptionError(
+                    f"--mask-codes {self.mask_codes} with --mask {self.mask}, which has no codes; expected "
+                    "the path of a raster as --mask"
+                )
+            parse_codes(self.mask_codes)
         if self.uncertainty is not None and self.samples < 2:
             raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
         if self.samples > 1 and self.steps == 1:

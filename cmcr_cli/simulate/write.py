@@ -99,7 +99,7 @@ _PROFILES = {
     "s2": _Profile(BANDS, "uint16", 0, 2),
     "s1": _Profile(RADAR_BANDS, "float32", None, 3),
     "truth": _Profile(BANDS, "uint16", 0, 2),
-    "mask": _Profile(("mask",), "uint8", None, 2),
+    "mask": _Profile(("SCL",), "uint8", None, 2),
 }
 
 
