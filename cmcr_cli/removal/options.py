@@ -10,6 +10,7 @@ from typing import Literal
 from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.mask_codes import parse_codes
 from cmcr_cli.scene.patches import OVERLAPS
+from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
@@ -46,6 +47,7 @@ class RemoveOptions:
     bbox: tuple[float, float, float, float] | None = None  # the same: west, south, east, north in degrees
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
+    sun: Sun | None = None  # None takes the product's metadata or the file's tags
     s1_units: Units = "auto"
     align: Align = "warn"  # radar more than 30 m off the image: a note; strict: an error, also if unknown
     overlap: int = 32  # pixels between neighbouring patches

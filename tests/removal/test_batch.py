@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 import rasterio
 
 from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.removal.batch import jobs_of, read_scenes, run_batch
+from cmcr_cli.removal.batch import _absolute, jobs_of, read_scenes, run_batch
+from cmcr_cli.scene.sun import Sun
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,11 @@ def test_outputs_are_named_by_the_scene(tmp_path: Path) -> None:
     assert all(job.steps == 2 for job in jobs)
     with pytest.raises(OptionError, match=r"a/s2\.tif.*b/s2\.tif|b/s2\.tif and a/s2\.tif.*third column"):
         jobs_of([{"s2": "a/s2.tif"}, {"s2": "b/s2.tif"}], tmp_path, {})
+
+
+def test_workers_are_told_the_sun(tmp_path: Path) -> None:
+    (job,) = jobs_of([{"s2": "a.tif"}], tmp_path, {"sun": Sun(152.3, 41.0)})
+    assert pickle.loads(pickle.dumps(_absolute(job))).sun == Sun(152.3, 41.0)
 
 
 def test_a_failure_does_not_stop_the_others(
