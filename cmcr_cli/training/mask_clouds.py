@@ -184,7 +184,8 @@ def _sky(index: int) -> Layer:
     recipe = draw_recipe(seed)
     towards = -np.cos(recipe.sun_azimuth), np.sin(recipe.sun_azimuth)
     # What passes through the cloud alone: the shadow on the ground is drawn anew each time.
-    passed = block_mean(sky.gain / np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05))
+    lit = np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05)
+    passed = block_mean(np.minimum(sky.gain / lit, 1))  # at 60 m bands and shadow do not meet exactly
     sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
     half = np.float16  # of 220 skies
     return Layer(
