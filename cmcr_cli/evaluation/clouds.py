@@ -21,7 +21,6 @@ from cmcr_cli.removal.detection import UNKNOWN_SUN, detect
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
 from cmcr_cli.scene.cells import block_mean as halved
 from cmcr_cli.scene.cirrus import B10, FITTED, fitted_ratio
-from cmcr_cli.training.clouds import FAINT, SEEN
 from cmcr_cli.training.gathered import clear_dates, series, series_files
 from cmcr_cli.training.images import Array, Pair
 from cmcr_cli.training.synthesis import block_mean
@@ -31,6 +30,9 @@ Mask = NDArray[np.bool_]
 
 THIN, THICK = 0.5, 0.9
 """Opacity below which a cloud is thin, since half the light is the ground's, and from which it is thick."""
+
+FAINT, SEEN = 0.02, 0.05
+"""Opacity or shadow below FAINT is clear, above SEEN covered; between, nobody can be sure."""
 
 KINDS = ("snow", "water", "vegetation", "sand and bare", "bright built", "other")
 

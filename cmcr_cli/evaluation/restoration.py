@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.evaluation.clouds import THICK, THIN, find_mask
+from cmcr_cli.evaluation.clouds import SEEN, THICK, THIN, find_mask
 from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal.composite import harmonise
 from cmcr_cli.removal.cover import CELL, Cover, treatment
 from cmcr_cli.removal.inputs import COVER
 from cmcr_cli.scene.mask_codes import CloudClass
-from cmcr_cli.training.clouds import SEEN
 from cmcr_cli.training.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
 from cmcr_cli.training.samples import Clouded

@@ -109,25 +109,9 @@ def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Ro
 
 
 CLOUD_NOTE = (
-    "Share of cells of 20 m, masks as remove finds them. iou: intersection over union of covered against clear; "
-    "covered, and of that thick, thin and shadow: share that is found; false alarms: share of clear ground that "
-    "is called covered. A series counts as trained on if one of its dates was."
-)
-KIND_NOTE, kinds, rows),
-    ]
-
-
-def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Row]) -> Table:
-    """The rows that have any of the `columns`, and of the columns those that any row has."""
-    chosen = {name: {k: row[k] for k in columns if k in row} for name, row in rows.items()}
-    used = tuple(name for name in columns if any(name in row for row in chosen.values()))
-    return Table(title, note, used, {name: row for name, row in chosen.items() if row})
-
-
-CLOUD_NOTE = (
-    "Share of cells of 20 m, masks as remove finds them. iou: intersection over union of covered "
-    "against clear; covered, and of that thick, thin and shadow: share that is found; false alarms: share of clear ground that is called covered. A series counts as trained on if one of its "
-    "dates was."
+    "Share of cells of 20 m, masks as remove finds them. iou: intersection over union of covered against "
+    "clear; covered, and of that thick, thin and shadow: share that is found; false alarms: share of clear "
+    "ground that is called covered. A series counts as trained on if one of its dates was."
 )
 KIND_NOTE = (
     "Share of the clear cells of that kind that are called covered, and how many such cells there were."

@@ -1,0 +1,50 @@
+"""Weights that were trained without the places of one fold, so that these places can be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmcr_cli.errors import OptionError
+from cmcr_cli.model import weights as weights_file
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.training.labels import FOLDS
+
+
+def load_folds(paths: Sequence[Path]) -> dict[int, Weights]:
+    """Weights by the fold whose places they were trained without.
+
+    Args:
+        paths: Weights files; each names its fold in its card.
+
+    Returns:
+        The weights in the order of the folds.
+
+    Raises:
+        OptionError: A file names no fold, or two name the same.
+        WeightsError: As of `weights.load`.
+    """
+    folds: dict[int, tuple[Path, Weights]] = {}
+    for path in paths:
+        weights = weights_file.load(path)
+        fold = held_out_fold(weights)
+        if fold is None:
+            raise OptionError(
+                f"--held-out {path}: was not trained without one fold of places; expected weights of "
+                f"`cmcr train clouds` with a fold from 1 to {FOLDS}, or no --held-out"
+            )
+        if fold in folds:
+            raise OptionError(
+                f"--held-out {path}: was trained without fold {fold}, as {folds[fold][0]} was; expected one "
+                "weights file per fold"
+            )
+        folds[fold] = path, weights
+    return {fold: folds[fold][1] for fold in sorted(folds)}
+
+
+def held_out_fold(weights: Weights) -> int | None:
+    """The fold whose places the cloud network was trained without, as the card says; None: it saw all."""
+    value = weights.card
+    for name in ("history", "clouds", "data", "fold"):
+        value = value.get(name, {}) if isinstance(value, dict) else {}
+    return value if isinstance(value, int) and 1 <= value <= FOLDS else None
