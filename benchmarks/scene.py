@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from cmcr_cli.model.device import usable_cores
 from cmcr_cli.scene.cog import RECONSTRUCTED
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.mask import CLEAR, COVERED
+from cmcr_cli.scene.mask import CloudClass
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 
 OVERLAP = 32
@@ -111,8 +111,10 @@ def cover(options: argparse.Namespace) -> Rows:
         ("100%", scattered, np.ones(size, bool)),
     )
     for name, scene, covered in skies:
-        mask = scene["mask"] if covered is None else write_mask(scene["mask"], covered)
-        found = remove(scene, options.work / "clear.tif", "--mask", str(mask))
+        mask = [str(scene["mask"])]
+        if covered is not None:
+            mask = [str(write_mask(scene["mask"], covered)), "--mask-codes", "binary"]
+        found = remove(scene, options.work / "clear.tif", "--mask", *mask)
         report = found["report"]
         yield {
             "cloud cover": name,
@@ -128,7 +130,7 @@ def write_mask(like: Path, covered: NDArray[np.bool_]) -> Path:
     with rasterio.open(like) as file:
         profile = file.profile
     with rasterio.open(path, "w", **profile) as file:
-        file.write(np.where(covered, COVERED, CLEAR).astype(np.uint8), 1)
+        file.write(np.where(covered, CloudClass.THICK, CloudClass.CLEAR).astype(np.uint8), 1)
     return path
 
 

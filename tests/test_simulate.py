@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
+from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.simulate import SimulatedScene, add_clouds, simulate_scene, simulate_window
 from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, OPAQUE, SHADOW, THIN, VISIBLE
 from cmcr_cli.simulate.noise import Window, fbm, key_of, octave, octave_at, voronoi
@@ -133,6 +135,49 @@ def test_shadows_lie_away_from_the_sun() -> None:
     assert (down, right) == pytest.approx(
         (distance * np.cos(azimuth), -distance * np.sin(azimuth)), abs=0.06 * distance + 2
     )
+
+
+@pytest.mark.parametrize("seed", [0, 6, 7, 25, 109])
+def test_a_scene_says_where_its_sun_stands(seed: int, tmp_path: Path) -> None:
+    """Counted from true north, which lies up to 1.6 degrees off the top of these images."""
+    recipe = draw_recipe(seed)
+    with open_optical(simulate_scene(tmp_path, size=24, seed=seed).s2) as optical:
+        assert optical.sun is not None
+        assert optical.sun.elevation == pytest.approx(90 - np.rad2deg(recipe.sun_zenith), abs=1e-3)
+        assert optical.sun.direction(optical.grid) == pytest.approx(
+            (-np.cos(recipe.sun_azimuth), np.sin(recipe.sun_azimuth)), abs=1e-5
+        )
+        left, top, _, _ = optical.grid.corners
+        to_map = pyproj.Proj(optical.grid.crs.to_wkt())
+        convergence = to_map.get_factors(*to_map(left, top, inverse=True)).meridian_convergence
+        assert optical.sun.azimuth == pytest.approx(np.rad2deg(recipe.sun_azimuth) + convergence, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 6])
+def test_shadows_lie_away_from_the_sun_that_the_scene_states(seed: int, tmp_path: Path) -> None:
+    """Cumuli and their shadows match best along the direction, and not against it or beside it."""
+    assert _only(seed) == "cumulus"
+    size = 512
+    with open_optical(simulate_scene(tmp_path, size=size, seed=seed, cloud_cover=0.25).s2) as optical:
+        assert optical.sun is not None
+        rows, columns = optical.sun.direction(optical.grid)
+    window = simulate_window(seed, 0, 0, size, size, 0.25)
+    cloud, shadow = window.opacity - window.opacity.mean(), window.shadow - window.shadow.mean()
+    # match[d] is high where the cloud lies d away from its shadow
+    match = np.fft.irfft2(np.fft.rfft2(cloud) * np.conj(np.fft.rfft2(shadow)), s=cloud.shape)
+
+    def best(turn: float) -> float:
+        """Highest match between 20 and 150 pixels from the shadow, `turn` degrees off the direction."""
+        cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+        far = np.arange(20, 150)
+        down = np.rint(far * (rows * cos - columns * sin)).astype(int)
+        right = np.rint(far * (rows * sin + columns * cos)).astype(int)
+        return float(match[down, right].max())
+
+    towards = best(0)
+    assert towards > 2 * best(180)
+    assert all(towards > best(turn) for turn in (-20, 20, -90, 90))
+    assert max(range(-20, 21, 2), key=best) == pytest.approx(0, abs=4)
 
 
 @pytest.mark.parametrize("seed", [8, 49, 62])

@@ -33,6 +33,7 @@ def batch(
     samples: opt.Samples = 1,
     seed: opt.Seed = 0,
     mask: opt.Mask = "auto",
+    mask_codes: opt.MaskCodes = None,
     mask_weights: opt.MaskWeights = None,
     dilate: opt.Dilate = 0.0,
     aoi: opt.Aoi = None,
@@ -41,6 +42,7 @@ def batch(
     context: opt.Context = True,
     bands: opt.Bands = None,
     offset: opt.Offset = None,
+    sun: opt.SunAngles = None,
     s1_units: opt.S1Units = "auto",
     align: opt.Align = "warn",
     weights: opt.Weights = None,
@@ -60,7 +62,7 @@ def batch(
     """Remove the clouds of many scenes; exit 1 if any failed.
 
     SCENES is a CSV of s2, s1 and output, the last two of which may be left out, or has a heading that names
-    some of s2, s1, s1_vv, s1_vh, mask and output.
+    some of s2, s1, s1_vv, s1_vh, mask, mask_codes and output.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.removal.batch import jobs_of, read_scenes, run_batch
@@ -71,6 +73,7 @@ def batch(
         "samples": samples,
         "seed": seed,
         "mask": mask,
+        "mask_codes": mask_codes,
         "mask_weights": mask_weights,
         "dilate": dilate,
         "aoi": aoi,
@@ -79,6 +82,7 @@ def batch(
         "context": context,
         "bands": opt.names(bands),
         "offset": offset,
+        "sun": opt.sun_angles(sun),
         "s1_units": s1_units,
         "align": align,
         "weights": weights,

@@ -6,9 +6,14 @@ Ranges and contradictions are checked by the library, so that its Python users g
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, BadParameter, Option
+
+from cmcr_cli.scene.mask_codes import help_text
+
+if TYPE_CHECKING:
+    from cmcr_cli.scene.sun import Sun
 
 
 def _batch_size(text: str) -> int | None:
@@ -30,6 +35,21 @@ def bounds(text: str | None) -> tuple[float, float, float, float] | None:
             f"--bbox {text!r}: expected west,south,east,north in degrees, as in 4.6,53.1,4.8,53.2."
         ) from None
     return west, south, east, north
+
+
+def sun_angles(text: str | None) -> Sun | None:
+    """What `SunAngles` says; BadParameter when it is not two numbers, OptionError for impossible angles."""
+    if text is None:
+        return None
+    from cmcr_cli.scene.sun import Sun
+
+    try:
+        azimuth, elevation = (float(word) for word in text.split(","))
+    except ValueError:
+        raise BadParameter(
+            f"--sun {text!r}: expected AZIMUTH,ELEVATION in degrees, as in 152.3,41.0."
+        ) from None
+    return Sun(azimuth, elevation)
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
@@ -115,7 +135,17 @@ Mask = Annotated[
     Option(
         metavar="auto|scl|omnicloudmask|all|PATH",
         help="What counts as cloud: the network's finds, the product's SCL, OmniCloudMask's finds, all, or a "
-        "raster: of cmcr mask, of 0/1, or of SCL codes.",
+        "raster: of cmcr mask, of 0/1, of SCL, or of another tool, see --mask-codes.",
+    ),
+]
+MaskCodes = Annotated[
+    str | None,
+    Option(
+        metavar="NAME|VALUE=CLASS,...",
+        help="What the values of a raster given as --mask mean, where its tags, name or values do not tell. "
+        "A list such as 1=cloud,2=thin,3=shadow,8-10=cloud,else=clear, where classes are clear, cloud, thin, "
+        "shadow and nodata, and what is not listed is refused, except that 0 is clear. Or a name: "
+        f"{help_text()}.",
     ),
 ]
 MaskWeights = Annotated[
@@ -139,6 +169,14 @@ Bands = Annotated[str | None, Option(metavar="B02,B03,...", help="Names of the b
 Offset = Annotated[
     float | None,
     Option(metavar="DN", help="Radiometric offset of S2, 0 or -1000; default: its metadata or tags, else 0."),
+]
+SunAngles = Annotated[
+    str | None,
+    Option(
+        "--sun",
+        metavar="AZIMUTH,ELEVATION",
+        help="Where the sun stands, in degrees, as in 152.3,41.0; default: the metadata or tags of S2.",
+    ),
 ]
 S1Units = Annotated[
     Literal["auto", "db", "linear"], Option(help="Units of S1; auto: by the range of its values.")

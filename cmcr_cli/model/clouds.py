@@ -30,6 +30,9 @@ HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
 REACH = 14
 """Squares along that line beyond which no cloud is searched for."""
 
+PIXEL = 16
+"""Channels at 20 m: what a cell's own spectrum says, which goes past all levels and keeps edges sharp."""
+
 NEAR_MARGIN = 32
 """Cells around a tile that `look_near` needs."""
 
@@ -41,7 +44,7 @@ FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + 8)
 class CloudConfig:
     """Channels per level of `look_near`, at 40 m and 80 m, and of `look_far`, at 160 m."""
 
-    near: tuple[int, ...] = (32, 48)
+    near: tuple[int, ...] = (32, 64)
     far: int = 64
 
 
@@ -88,14 +91,19 @@ class CloudNetwork(nn.Module):
         self.far_before = nn.Sequential(ResidualBlock(far), ResidualBlock(far))
         self.sun_line = SunLine(far)
         self.far_after = nn.Sequential(ResidualBlock(far), ResidualBlock(far))
-        self.stem = nn.Conv2d(4 * N_BANDS, near[0], 3, padding=1)
-        self.vector = RowLinear(N_BANDS, near[0])
+        self.spectral = nn.Conv2d(N_BANDS, 2 * PIXEL, 1)
+        self.vector = RowLinear(N_BANDS, 2 * PIXEL)
+        self.pixel = nn.Conv2d(2 * PIXEL, PIXEL, 1)
+        self.stem = downsample(PIXEL, near[0])
         self.encoders = nn.ModuleList(ResidualBlock(width) for width in near)
         self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(near))
         self.far_up = Upsample(far, near[-1])
         self.decoders = nn.ModuleList(ResidualBlock(width) for width in near)
         self.ups = nn.ModuleList(Upsample(b, a) for a, b in itertools.pairwise(near))
-        self.head = nn.Sequential(PixelNorm(near[0]), nn.SiLU(), Upsample(near[0], N_CLASSES))
+        self.surroundings = nn.Sequential(PixelNorm(near[0]), nn.SiLU(), Upsample(near[0], PIXEL))
+        self.head = nn.Sequential(
+            nn.SiLU(), nn.Conv2d(PIXEL, PIXEL, 1), nn.SiLU(), nn.Conv2d(PIXEL, N_CLASSES, 1)
+        )
 
     def look_far(self, squares: Tensor, present: Tensor, sun: Tensor) -> Tensor:
         """What `squares_of` gives, (B, 26, h, w), to features (B, far, h, w)."""
@@ -106,9 +114,9 @@ class CloudNetwork(nn.Module):
 
     def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
         """Reflectance (B, 13, h, w) and features (B, far, h / 8, w / 8) of the same place to logits."""
-        x = self.stem(F.pixel_unshuffle(seen(optical) * present[:, :, None, None], 2))
-        x = x + self.vector(present)[:, :, None, None]
-        skips = []
+        x = self.spectral(seen(optical) * present[:, :, None, None])
+        pixel = self.pixel(F.silu(x + self.vector(present)[:, :, None, None]))
+        x, skips = self.stem(pixel), []
         for depth, encoder in enumerate(self.encoders):
             x = encoder(x)
             if depth < len(self.downs):
@@ -117,7 +125,7 @@ class CloudNetwork(nn.Module):
         x = self.decoders[-1](x + self.far_up(far))
         for depth in reversed(range(len(self.ups))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth])
-        logits: Tensor = self.head(x)
+        logits: Tensor = self.head(pixel + self.surroundings(x))
         return logits
 
     def forward(self, optical: Tensor, present: Tensor, sun: Tensor) -> Tensor:

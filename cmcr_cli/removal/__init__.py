@@ -5,6 +5,7 @@ from cmcr_cli.removal.mask_output import MaskReport, write_mask
 from cmcr_cli.removal.opened import Model, Scene, load_model, open_scene
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import Report, remove
+from cmcr_cli.scene.sun import Sun
 
 __all__ = [
     "Estimate",
@@ -13,6 +14,7 @@ __all__ = [
     "RemoveOptions",
     "Report",
     "Scene",
+    "Sun",
     "estimate",
     "load_model",
     "open_scene",

@@ -20,7 +20,7 @@ from cmcr_cli.removal.run import remove
 
 log = logging.getLogger("cmcr")
 
-COLUMNS = ("s2", "s1", "output", "s1_vv", "s1_vh", "mask")
+COLUMNS = ("s2", "s1", "output", "s1_vv", "s1_vh", "mask", "mask_codes")
 """Of a list of scenes; without a heading the first three, of which only the first must be there."""
 
 SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)

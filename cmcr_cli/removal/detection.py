@@ -5,6 +5,7 @@ Tiles begin at multiples of their side on the map, so a crop of a scene has the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,9 @@ REACH = 2
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """What the network takes where nobody knows the position of the sun."""
+
+LOWEST_SUN = 10.0
+"""Degrees above the horizon: a lower sun throws shadows farther than the network looks anyway."""
 
 _SQUARE = SQUARE * CELL  # pixels
 _FAR = FAR_MARGIN // SQUARE  # squares
@@ -173,8 +177,11 @@ def _probability(network: CloudNetwork, cells: Tensor, squares: Tensor, names: T
 
 
 def sun_vector(optical: Optical) -> Array:
-    """The sun as the network takes it (4,): see `CloudNetwork`."""
-    return UNKNOWN_SUN
+    """The sun over a scene as the network takes it (4,): see `CloudNetwork`."""
+    if optical.sun is None:
+        return UNKNOWN_SUN
+    zenith = math.radians(90 - max(optical.sun.elevation, LOWEST_SUN))
+    return np.array([1, *optical.sun.direction(optical.grid), math.tan(zenith)], np.float32)
 
 
 def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

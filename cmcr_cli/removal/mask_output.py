@@ -51,8 +51,8 @@ def write_mask(
 ) -> MaskReport:
     """Write the mask that `remove` would use with these options: uint8, 255 nodata.
 
-    The codes are those of `CloudClass`: 0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow. The mask lies
-    on the grid of the scene, and given back as `mask` it leads to the very same image.
+    The codes are those of `CloudClass`: 0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow. The mask
+    lies on the grid of the scene, and given back as `mask` it leads to exactly the same image.
 
     Args:
         options: As for `remove`; `output` is the mask.
@@ -67,8 +67,8 @@ def write_mask(
     if confidence is not None:
         if options.mask != "auto":
             raise OptionError(
-                f"--confidence with --mask {options.mask}: only cmcr's own network says how sure it is; expected "
-                "--mask auto"
+                f"--confidence with --mask {options.mask}: only cmcr's own network says how sure it is; "
+                "expected --mask auto"
             )
         check_writable(confidence, options.overwrite, [*options.inputs, options.output])
     paths = [options.output] + ([] if confidence is None else [confidence])

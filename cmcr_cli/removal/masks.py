@@ -71,13 +71,14 @@ def chosen_mask(
     elif options.mask == "auto":
         yield network, ()
     else:
-        with open_mask(_path(options.mask, optical), grid, dilate=pixels) as mask:
+        path, codes = options.mask, options.mask_codes
+        if path == "scl":
+            path, codes = _scl_path(optical), "scl"
+        with open_mask(path, grid, dilate=pixels, codes=codes) as mask:
             yield mask, mask.notes
 
 
-def _path(mask: str, optical: Optical) -> str:
-    if mask != "scl":
-        return mask
+def _scl_path(optical: Optical) -> str:
     if optical.scl is None:
         raise InputError(
             f"{optical.path}: has no scene classification (SCL); expected a Level-2A product or item for "

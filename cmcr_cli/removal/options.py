@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.scene.mask_codes import parse_codes
 from cmcr_cli.scene.patches import OVERLAPS
+from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
@@ -36,6 +38,7 @@ class RemoveOptions:
     samples: int = 1  # images that are drawn and averaged; more than 1 need steps >= 2
     seed: int = 0
     mask: str = "auto"  # "auto" (the network), "scl" (the product's), "omnicloudmask", "all", or a path
+    mask_codes: str | None = None  # what the values of a mask that is a path mean, as parse_codes takes it
     mask_weights: Path | None = None  # folder of OmniCloudMask's weights
     dilate: float = 0.0  # metres by which the mask is grown
     keep_clear: bool = True  # copy clear pixels bit for bit
@@ -44,6 +47,7 @@ class RemoveOptions:
     bbox: tuple[float, float, float, float] | None = None  # the same: west, south, east, north in degrees
     bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
     offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
+    sun: Sun | None = None  # None takes the product's metadata or the file's tags
     s1_units: Units = "auto"
     align: Align = "warn"  # radar more than 30 m off the image: a note; strict: an error, also if unknown
     overlap: int = 32  # pixels between neighbouring patches
@@ -82,6 +86,13 @@ class RemoveOptions:
             raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
         if self.aoi is not None and self.bbox is not None:
             raise OptionError("--aoi and --bbox both say which pixels are wanted; expected one of them")
+        if self.mask_codes is not None:
+            if self.mask in MASKS:
+                raise OptionError(
+                    f"--mask-codes {self.mask_codes} with --mask {self.mask}, which has no codes; expected "
+                    "the path of a raster as --mask"
+                )
+            parse_codes(self.mask_codes)
         if self.uncertainty is not None and self.samples < 2:
             raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
         if self.samples > 1 and self.steps == 1:

@@ -227,6 +227,7 @@ def _about(session: Session) -> dict[str, Any]:
     return {
         **{name: value for name, value in asdict(options).items() if name not in machine},
         "cmcr": __version__,
+        "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,
         "devices": sorted({device.type for device in session.devices}),
         "inputs": [file_state(path) for path in options.inputs],

@@ -56,7 +56,9 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
     weights, devices = model.weights, model.devices
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
-        optical = stack.enter_context(open_optical(options.s2, bands=options.bands, offset=options.offset))
+        optical = stack.enter_context(
+            open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
+        )
         _check_not_read(options, optical.source)
         notes = [*optical.notes, *check_radiometry(optical)]
         area = None

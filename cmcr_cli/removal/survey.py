@@ -75,7 +75,11 @@ def survey(
     phase = cover.phase
     builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1]) if with_context else None
     visible = _fitted(optical) if present(optical.names)[FITTED].all() else VISIBLE
-    detector = Detector(mask, optical, each) if isinstance(mask, CloudNetwork) else None
+    detector, raster = None, None
+    if isinstance(mask, CloudNetwork):
+        detector = Detector(mask, optical, each)
+    else:
+        raster = mask
     spots = Spots(grid.height, grid.width)
     valid_pixels = covered_pixels = 0
     for core, first, dn in _tile_rows(optical, (ABOVE, BELOW) if detector else (0, SPOT_ROWS)):
@@ -87,10 +91,10 @@ def survey(
             if certainty is not None:
                 known = certainty[row : row + len(found.certainty)]
                 known[:] = found.certainty[: len(known), : known.shape[1]]
-        elif mask is None:
+        elif raster is None:
             cover.mark(core[0], np.where(optical.valid(inside), THICK, CLEAR).astype(np.uint8))
         else:
-            classes = mask.read(core[0], core[1] - core[0])
+            classes = raster.read(core[0], core[1] - core[0])
             cover.mark(core[0], classes)
             if "B10" in optical.names and (classes == THIN).any():
                 cover.lift(core[0], len(classes), _cirrus_cells(optical, core, first, dn, phase), visible)

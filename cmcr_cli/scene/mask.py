@@ -1,4 +1,4 @@
-"""Reading cloud masks from outside: cmcr's own, 0/1 rasters, and the classification (SCL) of L2A."""
+"""Reading cloud masks from outside: cmcr's own, 0/1 rasters, and the class maps of other tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +17,18 @@ from scipy import ndimage
 
 from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.mask_codes import CloudClass, Scheme, parse_codes
+from cmcr_cli.scene.mask_reading import (
+    UNKNOWN,
+    classes_of,
+    listed,
+    measured,
+    scheme_by_name,
+    scheme_by_values,
+)
 from cmcr_cli.scene.raster import Source, aligned, open_raster
 
-MaskKind = Literal["mask", "SCL"]
-
-CLEAR, COVERED, CIRRUS = 0, 1, 2
-"""Codes of masks: ground, cloud or shadow, and cirrus so thin that the ground below is learnt from."""
-
-SCL_COVERED = (3, 8, 9, 10)
-"""Cloud shadow, cloud of medium and high probability, and cirrus, thicker one too."""
-
-MEANINGS: dict[MaskKind, str] = {
-    "mask": "0 (clear), 1 (covered) and 2 (thin cirrus)",
-    "SCL": "SCL codes (3, 8, 9, 10 are covered)",
-}
-
-CODES = tuple(range(12))
-"""All codes of SCL, and so of both kinds of mask."""
+__all__ = ["CloudClass", "CoverRows", "Mask", "dilated", "open_mask"]
 
 FULL_OVERLAP = 0.99
 """A 20 m mask of a 10 m crop may end within the last pixel."""
@@ -44,7 +39,7 @@ class Mask:
     """An open cloud mask on the scene's grid; get one from `open_mask`. One handle: one thread."""
 
     source: Source
-    kind: MaskKind
+    scheme: Scheme
     nodata: float | None
     notes: tuple[str, ...]
     dilate: float = 0.0  # pixels
@@ -55,64 +50,85 @@ class Mask:
         return self.source.path
 
     def read(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """CLEAR, COVERED or CIRRUS (rows, width); CLEAR where the mask has nodata.
+        """Read full-width rows.
 
-        Raises InputError when the file is damaged or holds values that are no codes.
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            CloudClass codes (rows, width); CLEAR where the mask has nodata.
+
+        Raises:
+            InputError: The file is damaged or holds values that are not among its codes.
         """
         return dilated(self._codes, self.source.grid.height, self.dilate, top, rows)
 
     def _codes(self, top: int, rows: int) -> NDArray[np.uint8]:
-        codes = self.source.read(top, rows)[0]
-        _check_codes(codes, self.nodata, self.path)
-        if self.kind == "SCL":
-            return np.where(np.isin(codes, SCL_COVERED), COVERED, CLEAR).astype(np.uint8)
-        known = np.isin(codes, (COVERED, CIRRUS))
-        if self.nodata is not None:
-            known &= codes != self.nodata
-        return np.where(known, codes, CLEAR).astype(np.uint8)
+        return _classes(self.source.read(top, rows), self.scheme, self.nodata, self.path)
 
 
 class CoverRows(Protocol):
     """Anything that says where the ground is covered, row by row."""
 
     def read(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """CLEAR, COVERED or CIRRUS: (rows, width)."""
+        """CloudClass codes (rows, width)."""
         ...
 
 
 def dilated(
     read: Callable[[int, int], NDArray[np.uint8]], height: int, pixels: float, top: int, rows: int
 ) -> NDArray[np.uint8]:
-    """Rows of a mask of `height` rows, grown by `pixels` in every direction, what is COVERED over CIRRUS.
+    """Rows of a mask whose classes grow into clear ground.
 
-    `read(top, rows)` gives its codes.
+    Every class grows in every direction, and none over another: a pixel that has a class keeps it. Where
+    several reach the same clear pixel, THICK goes before THIN, and THIN before SHADOW.
+
+    Args:
+        read: Gives the mask's codes, by first row and number of rows.
+        height: Rows of the mask.
+        pixels: How far its classes grow.
+        top: First row.
+        rows: Number of rows.
+
+    Returns:
+        CloudClass codes (rows, width).
     """
     around = math.ceil(pixels)
     first, stop = max(top - around, 0), min(top + rows + around, height)
     codes = read(first, stop - first)
     if pixels > 0:
-        grown = np.zeros_like(codes)
-        for code in (CIRRUS, COVERED):
+        grown = codes.copy()
+        for code in (CloudClass.SHADOW, CloudClass.THIN, CloudClass.THICK):
             if (codes == code).any():
-                grown[ndimage.distance_transform_edt(codes != code) <= pixels] = code
+                near = ndimage.distance_transform_edt(codes != code) <= pixels
+                grown[near & (codes == CloudClass.CLEAR)] = code
         codes = grown
     return codes[top - first : top - first + rows]
 
 
 @contextmanager
-def open_mask(path: str | Path, grid: Grid, *, dilate: float = 0.0) -> Iterator[Mask]:
-    """Open a mask of one band on `grid`: 0 (clear), 1 (covered) and 2 (thin cirrus), or SCL codes 0 to 11.
+def open_mask(
+    path: str | Path, grid: Grid, *, dilate: float = 0.0, codes: str | None = None
+) -> Iterator[Mask]:
+    """Open a mask on `grid`; pixels on another grid are resampled by nearest neighbour.
 
-    What is covered is grown by `dilate` pixels of `grid`.
-    Pixels on another grid are resampled by nearest neighbour. Raises InputError for a file that cannot be
-    used or holds other values, GridMismatchError when it does not cover `grid`.
+    Args:
+        path: Any raster that GDAL opens.
+        grid: Of the scene.
+        dilate: Pixels of `grid` by which its classes are grown.
+        codes: What its values mean, as `parse_codes` takes it; None: what its tags, name or values tell.
+
+    Yields:
+        The mask.
+
+    Raises:
+        InputError: The file cannot be used, holds other values than its codes, or they are not certain.
+        GridMismatchError: It does not cover `grid`.
     """
     with open_raster(path, "a cloud mask") as dataset:
-        if dataset.count != 1:
-            raise InputError(
-                f"{path}: has {dataset.count} bands; expected a cloud mask of one. "
-                "Take one band out with gdal_translate -b, and give it to --mask."
-            )
+        scheme = scheme_by_name(dataset, str(path)) if codes is None else parse_codes(codes)
+        _check_bands(path, dataset.count, scheme)
         own = Grid.from_dataset(dataset)
         overlap = grid.overlap(own)
         if overlap < FULL_OVERLAP:
@@ -120,32 +136,62 @@ def open_mask(path: str | Path, grid: Grid, *, dilate: float = 0.0) -> Iterator[
                 f"{path}: the mask covers {overlap:.1%} of the Sentinel-2 scene; expected all of it. "
                 "Give the mask of this scene to --mask, or use --mask auto."
             )
-        with aligned(dataset, path, grid, (1,), resampling=Resampling.nearest) as source:
-            kind = _kind(source, dataset.nodata)
-            notes: tuple[str, ...] = (f"the mask is read as {MEANINGS[kind]}",)
+        indexes = tuple(range(1, dataset.count + 1))
+        with aligned(dataset, path, grid, indexes, resampling=Resampling.nearest) as source:
+            nodata = dataset.nodata
+            scheme = scheme or scheme_by_values(source, nodata)
+            _check_nodata(path, nodata, scheme)
+            notes: tuple[str, ...] = (f"the mask is read as {scheme.title} codes: {scheme.meaning}",)
             if source.warped:
                 notes += (f"the mask is resampled (nearest) from {own.describe()} to the Sentinel-2 grid",)
-            yield Mask(source=source, kind=kind, nodata=dataset.nodata, notes=notes, dilate=dilate)
+            if not _covers(source, scheme, nodata):
+                notes += (
+                    "the mask covers nothing: all of it is clear or nodata. If that is wrong, say what its "
+                    "values mean with --mask-codes",
+                )
+            yield Mask(source=source, scheme=scheme, nodata=nodata, notes=notes, dilate=dilate)
 
 
-def _kind(source: Source, nodata: float | None) -> MaskKind:
-    """SCL as soon as a code above CIRRUS turns up, in a sample or else anywhere."""
-    for codes in chain([source.sample()], source.strips()):
-        _check_codes(codes, nodata, source.path)
-        measured = codes if nodata is None else codes[codes != nodata]
-        if (measured > CIRRUS).any():
-            return "SCL"
-    return "mask"
-
-
-def _check_codes(codes: NDArray[Any], nodata: float | None, path: str) -> None:
-    """Raise InputError when `codes` holds anything but nodata and the codes of either kind of mask."""
-    strange = codes[~np.isin(codes, CODES)]
-    if nodata is not None:
-        strange = strange[(strange != nodata) & ~(np.isnan(strange) & np.isnan(nodata))]
-    if strange.size:
-        seen = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
+def _check_bands(path: str | Path, count: int, scheme: Scheme | None) -> None:
+    if scheme is not None and scheme.bands > 1:
+        if count != scheme.bands:
+            raise InputError(
+                f"{path}: has {count} bands; expected {scheme.title}: {scheme.meaning}. Give the "
+                "whole file to --mask, or other codes to --mask-codes."
+            )
+    elif count != 1:
         raise InputError(
-            f"{path}: holds {seen}; expected 0 (clear) and 1 (covered), or SCL codes 0 to 11. "
-            "Write the mask as 0 and 1, for example with gdal_calc --calc 'A>0'."
+            f"{path}: has {count} bands; expected a cloud mask of one. Take one band out with gdal_translate "
+            "-b, and give it to --mask; MSK_CLASSI_B00 as a whole needs --mask-codes msk_classi."
         )
+
+
+def _check_nodata(path: str | Path, nodata: float | None, scheme: Scheme) -> None:
+    """Raise InputError when what is covered would pass for nodata, and stay in the image in silence."""
+    if nodata is None:
+        return
+    meant = int(classes_of(scheme, np.full((scheme.bands, 1), nodata))[0])
+    if meant not in (CloudClass.CLEAR, UNKNOWN):
+        raise InputError(
+            f"{path}: its nodata value is {nodata:g}, which means {CloudClass(meant).name.lower()} in "
+            f"{scheme.title} codes; expected another, since nothing is removed at nodata. Take it off with "
+            f'gdal_edit -unsetnodata, or say "{nodata:g}=nodata" and the other codes to --mask-codes.'
+        )
+
+
+def _covers(source: Source, scheme: Scheme, nodata: float | None) -> bool:
+    """Whether any pixel is covered: in a sample, or else anywhere."""
+    parts = chain([source.sample()], source.strips())
+    return any(_classes(part, scheme, nodata, source.path).any() for part in parts)
+
+
+def _classes(values: NDArray[Any], scheme: Scheme, nodata: float | None, path: str) -> NDArray[np.uint8]:
+    """CloudClass codes (...) of values (bands, ...); InputError when one is not among the codes."""
+    classes = classes_of(scheme, values)
+    classes[~measured(values, nodata)] = CloudClass.CLEAR
+    if (strange := classes == UNKNOWN).any():
+        raise InputError(
+            f"{path}: holds {listed(values[:, strange])}; expected {scheme.title} codes: {scheme.meaning}. "
+            'Give the mask\'s own codes to --mask-codes, by name or as in "1=cloud,2=thin,3=shadow".'
+        )
+    return classes

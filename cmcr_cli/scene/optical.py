@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from cmcr_cli.scene.raster import Source, open_raster
 from cmcr_cli.scene.safe import is_safe, read_safe
 from cmcr_cli.scene.stac import is_item, optical_item
 from cmcr_cli.scene.stack import BlockRows, Product, open_stack
+from cmcr_cli.scene.sun import Sun, sun_of_tags
+
+log = logging.getLogger("cmcr")
 
 OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
@@ -52,6 +56,7 @@ class Optical:
     tags: dict[str, str]
     notes: tuple[str, ...]
     scl: str | None = None  # path of the product's own scene classification
+    sun: Sun | None = None  # None: not known
 
     @property
     def path(self) -> str:
@@ -93,14 +98,26 @@ class Optical:
 
 @contextmanager
 def open_optical(
-    path: str | Path, *, bands: tuple[str, ...] | None = None, offset: float | None = None
+    path: str | Path,
+    *,
+    bands: tuple[str, ...] | None = None,
+    offset: float | None = None,
+    sun: Sun | None = None,
 ) -> Iterator[Optical]:
     """Open a Sentinel-2 scene of DN, uint16 or int16, at any path GDAL knows.
 
-    A stack of bands, a .SAFE folder or zip, or a STAC item. `bands` names the bands of a stack in file order
-    where neither descriptions nor their number do. `offset` is in DN, 0 or -1000, and wins over the product's
-    metadata and the file's scale and offset tags. Raises InputError for a file that cannot be used and
-    RadiometryError for one whose bands or units are not known.
+    Args:
+        path: A stack of bands, a .SAFE folder or zip, or a STAC item.
+        bands: Names of the bands of a stack in file order, where neither descriptions nor their number tell.
+        offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
+        sun: Position of the sun; wins over the product's metadata and the file's tags.
+
+    Yields:
+        The open scene.
+
+    Raises:
+        InputError: The file cannot be used.
+        RadiometryError: Its bands or units are not known.
     """
     product = read_product(str(path))
     if product is not None and bands is not None:
@@ -135,6 +152,7 @@ def open_optical(
             tags=dataset.tags(),
             notes=notes,
             scl=None if product is None else product.scl,
+            sun=_sun(dataset, product, sun),
         )
 
 
@@ -229,6 +247,20 @@ def _names(dataset: Any, path: str | Path, bands: tuple[str, ...] | None) -> tup
         names = described or by_count[dataset.count]
     check_names(names, str(path))
     return names
+
+
+def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | None:
+    """The sun by the option, else the product, else the file's tags."""
+    sun, source = option, "option"
+    if sun is None and product is not None:
+        sun, source = product.sun, "product"
+    elif sun is None:
+        sun, source = sun_of_tags(dataset.tags()), "tags"
+    if sun is None:
+        log.info("sun: not known")
+    else:
+        log.info("sun: azimuth %.1f, elevation %.1f (%s)", sun.azimuth, sun.elevation, source)
+    return sun
 
 
 def _radiometry(

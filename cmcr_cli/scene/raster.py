@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -34,6 +35,9 @@ SCAN_ROWS = 256
 
 PIECE = 64
 """Lines that are read at once on the way into a larger array."""
+
+RAW_LINE = 16384
+"""Bytes in a line of a file that is read as a raster; GDAL checks the size of files with wider lines."""
 
 ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
 """Paths that GDAL asks the network for."""
@@ -82,6 +86,61 @@ def _opened(path: str | Path, what: str) -> Any:
             f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
+
+
+def read_bytes(path: str, most: int) -> bytes:
+    """Read a small file at any path GDAL knows.
+
+    Args:
+        path: The file; it must not end in a zero byte.
+        most: Bytes that it may have.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        InputError: It is missing, out of reach or too large.
+    """
+    if path.startswith("/vsi"):
+        content = _through_gdal(path, most)
+    else:
+        try:
+            with Path(path).open("rb") as file:
+                content = file.read(most + 1)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be read ({error.strerror}); expected metadata. Check the path."
+            ) from error
+    if len(content) > most:
+        raise InputError(f"{path}: has more than {most} bytes; expected metadata.")
+    return content
+
+
+def _through_gdal(path: str, most: int) -> bytes:
+    """A file as the pixels of a raw raster, which is how GDAL hands bytes through: zeros follow its end."""
+    lines = most // RAW_LINE + 1
+    vrt = (
+        f'<VRTDataset rasterXSize="{RAW_LINE}" rasterYSize="{lines}">'
+        '<VRTRasterBand dataType="Byte" band="1" subClass="VRTRawRasterBand">'
+        f'<SourceFilename relativeToVRT="0">{escape(path)}</SourceFilename>'
+        f"<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>{RAW_LINE}</LineOffset>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    content = b""
+    try:
+        # Newer versions of GDAL refuse raw files elsewhere than below the VRT, unless told otherwise.
+        with (
+            rasterio.Env(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"),
+            open_raster(vrt, "metadata") as dataset,
+        ):
+            for top in range(0, lines, PIECE):
+                window = Window(0, top, RAW_LINE, min(PIECE, lines - top))
+                content += dataset.read(1, window=window).tobytes()
+                if content.endswith(b"\0"):
+                    break
+    except (InputError, RasterioError) as error:
+        raise InputError(f"{path}: cannot be read; expected metadata. Check the path.") from error
+    return content.rstrip(b"\0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ product in a bucket is opened by its address alone.
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 import zipfile
@@ -18,14 +19,20 @@ from defusedxml.common import DefusedXmlException
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
-from cmcr_cli.scene.raster import open_raster
+from cmcr_cli.scene.raster import open_raster, read_bytes
 from cmcr_cli.scene.stack import Product
+from cmcr_cli.scene.sun import Sun, sun_of
+
+log = logging.getLogger("cmcr")
 
 METADATA = re.compile(r"(MTD_MSIL(1C|2A)|S2[A-D]_\w+_MTD_SAFL(1C|2A)_\w+)\.xml")
 """Names of the metadata file: since 2016-12, and before."""
 
 LARGEST_METADATA = 64 * 2**20
 """Bytes; real ones have 50 kB."""
+
+OLD_GRANULE = re.compile(r"(S2[A-D]_\w+)_MSI_(L(?:1C|2A)_TL_\w+)_N\d\d\.\d\d")
+"""Names of a granule's folder before 2016-12, when its metadata was named like it."""
 
 IMAGE = re.compile(r"_(B0[1-9]|B1[0-2]|B8A|SCL)(?:_([126]0)m)?$")
 
@@ -68,6 +75,7 @@ def read_safe(path: str) -> Product:
         scl=scl,
         offset=_offset(tree, path),
         quantification=_first(tree, QUANTIFICATIONS, path) or QUANTIFICATION,
+        sun=_sun(next(iter(files.values()))),
         nodata=_nodata(tree, path),
         tags={key: value for key, value in tags.items() if value},
     )
@@ -179,6 +187,27 @@ def _nodata(tree: Element, path: str) -> float | None:
         if _text(special, "SPECIAL_VALUE_TEXT") == "NODATA":
             return _first(special, ("SPECIAL_VALUE_INDEX",), path)
     return None
+
+
+def _sun(image: str) -> Sun | None:
+    """The sun by the metadata of the granule that holds `image`; None where it does not tell.
+
+    The image is known to be a file inside the product, and so is what is looked for.
+    """
+    granule, found, _ = image.rpartition("/IMG_DATA/")
+    if not found:
+        return None
+    old = OLD_GRANULE.fullmatch(posixpath.basename(granule))
+    file = f"{granule}/{f'{old[1]}_MTD_{old[2]}' if old else 'MTD_TL'}.xml"
+    try:
+        tree = defusedxml.ElementTree.fromstring(read_bytes(file, LARGEST_METADATA), forbid_dtd=True)
+    except (InputError, ParseError, DefusedXmlException) as error:
+        log.info("%s: does not tell where the sun stands (%s)", file, error)
+        return None
+    angles = next(tree.iter("Mean_Sun_Angle"), None)
+    if angles is None:
+        return None
+    return sun_of(_text(angles, "AZIMUTH_ANGLE"), zenith=_text(angles, "ZENITH_ANGLE"))
 
 
 def _text(tree: Element, name: str) -> str | None:

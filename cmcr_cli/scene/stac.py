@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION, RADAR_BANDS, band_name
 from cmcr_cli.scene.stack import Product
+from cmcr_cli.scene.sun import Sun, sun_of
 
 COMMON_NAMES = {
     "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge071": "B05",
@@ -60,6 +61,7 @@ def optical_item(path: str) -> Product:
         scl=None if scl is None else scl[1],
         offset=offset,
         quantification=None if offset is None else QUANTIFICATION,
+        sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
         tags={"PRODUCT_URI": str(item["id"])} | ({"PRODUCT_START_TIME": str(time)} if time else {}),
         notes=notes,
@@ -167,6 +169,18 @@ def _offset(
             "the pixels, say --offset -1000",
         )
     return None, ()
+
+
+def _sun(stated: Iterable[Mapping[str, Any]]) -> Sun | None:
+    """The sun by the first of these properties and assets that tells."""
+    for fields in stated:
+        for prefix in ("view", "eo"):  # the angles were part of the eo extension before the view extension
+            elevation = fields.get(f"{prefix}:sun_elevation")
+            if sun := sun_of(fields.get(f"{prefix}:sun_azimuth"), elevation=elevation):
+                return sun
+        if sun := sun_of(fields.get("s2:mean_solar_azimuth"), zenith=fields.get("s2:mean_solar_zenith")):
+            return sun
+    return None
 
 
 def _href(href: str, item: str) -> str:

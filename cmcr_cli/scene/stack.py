@@ -16,6 +16,7 @@ from rasterio.windows import Window
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.grid import Grid, same_crs
 from cmcr_cli.scene.raster import open_raster
+from cmcr_cli.scene.sun import Sun
 
 GDAL_TYPES = {
     "uint8": "Byte",
@@ -35,6 +36,7 @@ class Product:
     scl: str | None = None
     offset: float | None = None  # DN; None: not said
     quantification: float | None = None
+    sun: Sun | None = None
     nodata: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

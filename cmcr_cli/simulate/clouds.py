@@ -28,9 +28,7 @@ _WATER = np.array([0.98, 1.0, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.0, 0.0
 _ICE = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.97, 0.97, 0.94, 0.0, 0.0, 0.85, 0.72], np.float32)
 _SMOKE = np.array([1.0, 0.96, 0.88, 0.82, 0.80, 0.79, 0.78, 0.76, 0.75, 0.25, 0.01, 0.6, 0.5], np.float32)
 # The diffuse sky still lights a shadow, in the blue most.
-_SHADOWED = np.array(
-    [0.18, 0.26, 0.40, 0.52, 0.55, 0.60, 0.63, 0.65, 0.67, 0.60, 0.0, 0.72, 0.75], np.float32
-)
+SHADOWED = np.array([0.18, 0.26, 0.40, 0.52, 0.55, 0.60, 0.63, 0.65, 0.67, 0.60, 0.0, 0.72, 0.75], np.float32)
 # Order in which the detectors pass over a point; the far ones see a high cloud displaced along the track.
 _TRACK = np.array([11, 0, 2, 4, 5, 7, 8, 1, 9, 12, 3, 6, 10], np.float32) / 12
 
@@ -244,7 +242,7 @@ def simulate_sky(seed: int, cloud_cover: float, window: Window) -> Sky:
         if layer.height > 0:
             kept = _shadow_of(layer, whole, recipe.sun_zenith, recipe.sun_azimuth)
             sky.shadow[:] = 1 - (1 - sky.shadow) * (1 - kept)
-    for band, strength in enumerate(_SHADOWED):
+    for band, strength in enumerate(SHADOWED):
         sky.gain[band] *= 1 - strength * sky.shadow
     inner = (slice(None), *window.slices_in(whole))
     return Sky(

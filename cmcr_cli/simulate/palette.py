@@ -16,7 +16,7 @@ PATH = np.array(
 )
 """Path reflectance of a clean atmosphere per band (13,): what the sensor sees over black ground."""
 
-_TRANSMITTANCE = np.array(
+TRANSMITTANCE = np.array(
     [0.72, 0.80, 0.86, 0.90, 0.91, 0.93, 0.94, 0.93, 0.96, 0.32, 0.002, 0.95, 0.93], np.float32
 )
 
@@ -58,7 +58,7 @@ _MATERIALS: dict[str, tuple[list[float], float, float]] = {
 MATERIALS = tuple(_MATERIALS)
 """Names of the ground materials."""
 
-GROUND = {name: np.array(row[0], np.float32) * _TRANSMITTANCE for name, row in _MATERIALS.items()}
+GROUND = {name: np.array(row[0], np.float32) * TRANSMITTANCE for name, row in _MATERIALS.items()}
 """Reflectance per material (13,) as seen through the atmosphere, without the path's own."""
 
 BACKSCATTER = {name: 10 ** (np.array(row[1:], np.float32) / 10) for name, row in _MATERIALS.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,11 @@ from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, Radiometry
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.sun import AZIMUTH_TAG, ZENITH_TAG, Sun
 from cmcr_cli.simulate.clouds import add_clouds, check_cover
 from cmcr_cli.simulate.noise import Field, Window
-from cmcr_cli.simulate.palette import draw_recipe
+from cmcr_cli.simulate.palette import Recipe, draw_recipe
 from cmcr_cli.simulate.surface import simulate_ground
 
 _TILE = 512
@@ -99,13 +102,14 @@ _PROFILES = {
     "s2": _Profile(BANDS, "uint16", 0, 2),
     "s1": _Profile(RADAR_BANDS, "float32", None, 3),
     "truth": _Profile(BANDS, "uint16", 0, 2),
-    "mask": _Profile(("mask",), "uint8", None, 2),
+    "mask": _Profile(("SCL",), "uint8", None, 2),
 }
 
 
 def _create(path: Path, size: int, seed: int, profile: _Profile) -> DatasetWriter:
     """An empty tiled GeoTIFF on the scene's grid."""
-    biome = draw_recipe(seed).biome
+    recipe = draw_recipe(seed)
+    biome = recipe.biome
     transform = Affine(_PIXEL, 0, biome.origin[0], 0, -_PIXEL, biome.origin[1])
     dataset = rasterio.open(
         path, "w", driver="GTiff", width=size, height=size, count=len(profile.names), dtype=profile.dtype,
@@ -114,7 +118,18 @@ def _create(path: Path, size: int, seed: int, profile: _Profile) -> DatasetWrite
         predictor=profile.predictor, bigtiff="if_safer",
     )  # fmt: skip
     dataset.descriptions = profile.names
+    if profile.names == BANDS:
+        sun = _sun(recipe, Grid.from_dataset(dataset))
+        dataset.update_tags(**{AZIMUTH_TAG: f"{sun.azimuth:.4f}", ZENITH_TAG: f"{90 - sun.elevation:.4f}"})
     return dataset
+
+
+def _sun(recipe: Recipe, grid: Grid) -> Sun:
+    """The recipe's sun, whose azimuth counts from the top of the image, counted from true north."""
+    azimuth, elevation = math.degrees(recipe.sun_azimuth), 90 - math.degrees(recipe.sun_zenith)
+    rows, columns = Sun(azimuth, elevation).direction(grid)
+    convergence = azimuth - math.degrees(math.atan2(columns, -rows))  # small: azimuths are 120 to 175
+    return Sun(azimuth + convergence, elevation)
 
 
 def _write(

@@ -40,7 +40,7 @@ def estimate_training(
         loop, config, process = run.recipe.loop, run.recipe.data, run.process
         task = training.task(run)
         tick = time.monotonic()
-        batch = next(run.batches(0))
+        batch = next(training.batches(run)(0))
         sample_s = (time.monotonic() - tick) / config.buffer
         updates = Updates(task, loop, process)
         float(updates.update(batch, 0))

@@ -50,7 +50,7 @@ def training_images(folder: Path) -> tuple[list[list[ClearImage]], list[Pair]]:
 def triplets(folder: Path, split: str) -> dict[str, Pair]:
     """The triplets of one split by name, as their files show them; none where there is no index."""
     names = [row["name"] for row in index(folder) if row["split"] == split]
-    return {name: _pair(folder / "triplets" / name) for name in names}
+    return {name: read_folder(folder / "triplets" / name) for name in names}
 
 
 def index(folder: Path) -> list[dict[str, str]]:
@@ -82,10 +82,11 @@ def scene_files(folder: Path) -> list[Path]:
 
 def _optical_pairs(folder: Path) -> Iterator[Pair]:
     for path in pair_folders(folder):
-        yield _pair(path)
+        yield read_folder(path)
 
 
-def _pair(folder: Path) -> Pair:
+def read_folder(folder: Path) -> Pair:
+    """The pair of one folder, with its radar if there is one; errors as of `read_pair`."""
     radar = folder / "s1.tif"
     return read_pair(folder / "s2_cloudy.tif", folder / "s2_clear.tif", radar if radar.is_file() else None)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +22,15 @@ from tqdm import tqdm
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.processes import Process, average_gradients
 from cmcr_cli.training.recipe import LoopConfig
-from cmcr_cli.training.samples import Sample
 
 log = logging.getLogger("cmcr")
 
 STATS = "stats.jsonl"
 
-Loss = Callable[[Sample, torch.Generator], Tensor]
+Loss = Callable[[Any, torch.Generator], Tensor]
 """A batch, and the source of all that is random about it, to a scalar."""
 
-Batches = Callable[[int], Iterator[Sample]]
+Batches = Callable[[int], Iterator[Any]]
 """The batches from that of the given number on, which must not depend on where it begins."""
 
 Snapshot = Callable[[nn.Module, int], dict[str, float]]
@@ -61,7 +61,7 @@ class Updates:
         """All that a checkpoint has to hold beside the optimizer."""
         return {"network": self.task.network, "average": self.average, **self.task.companions}
 
-    def update(self, batch: Sample, images: int) -> Tensor:
+    def update(self, batch: Any, images: int) -> Tensor:
         """One update after `images` images; returns the loss of this process, detached."""
         for group in self.optimizer.param_groups:
             group["lr"] = _learning_rate(images, self.config)
@@ -76,8 +76,8 @@ class Updates:
         return value.detach()
 
     def _reduced(self) -> bool:
-        wanted = self.config.precision == "bfloat16" and self.process.device.type == "cuda"
-        return wanted and torch.cuda.is_bf16_supported()
+        wanted = self.config.precision == "bfloat16"
+        return wanted and (self.process.device.type != "cuda" or torch.cuda.is_bf16_supported())
 
     def _generator(self, images: int) -> torch.Generator:
         key = np.random.SeedSequence([self.config.seed, self.process.rank, 2, images])

@@ -65,6 +65,7 @@ class DataConfig:
     """Which data are read, and how samples become crops; `workers` does not change what is drawn."""
 
     split_rule: Literal["exact", "legacy"]
+    fold: Annotated[int, Range("0 (none) or the number of a fold", 0, 3)]
     buffer: Count
     crops_per_sample: Count
     workers: Index
@@ -91,6 +92,23 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskMix:
+    """How often each kind of sample of the cloud network is drawn, and what is taken away from it."""
+
+    made: Share
+    clear: Share
+    varied: Share
+    veiled: Share
+    nodata: Share
+    no_sun: Share
+    no_cirrus: Share
+    no_sixty_metre: Share
+    no_band: Share
+    four_bands: Share
+    some_bands: Share
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """Noise levels of the teacher and the student, and the terms of the student's loss."""
 
@@ -108,6 +126,7 @@ class Recipe:
     loop: LoopConfig
     data: DataConfig
     mix: Mix
+    mask: MaskMix
     objective: Objective
     network: NetworkConfig
     diffusion: DiffusionConfig
@@ -180,7 +199,7 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
 
 def _recipe(table: Mapping[str, Any]) -> Recipe:
     recipe: Recipe = _converted(table, Recipe, "")
-    depth = max(3, len(recipe.network.widths), len(recipe.clouds.widths) + 1)  # 3: cells of `model.cells`
+    depth = max(3, len(recipe.network.widths))  # 3: cells of `model.cells`
     for name in ("condition_blocks", "step_blocks"):
         if len(getattr(recipe.network, name)) != len(recipe.network.widths):
             raise ValueError(f"network.{name} and network.widths differ in length; expected one per level")

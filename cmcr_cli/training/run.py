@@ -23,7 +23,7 @@ from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.library import Library, load_library
-from cmcr_cli.training.loop import Task, train
+from cmcr_cli.training.loop import Batches, Task, train
 from cmcr_cli.training.pictures import Panel, write_panels
 from cmcr_cli.training.processes import Process, joined
 from cmcr_cli.training.recipe import Recipe, differences, dump_recipe, parse_recipe
@@ -46,19 +46,12 @@ class Run:
     """One training under way: the weights it improves, its data and its checks."""
 
     recipe: Recipe
+    data: Path
     folder: Path
     weights: Weights
     library: Library
-    checks: list[Sample]
+    checks: list[Any]
     process: Process
-
-    def batches(self, first: int) -> Iterator[Sample]:
-        """This process's part of batch `first` and of all after it, on its device."""
-        loop, process = self.recipe.loop, self.process
-        samples = Samples(self.library, self.recipe.mix, loop.seed, process.rank)
-        count = loop.batch // process.world_size
-        for batch in crop_batches(samples, self.recipe.data, count, loop.crop, first):
-            yield on_device(batch, process.device)
 
     def trainable(self, network: Network) -> Network:
         """A copy on the device, in the layout in which plain convolutions are fast."""
@@ -85,9 +78,11 @@ class Training:
 
     name: str
     task: Callable[[Run], Task]
-    scores: Callable[[Any, list[Sample]], dict[str, float]]
-    panels: Callable[[Any, Sample], Sequence[Panel]]
+    scores: Callable[[Any, list[Any]], dict[str, float]]
+    panels: Callable[[Any, Any], Sequence[Panel]]
     gflop: Callable[[Any], float]
+    batches: Callable[[Run], Batches]
+    checks: Callable[[Path, Library, Recipe], list[Any]]
 
 
 def run_training(
@@ -112,7 +107,9 @@ def run_training(
 
         signature = {"training": training.name, "recipe": recipe_text}
         task = training.task(run)
-        average = train(task, run.batches, snapshot, run.recipe.loop, folder, run.process, signature)
+        average = train(
+            task, training.batches(run), snapshot, run.recipe.loop, folder, run.process, signature
+        )
         if run.process.rank == 0:
             run.save(training.name, run.recipe.loop.images, average)
         return folder / "weights.safetensors"
@@ -142,8 +139,26 @@ def start(
         library = load_library(data, recipe.data.split_rule)
         fresh = Denoiser(recipe.network, recipe.diffusion), CloudNetwork(recipe.clouds)
         weights = _weights(given, training.name, *fresh, library)
-        checks = validation_samples(data, library, recipe.data.split_rule) if process.rank == 0 else []
-        yield Run(recipe, folder, weights, library, checks, process)
+        checks = training.checks(data, library, recipe) if process.rank == 0 else []
+        yield Run(recipe, data, folder, weights, library, checks, process)
+
+
+def crops(run: Run) -> Batches:
+    """Batches of crops of clouded scenes with their context, for the denoiser."""
+    loop, process = run.recipe.loop, run.process
+    samples = Samples(run.library, run.recipe.mix, loop.seed, process.rank)
+    count = loop.batch // process.world_size
+
+    def batches(first: int) -> Iterator[Sample]:
+        for batch in crop_batches(samples, run.recipe.data, count, loop.crop, first):
+            yield on_device(batch, process.device)
+
+    return batches
+
+
+def clouded_checks(data: Path, library: Library, recipe: Recipe) -> list[Sample]:
+    """Clear images of the val split under real clouds; errors as of `validation_samples`."""
+    return validation_samples(data, library, recipe.data.split_rule)
 
 
 def prepared(batch: Sample) -> tuple[Tensor, Condition, Tensor]:

@@ -35,17 +35,21 @@ def transplant(clear: Array, pair: Pair, rng: np.random.Generator) -> tuple[Arra
     """
     turn = int(rng.integers(8))
     shape = clear.shape[1:]
-    source, ground, alpha = (
-        _fitted(dihedral(a, turn), shape) for a in (pair.cloudy, pair.clear, pair.opacity)
+    alpha, layer = cloud_layer(
+        *(_fitted(dihedral(a, turn), shape) for a in (pair.cloudy, pair.clear, pair.opacity))
     )
-    thick = ndimage.gaussian_filter(np.clip((alpha - 0.35) / 0.3, 0, 1), 1.5)
-    alpha = _mixed(alpha, thick)
-    layer = _mixed(source - (1 - alpha) * ground, thick)
     shadow = _cast_shadow(alpha, rng)
     lit = clear * (1 - shadow * SHADE[:, None, None])
     blend = np.clip(alpha / 0.06, 0, 1)  # fainter than that is noise
     cloudy = lit + blend * (layer - alpha * lit)
     return np.maximum(cloudy, 0).astype(np.float32), alpha, shadow
+
+
+def cloud_layer(cloudy: Array, clear: Array, opacity: Array) -> tuple[Array, Array]:
+    """Opacity (H, W) and light (13, H, W) of the cloud of a pair: cloudy = (1 - opacity) clear + light."""
+    thick = ndimage.gaussian_filter(np.clip((opacity - 0.35) / 0.3, 0, 1), 1.5)
+    alpha = _mixed(opacity, thick)
+    return alpha, _mixed(cloudy - (1 - alpha) * clear, thick)
 
 
 def recoloured(clear: Array, rng: np.random.Generator) -> Array:

@@ -11,7 +11,7 @@ from cmcr_cli.model.flops import gflop_per_patch
 from cmcr_cli.training.loop import Task
 from cmcr_cli.training.pictures import Panel, true_colour
 from cmcr_cli.training.recipe import Recipe
-from cmcr_cli.training.run import Run, Training, prepared
+from cmcr_cli.training.run import Run, Training, clouded_checks, crops, prepared
 from cmcr_cli.training.samples import Sample
 from cmcr_cli.training.validation import as_batch, covered_scores, restored
 
@@ -49,4 +49,4 @@ def _gflop(denoiser: Denoiser) -> float:
     return gflop_per_patch(denoiser, 1)
 
 
-TEACHER = Training("teacher", _task, covered_scores, restored_panels, _gflop)
+TEACHER = Training("teacher", _task, covered_scores, restored_panels, _gflop, crops, clouded_checks)

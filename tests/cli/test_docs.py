@@ -131,6 +131,8 @@ def inputs(make_product: Callable[..., Any], sen12mscr: Callable[..., Path], tmp
         _write(folder / name, stack, dn)
     _write(folder / "raw.tif", stack, np.where(dn == 0, 0, dn + 1000))
     _write(folder / "s1.tif", radar, db)
+    classes = np.arange(120)[:, None] // 30 + np.zeros((1, 1, 120))
+    _write(folder / "classes.tif", {**radar, "dtype": "uint8", "nodata": None}, classes)
     for name, band in zip(("VV.tif", "VH.tif"), 10 ** (db / 10), strict=True):
         _write(folder / name, radar, band[None])
     x, y = 600_300, 5_899_640

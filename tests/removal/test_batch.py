@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 import rasterio
 
 from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.removal.batch import jobs_of, read_scenes, run_batch
+from cmcr_cli.removal.batch import _absolute, jobs_of, read_scenes, run_batch
+from cmcr_cli.scene.sun import Sun
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,7 @@ from cmcr_cli.removal.batch import jobs_of, read_scenes, run_batch
         ("a.tif,s1.tif\n\n# later\nb.tif", [{"s2": "a.tif", "s1": "s1.tif"}, {"s2": "b.tif"}]),
         ("b.tif, ,b_out.tif", [{"s2": "b.tif", "output": "b_out.tif"}]),
         ('s2,s1_vv,mask\n"a, b.tif",vv.tif,scl', [{"s2": "a, b.tif", "s1_vv": "vv.tif", "mask": "scl"}]),
+        ('s2,mask_codes\na.tif,"1=thin,2=cloud"', [{"s2": "a.tif", "mask_codes": "1=thin,2=cloud"}]),
         ("S2,Output\na.tif,x.tif", [{"s2": "a.tif", "output": "x.tif"}]),
     ],
 )
@@ -54,11 +57,18 @@ def test_outputs_are_named_by_the_scene(tmp_path: Path) -> None:
         jobs_of([{"s2": "a/s2.tif"}, {"s2": "b/s2.tif"}], tmp_path, {})
 
 
+def test_workers_are_told_the_sun(tmp_path: Path) -> None:
+    (job,) = jobs_of([{"s2": "a.tif"}], tmp_path, {"sun": Sun(152.3, 41.0)})
+    assert pickle.loads(pickle.dumps(_absolute(job))).sun == Sun(152.3, 41.0)
+
+
 def test_a_failure_does_not_stop_the_others(
     make_scene: Callable[..., Any], weights: Path, tmp_path: Path
 ) -> None:
     files = make_scene(64, 60)
-    scene = {"s2": str(files.s2), "s1": str(files.s1), "mask": str(files.mask)}
+    # The scene is covered all over: 1 everywhere may mean other things, too.
+    mask = {"mask": str(files.mask), "mask_codes": "binary"}
+    scene = {"s2": str(files.s2), "s1": str(files.s1), **mask}
     scenes = [
         {"s2": "missing.tif", "output": "1.tif"},
         scene | {"output": "2.tif"},

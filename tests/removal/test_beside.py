@@ -24,6 +24,7 @@ from cmcr_cli.removal.command import command_of
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.scene.stac_output import Described, stac_item, time_of
+from cmcr_cli.scene.sun import Sun
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,7 @@ def test_command_does_what_was_done(done: RemoveOptions, monkeypatch: pytest.Mon
         s2="a b.SAFE", s1_vv="v.tif", s1_vh="h.tif", output=Path("it's.tif"), keep_clear=False, context=False,
         bbox=(-3.5, 40, -3.25, 41.125), bands=("B02", "B03"), offset=-1000.0, dilate=12.5, overwrite=True,
         batch_size=3, creation_options={"LEVEL": "3", "BLOCKSIZE": "256"}, align="strict",
+        sun=Sun(152.3456789, 41.0),
     )  # fmt: skip
     taken: list[RemoveOptions] = []
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ from cmcr_cli.errors import InputError, OptionError, WeightsError
 from cmcr_cli.removal import RemoveOptions, masks, remove, survey, write_mask
 from cmcr_cli.removal.cover import CLOUD, VEIL
 from cmcr_cli.scene.cog import OBSERVED, RECONSTRUCTED
+from cmcr_cli.scene.mask import Mask
+from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.validate import validate_output
 
 Options = Callable[..., RemoveOptions]
@@ -77,7 +80,8 @@ def test_product_with_real_metadata_is_masked_by_its_scl(
     made, corner = read(chosen.output)[0], np.zeros(product.scl.shape, bool)
     corner[:30, :60] = True
     assert np.array_equal(made == 255, corner)
-    assert np.array_equal(made == 1, np.isin(product.scl, [3, 8, 9, 10]) & ~corner)
+    assert np.array_equal(made == 1, np.isin(product.scl, [3, 8, 9]) & ~corner)
+    assert np.array_equal(made == 2, (product.scl == 10) & ~corner)
     assert 0 < report.covered_share < 1 and any("SCL codes" in note for note in report.notes)
 
 
@@ -134,6 +138,22 @@ def test_dilation_is_in_metres_and_round(options: Options, scene: Any, tmp_path:
 def test_scl_of_what_has_none(options: Options) -> None:
     with pytest.raises(InputError, match=r"no scene classification.*--mask auto"):
         remove(options(mask="scl"))
+
+
+def test_the_classification_of_a_product_is_scl_whatever_its_name(
+    options: Options, scene: Any, tmp_path: Path
+) -> None:
+    """Its values alone may be those of other tools."""
+    stored = np.zeros((400, 333), np.uint8)
+    stored[:9], stored[200:220] = 3, 1
+    with rasterio.open(scene.mask) as file:
+        profile = file.profile
+    with rasterio.open(tmp_path / "classes.tif", "w", **profile) as file:
+        file.write(stored, 1)
+    with open_optical(scene.s2) as optical:
+        product = replace(optical, scl=str(tmp_path / "classes.tif"))
+        with masks.chosen_mask(options(mask="scl"), product, None) as (mask, _):  # type: ignore[arg-type]
+            assert isinstance(mask, Mask) and np.array_equal(mask.read(0, 400), np.where(stored == 3, 3, 0))
 
 
 @pytest.mark.parametrize("dilate", [-1, 5000])

@@ -22,6 +22,12 @@ def options(**changes: Any) -> RemoveOptions:
         ({"samples": 0}, ["--samples 0", "1 to 256"]),
         ({"seed": -1}, ["--seed -1"]),
         ({"batch_size": 0}, ["--batch-size 0"]),
+        ({"mask": "absent.tif", "mask_codes": "fmsk"}, ["--mask-codes fmsk", "omnicloudmask"]),
+        ({"mask": "absent.tif", "mask_codes": "1=fog"}, ["--mask-codes 1=fog", "'1=fog'"]),
+        *(
+            ({"mask": mask, "mask_codes": "scl"}, [f"--mask {mask}", "path of a raster"])
+            for mask in ("auto", "scl", "omnicloudmask", "all")
+        ),
         ({"uncertainty": Path("std.tif")}, ["--uncertainty", "--samples 2 or more"]),
         ({"samples": 2}, ["--samples 2", "--steps 1", "--steps 2 or more"]),
         ({"samples": 8, "uncertainty": Path("std.tif")}, ["--samples 8", "--steps 1", "--steps 2 or more"]),
@@ -36,7 +42,15 @@ def test_what_is_out_of_range_or_contradicts_itself_is_refused(
         assert word in str(error.value)
 
 
-@pytest.mark.parametrize("changes", [{}, {"samples": 2, "steps": 2}, {"samples": 1, "steps": 64}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"samples": 2, "steps": 2},
+        {"samples": 1, "steps": 64},
+        {"mask": "absent.tif", "mask_codes": "cloudsen12"},
+    ],
+)
 def test_what_can_be_done_is_accepted(changes: dict[str, Any]) -> None:
     assert options(**changes).outputs == {"--output": Path("clear.tif")}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rasterio
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.removal import RemoveOptions, remove, run
 from cmcr_cli.removal.patchwork import Restorer
 from cmcr_cli.scene import cog
+from cmcr_cli.scene.sun import Sun
 
 Options = Callable[..., RemoveOptions]
 
@@ -146,6 +149,23 @@ def test_what_other_options_made_is_not_taken_over(
     resumed = (tmp_path / "clear.tif").read_bytes()
     remove(options(**tall, seed=2))
     assert (tmp_path / "clear.tif").read_bytes() == resumed
+
+
+def test_another_sun_is_another_run(
+    tall: dict[str, str], options: Options, stopping: Callable[..., list[int]], tmp_path: Path
+) -> None:
+    """And the same sun is the same run, whether the option or the file states it."""
+    s2 = tmp_path / "s2.tif"
+    shutil.copy(tall["s2"], s2)
+    with rasterio.open(s2, "r+") as file:
+        file.update_tags(MEAN_SOLAR_AZIMUTH_ANGLE="152", MEAN_SOLAR_ZENITH_ANGLE="49")
+    chosen = {**tall, "s2": str(s2), "resume": True}
+    seen = stopping(500)
+    for sun, goes_on in ((None, False), (Sun(152.0, 41.0), True), (Sun(153.0, 41.0), False)):
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt):
+            remove(options(**chosen, sun=sun))
+        assert (min(seen) > FIRST) == goes_on, sun
 
 
 def test_without_the_option_a_stopped_run_leaves_nothing(

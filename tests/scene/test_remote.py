@@ -17,7 +17,9 @@ import rasterio
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.raster import open_raster
+from cmcr_cli.scene.raster import open_raster, read_bytes
+from cmcr_cli.scene.safe import read_safe
+from cmcr_cli.scene.sun import Sun
 
 ASKED: list[str] = []
 """Paths that the server was asked for."""
@@ -84,6 +86,7 @@ def test_product_on_a_web_server(address: str, product: Any) -> None:
         with open_optical(path) as optical:
             assert np.array_equal(optical.read(0, 240), product.dn)
             assert (optical.radiometry.offset, optical.offset_source) == (-1000, "product")
+            assert optical.sun is None  # its granule has no metadata
 
 
 def test_no_sidecar_files_are_asked_for_elsewhere(address: str, product: Any) -> None:
@@ -141,6 +144,28 @@ def test_item_whose_assets_lie_on_a_web_server(address: str, product: Any, tmp_p
     with open_optical(path) as optical:
         assert np.array_equal(optical.read(0, 240), product.dn)
         assert optical.scl is not None and optical.scl.startswith("/vsicurl/http://127.0.0.1")
+
+
+def test_sun_on_a_web_server(address: str, product: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The granule's metadata is read whole, by whichever number of requests."""
+    angles = "<ZENITH_ANGLE>57.75</ZENITH_ANGLE><AZIMUTH_ANGLE>172.5</AZIMUTH_ANGLE>"
+    # As long as several of the pieces in which it is read, with the sun at its end.
+    text = f"<Tile>{'<x>0123456789</x>' * 150_000}<Mean_Sun_Angle>{angles}</Mean_Sun_Angle></Tile>"
+    file = product.folder / "GRANULE" / "G" / "MTD_TL.xml"
+    file.write_text(text)
+    name = product.zipped.name
+    try:
+        for place in (product.folder.name, name):
+            path = f"/vsicurl/http://{address}/{place}"
+            ASKED.clear()
+            assert read_safe(path).sun == Sun(172.5, 32.25)
+            assert len(ASKED) < 40, ASKED
+        assert (
+            read_bytes(f"/vsicurl/http://{address}/{product.folder.name}/GRANULE/G/MTD_TL.xml", 10**7)
+            == text.encode()
+        )
+    finally:
+        file.unlink()
 
 
 def test_what_is_not_there(address: str) -> None:

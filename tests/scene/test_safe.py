@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import rasterio
 from rasterio.windows import Window
 
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
+from cmcr_cli.scene import safe
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.mask import open_mask
 from cmcr_cli.scene.optical import check_radiometry, open_optical
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.scene.safe import is_safe, read_safe
+from cmcr_cli.scene.sun import Sun
 
 MakeProduct = Callable[..., Any]
 
@@ -92,8 +94,10 @@ def test_products_before_2016_12_name_images_without_folders(make_product: MakeP
     metadata.unlink()
     (folder / "S2A_OPER_MTD_SAFL1C_PDMC_20160601T120000.xml").write_text(text)
     (folder / "GRANULE" / "G").rename(folder / "GRANULE" / granule)
+    (folder / "GRANULE" / granule / "S2A_OPER_MTD_L1C_TL_T31UFU.xml").write_text(GRANULE)
     with open_optical(folder) as optical:
         assert np.array_equal(optical.read(0, 240), product.dn)
+        assert optical.sun == SUN
 
 
 def _changed(product: Any, tmp_path: Path, old: str, new: str) -> Path:
@@ -167,6 +171,96 @@ def test_band_of_another_extent(l2a: Any, make_product: MakeProduct, tmp_path: P
         target.write_bytes(kept)
 
 
+GRANULE = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<n1:Level-2A_Tile_ID xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/S2_PDI_Level-2A_Tile_Metadata.xsd">
+<n1:Geometric_Info><Tile_Angles><Sun_Angles_Grid><Zenith><VALUES>57.4 57.5</VALUES></Zenith></Sun_Angles_Grid>
+<Mean_Sun_Angle><ZENITH_ANGLE unit="deg">57.75</ZENITH_ANGLE><AZIMUTH_ANGLE unit="deg">172.5</AZIMUTH_ANGLE>
+</Mean_Sun_Angle><Mean_Viewing_Incidence_Angle bandId="0"><ZENITH_ANGLE unit="deg">8</ZENITH_ANGLE>
+<AZIMUTH_ANGLE unit="deg">100</AZIMUTH_ANGLE></Mean_Viewing_Incidence_Angle></Tile_Angles></n1:Geometric_Info>
+</n1:Level-2A_Tile_ID>"""
+SUN = Sun(172.5, 32.25)
+
+
+@pytest.fixture
+def sunlit(l2a: Any) -> Iterator[Any]:
+    """The product with the metadata of its granule."""
+    file = l2a.folder / "GRANULE" / "G" / "MTD_TL.xml"
+    file.write_text(GRANULE)
+    yield l2a
+    file.unlink()
+
+
+def test_sun_of_a_folder_and_a_zip(
+    sunlit: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "cmcr")
+    zipped = sunlit.zipped.rename(tmp_path / "here & <there>.zip")
+    monkeypatch.chdir(sunlit.folder.parent)
+    for path in (
+        str(sunlit.folder),
+        sunlit.folder.name,
+        str(sunlit.folder / "MTD_MSIL2A.xml"),
+        str(zipped),
+        f"/vsizip/{zipped}",
+        f"/vsizip/{zipped}/{sunlit.folder.name}",
+    ):
+        with open_optical(path) as optical:
+            assert optical.sun == SUN, path
+        assert caplog.messages == ["sun: azimuth 172.5, elevation 32.2 (product)"]
+        caplog.clear()
+    with open_optical(sunlit.folder, sun=Sun(10.0, 20.0)) as optical:
+        assert optical.sun == Sun(10.0, 20.0)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_product_without_a_sun(l2a: Any, zipped: bool) -> None:
+    with open_optical(l2a.zipped if zipped else l2a.folder) as optical:
+        assert optical.sun is None and optical.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("57.75", "NaN"),
+        ("57.75", "90"),
+        ("57.75", "122.25"),
+        ("57.75", ""),
+        ("172.5", "inf"),
+        ("172.5", "-172.5"),
+        ("Mean_Sun_Angle", "Mean_Moon_Angle"),
+        ("ZENITH_ANGLE", "ZENITH"),
+        ("</n1:Level-2A_Tile_ID>", ""),
+        ("<n1:Geometric_Info>", "&e;<n1:Geometric_Info>"),
+        ("<n1:Level-2A_Tile_ID ", '<!DOCTYPE x [<!ENTITY e "172.5">]><n1:Level-2A_Tile_ID '),
+        (GRANULE, ""),
+        (GRANULE, "\0\0\0"),
+    ],
+)
+def test_sun_that_makes_no_sense_is_unknown(sunlit: Any, old: str, new: str) -> None:
+    """It is optional, and never stops a run."""
+    assert old in GRANULE
+    (sunlit.folder / "GRANULE/G/MTD_TL.xml").write_text(GRANULE.replace(old, new))
+    for path in (sunlit.folder, sunlit.zipped):
+        assert read_safe(str(path)).sun is None
+
+
+def test_sun_of_a_file_that_cannot_be_read(sunlit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe, "LARGEST_METADATA", len(GRANULE) - 1)
+    assert read_safe(str(sunlit.folder)).sun is None
+    assert read_safe(f"/vsizip/{sunlit.zipped}/{sunlit.folder.name}").sun is None
+    monkeypatch.setattr(safe, "LARGEST_METADATA", len(GRANULE))
+    assert read_safe(str(sunlit.folder)).sun == SUN
+    assert read_safe(f"/vsizip/{sunlit.zipped}/{sunlit.folder.name}").sun == SUN
+
+
+def test_sun_outside_of_the_product_is_refused(l2a: Any, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "MTD_TL.xml").write_text(GRANULE)
+    folder = _changed(l2a, tmp_path, "GRANULE/G/IMG_DATA", "../other/IMG_DATA")
+    with pytest.raises(InputError, match="files inside the product"):
+        read_safe(str(folder))
+
+
 def test_other_paths_are_no_products(tmp_path: Path) -> None:
     assert not is_safe(str(tmp_path / "s2.tif")) and not is_safe("/vsizip/scene.zip/s2.tif")
     assert is_safe("/vsis3/bucket/S2A_MSIL1C_X.SAFE/")
@@ -180,6 +274,14 @@ REAL = {
 }
 
 
+REAL_SUN = {
+    "T46RER": Sun(142.987598836457, 90 - 26.4931642669439),
+    "T07HFE": None,  # its granule is not there
+    "T29UNU": Sun(172.840206897213, 90 - 57.820574357679),
+    "T01WCP": Sun(174.705217601066, 90 - 42.8949736512547),
+}
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_real_metadata(shared_data: Path, name: str) -> None:
     offset, baseline, image = REAL[name]
@@ -189,6 +291,7 @@ def test_real_metadata(shared_data: Path, name: str) -> None:
     assert product.tags["PROCESSING_BASELINE"] == baseline and product.tags["PRODUCT_URI"] == name
     assert product.bands["B05"].endswith(image)
     assert (product.scl is None) == ("MSIL1C" in name)
+    assert product.sun == REAL_SUN[name.split("_")[5]]
     time = product.tags["PRODUCT_START_TIME"].partition(".")[0]
     assert time.replace("-", "").replace(":", "") == name.split("_")[2]
 
@@ -236,4 +339,4 @@ def test_real_60_m_band_and_scl(shared_data: Path, make_product: MakeProduct) ->
         assert len(np.unique(dn)) > 100 and optical.scl is not None
         with open_mask(optical.scl, optical.grid) as mask:
             covered = mask.read(0, 240)
-    assert np.array_equal(covered == 1, np.isin(real["SCL_20m"], [3, 8, 9, 10]).repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(covered > 0, np.isin(real["SCL_20m"], [3, 8, 9, 10]).repeat(2, 0).repeat(2, 1))

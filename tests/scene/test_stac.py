@@ -17,6 +17,7 @@ from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical, read_product
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.stac import radar_item
+from cmcr_cli.scene.sun import Sun
 
 if TYPE_CHECKING:
     from conftest import Write
@@ -185,6 +186,36 @@ def test_json_that_is_no_item(tmp_path: Path, text: str, message: str) -> None:
 def test_item_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"), open_optical(tmp_path / "gone.json"):
         pass
+
+
+VIEW = {"view:sun_azimuth": 152.3, "view:sun_elevation": 41.3}
+EO = {"eo:sun_azimuth": 10.0, "eo:sun_elevation": 20.0}
+S2 = {"s2:mean_solar_azimuth": 30.0, "s2:mean_solar_zenith": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("properties", "asset", "sun"),
+    [
+        (VIEW | EO | S2, {}, Sun(152.3, 41.3)),
+        (EO | S2, {}, Sun(10.0, 20.0)),
+        (S2, VIEW, Sun(30.0, 40.0)),
+        ({}, VIEW, Sun(152.3, 41.3)),
+        (VIEW | {"view:sun_elevation": None} | S2, {}, Sun(30.0, 40.0)),
+        (VIEW | {"view:sun_elevation": -4.0}, {}, None),
+        (VIEW | {"view:sun_azimuth": [152.3]}, {}, None),
+        (VIEW | {"view:sun_azimuth": "152.3"}, {}, Sun(152.3, 41.3)),
+        ({"view:sun_azimuth": 152.3}, {}, None),
+        ({"view:sun_azimuth": 152.3, "s2:mean_solar_zenith": 50.0}, {}, None),
+        ({}, {}, None),
+    ],
+)
+def test_where_the_sun_stands(
+    item: Item, bands: Any, properties: dict[str, Any], asset: dict[str, Any], sun: Sun | None
+) -> None:
+    with open_optical(
+        item({key: {"href": file} | asset for key, file in bands[0].items()}, **properties)
+    ) as optical:
+        assert optical.sun == sun
 
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 600000, 0, -10, 5900040), 60, 80)

@@ -1,0 +1,241 @@
+"""Training samples of the cloud network: images in cells of 20 m and what lies over each cell.
+
+Real images bring labels of another network or of the eye. Clear ones also get other ground and clouds whose
+mask is exact. Then level, air and light change, and bands go missing, in all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cmcr_cli.model.clouds import N_CLASSES
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
+from cmcr_cli.training.images import Pair
+from cmcr_cli.training.mask_clouds import Clouds, Layer, fitted, in_shadow
+from cmcr_cli.training.mask_ground import B09, B10, Array, Noise, other_radiometry, varied
+from cmcr_cli.training.recipe import MaskMix
+from cmcr_cli.training.synthesis import dihedral
+
+SIDES = (128, 192)
+"""Cells of a sample: of real images, and of clouds laid over ground, which cast their shadows farther."""
+
+CLEAR_BELOW, THIN_FROM, THICK_FROM = 0.02, 0.06, 0.5
+"""Opacity of clear ground, of thin and of thick cloud; nothing is learnt between the first two."""
+
+LIT_BELOW, SHADOW_FROM = 0.08, 0.22
+"""Darkening of lit ground and of shadow."""
+
+_OPTIONAL = [BANDS.index(name) for name in BANDS if name not in ("B02", "B03", "B04", "B08")]
+_SIXTY_METRES = [BANDS.index(name) for name in ("B01", "B09", "B10")]
+_INFRARED, _SHORTWAVE = BANDS.index("B08"), BANDS.index("B11")
+
+
+@dataclass(frozen=True, slots=True)
+class MaskImage:
+    """A real image in cells (13, h, w), the bands present (13,), and what lies over it.
+
+    classes (4, h, w): share of each CloudClass in a cell; weight (h, w): 0 where nobody knows.
+    """
+
+    place: str
+    cells: Array
+    present: NDArray[np.bool_]
+    classes: NDArray[np.floating]
+    weight: Array
+
+
+@dataclass(frozen=True, slots=True)
+class MaskLibrary:
+    """What samples are made from.
+
+    `covered` are images with something over them. `clear` ones have nothing: other ground and clouds, cut
+    from `pairs`, may be laid over them. Lists are in memory, and of these places with few images are drawn
+    more often; other sequences may be read when asked for.
+    """
+
+    covered: Sequence[MaskImage]
+    clear: Sequence[MaskImage]
+    pairs: Sequence[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskSample:
+    """optical (13, h, w), present (13,), sun (4,), classes (4, h, w), weight (h, w); or a batch of them."""
+
+    optical: Tensor
+    present: Tensor
+    sun: Tensor
+    classes: Tensor
+    weight: Tensor
+
+
+class MaskSamples(Dataset[MaskSample]):
+    """Batches without end; each is a pure function of seed, rank and its number."""
+
+    def __init__(
+        self,
+        library: MaskLibrary,
+        mix: MaskMix,
+        count: int,
+        seed: int,
+        rank: int,
+    ) -> None:
+        """`count` samples of the smaller side make a batch, or as many cells of the larger."""
+        self._images = library.covered, library.clear
+        self._odds = [_odds(part) if isinstance(part, list) else None for part in self._images]
+        self._noise = Noise()
+        self._clouds = Clouds(library.pairs, self._noise)
+        self._mix, self._count, self._key = mix, count, (seed, rank)
+
+    def __getitem__(self, number: int) -> MaskSample:
+        """Batch `number`: one in three is of clouds laid over ground alone."""
+        made = number % 3 == 0
+        side = SIDES[made]
+        count = max(self._count * SIDES[0] ** 2 // side**2, 1)
+        rngs = [np.random.default_rng([*self._key, number, index]) for index in range(count)]
+        drawn = [
+            self.over_ground(side, rng) if made or rng.random() < self._mix.made else self.real(side, rng)
+            for rng in rngs
+        ]
+        return MaskSample(
+            **{f.name: torch.stack([getattr(each, f.name) for each in drawn]) for f in fields(MaskSample)}
+        )
+
+    def real(self, side: int, rng: np.random.Generator) -> MaskSample:
+        """An image as it was observed; a clear one perhaps with other ground."""
+        clear = not self._images[0] or rng.random() < self._mix.clear
+        image = self._any(rng, clear=clear)
+        stack = np.concatenate([image.cells, image.classes.astype(np.float32), image.weight[None]])
+        stack = fitted(dihedral(stack, int(rng.integers(8))), side, rng)
+        bands = len(BANDS)
+        x, classes, weight = stack[:bands], stack[bands:-1], stack[-1]
+        if clear and rng.random() < self._mix.varied:
+            x = varied(x, self._noise, rng)
+        return self._finished(x, image.present, np.zeros(4, np.float32), classes, weight, rng)
+
+    def over_ground(self, side: int, rng: np.random.Generator) -> MaskSample:
+        """Clouds and their shadows laid over clear ground."""
+        image = self._any(rng, clear=True)
+        x = fitted(dihedral(image.cells, int(rng.integers(8))), side, rng)
+        x, level2 = varied(x, self._noise, rng), not image.present[B10]
+        if not image.present[B09]:
+            x[B09] = x[B09 - 1] * rng.uniform(0.3, 0.9)
+        if level2:
+            x[B10] = rng.uniform(0.0008, 0.003)
+        # On what is dark anyway nobody sees a shadow.
+        dark = (x[_INFRARED] < 0.055) | ((x[_SHORTWAVE] < 0.03) & image.present[_SHORTWAVE])
+        layers, known = self._layers(side, rng, cirrus=bool(image.present[B10]))
+        opacity, shadow, sun = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32), None
+        for layer in layers:
+            x = in_shadow(x, layer.shadow, rng, level2=level2) if layer.shadow.any() else x
+            x = x * layer.gain + layer.light
+            opacity, shadow = np.maximum(opacity, layer.opacity), np.maximum(shadow, layer.shadow)
+            sun = layer.sun if layer.sun[0] else sun
+        if sun is None or rng.random() < self._mix.no_sun:
+            sun = np.zeros(4, np.float32)
+        classes = _classes(opacity, shadow, dark)
+        weight = classes.any(axis=0) & (known | (opacity >= THICK_FROM))
+        return self._finished(x, image.present, sun, classes, weight.astype(np.float32), rng)
+
+    def _layers(
+        self, side: int, rng: np.random.Generator, *, cirrus: bool
+    ) -> tuple[list[Layer], NDArray[np.bool_]]:
+        """Clouds from low to high, and where it is certain whether a veil counts as one."""
+        layers, kind = [], rng.random()
+        if kind < 0.5:
+            layers.append(self._clouds.procedural(side, rng))
+        elif kind < 0.85:
+            layers.append(self._clouds.real(side, rng))
+        if kind >= 0.78:
+            layers.append(self._clouds.deck(side, rng))
+        known = np.ones((side, side), np.bool_)
+        if rng.random() < self._mix.veiled:
+            veil, added, high = self._clouds.veil(side, rng)
+            # B10 shows faint cirrus; without it a faint veil is not told from the air of another day.
+            least, sure = (0.006, 0.018) if high and cirrus else (0.012, 0.04)
+            known = (added <= least) | (added > sure)
+            opacity = np.where(added > sure, np.maximum(veil.opacity, THIN_FROM), 0)
+            layers.append(Layer(veil.light, veil.gain, opacity, veil.shadow, veil.sun))
+        return layers, known
+
+    def _finished(
+        self,
+        x: Array,
+        present: NDArray[np.bool_],
+        sun: Array,
+        classes: NDArray[Any],
+        weight: Array,
+        rng: np.random.Generator,
+    ) -> MaskSample:
+        """The image in other light, with noise, with edges of nodata, and without some of its bands."""
+        x, present = other_radiometry(np.maximum(x, 0), present, rng)
+        if rng.random() < self._mix.nodata:
+            slope = np.linspace(-1, 1, len(weight), dtype=np.float32)
+            edge = np.add.outer(slope * rng.normal(), slope * rng.normal()) > rng.uniform(0.2, 1.2)
+            x[:, edge], weight = 0, weight * ~edge
+        x = x + (x > 0) * np.float32(0.0015) * rng.standard_normal(x.shape, np.float32)
+        present = _without_bands(present, self._mix, rng)
+        x[~present] = 0
+        arrays = x, present, sun, classes, weight
+        return MaskSample(*(torch.from_numpy(np.asarray(array, np.float32)) for array in arrays))
+
+    def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:
+        images, odds = self._images[clear], self._odds[clear]
+        return images[int(rng.choice(len(images), p=odds))]
+
+
+def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
+    """Batches `first`, `first` + 1, ..., made by `workers` processes."""
+    prefetched = 8 if workers else None
+    numbers = itertools.count(first)
+    return iter(
+        DataLoader(samples, batch_size=None, sampler=numbers, num_workers=workers, prefetch_factor=prefetched)
+    )
+
+
+def _odds(images: Sequence[MaskImage]) -> NDArray[np.float64]:
+    """How often each image is drawn: places of many images less than their share, small images too."""
+    counts = Counter(image.place for image in images)
+    odds = np.array(
+        [counts[image.place] ** -0.5 * min(image.cells.shape[1] / 64, 2) ** 0.5 for image in images]
+    )
+    return np.asarray(odds / odds.sum())
+
+
+def _classes(opacity: Array, shadow: Array, dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """CloudClass of each cell as (4, h, w); none where it is not sure."""
+    classes = np.zeros((N_CLASSES, *opacity.shape), np.bool_)
+    classes[THICK] = opacity >= THICK_FROM
+    classes[THIN] = (opacity >= THIN_FROM) & ~classes[THICK]
+    below = opacity < THIN_FROM
+    classes[SHADOW] = below & (shadow > SHADOW_FROM) & ~dark
+    classes[CLEAR] = (opacity < CLEAR_BELOW) & (shadow < np.where(dark, SHADOW_FROM, LIT_BELOW))
+    return classes
+
+
+def _without_bands(present: NDArray[np.bool_], mix: MaskMix, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """The bands that are left of those present; B02, B03, B04 and B08 always are."""
+    present, kind = present.copy(), rng.random()
+    for share, bands in (
+        (mix.no_cirrus, [B10]),
+        (mix.no_sixty_metre, _SIXTY_METRES),
+        (mix.no_band, [int(rng.choice(_OPTIONAL))]),
+        (mix.four_bands, _OPTIONAL),
+        (mix.some_bands, list(rng.choice(_OPTIONAL, int(rng.integers(2, 8)), replace=False))),
+    ):
+        if kind < share:
+            present[bands] = False
+            break
+        kind -= share
+    return present
