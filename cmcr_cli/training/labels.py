@@ -88,7 +88,8 @@ class LabelledImage:
         place: The ground that it shows: see `place_of`.
         image: Reflectance (13, H, W); bands that are absent are 0.
         present: Bands that it has (13,).
-        network: The CloudSEN12 network's opinion (H, W): 0 to 3 as in CloudClass, 4 clear snow, or UNLABELLED.
+        network: The CloudSEN12 network's opinion (H, W): 0 to 3 as in CloudClass, 4 clear snow, or
+            UNLABELLED.
         covered: 1 where that network, B10 or a spectral network says covered, else 0 (H, W), or None.
         by_eye: 0 to 3 as in CloudClass, or UNLABELLED (H, W); None where nobody looked.
         verdict: What all of the image is, as seen by eye: clear, under thick or under thin cloud; or None.
