@@ -30,6 +30,9 @@ from cmcr_cli.training.synthesis import dihedral
 CELL = 2
 """Pixels along the side of a cell."""
 
+POOL, POOLED = 32, 64
+"""Of a sequence that is read when asked for, so many images are drawn from for so many batches."""
+
 CLEAR_BELOW, THIN_FROM, THICK_FROM = 0.02, 0.06, 0.5
 """Opacity of clear ground, of thin and of thick cloud; nothing is learnt between the first two."""
 
@@ -104,11 +107,12 @@ class MaskSamples(Dataset[MaskSample]):
         self._noise = Noise()
         self._clouds = Clouds(library.pairs, self._noise)
         self._mix, self._count, self._key = mix, count, (seed, rank)
+        self._number = 0
 
     def __getitem__(self, number: int) -> MaskSample:
         """Batch `number`: one in three is of clouds laid over ground alone."""
         made = number % 3 == 0
-        side = self._sides[made]
+        side, self._number = self._sides[made], number
         count = max(self._count * self._sides[0] ** 2 // side**2, 1)
         rngs = [np.random.default_rng([*self._key, number, index]) for index in range(count)]
         drawn = [
@@ -199,7 +203,10 @@ class MaskSamples(Dataset[MaskSample]):
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:
         images, odds = self._images[clear], self._odds[clear]
-        return images[int(rng.choice(len(images), p=odds))]
+        if odds is not None:
+            return images[int(rng.choice(len(images), p=odds))]
+        pool = np.random.default_rng([*self._key, self._number // POOLED, 1])
+        return images[int(rng.choice(pool.integers(len(images), size=POOL)))]
 
 
 def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
