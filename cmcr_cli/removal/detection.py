@@ -40,7 +40,7 @@ COVERED = 0.5
 
 SHADED = 0.2
 """Probability of shadow from which on a cell is in shadow: dark ground looks alike, so the network is seldom
-sure. On places that were not trained on, 0.2 finds 86 % of the shadow where 0.5 finds 61 %, at 0.07 points more
+sure. On places not trained on, 0.2 finds 86 % of the shadow where 0.5 finds 61 %, at 0.07 points more
 of false alarms."""
 
 RIM = 0.15
