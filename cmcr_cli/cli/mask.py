@@ -12,7 +12,7 @@ from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
 log = logging.getLogger("cmcr")
 
 EXAMPLES = """\
-  cmcr mask s2.tif -o mask.tif
+  cmcr mask s2.tif -o mask.tif --confidence sure.tif
   cmcr mask product.SAFE --mask scl --dilate 60 -o mask.tif"""
 
 
@@ -20,6 +20,7 @@ def mask(
     s2: opt.S2,
     *,
     output: opt.MaskOutput,
+    confidence: opt.Confidence = None,
     mask: opt.Mask = "auto",
     mask_codes: opt.MaskCodes = None,
     mask_weights: opt.MaskWeights = None,
@@ -59,7 +60,7 @@ def mask(
         creation_options=parse_creation_options(creation_options or []),
     )
     with show_progress(quiet) as progress:
-        done = write_mask(choices, progress)
+        done = write_mask(choices, progress, confidence=confidence)
     for note in dict.fromkeys(done.notes):
         log.warning("note: %s", note)
     if json:

@@ -81,7 +81,15 @@ S1VH = Annotated[str | None, Option("--s1-vh", metavar="PATH", help="Sentinel-1 
 Output = Annotated[Path, Option("--output", "-o", help="Image to write: a COG on the grid of S2.")]
 MaskOutput = Annotated[
     Path,
-    Option("--output", "-o", help="Mask to write: 0 clear, 1 cloud or shadow, 2 thin cirrus, 255 nodata."),
+    Option(
+        "--output",
+        "-o",
+        help="Mask to write: 0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow, 255 nodata.",
+    ),
+]
+Confidence = Annotated[
+    Path | None,
+    Option(metavar="PATH", help="Raster to write: how likely the mask is right, in per cent."),
 ]
 Provenance = Annotated[
     Path | None, Option(help="Raster to write: 0 nodata, 1 observed, 2 reconstructed.", metavar="PATH")

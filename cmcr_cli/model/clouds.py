@@ -44,7 +44,7 @@ FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + 8)
 class CloudConfig:
     """Channels per level of `look_near`, at 40 m and 80 m, and of `look_far`, at 160 m."""
 
-    near: tuple[int, ...] = (32, 64)
+    near: tuple[int, int] = (32, 64)
     far: int = 64
 
 

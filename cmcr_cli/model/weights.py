@@ -19,9 +19,9 @@ from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 
-FORMAT = 2
-DEFAULT_NAME = "cmcr-0.4.safetensors"
-DEFAULT_SHA256 = "06185b8d00429b49e5bc380951b380c2d719f3c1853bd3f8adb12e9314524425"
+FORMAT = 3
+DEFAULT_NAME = "cmcr-0.5.safetensors"
+DEFAULT_SHA256 = "7e1d059f5a53856967cb24fcbf07d5eec5613d297f2593744bd833911393119a"
 """Of the weights that come with cmcr; change both when others are released."""
 
 

@@ -20,7 +20,7 @@ from cmcr_cli.simulate.clouds import SHADOWED, simulate_sky
 from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.palette import draw_recipe
 from cmcr_cli.training.images import Pair
-from cmcr_cli.training.mask_ground import AIR, B09, B10, Array, Noise, haze, jitter, spectrum
+from cmcr_cli.training.mask_ground import AIR, B09, B10, SHORTWAVE, Array, Noise, haze, jitter, spectrum
 from cmcr_cli.training.synthesis import cloud_layer, dihedral
 
 CELL_METRES = 20
@@ -105,11 +105,12 @@ class Clouds:
         edge = self._noise.draw(rng, side, 8, 64) + np.float32(rng.normal(0, 1.5))
         most = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
         opacity = np.clip(edge * np.float32(rng.uniform(1, 8)), 0, 1) * np.float32(most)
-        ice = np.float32(rng.random())
-        colour = spectrum(ice * _CRYSTALS + (1 - ice) * _DROPS, rng, 0.03) * np.float32(
-            rng.uniform(0.22, 0.95)
-        )
-        colour[B10] = 0.001 + ice * rng.uniform(0, 0.35) * rng.random()
+        ice = np.float32(rng.choice([0, 1, rng.random()]))
+        colour = spectrum(ice * _CRYSTALS + (1 - ice) * _DROPS, rng, 0.03)
+        colour *= np.float32(rng.uniform(0.22, 0.95))
+        # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
+        colour[SHORTWAVE] *= 1 - ice * rng.uniform(0, 0.75)
+        colour[B10] = 0.001 + ice * rng.uniform(0.01, 0.35)
         colour[B09] = colour[B09 - 1] * rng.uniform(0.2, 0.85)
         fine, coarse = self._noise.draw(rng, side, 1.5, 30), self._noise.draw(rng, side, 20, 64)
         texture = 1 + np.float32(rng.uniform(0, 0.04)) * fine + np.float32(rng.uniform(0, 0.1)) * coarse
@@ -183,7 +184,8 @@ def _sky(index: int) -> Layer:
     recipe = draw_recipe(seed)
     towards = -np.cos(recipe.sun_azimuth), np.sin(recipe.sun_azimuth)
     # What passes through the cloud alone: the shadow on the ground is drawn anew each time.
-    passed = block_mean(sky.gain / np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05))
+    lit = np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05)
+    passed = block_mean(np.minimum(sky.gain / lit, 1))  # at 60 m bands and shadow do not meet exactly
     sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
     half = np.float16  # of 220 skies
     return Layer(

@@ -104,9 +104,9 @@ def with_snow(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
     snow = spectrum(_SNOW, rng, 0.04) * np.float32(rng.uniform(0.35, 1.05))
     snow[B10] = rng.uniform(0.001, 0.004) if rng.random() < 0.5 else rng.uniform(0.003, 0.014)
     snow[SHORTWAVE] *= rng.uniform(0.4, 2.2)
-    if rng.random() < 0.7:
-        light = np.float32(rng.uniform(0, 0.35)) * noise.draw(rng, side, 2, 12)
-        snow = snow * np.clip(1 + light, 0.12, 1.5)
+    # Never without slopes: a bright sheet without any texture is a cloud.
+    light = np.float32(rng.uniform(0.05, 0.35)) * noise.draw(rng, side, 2, 12)
+    snow = snow * np.clip(1 + light, 0.12, 1.5)
     texture = np.clip(x[3] / (x[3].mean() + 1e-3), 0.3, 2) ** rng.uniform(0, 0.4)
     snow = snow * texture.astype(np.float32)
     if rng.random() < 0.5:

@@ -7,6 +7,7 @@ Elsewhere the opacity of cloudy and clear pairs says it, and where shadows may b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from cmcr_cli.training.labels import (
 from cmcr_cli.training.lazy import LazySequence
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.mask_ground import B10
-from cmcr_cli.training.mask_samples import CLEAR_BELOW, THICK_FROM, THIN_FROM, MaskImage, MaskLibrary
+from cmcr_cli.training.mask_samples import CLEAR_BELOW, POOL, THICK_FROM, THIN_FROM, MaskImage, MaskLibrary
 from cmcr_cli.training.validation import evenly
 
 SHOWN_CIRRUS = 0.015
@@ -46,9 +47,11 @@ def mask_library(data: Path, library: Library, fold: int) -> MaskLibrary:
     Raises InputError as `labels.labelled_images` does.
     """
     if not has_labels(data):
+        pair_of = lru_cache(POOL)(lambda n: _of_pair(library.pairs[n]))
+        place_of_number = lru_cache(POOL)(lambda n: _clear(library.places[n][0], str(n)))
         return MaskLibrary(
-            LazySequence(range(len(library.pairs)), lambda n: _of_pair(library.pairs[n])),
-            LazySequence(range(len(library.places)), lambda n: _clear(library.places[n][0], str(n))),
+            LazySequence(range(len(library.pairs)), pair_of),
+            LazySequence(range(len(library.places)), place_of_number),
             library.pairs,
         )
     found, names, others = [], set(), _other_splits(data)
@@ -107,7 +110,8 @@ def _of_labels(image: LabelledImage) -> MaskImage:
         missed = (labels == CLEAR) & (image.covered > 0)
         high = (image.image[B10] > SHOWN_CIRRUS) & image.present[B10]
         labels = np.where(missed, np.where(high, THIN, THICK), labels)
-    known = np.asarray((labels != UNLABELLED) & (image.image[_NEEDED].max(axis=0) > 0))
+    measured: NDArray[np.bool_] = image.image[_NEEDED].max(axis=0) > 0
+    known = (labels != UNLABELLED) & measured
     classes = np.stack([labels == kind for kind in range(N_CLASSES)])
     return _image(image.place, image.image, image.present, classes, known)
 
@@ -144,7 +148,8 @@ def _of_pair(pair: Pair) -> MaskImage:
     )
     classes[CLEAR] = (pair.opacity < CLEAR_BELOW) & ~darker
     present = np.ones(len(BANDS), np.bool_)
-    return _image("", pair.cloudy, present, classes, classes.any(axis=0))
+    known = np.asarray(classes.any(axis=0))
+    return _image("", pair.cloudy, present, classes, known)
 
 
 def _clear(image: ClearImage, place: str) -> MaskImage:

@@ -22,13 +22,16 @@ from cmcr_cli.model.clouds import N_CLASSES
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.images import Pair
-from cmcr_cli.training.mask_clouds import Clouds, Layer, fitted, in_shadow
+from cmcr_cli.training.mask_clouds import SKY_SIDE, Clouds, Layer, fitted, in_shadow
 from cmcr_cli.training.mask_ground import B09, B10, Array, Noise, other_radiometry, varied
 from cmcr_cli.training.recipe import MaskMix
 from cmcr_cli.training.synthesis import dihedral
 
-SIDES = (128, 192)
-"""Cells of a sample: of real images, and of clouds laid over ground, which cast their shadows farther."""
+CELL = 2
+"""Pixels along the side of a cell."""
+
+POOL, POOLED = 32, 64
+"""Of a sequence that is read when asked for, so many images are drawn from for so many batches."""
 
 CLEAR_BELOW, THIN_FROM, THICK_FROM = 0.02, 0.06, 0.5
 """Opacity of clear ground, of thin and of thick cloud; nothing is learnt between the first two."""
@@ -87,22 +90,30 @@ class MaskSamples(Dataset[MaskSample]):
         self,
         library: MaskLibrary,
         mix: MaskMix,
+        crop: int,
         count: int,
         seed: int,
         rank: int,
     ) -> None:
-        """`count` samples of the smaller side make a batch, or as many cells of the larger."""
+        """`count` samples of `crop` pixels, a multiple of 32, make a batch.
+
+        Samples of clouds laid over ground alone are half as large again, for their shadows fall far, and so
+        there are fewer of them.
+        """
+        side = crop // CELL
+        self._sides = side, min(side * 3 // 2, SKY_SIDE)
         self._images = library.covered, library.clear
         self._odds = [_odds(part) if isinstance(part, list) else None for part in self._images]
         self._noise = Noise()
         self._clouds = Clouds(library.pairs, self._noise)
         self._mix, self._count, self._key = mix, count, (seed, rank)
+        self._number = 0
 
     def __getitem__(self, number: int) -> MaskSample:
         """Batch `number`: one in three is of clouds laid over ground alone."""
         made = number % 3 == 0
-        side = SIDES[made]
-        count = max(self._count * SIDES[0] ** 2 // side**2, 1)
+        side, self._number = self._sides[made], number
+        count = max(self._count * self._sides[0] ** 2 // side**2, 1)
         rngs = [np.random.default_rng([*self._key, number, index]) for index in range(count)]
         drawn = [
             self.over_ground(side, rng) if made or rng.random() < self._mix.made else self.real(side, rng)
@@ -192,7 +203,10 @@ class MaskSamples(Dataset[MaskSample]):
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:
         images, odds = self._images[clear], self._odds[clear]
-        return images[int(rng.choice(len(images), p=odds))]
+        if odds is not None:
+            return images[int(rng.choice(len(images), p=odds))]
+        pool = np.random.default_rng([*self._key, self._number // POOLED, 1])
+        return images[int(rng.choice(pool.integers(len(images), size=POOL)))]
 
 
 def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
