@@ -88,7 +88,9 @@ class MaskScores:
 
 
 def network_masks(network_of: Callable[[LabelledImage], CloudNetwork]) -> Maker:
-    """A maker of masks as `cmcr mask` writes them.
+    """A maker of masks as `cmcr mask` writes them, where nobody knows the position of the sun.
+
+    Only a few pixels differ, along the rim: here cells are mirrored at the edge, there pixels are.
 
     Args:
         network_of: Gives the network that an image is to be seen by, ready for inference.
