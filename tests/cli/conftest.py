@@ -17,7 +17,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained weights of a tiny network: everything runs, quickly, and nothing looks good."""
     torch.manual_seed(0)
     denoiser = Denoiser(NetworkConfig(widths=(8, 8, 8), condition_blocks=(1, 1, 1)), DiffusionConfig())
-    clouds = CloudNetwork(CloudConfig((8, 8, 8)))
+    clouds = CloudNetwork(CloudConfig((8, 8), 8))
     statistics = torch.full((13,), 0.15), torch.full((13,), 0.1)
     card = {"name": "tiny", "history": {"clouds": {"images": 0}, "teacher": {"images": 0}}}
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"

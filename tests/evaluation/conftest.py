@@ -32,7 +32,7 @@ def weights() -> Weights:
     """Untrained networks of a tiny size."""
     torch.manual_seed(0)
     denoiser = Denoiser(NetworkConfig((8, 8, 8), (1, 1, 1)), DiffusionConfig()).eval().requires_grad_(False)
-    clouds = CloudNetwork(CloudConfig((8, 8, 8))).eval().requires_grad_(False)
+    clouds = CloudNetwork(CloudConfig((8, 8), 8)).eval().requires_grad_(False)
     return Weights(denoiser, clouds, torch.full((13,), 0.15), torch.full((13,), 0.1), {"name": "tiny"})
 
 

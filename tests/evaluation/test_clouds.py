@@ -40,7 +40,7 @@ class Bright(CloudNetwork):
     """Calls a cell covered when it is bright in blue."""
 
     def __init__(self) -> None:
-        super().__init__(CloudConfig((8, 8, 8)))
+        super().__init__(CloudConfig((8, 8), 8))
 
     def cover(self, optical: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         return (optical[:, 1] > 0.5).float()

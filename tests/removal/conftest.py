@@ -74,7 +74,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small networks whose random output layers make every input matter."""
     torch.manual_seed(0)
     network = NetworkConfig(widths=(16, 32, 32), condition_blocks=(1, 1, 1))
-    denoiser, clouds = Denoiser(network, DiffusionConfig()), CloudNetwork(CloudConfig((8, 8, 8)))
+    denoiser, clouds = Denoiser(network, DiffusionConfig()), CloudNetwork(CloudConfig((8, 8), 8))
     for parameter in denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     mean, spread = torch.full((13,), 0.15), torch.full((13,), 0.05)

@@ -103,7 +103,7 @@ def tiny_recipe(toy: Recipe) -> Recipe:
         mix=replace(toy.mix, simulated=0.0),
         objective=replace(toy.objective, levels=6),
         network=NetworkConfig((8, 8, 8), (1, 1, 1), (1, 1, 1), 16),
-        clouds=CloudConfig((8, 8, 8)),
+        clouds=CloudConfig((8, 8), 8),
     )
 
 
