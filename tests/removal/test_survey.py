@@ -18,7 +18,7 @@ from cmcr_cli.removal.spots import spread
 from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.mask import open_mask
-from cmcr_cli.scene.mask_codes import THICK, THIN
+from cmcr_cli.scene.mask_codes import CLEAR, THICK, THIN
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.unmixing import NOTHING
@@ -35,7 +35,7 @@ def clouds() -> CloudNetwork:
 def surveyed(files: Any, mask: CloudNetwork | str | None, *, with_context: bool = False) -> Survey:
     with open_optical(files.s2) as optical, open_radar(files.s1, optical.grid) as radar:
         if isinstance(mask, str):
-            with open_mask(mask, optical.grid) as raster:
+            with open_mask(mask, optical.grid, codes="cmcr") as raster:
                 return survey(optical, radar, raster, with_context=with_context)
         return survey(optical, radar, mask, with_context=with_context)
 
@@ -140,6 +140,7 @@ def test_under_cirrus_alone_all_is_restored_and_learnt_from(veiled: tuple[Any, A
 
         def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
             logits = super().look_near(optical, present, far)
+            logits[:, CLEAR] -= 5
             logits[:, THIN] += 5
             return logits
 
