@@ -139,10 +139,15 @@ class Detector:
             del self._squares[row]
 
     def _mirrored(self, first: int, cells: int, span: tuple[int, int]) -> list[int]:
-        """Squares along an axis that a tile from square `first` looks at, those beyond `span` mirrored."""
+        """Squares along an axis that a tile from square `first` looks at, those beyond `span` mirrored.
+
+        A tile may begin far above `span`; what no cell of the scene sees there may not be made yet, and is
+        the farthest that is seen instead.
+        """
         low, high = span
-        indices = reflected(first - low - _FAR, cells // SQUARE + 2 * _FAR, high - low + 1)
-        return [low + int(index) for index in indices]
+        mirrored = low + reflected(-_FAR, high - low + 1 + 2 * _FAR, high - low + 1)
+        wanted = np.arange(first - low, first - low + cells // SQUARE + 2 * _FAR)
+        return [int(square) for square in mirrored[wanted.clip(0, len(mirrored) - 1)]]
 
 
 @torch.inference_mode()

@@ -63,7 +63,7 @@ def network() -> CloudNetwork:
         head, spread = network.head[-1], logits.std(dim=(0, 2, 3))
         head.weight /= spread[:, None, None, None]
         head.bias.copy_((head.bias - logits.mean(dim=(0, 2, 3))) / spread)
-        head.bias[CLEAR] += 1
+        head.bias[CLEAR] += 2.5
     return network.eval().requires_grad_(False)
 
 
@@ -150,6 +150,7 @@ SCENES = [
     (200, 180, 7, 13),
     (150, 131, 61, 510),
     (260, 64, -5, -1),
+    (560, 20, 61, 510),  # the first tile begins far above it
     (10, 12, 7, 13),
     (12, 10, 15, 31),
     (1, 1, 0, 0),
@@ -183,8 +184,8 @@ def test_row_by_row_finds_what_the_whole_scene_shows(
     with open_optical(path, sun=SUN) as optical:
         expected = at_once(network, optical)
     assert_alike(found(network, path), expected)
-    if height > 100:
-        assert set(np.unique(expected[0])) == {0, 1, 2, 3}, "or the test says little"
+    if min(height, width) > 100:
+        assert CLEAR in expected[0] and len(np.unique(expected[0])) >= 3, "or the test says little"
         assert expected[1].std() > 5
 
 
