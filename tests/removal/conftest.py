@@ -36,7 +36,7 @@ class Plain(CloudNetwork):
     def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
         """Bright is thick cloud, less so thin cloud, and dark is shadow."""
         red = optical[:, 3]
-        classes = (red > 0.25) * THICK + ((red > 0.15) & (red <= 0.25)) * THIN + (red < 0.05) * SHADOW
+        classes = (red > 0.25) * THICK + ((red > 0.15) & (red <= 0.25)) * THIN + (red < 0.13) * SHADOW
         return 9 * torch.nn.functional.one_hot(classes.long(), 4).movedim(-1, 1).float()
 
 

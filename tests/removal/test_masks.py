@@ -82,9 +82,8 @@ def test_product_with_real_metadata_is_masked_by_its_scl(
     made, corner = read(chosen.output)[0], np.zeros(product.scl.shape, bool)
     corner[:30, :60] = True
     assert np.array_equal(made == 255, corner)
-    assert np.array_equal(made == 1, np.isin(product.scl, [8, 9]) & ~corner)
-    assert np.array_equal(made == 3, (product.scl == 3) & ~corner)
-    assert np.array_equal(made == 2, (product.scl == 10) & ~corner)
+    for kind, codes in ((1, [8, 9]), (2, [10]), (3, [3])):
+        assert np.array_equal(made == kind, np.isin(product.scl, codes) & ~corner)
     assert 0 < report.covered_share < 1 and any("SCL codes" in note for note in report.notes)
 
 
