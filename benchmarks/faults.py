@@ -54,7 +54,7 @@ def tiny_weights(path: Path) -> Path:
     torch.manual_seed(0)
     denoiser = Denoiser(NetworkConfig(widths=(8, 8, 8), condition_blocks=(1, 1, 1)), DiffusionConfig())
     statistics = torch.full((13,), 0.15), torch.full((13,), 0.05)
-    clouds = CloudNetwork(CloudConfig((8, 8, 8)))
+    clouds = CloudNetwork(CloudConfig((8, 8), 8))
     weights_file.save(path, weights_file.Weights(denoiser, clouds, *statistics, {"name": "tiny"}))
     return path
 

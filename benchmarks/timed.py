@@ -33,7 +33,9 @@ def counted(call: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     Denoiser.encode = counted(Denoiser.encode)  # type: ignore[method-assign]
     Denoiser.forward = counted(Denoiser.forward)  # type: ignore[method-assign]
-    CloudNetwork.cover = counted(CloudNetwork.cover)  # type: ignore[method-assign]
+    # A scene takes the cloud network part by part.
+    CloudNetwork.look_far = counted(CloudNetwork.look_far)  # type: ignore[method-assign]
+    CloudNetwork.look_near = counted(CloudNetwork.look_near)  # type: ignore[method-assign]
     try:
         main(sys.argv[1:])
     finally:

@@ -260,7 +260,7 @@ class RollingRows:
         if self._first <= first < self._stop:
             start = min(self._stop, stop)
             shift = first - self._first
-            for top in range(0, start - first if shift else 0, shift):
+            for top in range(0, start - first, shift) if shift else ():
                 rows = min(shift, start - first - top)
                 self._rows(top, rows)[:] = self._rows(top + shift, rows)
         for top in range(start, stop, PIECE):

@@ -69,7 +69,14 @@ class Clouds:
         if not self._pairs:
             return self.procedural(side, rng)
         opacity, light = self._layer(int(rng.integers(len(self._pairs))))
-        both = fitted(dihedral(np.concatenate([opacity[None], light]), int(rng.integers(8))), side, rng)
+        both = dihedral(np.concatenate([opacity[None], light]), int(rng.integers(8)))
+        if rng.random() < 0.4:
+            both = block_mean(both)  # clouds half as large: the pairs have few small ones
+        both = fitted(both, side, rng)
+        if rng.random() < 0.4:
+            # Some of the clouds alone, that ground with single small clouds is seen as well.
+            kept = (self._noise.draw(rng, side, 4, 30) - np.float32(rng.uniform(0, 1.5))) * 4
+            both *= np.clip(kept, 0, 1)
         opacity, light = both[0], both[1:]
         shadow, sun = _cast(opacity, rng)
         # What is fainter than this is noise.
@@ -144,6 +151,12 @@ def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool
     dark = np.quantile(x.reshape(len(BANDS), -1)[:, ::7], 0.02, axis=1)[:, None, None]
     path = np.minimum(x, np.minimum(dark, AIR * 1.2).astype(np.float32) * np.float32(rng.uniform(0.6, 1)))
     return np.asarray(path + (x - path) * lit, np.float32)
+
+
+def is_like_snow(layer: Layer) -> NDArray[np.bool_]:
+    """Where a layer (h, w) is thick and as dark in the shortwave infrared as snow."""
+    green, shortwave = layer.light[BANDS.index("B03")], layer.light[BANDS.index("B11")]
+    return np.asarray((layer.opacity > 0.3) & (green - shortwave > 0.3 * (green + shortwave)))
 
 
 def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> Array:

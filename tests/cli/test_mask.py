@@ -24,7 +24,7 @@ def test_writes_the_mask_of_the_network(
     report = json.loads(ended.out)
     assert (report["output"], report["mask"]) == (str(output), "auto")
     with rasterio.open(output) as file:
-        assert set(np.unique(file.read())) <= {0, 1, 255}
+        assert set(np.unique(file.read())) <= {0, 1, 2, 3, 255}
     assert list(tmp_path.iterdir()) == [output]
 
 

@@ -69,7 +69,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     denoiser = Denoiser(config, DiffusionConfig(sigma_data=0.01))
     statistics = torch.full((13,), 0.15), torch.full((13,), 0.05)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    clouds = CloudNetwork(CloudConfig((8, 8, 8)))
+    clouds = CloudNetwork(CloudConfig((8, 8), 8))
     weights_file.save(path, weights_file.Weights(denoiser, clouds, *statistics, {"name": "tiny"}))
     return path
 

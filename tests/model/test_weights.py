@@ -23,7 +23,7 @@ Edit = Callable[[dict[str, Tensor], dict[str, Any]], object]
 
 @pytest.fixture
 def weights(tiny_denoiser: Callable[..., Denoiser], shake: Callable[[nn.Module], None]) -> Weights:
-    clouds = CloudNetwork(CloudConfig((8, 16)))
+    clouds = CloudNetwork(CloudConfig((8, 16), 8))
     shake(clouds)
     card = {"name": "tiny", "history": {"teacher": {"images": 32, "note": "ä"}}}
     denoiser = tiny_denoiser(DiffusionConfig(alpha=0.25, sigma_max=15.0))
@@ -151,7 +151,9 @@ EDITS: dict[str, Edit] = {
     "settings as a list": lambda tensors, header: header.update(network=[8, 8, 8]),
     "no settings": lambda tensors, header: header.pop("clouds"),
     "no card": lambda tensors, header: header.pop("card"),
-    "wider clouds": lambda tensors, header: header["clouds"].update(widths=[8, 32]),
+    "wider clouds": lambda tensors, header: header["clouds"].update(near=[8, 32]),
+    "clouds that look farther": lambda tensors, header: header["clouds"].update(far=16),
+    "clouds without far": lambda tensors, header: header["clouds"].pop("far"),
     "tensor missing": lambda tensors, header: tensors.pop("denoiser.step.stem.bias"),
     "tensor too many": lambda tensors, header: tensors.update({"clouds.extra": torch.zeros(1)}),
     "no statistics": lambda tensors, header: tensors.pop("spread"),

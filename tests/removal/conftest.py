@@ -11,6 +11,7 @@ import rasterio
 import torch
 from affine import Affine
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
@@ -19,10 +20,24 @@ from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
+from cmcr_cli.scene.mask_codes import SHADOW, THICK, THIN
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.simulate.clouds import CLEAR
 
 COL0, ROW0 = 50_001, -450_003  # odd on purpose: cells of 20 m then begin before the scene
+
+
+class Plain(CloudNetwork):
+    """In place of a trained network: cells are told by their red alone, for sure."""
+
+    def __init__(self) -> None:
+        super().__init__(CloudConfig((8, 8), 8))
+
+    def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
+        """Bright is thick cloud, less so thin cloud, and dark is shadow."""
+        red = optical[:, 3]
+        classes = (red > 0.25) * THICK + ((red > 0.15) & (red <= 0.25)) * THIN + (red < 0.05) * SHADOW
+        return 9 * torch.nn.functional.one_hot(classes.long(), 4).movedim(-1, 1).float()
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small networks whose random output layers make every input matter."""
     torch.manual_seed(0)
     network = NetworkConfig(widths=(16, 32, 32), condition_blocks=(1, 1, 1))
-    denoiser, clouds = Denoiser(network, DiffusionConfig()), CloudNetwork(CloudConfig((8, 8, 8)))
+    denoiser, clouds = Denoiser(network, DiffusionConfig()), CloudNetwork(CloudConfig((8, 8), 8))
     for parameter in denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     mean, spread = torch.full((13,), 0.15), torch.full((13,), 0.05)

@@ -15,15 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from cmcr_cli.model.clouds import NEAR_MARGIN
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import load
 from cmcr_cli.removal import RemoveOptions, estimate, remove, run
+from cmcr_cli.removal.detection import SIDE, UNKNOWN_SUN, WIDE, detect
 from cmcr_cli.removal.inputs import InputMaker
 from cmcr_cli.removal.lanes import Lane
 from cmcr_cli.removal.patchwork import Restorer
 from cmcr_cli.removal.rows import Row, Strips
 from cmcr_cli.removal.shelf import Shelf
-from cmcr_cli.removal.survey import found_cells
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.cirrus import VISIBLE
 from cmcr_cli.scene.context import constant_context
@@ -81,9 +82,9 @@ def test_the_survey_asks_its_network_on_one_device(weights: Path, taken: list[Te
     network = copy.deepcopy(load(weights).clouds)
     to_inference(network, META)
     image = np.random.default_rng(2).random((13, 64, 48), dtype=np.float32)
-    found = found_cells(network, image, np.ones(13, bool), np.float32(VISIBLE))
-    assert found.shape == (64, 48) and found.dtype == np.uint8
-    assert [tensor.device for tensor in taken] == [META]
+    classes, certainty = detect(network, image, np.ones(13, bool), UNKNOWN_SUN)
+    assert classes.shape == certainty.shape == (64, 48) and classes.dtype == certainty.dtype == np.uint8
+    assert [tensor.device for tensor in taken] == [META, META], "the squares, and what they are likely to be"
 
 
 @pytest.mark.parametrize(("steps", "samples"), [(1, 1), (3, 1), (3, 2)])
@@ -95,7 +96,7 @@ def test_nothing_but_integers_comes_back_from_a_whole_run(
     taken: list[Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """But for the spread of samples, where it is asked for."""
+    """But for the spread of samples, where it is asked for, and for what the survey looks at: see below."""
     sent: list[torch.device] = []
     on = Row.on
 
@@ -114,8 +115,12 @@ def test_nothing_but_integers_comes_back_from_a_whole_run(
     assert report.patches_restored == report.patches
     pixels = 13 * report.height * report.width
     assert all(tensor.device == META for tensor in taken)
-    brought = {dtype: sum(t.numel() for t in taken if t.dtype == dtype) for dtype in {t.dtype for t in taken}}
-    assert brought.pop(torch.uint8) > 0, "the survey's classes"
+    # The survey's squares are few, and of its cells the probability of each class comes back.
+    surveyed = [t for t in taken if t.dtype == torch.float32 and (t.ndim == 3 and t.shape[0] in (4, 26))]
+    assert {t.shape[0] for t in surveyed} == {4, 26}
+    assert sum(t.numel() for t in surveyed) < 5 * (SIDE + 2 * NEAR_MARGIN) * (WIDE + 2 * NEAR_MARGIN)
+    rest = [t for t in taken if all(t is not other for other in surveyed)]
+    brought = {dtype: sum(t.numel() for t in rest if t.dtype == dtype) for dtype in {t.dtype for t in rest}}
     assert brought.pop(torch.int16) == pixels
     assert brought == ({torch.float32: pixels} if samples > 1 else {})
     assert sent == [META] * len(lattice_starts(ROW0, report.height, chosen.overlap))

@@ -255,7 +255,7 @@ def see_through(tmp_path: Path) -> Path:
     with torch.no_grad():
         denoiser.step.head.bias[4 * 13 : 4 * 26] = 1 / c_out.item()  # the gate of the departure
     path = tmp_path / "see_through.safetensors"
-    clouds = CloudNetwork(CloudConfig((8, 8, 8)))
+    clouds = CloudNetwork(CloudConfig((8, 8), 8))
     save(path, Weights(denoiser, clouds, torch.full((13,), 0.2), torch.full((13,), 0.2)))
     return path
 

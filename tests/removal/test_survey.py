@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,21 @@ import pytest
 import rasterio
 from torch import Tensor
 
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.clouds import FAR_MARGIN, REACH, SQUARE, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
+from cmcr_cli.removal import detection
 from cmcr_cli.removal import survey as module
-from cmcr_cli.removal.cover import CLOUD, VEIL
+from cmcr_cli.removal.cover import CELL, CLOUD, VEIL
 from cmcr_cli.removal.spots import spread
-from cmcr_cli.removal.survey import BORDER, CELL, Survey, found_cells, survey
+from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.scene import cirrus
 from cmcr_cli.scene.mask import open_mask
+from cmcr_cli.scene.mask_codes import CLEAR, THICK, THIN
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.unmixing import NOTHING
+
+from .conftest import Plain
 
 
 @pytest.fixture
@@ -30,13 +35,14 @@ def clouds() -> CloudNetwork:
 def surveyed(files: Any, mask: CloudNetwork | str | None, *, with_context: bool = False) -> Survey:
     with open_optical(files.s2) as optical, open_radar(files.s1, optical.grid) as radar:
         if isinstance(mask, str):
-            with open_mask(mask, optical.grid) as raster:
+            with open_mask(mask, optical.grid, codes="cmcr") as raster:
                 return survey(optical, radar, raster, with_context=with_context)
         return survey(optical, radar, mask, with_context=with_context)
 
 
 def test_network_finds_the_same_cover_in_a_crop(make_scene: Callable[..., Any], clouds: CloudNetwork) -> None:
-    top, left, edge = 40, 52, BORDER * CELL
+    # These scenes do not tell where the sun stands, so the network does not look along its line.
+    top, left, edge = 40, 52, (FAR_MARGIN - REACH * SQUARE) * CELL
     whole = surveyed(make_scene(640, 600), clouds).cover.pixels(0, 640) > 0
     crop = surveyed(make_scene(560, 500, top, left), clouds).cover.pixels(0, 560) > 0
     inside = (slice(edge, 560 - edge), slice(edge, 500 - edge))
@@ -49,8 +55,9 @@ def test_tiles_meet_without_a_trace(
 ) -> None:
     files = make_scene(300, 280)
     large = surveyed(files, clouds).cover.cells(0, 150)
-    monkeypatch.setattr(module, "SIDE", 64)
-    monkeypatch.setattr(module, "WIDE", 64)
+    for place in (module, detection):
+        monkeypatch.setattr(place, "SIDE", 64)
+    monkeypatch.setattr(detection, "WIDE", 64)
     small = surveyed(files, clouds).cover.cells(0, 150)
     # Edges of the scene are reflected alike; only rounding in the network may tell the two apart.
     assert (large != small).mean() < 1e-3
@@ -88,40 +95,75 @@ def veiled(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
     return plain, under
 
 
-def test_clouds_are_looked_for_in_the_image_without_cirrus() -> None:
-    class Bright(CloudNetwork):
-        """Takes for cloud whatever is bright."""
-
-        def cover(self, cells: Tensor, present: Tensor) -> Tensor:
-            return (cells[:, 1] > 0.25).float()
-
-    image = np.full((13, 8, 8), 0.2, np.float32)
-    image[cirrus.B10] = cirrus.GROUND
-    image[:9] += 0.1
-    network = Bright(CloudConfig((8,)))
-    bands = np.ones(13, bool)
-    assert (found_cells(network, image, bands, cirrus.VISIBLE) == CLOUD).all()
-    image[cirrus.B10] += 0.1 / cirrus.VISIBLE
-    assert (found_cells(network, image, bands, cirrus.VISIBLE) == CLOUD).all(), "no longer thin"
-    image[:9] -= 0.03
-    image[cirrus.B10] -= 0.03 / cirrus.VISIBLE
-    assert (found_cells(network, image, bands, cirrus.VISIBLE) == VEIL).all()
-    image[:9] -= 0.06
-    image[cirrus.B10] -= 0.06 / cirrus.VISIBLE
-    assert not found_cells(network, image, bands, cirrus.VISIBLE).any(), "too thin to be seen"
-
-
-def test_under_cirrus_alone_all_is_restored_and_learnt_from(
-    veiled: tuple[Any, Any], clouds: CloudNetwork
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [(0.005, CLOUD), (0.03, VEIL), (0.07, VEIL), (0.1, CLOUD)],
+    ids=["too thin to be seen", "a veil", "hardly thin", "no longer thin"],
+)
+def test_thin_cloud_that_b10_shows_is_learnt_through(
+    added: float, expected: int, make_scene: Callable[..., Any], tmp_path: Path
 ) -> None:
-    under = surveyed(veiled[1], clouds, with_context=True)
-    cells = under.cover.cells(0, 150)
-    assert (cells > 0).all(), "a veil that B10 shows is to be taken off everywhere"
-    assert 0.2 < (cells == VEIL).mean() < 0.9, "below the clouds there is a veil too"
+    """By the network, and by a mask that says the same."""
+    files = make_scene(90, 81)
+    image = np.full((13, 90, 81), 0.2, np.float32)
+    image[3, :30], image[3, 60:] = 0.3, 0.1
+    image[cirrus.B10] = cirrus.GROUND + added / cirrus.VISIBLE
+    with rasterio.open(files.s2, "r+") as file:
+        file.write(np.rint(image * 10_000).astype(np.uint16))
+    with rasterio.open(files.mask) as file:
+        profile = file.profile
+    cover = surveyed(files, Plain()).cover
+    assert (cover.pixels(0, 28) == CLOUD).all() and not cover.pixels(64, 26).any()
+    assert (cover.classes(32, 26) == THIN).all() and (cover.classes(0, 28) == THICK).all()
+    assert (cover.pixels(32, 26) == expected).all()
+    with rasterio.open(tmp_path / "mask.tif", "w", **profile) as file:
+        file.write(cover.classes(0, 90), 1)
+    assert np.array_equal(surveyed(files, str(tmp_path / "mask.tif")).cover.planes, cover.planes)
+
+
+def test_thin_cloud_is_not_learnt_through_where_the_image_has_no_b10(make_scene: Callable[..., Any]) -> None:
+    files = make_scene(60, 51)
+    with rasterio.open(files.s2) as file:
+        profile, dn, names = file.profile, file.read(), file.descriptions
+    dn[3] = 2000
+    kept = [n for n in range(13) if n != cirrus.B10]
+    with rasterio.open(files.s2, "w", **profile | {"count": 12}) as file:
+        file.write(dn[kept])
+        file.descriptions = [names[n] for n in kept]
+    cover = surveyed(files, Plain()).cover
+    assert (cover.classes(0, 60) == THIN).all() and (cover.pixels(0, 60) == CLOUD).all()
+
+
+def test_under_cirrus_alone_all_is_restored_and_learnt_from(veiled: tuple[Any, Any]) -> None:
+    class Veiled(Plain):
+        """Finds the clouds, and the veil wherever it finds none."""
+
+        def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
+            logits = super().look_near(optical, present, far)
+            logits[:, CLEAR] -= 5
+            logits[:, THIN] += 5
+            return logits
+
+    under = surveyed(veiled[1], Veiled(), with_context=True)
+    pixels = under.cover.pixels(0, 300)
+    assert (pixels > 0).all(), "a veil that B10 shows is to be taken off everywhere"
+    assert 0.2 < (pixels == VEIL).mean() < 0.9, "below the clouds there is a veil too"
     assert under.context is not None
     assert 0.9 < float(under.visible / cirrus.VISIBLE) < 1.1
     found, _ = under.context.evaluate(0, 0, 300, 280, None, None)
     assert found[:9].std() > 0, "no clear cell, and yet a context of the scene's own"
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (16, 1), (1, 30), (2, 2), (10, 12)])
+@pytest.mark.parametrize("with_context", [False, True])
+def test_scenes_of_a_few_pixels(
+    height: int, width: int, with_context: bool, make_scene: Callable[..., Any]
+) -> None:
+    files = make_scene(height, width)
+    for mask in (Plain(), None, str(files.mask)):
+        found = surveyed(files, mask, with_context=with_context)
+        assert found.valid_share == 1 and 0 <= found.covered_share <= 1
+        assert found.cover.classes(0, height).shape == (height, width)
 
 
 @pytest.mark.parametrize("height", [1, 16, 31, 512, 513, 10_980])

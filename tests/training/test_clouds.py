@@ -75,7 +75,7 @@ def check() -> MaskImage:
     classes[CLEAR, :8] = classes[SHADOW, 8:12] = classes[THICK, 12:] = 1
     weight[15] = 0
     cells = np.linspace(0, 1, 13 * 256, dtype=np.float32).reshape(13, 16, 16)
-    return MaskImage("here", cells, np.ones(13, np.bool_), classes, weight)
+    return MaskImage("here", "", cells, np.ones(13, np.bool_), classes, weight)
 
 
 def answering(found: Tensor) -> Answer:

@@ -42,7 +42,7 @@ def an_image(place: str, value: float, kind: int, size: int = 40) -> MaskImage:
     classes = np.zeros((4, size, size), np.float16)
     classes[kind] = 1
     cells = np.full((13, size, size), value, np.float32)
-    return MaskImage(place, cells, np.ones(13, np.bool_), classes, np.ones((size, size), np.float32))
+    return MaskImage(place, place, cells, np.ones(13, np.bool_), classes, np.ones((size, size), np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_classes_of_opacity_and_shadow() -> None:
     assert found[SHADOW].sum() == 1
 
 
-def test_places_of_many_images_do_not_drown_the_others() -> None:
+def test_sources_of_many_images_do_not_drown_the_others() -> None:
     images = [an_image("many", 0.1, CLEAR)] * 16 + [an_image("one", 0.1, CLEAR)]
     odds = _odds(images)
     assert odds.sum() == pytest.approx(1) and odds[-1] == pytest.approx(4 * odds[0])
