@@ -32,7 +32,7 @@ NOT_RUN = {
     "docs/index.md": ["installs packages"],
     "docs/many-scenes.md": ["needs a cluster", "needs SLURM"],
     "docs/products.md": ["reads from a bucket"],
-    "docs/training.md": ["takes minutes", "takes hours", "needs several GPUs"],
+    "docs/training.md": ["takes minutes", "takes hours", "takes hours", "needs several GPUs"],
 }
 """Reasons why blocks are only parsed, page by page."""
 
