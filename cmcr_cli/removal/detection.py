@@ -24,7 +24,7 @@ from cmcr_cli.scene.cells import block_mean
 from cmcr_cli.scene.cirrus import B10
 from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import cut, reflected
+from cmcr_cli.scene.patches import cut, mirrored, reflected
 
 Array = NDArray[np.float32]
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -145,9 +145,9 @@ class Detector:
         the farthest that is seen instead.
         """
         low, high = span
-        mirrored = low + reflected(-_FAR, high - low + 1 + 2 * _FAR, high - low + 1)
+        squares = low + mirrored(-_FAR, high - low + 1 + 2 * _FAR, high - low + 1)
         wanted = np.arange(first - low, first - low + cells // SQUARE + 2 * _FAR)
-        return [int(square) for square in mirrored[wanted.clip(0, len(mirrored) - 1)]]
+        return [int(square) for square in squares[wanted.clip(0, len(squares) - 1)]]
 
 
 @torch.inference_mode()
@@ -168,7 +168,7 @@ def detect(
         return placed(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
 
     squares = fetched(squares_of(with_margin(0))[0])
-    far = cut(squares, *(reflected(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
+    far = cut(squares, *(mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
     known, towards = (placed(np.asarray(part, np.float32), device)[None] for part in (names, sun))
     near = with_margin(NEAR_MARGIN)
     probability = fetched(_probability(network, near, placed(far, device)[None], known, towards))

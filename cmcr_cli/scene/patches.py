@@ -60,6 +60,15 @@ def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:
     return np.minimum(phase, period - phase)
 
 
+def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
+    """The same for an axis of blocks, which is mirrored about its edges: the last block comes twice.
+
+    So blocks meet what `reflected` makes of their pixels, to within a pixel.
+    """
+    phase = np.arange(start, start + length) % (2 * size)
+    return np.minimum(phase, 2 * size - 1 - phase)
+
+
 def cut(image: NDArray[Any], lines: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[Any]:
     """The pixels (..., n, m) at `reflected` lines and columns, as a view where neither turns back."""
     # A window first, so that no full-width rows are copied.

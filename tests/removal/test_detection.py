@@ -19,6 +19,7 @@ from cmcr_cli.removal.detection import (
     LOWEST_SUN,
     REACH,
     RIM,
+    SHADED,
     UNKNOWN_SUN,
     Detector,
     classified,
@@ -29,7 +30,7 @@ from cmcr_cli.scene.bands import BANDS, L2A_BANDS, canonical, present
 from cmcr_cli.scene.cells import block_mean
 from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical, open_optical
-from cmcr_cli.scene.patches import reflected
+from cmcr_cli.scene.patches import mirrored, reflected
 from cmcr_cli.scene.sun import Sun
 
 from .conftest import write
@@ -123,7 +124,7 @@ def at_once(network: CloudNetwork, optical: Optical) -> Found:
 
     squares = squares_of(torch.from_numpy(cells(0))[None])
     around = FAR_MARGIN // SQUARE
-    lines, columns = (torch.from_numpy(reflected(-around, n + 2 * around, n)) for n in squares.shape[2:])
+    lines, columns = (torch.from_numpy(mirrored(-around, n + 2 * around, n)) for n in squares.shape[2:])
     names = torch.from_numpy(present(optical.names).astype(np.float32))[None]
     sun = torch.from_numpy(sun_vector(optical))[None]
     far = network.look_far(squares[:, :, lines[:, None], columns], names, sun)
@@ -305,14 +306,20 @@ def likely(*classes: tuple[float, ...]) -> NDArray[np.float32]:
     return np.concatenate([1 - covered.sum(axis=0, keepdims=True), covered])
 
 
-def test_a_cell_is_covered_from_half_on() -> None:
+def test_a_cell_is_covered_where_that_is_likely() -> None:
     classes, certainty = classified(
-        likely((0.3, 0.1, 0.05), *[(0, 0, 0)] * 4, (0.2, 0.15, 0.16), *[(0, 0, 0)] * 4, (0.1, 0.1, 0.5))
+        likely((0.3, 0.1, 0.05), *[(0, 0, 0)] * 4, (0.3, 0.15, 0.16), *[(0, 0, 0)] * 4, (0.1, 0.1, 0.5))
     )
     assert classes[0].tolist() == [CLEAR, *[CLEAR] * 4, THICK, *[CLEAR] * 4, SHADOW]
     # Sure of the class it is not; of what is covered, that it is.
-    assert certainty[0, [0, 5, 10]].tolist() == [55, 51, 70] and certainty[0, 1] == 100
+    assert certainty[0, [0, 5, 10]].tolist() == [55, 61, 70] and certainty[0, 1] == 100
     assert classes.dtype == certainty.dtype == np.uint8
+
+
+def test_shadow_needs_less_to_be_found() -> None:
+    apart = [(0, 0, 0)] * 4
+    row = likely((0, 0, SHADED + 0.01), *apart, (0, 0, SHADED - 0.01), *apart, (0, SHADED + 0.01, 0))
+    assert classified(row)[0][0].tolist() == [SHADOW, *[CLEAR] * 10]
 
 
 @pytest.mark.parametrize("kind", [THICK, THIN, SHADOW])

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.scene.patches import PATCH, blend_ramp, lattice_starts, reflected
+from cmcr_cli.scene.patches import PATCH, blend_ramp, lattice_starts, mirrored, reflected
 
 overlaps = st.integers(8, 64).map(lambda half: 2 * half)
 origins = st.integers(-2000, 600_000)
@@ -68,3 +68,10 @@ def test_reflection_is_that_of_numpy(start: int, length: int, size: int) -> None
     # numpy refuses nothing here: it reflects again and again, and repeats a single pixel.
     padded = np.pad(line, (before, after), mode="reflect")
     np.testing.assert_array_equal(line[reflected(start, length, size)], padded[start + before :][:length])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_mirrored_is_numpys_symmetric_padding(size: int) -> None:
+    axis = np.arange(size)
+    assert mirrored(-7, size + 14, size).tolist() == np.pad(axis, 7, mode="symmetric").tolist()
+    assert mirrored(1, 3, size).tolist() == np.pad(axis, 7, mode="symmetric")[8:11].tolist()
