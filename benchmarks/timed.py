@@ -16,7 +16,6 @@ from typing import Any
 from cmcr_cli.cli.main import main
 from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.removal import detection
 
 spent: list[float] = []
 
@@ -37,7 +36,6 @@ if __name__ == "__main__":
     # A scene takes the cloud network part by part.
     CloudNetwork.look_far = counted(CloudNetwork.look_far)  # type: ignore[method-assign]
     CloudNetwork.look_near = counted(CloudNetwork.look_near)  # type: ignore[method-assign]
-    detection.squares_of = counted(detection.squares_of)
     try:
         main(sys.argv[1:])
     finally:

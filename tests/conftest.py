@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import re
 import signal
@@ -8,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +111,63 @@ def _write(path: Path, values: NDArray[np.generic]) -> None:
         compress="deflate", crs="EPSG:32631", transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
     ) as file:  # fmt: skip
         file.write(values)
+
+
+@pytest.fixture
+def make_labels(tmp_path: Path) -> Callable[[dict[str, dict[str, Any]]], Path]:
+    """Makes a data folder with labels/ of made-up images, by name.
+
+    Each has `dn` (13, H, W), and may have `present`, `network`, `joined` and `by_eye` (H, W), `verdict`,
+    `level` and `source`; `dn` None leaves the file out.
+    """
+
+    def make(images: dict[str, dict[str, Any]]) -> Path:
+        folder = tmp_path / "labelled"
+        labels = folder / "labels"
+        labels.mkdir(parents=True)
+        items, rows = [], ["name,group,level,verdict"]
+        masks: dict[str, dict[str, Any]] = {"network": {}, "joined": {}, "by_eye": {}}
+        arrays: dict[str, list[Any]] = {}
+        for name, image in images.items():
+            dn, present = image["dn"], image.get("present", np.ones(13, bool))
+            level, source = image.get("level", "L1C"), image.get("source", "made")
+            items.append(
+                {"name": name, "group": source, "level": level, "present": present.astype(int).tolist()}
+            )
+            if "verdict" in image:
+                rows.append(f"{name},{source},{level},{image['verdict']}")
+            blank = np.zeros((8, 8) if dn is None else dn.shape[1:], np.uint8)
+            masks["network"][name] = image.get("network", blank)
+            for kind in ("joined", "by_eye"):
+                if kind in image:
+                    masks[kind][name] = image[kind]
+            stem, _, role = name.rpartition("_")
+            if dn is not None and name.startswith(("tri_", "pair_")):
+                kind, _, scene = stem.partition("_")
+                where = folder / {"tri": "triplets", "pair": "pairs_s2"}[kind] / scene
+                _write(where / f"s2_{role}.tif", dn)
+            elif dn is not None and name == "mamba":
+                _write(folder / "scenes" / "mamba_1" / "s2_cloudy.tif", dn)
+            elif dn is not None and name == "thailand":
+                _write(
+                    folder / "scenes" / "thailand_L2A_12band.tif", np.delete(dn, BANDS.index("B10"), axis=0)
+                )
+            elif dn is not None:
+                arrays.setdefault(stem, []).append(dn)
+        (folder / "optical").mkdir(exist_ok=True)
+        for stem, dates in arrays.items():
+            np.savez(folder / "optical" / f"{stem}.npz", s2=np.stack(dates), s2_present=np.ones(13, bool))
+        (labels / "items.json").write_text(json.dumps(items))
+        (labels / "images_by_eye.csv").write_text("\n".join(rows) + "\n")
+        for kind, file in {
+            "network": "network",
+            "joined": "network_b10_spectral",
+            "by_eye": "by_eye",
+        }.items():
+            np.savez(labels / f"{file}.npz", **masks[kind])
+        return folder
+
+    return make
 
 
 PRODUCT_METADATA = """<?xml version="1.0" encoding="UTF-8"?>

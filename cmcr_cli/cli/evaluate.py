@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   cmcr evaluate data
+  cmcr evaluate data --only masks --held-out fold1.safetensors --held-out fold2.safetensors
   cmcr evaluate SEN12MSCR --split test --limit 500 --weights runs/student/weights.safetensors --json"""
 
 
@@ -26,6 +27,8 @@ def evaluate(
     steps: opt.StepList = "1,2,4,8",
     samples: opt.MeanSamples = 4,
     limit: opt.Limit = None,
+    only: opt.Only = None,
+    held_out: opt.HeldOut = None,
     device: opt.Device = "auto",
     json: opt.Json = False,
     verbose: opt.Verbose = 0,
@@ -35,7 +38,8 @@ def evaluate(
 
     A, other date: the whole un-composited image against the clear date, as published for SEN12MS-CR. B, same
     date: real clouds laid over clear images, scored on covered pixels. Then images under thin veils, and the
-    cloud network on its own.
+    cloud network on its own. Where the data have labels/: masks on labelled images, beside the networks that
+    the labels are from.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.evaluation.report import EvaluateOptions
@@ -50,6 +54,8 @@ def evaluate(
         samples=samples,
         limit=limit,
         device=device,
+        only=only,
+        held_out=tuple(held_out or ()),
     )
     with show_progress(quiet) as progress:
         evaluation = run(options, progress)

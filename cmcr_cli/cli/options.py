@@ -276,3 +276,15 @@ StepList = Annotated[
 ]
 MeanSamples = Annotated[int, Option("--samples", help="Images that are drawn for the row of their mean.")]
 Limit = Annotated[int | None, Option(metavar="N", help="Score N images, evenly spread over the split.")]
+Only = Annotated[
+    Literal["restoration", "clouds", "masks"] | None,
+    Option(help="Score one part only: restored images, the cloud network on the split, or labelled masks."),
+]
+HeldOut = Annotated[
+    list[Path] | None,
+    Option(
+        "--held-out",
+        metavar="WEIGHTS",
+        help="Weights trained without one fold of places, by which masks are scored there; repeatable.",
+    ),
+]

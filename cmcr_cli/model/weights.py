@@ -21,7 +21,7 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
-DEFAULT_SHA256 = "7e1d059f5a53856967cb24fcbf07d5eec5613d297f2593744bd833911393119a"
+DEFAULT_SHA256 = "93fd702e079a10976a0c6c49a4ccce80f42aad50466aaf106f9d4dd38d7c7215"
 """Of the weights that come with cmcr; change both when others are released."""
 
 

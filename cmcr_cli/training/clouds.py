@@ -51,7 +51,8 @@ def _batches(run: Run) -> Batches:
     recipe, process = run.recipe, run.process
     fold, count = recipe.data.fold, recipe.loop.batch // process.world_size
     library = mask_library(run.data, run.library, fold)
-    samples = MaskSamples(library, recipe.mask, count, recipe.loop.seed, process.rank)
+    loop = recipe.loop
+    samples = MaskSamples(library, recipe.mask, loop.crop, count, loop.seed, process.rank)
 
     def batches(first: int) -> Iterator[MaskSample]:
         for batch in mask_batches(samples, recipe.data.workers, first):
@@ -108,7 +109,7 @@ def _panels(network: CloudNetwork, check: MaskImage) -> list[Panel]:
     image = check.cells[:, :height, :width]
     covered = 1 - check.classes[CLEAR, :height, :width].astype("float32")
     maps = (cloud[1] + cloud[2]).numpy(), cloud[SHADOW].numpy(), covered
-    return [*true_colour([], image), *map(grey, maps)]
+    return [*true_colour([image], image), *map(grey, maps)]
 
 
 CLOUDS = Training("clouds", _task, _scores, _panels, gflop_of_mask, _batches, _checks)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ class LabelledImage:
         place: The ground that it shows: see `place_of`.
         image: Reflectance (13, H, W); bands that are absent are 0.
         present: Bands that it has (13,).
-        network: The CloudSEN12 network's opinion (H, W): 0 to 3 as in CloudClass, 4 clear snow, or UNLABELLED.
+        network: The CloudSEN12 network's opinion (H, W): 0 to 3 as in CloudClass, 4 clear snow, or
+            UNLABELLED.
         covered: 1 where that network, B10 or a spectral network says covered, else 0 (H, W), or None.
         by_eye: 0 to 3 as in CloudClass, or UNLABELLED (H, W); None where nobody looked.
         verdict: What all of the image is, as seen by eye: clear, under thick or under thin cloud; or None.
@@ -130,7 +132,7 @@ def labelled_images(folder: Path) -> Iterator[LabelledImage]:
     """
     items, labels, verdicts = _items(folder), folder / "labels", _verdicts(folder)
     images = _Images(folder)
-    with _masks(labels / "network.npz") as network:
+    with _arrays(labels / "network.npz") as network:
         joined, by_eye = (_optional(labels / f"{name}.npz") for name in ("network_b10_spectral", "by_eye"))
         for item in items:
             name = str(item["name"])
@@ -208,7 +210,7 @@ class _Images:
             return None
         if path.suffix == ".npz":
             if self._kept[0] != path:
-                with np.load(path, allow_pickle=False) as data:
+                with _arrays(path) as data:
                     self._kept = path, data["s2"]
             return np.asarray(self._kept[1][int(name.rpartition("_")[2])])
         if name == "thailand":
@@ -257,18 +259,19 @@ def _verdicts(folder: Path) -> dict[str, Verdict]:
     return {name: _VERDICTS[verdict] for name, verdict in rows.items()}
 
 
-def _masks(path: Path) -> Any:
+def _arrays(path: Path) -> Any:
+    """An open file of arrays."""
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected one mask per image") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a complete .npz file") from error
 
 
 def _optional(path: Path) -> Mapping[str, Classes]:
     """All masks of a file, none where there is no such file."""
     if not path.is_file():
         return {}
-    with _masks(path) as masks:
+    with _arrays(path) as masks:
         return dict(masks)
 
 

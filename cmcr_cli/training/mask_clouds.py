@@ -69,7 +69,14 @@ class Clouds:
         if not self._pairs:
             return self.procedural(side, rng)
         opacity, light = self._layer(int(rng.integers(len(self._pairs))))
-        both = fitted(dihedral(np.concatenate([opacity[None], light]), int(rng.integers(8))), side, rng)
+        both = dihedral(np.concatenate([opacity[None], light]), int(rng.integers(8)))
+        if rng.random() < 0.4:
+            both = block_mean(both)  # clouds half as large: the pairs have few small ones
+        both = fitted(both, side, rng)
+        if rng.random() < 0.4:
+            # Some of the clouds alone, that ground with single small clouds is seen as well.
+            kept = (self._noise.draw(rng, side, 4, 30) - np.float32(rng.uniform(0, 1.5))) * 4
+            both *= np.clip(kept, 0, 1)
         opacity, light = both[0], both[1:]
         shadow, sun = _cast(opacity, rng)
         # What is fainter than this is noise.
@@ -146,6 +153,12 @@ def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool
     return np.asarray(path + (x - path) * lit, np.float32)
 
 
+def is_like_snow(layer: Layer) -> NDArray[np.bool_]:
+    """Where a layer (h, w) is thick and as dark in the shortwave infrared as snow."""
+    green, shortwave = layer.light[BANDS.index("B03")], layer.light[BANDS.index("B11")]
+    return np.asarray((layer.opacity > 0.3) & (green - shortwave > 0.3 * (green + shortwave)))
+
+
 def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> Array:
     """A random part of the last two axes, (..., side, side); what is too small is mirrored."""
     rows, columns = (max(side - size, 0) for size in array.shape[-2:])
@@ -184,7 +197,8 @@ def _sky(index: int) -> Layer:
     recipe = draw_recipe(seed)
     towards = -np.cos(recipe.sun_azimuth), np.sin(recipe.sun_azimuth)
     # What passes through the cloud alone: the shadow on the ground is drawn anew each time.
-    passed = block_mean(sky.gain / np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05))
+    lit = np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05)
+    passed = block_mean(np.minimum(sky.gain / lit, 1))  # at 60 m bands and shadow do not meet exactly
     sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
     half = np.float16  # of 220 skies
     return Layer(

@@ -73,7 +73,7 @@ def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
         x = with_snow(x, noise, rng)
     if rng.random() < 0.18:
         x = with_water(x, noise, rng)
-    if rng.random() < 0.12:
+    if rng.random() < 0.2:
         x = with_roofs(x, rng)
     return x
 

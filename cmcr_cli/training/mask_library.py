@@ -7,6 +7,7 @@ Elsewhere the opacity of cloudy and clear pairs says it, and where shadows may b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from cmcr_cli.training.labels import (
 from cmcr_cli.training.lazy import LazySequence
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.mask_ground import B10
-from cmcr_cli.training.mask_samples import CLEAR_BELOW, THICK_FROM, THIN_FROM, MaskImage, MaskLibrary
+from cmcr_cli.training.mask_samples import CLEAR_BELOW, POOL, THICK_FROM, THIN_FROM, MaskImage, MaskLibrary
 from cmcr_cli.training.validation import evenly
 
 SHOWN_CIRRUS = 0.015
@@ -46,9 +47,11 @@ def mask_library(data: Path, library: Library, fold: int) -> MaskLibrary:
     Raises InputError as `labels.labelled_images` does.
     """
     if not has_labels(data):
+        pair_of = lru_cache(POOL)(lambda n: _of_pair(library.pairs[n]))
+        place_of_number = lru_cache(POOL)(lambda n: _clear(library.places[n][0], str(n), ""))
         return MaskLibrary(
-            LazySequence(range(len(library.pairs)), lambda n: _of_pair(library.pairs[n])),
-            LazySequence(range(len(library.places)), lambda n: _clear(library.places[n][0], str(n))),
+            LazySequence(range(len(library.pairs)), pair_of),
+            LazySequence(range(len(library.places)), place_of_number),
             library.pairs,
         )
     found, names, others = [], set(), _other_splits(data)
@@ -107,9 +110,10 @@ def _of_labels(image: LabelledImage) -> MaskImage:
         missed = (labels == CLEAR) & (image.covered > 0)
         high = (image.image[B10] > SHOWN_CIRRUS) & image.present[B10]
         labels = np.where(missed, np.where(high, THIN, THICK), labels)
-    known = np.asarray((labels != UNLABELLED) & (image.image[_NEEDED].max(axis=0) > 0))
+    measured: NDArray[np.bool_] = image.image[_NEEDED].max(axis=0) > 0
+    known = (labels != UNLABELLED) & measured
     classes = np.stack([labels == kind for kind in range(N_CLASSES)])
-    return _image(image.place, image.image, image.present, classes, known)
+    return _image(image.place, image.source, image.image, image.present, classes, known)
 
 
 def _further(data: Path, labelled: set[str]) -> Iterator[MaskImage]:
@@ -127,7 +131,7 @@ def _further(data: Path, labelled: set[str]) -> Iterator[MaskImage]:
             name = f"{path.stem}_{number:03d}"
             if name not in labelled:
                 image = optical[number].astype(np.float32) / np.float32(QUANTIFICATION)
-                yield _clear(ClearImage(image, present, None), place_of(name, data))
+                yield _clear(ClearImage(image, present, None), place_of(name, data), path.stem)
 
 
 def _is_clear(image: MaskImage) -> bool:
@@ -144,18 +148,20 @@ def _of_pair(pair: Pair) -> MaskImage:
     )
     classes[CLEAR] = (pair.opacity < CLEAR_BELOW) & ~darker
     present = np.ones(len(BANDS), np.bool_)
-    return _image("", pair.cloudy, present, classes, classes.any(axis=0))
+    known = np.asarray(classes.any(axis=0))
+    return _image("", "", pair.cloudy, present, classes, known)
 
 
-def _clear(image: ClearImage, place: str) -> MaskImage:
+def _clear(image: ClearImage, place: str, source: str) -> MaskImage:
     known = np.asarray(image.optical[_NEEDED].max(axis=0) > 0)
     classes = np.zeros((N_CLASSES, *known.shape), np.bool_)
     classes[CLEAR] = True
-    return _image(place, image.optical, image.present, classes, known)
+    return _image(place, source, image.optical, image.present, classes, known)
 
 
 def _image(
     place: str,
+    source: str,
     image: Array,
     present: NDArray[np.bool_],
     classes: NDArray[np.bool_],
@@ -164,4 +170,4 @@ def _image(
     """An image of 10 m pixels as cells; half precision, since there are many."""
     cells = block_mean(image * present[:, None, None])
     shares, weight = block_mean((classes & known).astype(np.float32)), block_mean(known.astype(np.float32))
-    return MaskImage(place, cells, present, shares.astype(np.float16), weight)
+    return MaskImage(place, source, cells, present, shares.astype(np.float16), weight)

@@ -22,13 +22,19 @@ from cmcr_cli.model.clouds import N_CLASSES
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.images import Pair
-from cmcr_cli.training.mask_clouds import Clouds, Layer, fitted, in_shadow
+from cmcr_cli.training.mask_clouds import SKY_SIDE, Clouds, Layer, fitted, in_shadow, is_like_snow
 from cmcr_cli.training.mask_ground import B09, B10, Array, Noise, other_radiometry, varied
 from cmcr_cli.training.recipe import MaskMix
 from cmcr_cli.training.synthesis import dihedral
 
-SIDES = (128, 192)
-"""Cells of a sample: of real images, and of clouds laid over ground, which cast their shadows farther."""
+CELL = 2
+"""Pixels along the side of a cell."""
+
+POOL, POOLED = 32, 64
+"""Of a sequence that is read when asked for, so many images are drawn from for so many batches."""
+
+LARGEST = 256
+"""Cells along the side beyond which an image is drawn no more often."""
 
 CLEAR_BELOW, THIN_FROM, THICK_FROM = 0.02, 0.06, 0.5
 """Opacity of clear ground, of thin and of thick cloud; nothing is learnt between the first two."""
@@ -45,10 +51,12 @@ _INFRARED, _SHORTWAVE = BANDS.index("B08"), BANDS.index("B11")
 class MaskImage:
     """A real image in cells (13, h, w), the bands present (13,), and what lies over it.
 
+    `place` is the ground that it shows, `source` the data set that it is from.
     classes (4, h, w): share of each CloudClass in a cell; weight (h, w): 0 where nobody knows.
     """
 
     place: str
+    source: str
     cells: Array
     present: NDArray[np.bool_]
     classes: NDArray[np.floating]
@@ -60,7 +68,7 @@ class MaskLibrary:
     """What samples are made from.
 
     `covered` are images with something over them. `clear` ones have nothing: other ground and clouds, cut
-    from `pairs`, may be laid over them. Lists are in memory, and of these places with few images are drawn
+    from `pairs`, may be laid over them. Lists are in memory, and of these images of small sources are drawn
     more often; other sequences may be read when asked for.
     """
 
@@ -87,22 +95,30 @@ class MaskSamples(Dataset[MaskSample]):
         self,
         library: MaskLibrary,
         mix: MaskMix,
+        crop: int,
         count: int,
         seed: int,
         rank: int,
     ) -> None:
-        """`count` samples of the smaller side make a batch, or as many cells of the larger."""
+        """`count` samples of `crop` pixels, a multiple of 32, make a batch.
+
+        Samples of clouds laid over ground alone are half as large again, for their shadows fall far, and so
+        there are fewer of them.
+        """
+        side = crop // CELL
+        self._sides = side, min(side * 3 // 2, SKY_SIDE)
         self._images = library.covered, library.clear
         self._odds = [_odds(part) if isinstance(part, list) else None for part in self._images]
         self._noise = Noise()
         self._clouds = Clouds(library.pairs, self._noise)
         self._mix, self._count, self._key = mix, count, (seed, rank)
+        self._number = 0
 
     def __getitem__(self, number: int) -> MaskSample:
         """Batch `number`: one in three is of clouds laid over ground alone."""
         made = number % 3 == 0
-        side = SIDES[made]
-        count = max(self._count * SIDES[0] ** 2 // side**2, 1)
+        side, self._number = self._sides[made], number
+        count = max(self._count * self._sides[0] ** 2 // side**2, 1)
         rngs = [np.random.default_rng([*self._key, number, index]) for index in range(count)]
         drawn = [
             self.over_ground(side, rng) if made or rng.random() < self._mix.made else self.real(side, rng)
@@ -135,7 +151,7 @@ class MaskSamples(Dataset[MaskSample]):
             x[B10] = rng.uniform(0.0008, 0.003)
         # On what is dark anyway nobody sees a shadow.
         dark = (x[_INFRARED] < 0.055) | ((x[_SHORTWAVE] < 0.03) & image.present[_SHORTWAVE])
-        layers, known = self._layers(side, rng, cirrus=bool(image.present[B10]))
+        layers, known, like_snow = self._layers(side, rng, cirrus=bool(image.present[B10]))
         opacity, shadow, sun = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32), None
         for layer in layers:
             x = in_shadow(x, layer.shadow, rng, level2=level2) if layer.shadow.any() else x
@@ -146,19 +162,27 @@ class MaskSamples(Dataset[MaskSample]):
             sun = np.zeros(4, np.float32)
         classes = _classes(opacity, shadow, dark)
         weight = classes.any(axis=0) & (known | (opacity >= THICK_FROM))
-        return self._finished(x, image.present, sun, classes, weight.astype(np.float32), rng)
+        sample = self._finished(x, image.present, sun, classes, weight.astype(np.float32), rng)
+        if not sample.present[B10]:
+            sample.weight[torch.from_numpy(like_snow)] = 0
+        return sample
 
     def _layers(
         self, side: int, rng: np.random.Generator, *, cirrus: bool
-    ) -> tuple[list[Layer], NDArray[np.bool_]]:
-        """Clouds from low to high, and where it is certain whether a veil counts as one."""
+    ) -> tuple[list[Layer], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Clouds from low to high; where it is certain whether a veil counts as one; what may be snow.
+
+        The last is a sheet of ice cloud that nothing but B10 tells from snow.
+        """
         layers, kind = [], rng.random()
+        like_snow = np.zeros((side, side), np.bool_)
         if kind < 0.5:
             layers.append(self._clouds.procedural(side, rng))
         elif kind < 0.85:
             layers.append(self._clouds.real(side, rng))
         if kind >= 0.78:
             layers.append(self._clouds.deck(side, rng))
+            like_snow = is_like_snow(layers[-1])
         known = np.ones((side, side), np.bool_)
         if rng.random() < self._mix.veiled:
             veil, added, high = self._clouds.veil(side, rng)
@@ -167,7 +191,7 @@ class MaskSamples(Dataset[MaskSample]):
             known = (added <= least) | (added > sure)
             opacity = np.where(added > sure, np.maximum(veil.opacity, THIN_FROM), 0)
             layers.append(Layer(veil.light, veil.gain, opacity, veil.shadow, veil.sun))
-        return layers, known
+        return layers, known, like_snow
 
     def _finished(
         self,
@@ -192,7 +216,10 @@ class MaskSamples(Dataset[MaskSample]):
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:
         images, odds = self._images[clear], self._odds[clear]
-        return images[int(rng.choice(len(images), p=odds))]
+        if odds is not None:
+            return images[int(rng.choice(len(images), p=odds))]
+        pool = np.random.default_rng([*self._key, self._number // POOLED, 1])
+        return images[int(rng.choice(pool.integers(len(images), size=POOL)))]
 
 
 def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
@@ -205,11 +232,9 @@ def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator
 
 
 def _odds(images: Sequence[MaskImage]) -> NDArray[np.float64]:
-    """How often each image is drawn: places of many images less than their share, small images too."""
-    counts = Counter(image.place for image in images)
-    odds = np.array(
-        [counts[image.place] ** -0.5 * min(image.cells.shape[1] / 64, 2) ** 0.5 for image in images]
-    )
+    """How often each image is drawn: those of large sources less than their share, small images too."""
+    counts = Counter(image.source for image in images)
+    odds = np.array([counts[image.source] ** -0.5 * min(image.cells.shape[1], LARGEST) for image in images])
     return np.asarray(odds / odds.sum())
 
 

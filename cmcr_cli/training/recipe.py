@@ -199,7 +199,7 @@ def differences(recipe: Recipe, other: Recipe) -> list[str]:
 
 def _recipe(table: Mapping[str, Any]) -> Recipe:
     recipe: Recipe = _converted(table, Recipe, "")
-    depth = max(3, len(recipe.network.widths))  # 3: cells of `model.cells`
+    depth = max(5, len(recipe.network.widths))  # 5: see the sides of `mask_samples.MaskSamples`
     for name in ("condition_blocks", "step_blocks"):
         if len(getattr(recipe.network, name)) != len(recipe.network.widths):
             raise ValueError(f"network.{name} and network.widths differ in length; expected one per level")

@@ -50,6 +50,26 @@ def test_tables(cmcr: Cmcr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert asked == [EvaluateOptions(data=tmp_path, steps=(1, 4), limit=9)]
 
 
+def test_masks_alone(cmcr: Cmcr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def evaluate(options: EvaluateOptions, progress: object) -> Evaluation:
+        asked.append(options)
+        return Evaluation("tiny", "cpu", "val", [], {})
+
+    monkeypatch.setattr("cmcr_cli.evaluation.report.evaluate", evaluate)
+    folds = tmp_path / "one", tmp_path / "two"
+    held_out = [word for path in folds for word in ("--held-out", path)]
+    assert cmcr("evaluate", tmp_path, "--only", "masks", *held_out, "-q").code == 0
+    assert asked == [EvaluateOptions(data=tmp_path, only="masks", held_out=folds)]
+
+
+def test_weights_of_no_fold(cmcr: Cmcr, make_labels: Callable[..., Path], weights: Path) -> None:
+    ended = cmcr("evaluate", make_labels({}), "--only", "masks", "--held-out", weights, "-q")
+    assert (ended.code, ended.out) == (2, "")
+    assert str(weights) in ended.err and ended.err.count("\n") == 1
+
+
 def test_steps_must_be_numbers(cmcr: Cmcr, tmp_path: Path) -> None:
     ended = cmcr("evaluate", tmp_path, "--steps", "1,many")
     assert (ended.code, ended.out) == (2, "")

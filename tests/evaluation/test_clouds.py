@@ -11,7 +11,7 @@ from cmcr_cli.evaluation.clouds import (
     KINDS,
     Truth,
     all_series,
-    find_cover,
+    find_mask,
     ground_kinds,
     of_check,
     of_pair,
@@ -19,9 +19,8 @@ from cmcr_cli.evaluation.clouds import (
     score_clouds,
 )
 from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
-from cmcr_cli.removal.cover import CLOUD
-from cmcr_cli.removal.survey import DILATION
 from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.mask_codes import CLEAR, THICK
 from cmcr_cli.training.images import Pair
 from cmcr_cli.training.validation import Check
 
@@ -37,13 +36,16 @@ EVERY = np.ones(13, bool)
 
 
 class Bright(CloudNetwork):
-    """Calls a cell covered when it is bright in blue."""
+    """Calls a cell thick cloud when it is bright in blue."""
 
     def __init__(self) -> None:
         super().__init__(CloudConfig((8, 8), 8))
 
-    def cover(self, optical: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        return (optical[:, 1] > 0.5).float()
+    def look_near(self, optical: torch.Tensor, present: torch.Tensor, far: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(optical), 4, *optical.shape[2:])
+        bright = optical[:, 1] > 0.5
+        logits[:, THICK], logits[:, CLEAR] = 20.0 * bright, 20.0 * ~bright
+        return logits
 
 
 def flat(kind: str, size: int = 32) -> NDArray[np.float32]:
@@ -61,12 +63,12 @@ def test_kinds_of_ground(kind: str) -> None:
     assert (ground_kinds(flat(kind), lacking) == KINDS.index("other")).all()
 
 
-def test_cover_is_grown_as_remove_grows_it() -> None:
+def test_the_mask_is_in_cells() -> None:
     image = flat("other", 64)
     image[1, 32:34, 32:34] = 0.8
-    found, grown = find_cover(Bright(), image, EVERY)
-    assert found.shape == (32, 32) and np.count_nonzero(found) == 1 and found[16, 16] == CLOUD
-    assert grown[16 + DILATION, 16] and not grown[16 + DILATION + 1, 16]
+    classes, lifted = find_mask(Bright(), image, EVERY)
+    assert classes.shape == (32, 32) and np.count_nonzero(classes) == 1 and classes[16, 16] == THICK
+    assert not lifted.any(), "thick cloud is not subtracted"
 
 
 def test_rates_by_hand() -> None:
@@ -81,7 +83,7 @@ def test_rates_by_hand() -> None:
     snow = flat("snow", 64)
     image[:, 32:48, 32:], ground[:, 32:48, 32:] = snow[:, 32:48, 32:], snow[:, 32:48, 32:]
     truth = Truth(image, EVERY, covered, ~covered, opacity, np.zeros_like(opacity), ground)
-    rates = score_clouds(Bright(), [truth])["found"]
+    rates = score_clouds(Bright(), [truth])
     assert rates == pytest.approx(
         {
             "images": 1,
@@ -96,17 +98,16 @@ def test_rates_by_hand() -> None:
             "cells other": 640,
         }
     )
-    assert score_clouds(Bright(), [truth, truth])["found"]["cells snow"] == 256
+    assert score_clouds(Bright(), [truth, truth])["cells snow"] == 256
     assert score_clouds(Bright(), []) == {}
 
 
 def test_a_check_knows_its_shadow(check: Check) -> None:
     truth = of_check(check)
     assert truth.covered[:, :32].all() and truth.clear[:, 32:].all()
-    rates = score_clouds(Bright(), [truth])["found"]
+    rates = score_clouds(Bright(), [truth])
     assert (rates["thick"], rates["shadow"]) == (1, 0)
-    # the thin half shows in B10, the strip of shadow nowhere
-    assert rates["covered"] == pytest.approx(0.875, abs=0.01)
+    assert (rates["thin"], rates["covered"]) == (0, 0.5), "only what is thick is bright"
 
 
 def test_what_darkened_in_a_pair_is_not_called_clear() -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 import torch
@@ -226,7 +226,10 @@ def test_random_numbers_are_those_of_seed_rank_and_position() -> None:
     assert len({first(0, 0, 4), first(1, 0, 4), first(0, 1, 4), first(0, 0, 8)}) == 4
 
 
-def test_bfloat16_is_for_gpus_only() -> None:
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("float32", torch.float32)])
+def test_it_computes_in_the_precision_of_the_recipe(
+    precision: Literal["bfloat16", "float32"], dtype: torch.dtype
+) -> None:
     network = toy()
     seen: list[torch.dtype] = []
 
@@ -234,5 +237,5 @@ def test_bfloat16_is_for_gpus_only() -> None:
         seen.append(network(torch.ones(1, 3)).dtype)
         return quadratic(network)
 
-    Updates(Task(network, loss), replace(CONFIG, precision="bfloat16"), ALONE).update(cast(Any, None), 0)
-    assert seen == [torch.float32]
+    Updates(Task(network, loss), replace(CONFIG, precision=precision), ALONE).update(cast(Any, None), 0)
+    assert seen == [dtype]

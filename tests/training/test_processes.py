@@ -17,7 +17,7 @@ from cmcr_cli.model.consistency import denoising_loss
 from cmcr_cli.training.loop import Task, Updates
 from cmcr_cli.training.processes import Process
 from cmcr_cli.training.recipe import Recipe
-from cmcr_cli.training.run import Run, prepared, start
+from cmcr_cli.training.run import Run, crops, prepared, start
 from cmcr_cli.training.samples import Sample
 from cmcr_cli.training.teacher import TEACHER
 
@@ -46,7 +46,7 @@ def of_rank(rank: int, port: int, folder: Path, data: Path, recipe: Recipe, init
     torch.set_num_threads(1)
     os.environ |= {**TWO, "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
     with start(TEACHER, data, folder, recipe, init, "cpu") as run:
-        batch = next(run.batches(0))
+        batch = next(crops(run)(0))
         save_file(
             {f.name: getattr(batch, f.name).contiguous() for f in fields(Sample)}, folder / f"batch{rank}"
         )

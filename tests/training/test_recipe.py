@@ -27,7 +27,7 @@ def test_packaged_recipes_load_and_say_what_each_knob_does(name: str, tmp_path: 
     copy.write_text(dump_recipe(recipe))
     assert load_recipe(str(copy)) == recipe
     assert tomllib.loads(copy.read_text()).keys() == {
-        "loop", "data", "mix", "objective", "network", "diffusion", "clouds",
+        "loop", "data", "mix", "mask", "objective", "network", "diffusion", "clouds",
     }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def edited(old: str, new: str) -> Callable[[str], str]:
         (edited("gain = [0.93, 1.07]", "gain = [1.0]"), "mix.gain is [1.0]; expected a list of 2 numbers"),
         (edited("gain = [0.93, 1.07]", "gain = [1.1, 0.9]"), "mix.gain is [1.1, 0.9]; expected the lower"),
         (edited("condition_blocks = [1, 1, 2]", "condition_blocks = [1, 1]"), "network.condition_blocks"),
-        (edited("crop = 128", "crop = 100"), "loop.crop is 100; expected a multiple of 16"),
+        (edited("crop = 128", "crop = 100"), "loop.crop is 100; expected a multiple of 32"),
         (edited("sigma_min = 0.002", "sigma_min = 30.0"), "diffusion.sigma_min must be above 0 and below"),
         (edited('precision = "float32"', 'precision = "half"'), 'expected "float32" or "bfloat16"'),
         (edited("[diffusion]", "[difusion]"), "unknown key difusion; expected loop, data, mix"),

@@ -21,7 +21,7 @@ from cmcr_cli.training.clouds import CLOUDS
 from cmcr_cli.training.distillation import STUDENT
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import Recipe, load_recipe
-from cmcr_cli.training.run import Run, prepared, run_training, start
+from cmcr_cli.training.run import Run, crops, prepared, run_training, start
 from cmcr_cli.training.samples import Sample
 from cmcr_cli.training.teacher import TEACHER
 from cmcr_cli.training.validation import as_batch, validation_samples
@@ -71,7 +71,7 @@ def test_start_makes_fresh_weights_of_the_recipe(data: Path, tmp_path: Path, tin
     assert weights.clouds.config == tiny_recipe.clouds
     assert ((weights.mean > 0.0005) & (weights.mean < 0.6)).all()
     assert (weights.spread >= 0.0099).all()
-    assert next(run.batches(0)).optical.shape == (4, 13, 32, 32)
+    assert next(crops(run)(0)).optical.shape == (4, 13, 32, 32)
     other = begun(data, tmp_path, with_loop(tiny_recipe, seed=1))
     first, second = (w.denoiser.encoder.stem.weight for w in (weights, other.weights))
     assert not torch.equal(first, second)
@@ -84,7 +84,7 @@ def test_what_was_trained_keeps_its_architecture_and_what_was_not_follows_the_re
     clouds = run_training(CLOUDS, data, tmp_path / "clouds", tiny_recipe, None)
     given = weights_file.load(clouds)
     other = replace(
-        tiny_recipe, network=NetworkConfig((8, 16), (1, 1), (1, 1), 16), clouds=CloudConfig((8, 16))
+        tiny_recipe, network=NetworkConfig((8, 16), (1, 1), (1, 1), 16), clouds=CloudConfig((8, 16), 8)
     )
     run = begun(data, tmp_path / "teacher", other, clouds)
     assert run.weights.denoiser.network_config == run.recipe.network == other.network

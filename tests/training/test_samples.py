@@ -286,7 +286,7 @@ def counted(library: Library) -> Counted:
     return Counted(library, PLAIN, 0, 0)
 
 
-WINDOW = DataConfig(split_rule="exact", buffer=3, crops_per_sample=4, workers=0)
+WINDOW = DataConfig(split_rule="exact", fold=0, buffer=3, crops_per_sample=4, workers=0)
 
 
 def first_of(samples: Samples, count: int, crop: int = 32) -> Sample:

@@ -14,7 +14,7 @@ from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.weights import load
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import Recipe
-from cmcr_cli.training.run import Run, run_training
+from cmcr_cli.training.run import crops, run_training
 from cmcr_cli.training.teacher import TEACHER, _sigmas, restored_panels
 from cmcr_cli.training.validation import validation_samples
 
@@ -45,14 +45,11 @@ def test_a_finished_run_asked_again_keeps_its_weights(
     assert networks_agree(again.denoiser, first.denoiser)
 
 
-def test_it_learns_a_batch_by_heart(
-    data: Path, tmp_path: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    every = Run.batches
-    monkeypatch.setattr(Run, "batches", lambda run, first: itertools.repeat(next(every(run, 0))))
+def test_it_learns_a_batch_by_heart(data: Path, tmp_path: Path, tiny_recipe: Recipe) -> None:
+    teacher = replace(TEACHER, batches=lambda run: lambda first: itertools.repeat(next(crops(run)(0))))
     loop = replace(tiny_recipe.loop, images=640, snapshot=160, average=0.9, learning_rate=4e-3)
     objective = replace(tiny_recipe.objective, at_sigma_max=1.0)
-    run_training(TEACHER, data, tmp_path, replace(tiny_recipe, loop=loop, objective=objective), None)
+    run_training(teacher, data, tmp_path, replace(tiny_recipe, loop=loop, objective=objective), None)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert losses[-1] < 0.75 * losses[0]
 
