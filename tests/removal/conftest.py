@@ -20,7 +20,7 @@ from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
-from cmcr_cli.scene.mask_codes import SHADOW, THICK, THIN
+from cmcr_cli.scene.mask_codes import CloudClass
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.simulate.clouds import CLEAR
 
@@ -34,10 +34,11 @@ class Plain(CloudNetwork):
         super().__init__(CloudConfig((8, 8), 8))
 
     def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
-        """Bright is thick cloud, less so thin cloud, and dark is shadow."""
+        """From dark to bright: clear, shadow, thin cloud, thick cloud."""
         red = optical[:, 3]
-        classes = (red > 0.25) * THICK + ((red > 0.15) & (red <= 0.25)) * THIN + (red < 0.13) * SHADOW
-        return 9 * torch.nn.functional.one_hot(classes.long(), 4).movedim(-1, 1).float()
+        kinds = torch.tensor([0, CloudClass.SHADOW, CloudClass.THIN, CloudClass.THICK], device=red.device)
+        classes = kinds[torch.bucketize(red, torch.tensor([0.15, 0.17, 0.25], device=red.device))]
+        return 9 * torch.nn.functional.one_hot(classes, 4).movedim(-1, 1).float()
 
 
 @dataclass(frozen=True)
