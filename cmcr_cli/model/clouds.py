@@ -65,10 +65,10 @@ class SunLine(nn.Module):
         for metres in HEIGHTS:
             squares = (metres * slope / (20 * SQUARE)).clamp(max=REACH)
             steps = squares[:, None] * towards
-            y = (rows + steps[:, :1]) * 2 / max(height - 1, 1) - 1
-            x_ = (cols + steps[:, 1:]) * 2 / max(width - 1, 1) - 1
+            down = (rows + steps[:, :1]) * 2 / max(height - 1, 1) - 1
+            across = (cols + steps[:, 1:]) * 2 / max(width - 1, 1) - 1
             grid = torch.stack(
-                [x_[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1
+                [across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=-1
             )
             found.append(F.grid_sample(looked, grid, align_corners=True))
         matched: Tensor = self.match(torch.cat(found, dim=1))

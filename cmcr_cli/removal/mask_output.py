@@ -85,7 +85,10 @@ def write_mask(
         sure = None
         if confidence is not None:
             sure = stack.enter_context(StripWriter(_spec(options, optical, confidence, "confidence", tags)))
-        certainty = np.zeros(Cover.empty(optical.grid).shape, np.uint8)
+        # A pass before --dilate has its own.
+        certainty = None
+        if sure is not None and not isinstance(session.mask, FoundMask):
+            certainty = np.zeros(Cover.empty(optical.grid).shape, np.uint8)
         found = survey(
             optical,
             None,
@@ -114,11 +117,16 @@ def write_mask(
 
 
 def _confidence(
-    mask: object, cover: Cover, certainty: NDArray[np.uint8], top: int, classes: NDArray[np.uint8]
+    mask: object, cover: Cover, certainty: NDArray[np.uint8] | None, top: int, classes: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """How likely full-width rows of `classes` from row `top` are right, per cent."""
-    if not isinstance(mask, FoundMask):
+    """How likely full-width rows of `classes` from row `top` are right, per cent.
+
+    `certainty` is that of the cells, None where `mask` brings its own.
+    """
+    if certainty is not None:
         return cover.spread(certainty, top, len(classes))
+    if not isinstance(mask, FoundMask) or mask.certainty is None:
+        raise TypeError("only a mask that the network made has a certainty")
     known = cover.spread(mask.certainty, top, len(classes))
     # What --dilate added is covered against the network's opinion.
     added = (classes != CLEAR) & (mask.cover.classes(top, len(classes)) == CLEAR)

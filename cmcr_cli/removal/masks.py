@@ -38,7 +38,7 @@ class FoundMask:
     """Cover that was found in a pass of its own, grown by `dilate` pixels as it is read, as Mask is."""
 
     cover: Cover
-    certainty: NDArray[np.uint8]  # of each cell, per cent
+    certainty: NDArray[np.uint8] | None  # of each cell, per cent; None: not known
     height: int
     dilate: float
 
@@ -56,16 +56,16 @@ def chosen_mask(
     Raises InputError when the mask cannot be had, WeightsError when OmniCloudMask's weights are missing.
     """
     grid, pixels = optical.grid, options.dilate / min(optical.grid.pixel_size)
-    certainty = np.zeros(Cover.empty(grid).shape, np.uint8)
     if options.mask == "all":
         yield None, ()
     elif options.mask == OMNI:
         cover = _omnicloudmask(optical, options)
         yield (
-            FoundMask(cover, certainty, grid.height, pixels),
+            FoundMask(cover, None, grid.height, pixels),
             ("the mask is OmniCloudMask's: cloud, thin cloud, shadow",),
         )
     elif options.mask == "auto" and pixels > 0:
+        certainty = np.zeros(Cover.empty(grid).shape, np.uint8)
         found = survey(optical, None, network, with_context=False, certainty=certainty)
         yield FoundMask(found.cover, certainty, grid.height, pixels), ()
     elif options.mask == "auto":

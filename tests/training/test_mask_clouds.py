@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.training.images import Pair, opacity
-from cmcr_cli.training.mask_clouds import CELL_METRES, Clouds, Layer, fitted, in_shadow, turned
+from cmcr_cli.training.mask_clouds import Clouds, Layer, fitted, in_shadow, turned
 from cmcr_cli.training.mask_ground import B10, Array, Noise
 from cmcr_cli.training.synthesis import dihedral
 
@@ -120,10 +120,6 @@ def test_fitted_cuts_or_mirrors() -> None:
     assert fitted(image, 4, rng).shape == (1, 4, 4)
     grown = fitted(image, 12, rng)
     assert grown.shape == (1, 12, 12) and set(np.unique(grown)) == set(range(60))
-
-
-def test_a_cell_is_20_metres() -> None:
-    assert CELL_METRES == 20
 
 
 def test_without_pairs_clouds_are_procedural() -> None:
