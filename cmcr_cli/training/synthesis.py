@@ -275,7 +275,7 @@ def mistaken(
     if rng.random() < 0.6:
         found |= _blobs(shape, rng.uniform(0, 0.6) ** 2, rng)
     if found.any() and rng.random() < 0.35:
-        between = ndimage.distance_transform_edt(~found) < rng.uniform(2, 25)
+        between = ndimage.distance_transform_edt(~found) < rng.uniform(2, 16)
         found |= between & _blobs(shape, rng.uniform(0.3, 1), rng)
     return np.asarray(found.repeat(2, axis=0).repeat(2, axis=1))
 
