@@ -65,9 +65,7 @@ PATIENCE = 240
 
 BATCHES = 1, GPU_BATCH, 64
 STEPS = 1, 4
-FEW_LANES = 4
 IMAGES, BATCH, CROP = 64, 16, 64
-
 TRAININGS = {("train", "clouds"): "bfloat16", ("train", "teacher"): "bfloat16", ("distill",): "float32"}
 """Commands, each with the precision of its recipe."""
 
@@ -76,8 +74,6 @@ COMPARED = {
     "the cpu's mask": ("cpu", True),
     "again": ("own mask", True),
     "again, batches of 1": ("own mask", True),
-    "again, batches of 32": ("own mask", True),
-    "again, fewer lanes": ("own mask", True),
 }
 """Runs of the GPU by name, each with the run that it is compared with, and whether both have one mask."""
 
@@ -216,19 +212,15 @@ def _images(
         "own mask": gpu,
         "again": gpu,
         "again, batches of 1": replace(gpu, batch_size=1),
-        "again, batches of 32": replace(gpu, batch_size=32),
-        "again, fewer lanes": gpu,
         "the cpu's mask": replace(gpu, mask=str(masks.get("cpu", "auto"))),
         "cpu": replace(plain, device="cpu"),
     }
-    found, cores = {}, torch.get_num_threads()
+    found = {}
     for number, (name, run) in enumerate(runs.items()):
         output, provenance = (options.work / f"{kind}-{steps}-{number}.tif" for kind in ("clear", "which"))
         chosen, label = replace(run, output=output, provenance=provenance), f"remove, {steps} steps, {name}"
-        torch.set_num_threads(min(FEW_LANES, cores) if name.endswith("lanes") else cores)
         if _attempt(label, failures, partial(_timed, label, chosen, remove), times):
             found[name] = chosen
-    torch.set_num_threads(cores)
     return found
 
 
