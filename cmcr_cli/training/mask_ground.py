@@ -67,11 +67,11 @@ def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
     if rng.random() < 0.25:
         x = with_relief(x, noise, rng)
     kind = rng.random()
-    if kind < 0.12:
+    if kind < 0.15:
         x = as_desert(x, noise, rng)
-    elif kind < 0.28:
+    elif kind < 0.31:
         x = with_snow(x, noise, rng)
-    if rng.random() < 0.18:
+    if rng.random() < 0.25:
         x = with_water(x, noise, rng)
     if rng.random() < 0.3:
         x = with_roofs(x, rng)

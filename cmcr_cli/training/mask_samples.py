@@ -125,6 +125,9 @@ class MaskSamples(Dataset[MaskSample]):
         x, classes, weight = stack[:bands], stack[bands:-1], stack[-1]
         if clear and rng.random() < self._mix.varied:
             x = varied(x, self._noise, rng)
+        if clear and rng.random() < self._mix.cloudless_shade:
+            shade = self._clouds.real(side, rng).shadow
+            x = in_shadow(x, shade, rng, level2=not image.present[B10])
         if not clear and rng.random() < self._mix.crowded:
             # Its own shadows are of another sun than those of the clouds that are laid over it.
             return replace(self._clouded(x, image.present, classes, weight, rng), sun=torch.zeros(4))

@@ -20,6 +20,9 @@ from cmcr_cli.training.synthesis import MICROMETRES
 NOISE = 0.0015
 """Deviation of the noise in reflectance."""
 
+LOW_SUN = 0.15
+"""Share of views that are darker by up to a half, as ground on slopes and in winter is."""
+
 _SIXTY_METRES = [BANDS.index(name) for name in ("B01", "B09", "B10")]
 _OPTIONAL = [BANDS.index(name) for name in BANDS if name not in ("B02", "B03", "B04", "B08")]
 
@@ -106,6 +109,8 @@ def _in_other_light(x: Tensor, present: Tensor, draw: _Draw) -> tuple[Tensor, Te
     vapour = x[:, B09 - 1] * draw.uniform(0.9, 1.05, (1, 1))
     x[:, B09] = torch.where(corrected[:, :, None], vapour, x[:, B09])
     light = torch.exp(draw.normal(0.12, (1,)) + draw.normal(0.025, (len(BANDS),)))
+    low_sun = draw.uniform(each=(1,)) < LOW_SUN
+    light = torch.where(low_sun, light * draw.uniform(0.45, 1, (1,)), light)
     present = present.clone()
     present[:, B10] *= ~lowered[:, 0]
     return x * light[:, :, None, None], present

@@ -99,6 +99,7 @@ class MaskMix:
     made: Share
     clear: Share
     varied: Share
+    cloudless_shade: Share
     crowded: Share
     veiled: Share
     nodata: Share
