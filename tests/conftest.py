@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.cli.main import main
@@ -21,6 +22,12 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `cuda` need a GPU."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no GPU that CUDA can use")
 
 
 @pytest.fixture(scope="session")

@@ -30,13 +30,16 @@ HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
 REACH = 14
 """Squares along that line beyond which no cloud is searched for."""
 
+AROUND = 8
+"""Squares about an image that `look_far` sees without the sun."""
+
 PIXEL = 16
 """Channels at 20 m: what a cell's own spectrum says, which goes past all levels and keeps edges sharp."""
 
 NEAR_MARGIN = 32
 """Cells around a tile that `look_near` needs."""
 
-FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + 8)
+FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + AROUND)
 """Cells around a tile that `look_far` needs; what lies beyond does not change the mask of the tile."""
 
 
@@ -131,9 +134,19 @@ class CloudNetwork(nn.Module):
     def forward(self, optical: Tensor, present: Tensor, sun: Tensor) -> Tensor:
         """Reflectance (B, 13, h, w), bands present (B, 13) and sun (B, 4) to logits (B, 4, h, w).
 
-        h and w are multiples of 8.
+        h and w are multiples of 8. The surroundings are the mirrored image, as for a scene that ends there.
         """
-        return self.look_near(optical, present, self.look_far(squares_of(optical), present, sun))
+        far = self.look_far(_mirrored(squares_of(optical)), present, sun)
+        return self.look_near(optical, present, far[:, :, AROUND:-AROUND, AROUND:-AROUND])
+
+
+def _mirrored(squares: Tensor) -> Tensor:
+    """Squares (B, C, h, w) with AROUND more on each side, mirrored about the edge."""
+    for axis in (2, 3):
+        size = squares.shape[axis]
+        phase = torch.arange(-AROUND, size + AROUND, device=squares.device) % (2 * size)
+        squares = squares.index_select(axis, torch.minimum(phase, 2 * size - 1 - phase))
+    return squares
 
 
 def seen(optical: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cmcr_cli.model.cells import CELL
-from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.clouds import CloudNetwork, squares_of
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.pdmsr import sample
@@ -30,9 +30,10 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
 
 @torch.inference_mode()
 def gflop_of_mask(network: CloudNetwork) -> float:
-    """GFLOP to find the clouds of one 256x256 patch, which is 128x128 cells of 20 m."""
+    """GFLOP to find the clouds of one 256x256 patch, which is 128x128 cells of 20 m, without its margins."""
     device = next(network.parameters()).device
     cells = torch.zeros(1, N_BANDS, PATCH // 2, PATCH // 2, device=device)
+    present, sun = torch.ones(1, N_BANDS, device=device), torch.ones(1, 4, device=device)
     with FlopCounterMode(display=False) as counter:
-        network(cells, torch.ones(1, N_BANDS, device=device), torch.ones(1, 4, device=device))
+        network.look_near(cells, present, network.look_far(squares_of(cells), present, sun))
     return float(counter.get_total_flops() / 1e9)

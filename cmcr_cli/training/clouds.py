@@ -16,7 +16,8 @@ from cmcr_cli.scene.mask_codes import CLEAR, SHADOW
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.loop import Batches, Task
 from cmcr_cli.training.mask_library import held_out, mask_library
-from cmcr_cli.training.mask_samples import MaskImage, MaskSample, MaskSamples, mask_batches
+from cmcr_cli.training.mask_samples import MaskImage, MaskSamples, mask_batches
+from cmcr_cli.training.mask_views import MaskSample, views
 from cmcr_cli.training.pictures import Panel, grey, true_colour
 from cmcr_cli.training.recipe import Recipe
 from cmcr_cli.training.run import Run, Training
@@ -32,6 +33,7 @@ def _task(run: Run) -> Task:
     network = run.trainable(run.weights.clouds)
 
     def loss(batch: MaskSample, generator: torch.Generator) -> Tensor:
+        batch = views(batch, run.recipe.mask, generator)
         seen = batch.optical.contiguous(memory_format=torch.channels_last)
         logits = network(seen, batch.present, batch.sun)
         return mask_loss(logits.float(), batch.classes, batch.weight)
@@ -48,10 +50,9 @@ def mask_loss(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
 
 
 def _batches(run: Run) -> Batches:
-    recipe, process = run.recipe, run.process
-    fold, count = recipe.data.fold, recipe.loop.batch // process.world_size
-    library = mask_library(run.data, run.library, fold)
-    loop = recipe.loop
+    recipe, process, loop = run.recipe, run.process, run.recipe.loop
+    count = max(loop.batch // process.world_size // recipe.mask.views, 1)
+    library = mask_library(run.data, run.library, recipe.data.fold)
     samples = MaskSamples(library, recipe.mask, loop.crop, count, loop.seed, process.rank)
 
     def batches(first: int) -> Iterator[MaskSample]:

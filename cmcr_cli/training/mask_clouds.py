@@ -21,11 +21,11 @@ from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.palette import draw_recipe
 from cmcr_cli.training.images import Pair
 from cmcr_cli.training.mask_ground import AIR, B09, B10, SHORTWAVE, Array, Noise, haze, jitter, spectrum
-from cmcr_cli.training.synthesis import cloud_layer, dihedral
+from cmcr_cli.training.synthesis import SHADE, cloud_layer, dihedral
 
 CELL_METRES = 20
 
-SKIES, SKY_SIDE = 220, 240
+SKIES, SKY_SIDE = 400, 240
 """Procedural skies that are drawn from, and cells along their sides: to draw one takes long."""
 
 KEPT = 64
@@ -64,8 +64,11 @@ class Clouds:
         self._skies: dict[int, Layer] = {}
         self._noise = noise
 
-    def real(self, side: int, rng: np.random.Generator) -> Layer:
-        """A real cloud with a shadow cast along a random sun; a procedural one where there are no pairs."""
+    def real(self, side: int, rng: np.random.Generator, sun: Array | None = None) -> Layer:
+        """A real cloud with a shadow cast along `sun`, or along a random one.
+
+        It is a procedural one where there are no pairs.
+        """
         if not self._pairs:
             return self.procedural(side, rng)
         opacity, light = self._layer(int(rng.integers(len(self._pairs))))
@@ -78,7 +81,7 @@ class Clouds:
             kept = (self._noise.draw(rng, side, 4, 30) - np.float32(rng.uniform(0, 1.5))) * 4
             both *= np.clip(kept, 0, 1)
         opacity, light = both[0], both[1:]
-        shadow, sun = _cast(opacity, rng)
+        shadow, sun = _cast(opacity, rng, sun)
         # What is fainter than this is noise.
         light = light * np.clip(opacity / 0.06, 0, 1)
         return Layer(light, (1 - opacity * np.clip(opacity / 0.06, 0, 1))[None], opacity, shadow, sun)
@@ -144,12 +147,16 @@ class Clouds:
 
 def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool) -> Array:
     """Ground in the shadow (h, w) of a cloud: the direct light goes, the path above the ground stays."""
-    most = _SHADE * jitter(rng, 0.06) * np.float32(1.12 if level2 else 1)
+    # The light that clouds all around scatter into a shadow is not blue but grey.
+    grey = np.float32(max(rng.uniform(-1, 1), 0))
+    most = (_SHADE + grey * (SHADE[:, None, None] - _SHADE)) * jitter(rng, 0.06)
+    most *= np.float32(1.12 if level2 else 1)
     lit = 1 - shadow * np.clip(most, 0, 0.97)
     if level2:
         return np.asarray(x * lit, np.float32)
     dark = np.quantile(x.reshape(len(BANDS), -1)[:, ::7], 0.02, axis=1)[:, None, None]
-    path = np.minimum(x, np.minimum(dark, AIR * 1.2).astype(np.float32) * np.float32(rng.uniform(0.6, 1)))
+    share = np.float32(rng.uniform(0.6, 1)) * (1 - grey)
+    path = np.minimum(x, np.minimum(dark, AIR * 1.2).astype(np.float32) * share)
     return np.asarray(path + (x - path) * lit, np.float32)
 
 
@@ -176,16 +183,19 @@ def turned(row: float, column: float, turn: int) -> tuple[float, float]:
     return row, -column if turn >= 4 else column
 
 
-def _cast(opacity: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The shadow (h, w) of clouds at a random height under a random sun, and that sun (4,)."""
-    azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(18, 72)))
+def _cast(opacity: Array, rng: np.random.Generator, sun: Array | None) -> tuple[Array, Array]:
+    """The shadow (h, w) of clouds at a random height, and the sun (4,): the given one or a random one."""
+    if sun is None:
+        azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(18, 72)))
+        sun = np.array([1, np.cos(azimuth), np.sin(azimuth), slope], np.float32)
     height = np.exp(rng.uniform(np.log(250), np.log(5000)))
-    cells = min(height * slope / CELL_METRES, 0.8 * len(opacity))
-    towards = np.cos(azimuth), np.sin(azimuth)
-    moved = ndimage.shift(opacity, (-cells * towards[0], -cells * towards[1]), order=1)
+    cells = float(min(height * sun[3] / CELL_METRES, 0.8 * len(opacity)))
+    # Mirrored, it has shadows of clouds that are not in the picture.
+    edge = "reflect" if rng.random() < 0.4 else "constant"
+    moved = ndimage.shift(opacity, (-cells * sun[1], -cells * sun[2]), order=1, mode=edge)
     moved = ndimage.gaussian_filter(moved, rng.uniform(0.5, 1.5 + cells / 60), truncate=3)
     shadow = np.clip(moved * rng.uniform(0.5, 1.3), 0, 1) * rng.uniform(0.35, 1)
-    return shadow.astype(np.float32), np.array([1, *towards, slope], np.float32)
+    return shadow.astype(np.float32), sun
 
 
 def _sky(index: int) -> Layer:
@@ -200,7 +210,7 @@ def _sky(index: int) -> Layer:
     lit = np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05)
     passed = block_mean(np.minimum(sky.gain / lit, 1))  # at 60 m bands and shadow do not meet exactly
     sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
-    half = np.float16  # of 220 skies
+    half = np.float16  # of all skies, 1.3 GB
     return Layer(
         light=block_mean(sky.added).astype(half),
         gain=passed.astype(half),

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate.palette import PATH, TRANSMITTANCE
-from cmcr_cli.training.synthesis import dihedral
+from cmcr_cli.training.synthesis import MICROMETRES, dihedral
 
 Array = NDArray[np.float32]
 
@@ -67,13 +67,13 @@ def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
     if rng.random() < 0.25:
         x = with_relief(x, noise, rng)
     kind = rng.random()
-    if kind < 0.12:
+    if kind < 0.15:
         x = as_desert(x, noise, rng)
-    elif kind < 0.28:
+    elif kind < 0.31:
         x = with_snow(x, noise, rng)
-    if rng.random() < 0.18:
+    if rng.random() < 0.25:
         x = with_water(x, noise, rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.3:
         x = with_roofs(x, rng)
     return x
 
@@ -150,32 +150,6 @@ def with_roofs(x: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.maximum(x, 0), np.float32)
 
 
-def other_radiometry(
-    x: Array, present: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[Array, NDArray[np.bool_]]:
-    """The image (13, h, w) of another level, under other air, in other light; and the bands (13,) it has.
-
-    Level-1C becomes Level-2A by taking path radiance and absorption off, and Level-2A the other way round; so
-    a network learns that neither is cloud.
-    """
-    present, kind, level1 = present.copy(), rng.random(), bool(present[B10])
-    strength = np.float32(rng.uniform(0.5, 1.1))
-    if kind < 0.3 and level1:
-        x = np.maximum(x - strength * AIR, 0) / CLEARNESS ** np.float32(strength * rng.uniform(0.7, 1.1))
-        if rng.random() < 0.5:
-            x[B09] = x[B09 - 1] * rng.uniform(0.9, 1.05)  # as corrected for the vapour that dims it
-        present[B10] = False
-    elif kind < 0.25 and not level1:
-        x = x * CLEARNESS**strength + strength * AIR
-    elif kind < 0.5:
-        x = x + np.float32(rng.uniform(-0.02, 0.045)) * haze(rng.uniform(1, 3.5))
-    x = x * (np.float32(np.exp(rng.normal(0, 0.12))) * jitter(rng, 0.025))
-    return np.maximum(x, 0), present
-
-
-_MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 490
-
-
 def haze(exponent: float) -> Array:
     """Spectrum of small particles, 1 in B02, that falls with the wavelength to a power: (13, 1, 1)."""
-    return np.asarray(_MICROMETRES**-exponent, np.float32)[:, None, None]
+    return np.asarray((MICROMETRES / 0.49) ** -exponent, np.float32)[:, None, None]

@@ -17,9 +17,9 @@ from scipy import ndimage
 from cmcr_cli.model.clouds import N_CLASSES
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
 from cmcr_cli.scene.cells import block_mean
-from cmcr_cli.scene.mask_codes import CLEAR, THICK, THIN
+from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.gathered import clear_dates, index, pair_folders, read_folder, series_files, triplets
-from cmcr_cli.training.images import Array, ClearImage, Pair, has_cloud, unveiled
+from cmcr_cli.training.images import Array, ClearImage, Pair, has_cloud, opacity, unveiled
 from cmcr_cli.training.labels import (
     UNLABELLED,
     LabelledImage,
@@ -30,12 +30,26 @@ from cmcr_cli.training.labels import (
 )
 from cmcr_cli.training.lazy import LazySequence
 from cmcr_cli.training.library import Library
-from cmcr_cli.training.mask_ground import B10
-from cmcr_cli.training.mask_samples import CLEAR_BELOW, POOL, THICK_FROM, THIN_FROM, MaskImage, MaskLibrary
+from cmcr_cli.training.mask_ground import B09, B10
+from cmcr_cli.training.mask_samples import (
+    CELL,
+    CLEAR_BELOW,
+    POOL,
+    THICK_FROM,
+    THIN_FROM,
+    MaskImage,
+    MaskLibrary,
+)
 from cmcr_cli.training.validation import evenly
 
 SHOWN_CIRRUS = 0.015
 """Reflectance of B10 from which on there is cirrus, whatever another network says."""
+
+SMALLEST_PAIR = 150
+"""Pixels along the side of an image of a series that clouds are cut from."""
+
+CLEAR_CIRRUS = 0.0015
+"""Reflectance of B10 over clear ground."""
 
 _INFRARED = BANDS.index("B08")
 _NEEDED = [BANDS.index(name) for name in ("B02", "B03", "B04", "B08")]
@@ -86,12 +100,45 @@ def _pairs(data: Path, fold: int) -> list[Pair]:
     by_eye = {image.name for image in labelled_images(data) if image.by_eye is not None}
     folders = {f"tri_{name}_cloudy": pair for name, pair in triplets(data, "train").items()}
     folders |= {f"pair_{path.name}_cloudy": read_folder(path) for path in pair_folders(data)}
-    chosen = (
+    chosen = [
         unveiled(pair)
         for name, pair in folders.items()
         if name not in by_eye and fold_of(place_of(name, data)) != fold
-    )
-    return [pair for pair in chosen if has_cloud(pair)]
+    ]
+    return [pair for pair in [*chosen, *_series_pairs(data, fold)] if has_cloud(pair)]
+
+
+def _series_pairs(data: Path, fold: int) -> Iterator[Pair]:
+    """Cloudy dates of series, each with the clear date nearest to it; not those labelled by eye."""
+    series: dict[str, list[LabelledImage]] = {}
+    for image in labelled_images(data):
+        if image.name.rpartition("_")[2].isdecimal() and fold_of(image.place) != fold:
+            series.setdefault(image.name.rpartition("_")[0], []).append(image)
+    for dates in series.values():
+        clear = [number for number, image in enumerate(dates) if image.verdict == "clear"]
+        if not clear or min(dates[0].image.shape[1:]) < SMALLEST_PAIR:
+            continue
+        for number, image in enumerate(dates):
+            if number not in clear and image.by_eye is None and (image.network > CLEAR).any():
+                yield _pair_of(image, dates[min(clear, key=lambda other: abs(other - number))])
+
+
+def _pair_of(cloudy: LabelledImage, clear: LabelledImage) -> Pair:
+    """A cloud where the labels have one; bands that are absent are made up from their neighbours."""
+    images = _completed(cloudy), _completed(clear)
+    labelled = (cloudy.network > CLEAR) & (cloudy.network < SHADOW)
+    there = ndimage.binary_dilation(labelled, iterations=CELL)
+    return Pair(*images, np.where(there, opacity(*images), 0).astype(np.float32), None)
+
+
+def _completed(labelled: LabelledImage) -> Array:
+    image, present = labelled.image.copy(), labelled.present
+    for band, neighbour, share in ((0, 1, 1.0), (B09, B09 - 1, 0.5)):
+        if not present[band]:
+            image[band] = share * image[neighbour]
+    if not present[B10]:
+        image[B10] = CLEAR_CIRRUS
+    return image
 
 
 def _other_splits(data: Path) -> set[str]:

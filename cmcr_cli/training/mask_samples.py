@@ -1,7 +1,7 @@
 """Training samples of the cloud network: images in cells of 20 m and what lies over each cell.
 
 Real images bring labels of another network or of the eye. Clear ones also get other ground and clouds whose
-mask is exact. Then level, air and light change, and bands go missing, in all of them.
+mask is exact. `mask_views` then changes level, air and light, and takes bands away.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.model.clouds import N_CLASSES
@@ -23,7 +22,8 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.images import Pair
 from cmcr_cli.training.mask_clouds import SKY_SIDE, Clouds, Layer, fitted, in_shadow, is_like_snow
-from cmcr_cli.training.mask_ground import B09, B10, Array, Noise, other_radiometry, varied
+from cmcr_cli.training.mask_ground import B09, B10, Array, Noise, varied
+from cmcr_cli.training.mask_views import MaskSample
 from cmcr_cli.training.recipe import MaskMix
 from cmcr_cli.training.synthesis import dihedral
 
@@ -42,8 +42,6 @@ CLEAR_BELOW, THIN_FROM, THICK_FROM = 0.02, 0.06, 0.5
 LIT_BELOW, SHADOW_FROM = 0.08, 0.22
 """Darkening of lit ground and of shadow."""
 
-_OPTIONAL = [BANDS.index(name) for name in BANDS if name not in ("B02", "B03", "B04", "B08")]
-_SIXTY_METRES = [BANDS.index(name) for name in ("B01", "B09", "B10")]
 _INFRARED, _SHORTWAVE = BANDS.index("B08"), BANDS.index("B11")
 
 
@@ -77,17 +75,6 @@ class MaskLibrary:
     pairs: Sequence[Pair]
 
 
-@dataclass(frozen=True, slots=True)
-class MaskSample:
-    """optical (13, h, w), present (13,), sun (4,), classes (4, h, w), weight (h, w); or a batch of them."""
-
-    optical: Tensor
-    present: Tensor
-    sun: Tensor
-    classes: Tensor
-    weight: Tensor
-
-
 class MaskSamples(Dataset[MaskSample]):
     """Batches without end; each is a pure function of seed, rank and its number."""
 
@@ -100,7 +87,7 @@ class MaskSamples(Dataset[MaskSample]):
         seed: int,
         rank: int,
     ) -> None:
-        """`count` samples of `crop` pixels, a multiple of 32, make a batch.
+        """`count` samples of `crop` pixels, a multiple of 32, make a batch; each is seen `mix.views` times.
 
         Samples of clouds laid over ground alone are half as large again, for their shadows fall far, and so
         there are fewer of them.
@@ -129,7 +116,7 @@ class MaskSamples(Dataset[MaskSample]):
         )
 
     def real(self, side: int, rng: np.random.Generator) -> MaskSample:
-        """An image as it was observed; a clear one perhaps with other ground."""
+        """An image as it was observed; a clear one perhaps with other ground, others with more clouds."""
         clear = not self._images[0] or rng.random() < self._mix.clear
         image = self._any(rng, clear=clear)
         stack = np.concatenate([image.cells, image.classes.astype(np.float32), image.weight[None]])
@@ -138,34 +125,46 @@ class MaskSamples(Dataset[MaskSample]):
         x, classes, weight = stack[:bands], stack[bands:-1], stack[-1]
         if clear and rng.random() < self._mix.varied:
             x = varied(x, self._noise, rng)
-        return self._finished(x, image.present, np.zeros(4, np.float32), classes, weight, rng)
+        if clear and rng.random() < self._mix.cloudless_shade:
+            shade = self._clouds.real(side, rng).shadow
+            x = in_shadow(x, shade, rng, level2=not image.present[B10])
+        if not clear and rng.random() < self._mix.crowded:
+            # Its own shadows are of another sun than those of the clouds that are laid over it.
+            return replace(self._clouded(x, image.present, classes, weight, rng), sun=torch.zeros(4))
+        return _sample(x, image.present, np.zeros(4, np.float32), classes, weight, np.zeros_like(weight))
 
     def over_ground(self, side: int, rng: np.random.Generator) -> MaskSample:
         """Clouds and their shadows laid over clear ground."""
         image = self._any(rng, clear=True)
         x = fitted(dihedral(image.cells, int(rng.integers(8))), side, rng)
-        x, level2 = varied(x, self._noise, rng), not image.present[B10]
-        if not image.present[B09]:
+        classes = np.zeros((N_CLASSES, side, side), np.float32)
+        classes[CLEAR] = 1
+        x = varied(x, self._noise, rng)
+        return self._clouded(x, image.present, classes, np.ones((side, side), np.float32), rng)
+
+    def _clouded(
+        self, x: Array, present: NDArray[np.bool_], classes: Array, weight: Array, rng: np.random.Generator
+    ) -> MaskSample:
+        """An image (13, h, w) and what lies over it, under more clouds and their shadows."""
+        x, side, level2 = x.copy(), len(weight), not present[B10]
+        if not present[B09]:
             x[B09] = x[B09 - 1] * rng.uniform(0.3, 0.9)
         if level2:
             x[B10] = rng.uniform(0.0008, 0.003)
         # On what is dark anyway nobody sees a shadow.
-        dark = (x[_INFRARED] < 0.055) | ((x[_SHORTWAVE] < 0.03) & image.present[_SHORTWAVE])
-        layers, known, like_snow = self._layers(side, rng, cirrus=bool(image.present[B10]))
+        dark = (x[_INFRARED] < 0.055) | ((x[_SHORTWAVE] < 0.03) & present[_SHORTWAVE])
+        layers, known, icy = self._layers(side, rng, cirrus=bool(present[B10]))
         opacity, shadow, sun = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32), None
         for layer in layers:
             x = in_shadow(x, layer.shadow, rng, level2=level2) if layer.shadow.any() else x
             x = x * layer.gain + layer.light
             opacity, shadow = np.maximum(opacity, layer.opacity), np.maximum(shadow, layer.shadow)
             sun = layer.sun if layer.sun[0] else sun
-        if sun is None or rng.random() < self._mix.no_sun:
-            sun = np.zeros(4, np.float32)
-        classes = _classes(opacity, shadow, dark)
-        weight = classes.any(axis=0) & (known | (opacity >= THICK_FROM))
-        sample = self._finished(x, image.present, sun, classes, weight.astype(np.float32), rng)
-        if not sample.present[B10]:
-            sample.weight[torch.from_numpy(like_snow)] = 0
-        return sample
+        laid, before = _classes(opacity, shadow, dark), classes[CLEAR] < 0.5
+        classes = np.where(laid[CLEAR] | (before & ~laid[THICK]), classes, laid)
+        weight = weight * (classes.any(axis=0) & (known | before | (opacity >= THICK_FROM)))
+        sun = np.zeros(4, np.float32) if sun is None else sun
+        return _sample(x, present, sun, classes, weight, icy)
 
     def _layers(
         self, side: int, rng: np.random.Generator, *, cirrus: bool
@@ -175,14 +174,16 @@ class MaskSamples(Dataset[MaskSample]):
         The last is a sheet of ice cloud that nothing but B10 tells from snow.
         """
         layers, kind = [], rng.random()
-        like_snow = np.zeros((side, side), np.bool_)
-        if kind < 0.5:
+        icy = np.zeros((side, side), np.bool_)
+        if kind < 0.4:
             layers.append(self._clouds.procedural(side, rng))
         elif kind < 0.85:
             layers.append(self._clouds.real(side, rng))
+            if rng.random() < 0.25:  # a crowd of clouds, with little ground between them
+                layers.append(self._clouds.real(side, rng, layers[0].sun))
         if kind >= 0.78:
             layers.append(self._clouds.deck(side, rng))
-            like_snow = is_like_snow(layers[-1])
+            icy = is_like_snow(layers[-1])
         known = np.ones((side, side), np.bool_)
         if rng.random() < self._mix.veiled:
             veil, added, high = self._clouds.veil(side, rng)
@@ -191,28 +192,7 @@ class MaskSamples(Dataset[MaskSample]):
             known = (added <= least) | (added > sure)
             opacity = np.where(added > sure, np.maximum(veil.opacity, THIN_FROM), 0)
             layers.append(Layer(veil.light, veil.gain, opacity, veil.shadow, veil.sun))
-        return layers, known, like_snow
-
-    def _finished(
-        self,
-        x: Array,
-        present: NDArray[np.bool_],
-        sun: Array,
-        classes: NDArray[Any],
-        weight: Array,
-        rng: np.random.Generator,
-    ) -> MaskSample:
-        """The image in other light, with noise, with edges of nodata, and without some of its bands."""
-        x, present = other_radiometry(np.maximum(x, 0), present, rng)
-        if rng.random() < self._mix.nodata:
-            slope = np.linspace(-1, 1, len(weight), dtype=np.float32)
-            edge = np.add.outer(slope * rng.normal(), slope * rng.normal()) > rng.uniform(0.2, 1.2)
-            x[:, edge], weight = 0, weight * ~edge
-        x = x + (x > 0) * np.float32(0.0015) * rng.standard_normal(x.shape, np.float32)
-        present = _without_bands(present, self._mix, rng)
-        x[~present] = 0
-        arrays = x, present, sun, classes, weight
-        return MaskSample(*(torch.from_numpy(np.asarray(array, np.float32)) for array in arrays))
+        return layers, known, icy
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:
         images, odds = self._images[clear], self._odds[clear]
@@ -220,6 +200,13 @@ class MaskSamples(Dataset[MaskSample]):
             return images[int(rng.choice(len(images), p=odds))]
         pool = np.random.default_rng([*self._key, self._number // POOLED, 1])
         return images[int(rng.choice(pool.integers(len(images), size=POOL)))]
+
+
+def _sample(optical: Array, present: NDArray[np.bool_], sun: Array, *others: NDArray[Any]) -> MaskSample:
+    """A sample as tensors, with nothing in bands that are absent."""
+    x = np.maximum(optical, 0) * present[:, None, None]
+    arrays = x, present, sun, *others
+    return MaskSample(*(torch.from_numpy(np.asarray(array, np.float32)) for array in arrays))
 
 
 def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
@@ -247,20 +234,3 @@ def _classes(opacity: Array, shadow: Array, dark: NDArray[np.bool_]) -> NDArray[
     classes[SHADOW] = below & (shadow > SHADOW_FROM) & ~dark
     classes[CLEAR] = (opacity < CLEAR_BELOW) & (shadow < np.where(dark, SHADOW_FROM, LIT_BELOW))
     return classes
-
-
-def _without_bands(present: NDArray[np.bool_], mix: MaskMix, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The bands that are left of those present; B02, B03, B04 and B08 always are."""
-    present, kind = present.copy(), rng.random()
-    for share, bands in (
-        (mix.no_cirrus, [B10]),
-        (mix.no_sixty_metre, _SIXTY_METRES),
-        (mix.no_band, [int(rng.choice(_OPTIONAL))]),
-        (mix.four_bands, _OPTIONAL),
-        (mix.some_bands, list(rng.choice(_OPTIONAL, int(rng.integers(2, 8)), replace=False))),
-    ):
-        if kind < share:
-            present[bands] = False
-            break
-        kind -= share
-    return present

@@ -98,9 +98,12 @@ class Mix:
 class MaskMix:
     """How often each kind of sample of the cloud network is drawn, and what is taken away from it."""
 
+    views: Count
     made: Share
     clear: Share
     varied: Share
+    cloudless_shade: Share
+    crowded: Share
     veiled: Share
     nodata: Share
     no_sun: Share

@@ -31,7 +31,7 @@ _DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.
 _CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], dtype=np.float32)
 """Spectra of thick clouds of drops and of ice."""
 
-_MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
+MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
 _DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
 """Water vapour above a low haze hides it in B09 and B10."""
 
@@ -95,7 +95,7 @@ def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
         spectrum = cirrus.SPECTRUM * rng.normal(1, np.where(cirrus.SPECTRUM == 1, 0.05, 0.15))
         spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
     else:
-        spectrum = (_MICROMETRES / 0.49) ** -rng.uniform(0.7, 1.8) * _DRY
+        spectrum = (MICROMETRES / 0.49) ** -rng.uniform(0.7, 1.8) * _DRY
     relief = ndimage.gaussian_filter(rng.normal(size=image.shape[1:]), rng.uniform(4, 60, 2), mode="reflect")
     relief /= relief.std() + 1e-9
     shape = 1 + rng.uniform(0, 0.4) * relief if rng.random() < 0.6 else relief + rng.uniform(-1, 1)

@@ -7,13 +7,11 @@ import pytest
 
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.training.mask_ground import (
-    AIR,
     B10,
     Array,
     Noise,
     as_desert,
     haze,
-    other_radiometry,
     varied,
     with_relief,
     with_roofs,
@@ -81,21 +79,6 @@ def test_snow_is_bright_and_dark_in_the_shortwave(fields: Array) -> None:
 def test_water_is_dark_in_the_infrared(fields: Array) -> None:
     flooded = [with_water(fields, noise, np.random.default_rng(seed)) for seed in range(8)]
     assert min(float(np.percentile(x[INFRARED], 2)) for x in flooded) < 0.05
-
-
-def test_level_1_becomes_level_2_and_back(fields: Array) -> None:
-    level1, level2 = np.ones(13, np.bool_), np.array([name != "B10" for name in BANDS])
-    corrected = hazy = 0
-    for seed in range(60):
-        x, present = other_radiometry(fields, level1, np.random.default_rng(seed))
-        assert x.min() >= 0 and level1.all()
-        if not present[B10]:
-            corrected += 1
-            assert x[BLUE].mean() < fields[BLUE].mean()  # the light of the air is gone
-        x, present = other_radiometry(fields, level2, np.random.default_rng(seed))
-        assert np.array_equal(present, level2)
-        hazy += bool(x[BLUE].mean() > fields[BLUE].mean() + 0.3 * AIR[BLUE, 0, 0])
-    assert corrected > 8 and hazy > 8
 
 
 def test_haze_falls_with_the_wavelength() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.labels import fold_of, labelled_images
 from cmcr_cli.training.library import Library
@@ -90,6 +92,35 @@ def test_a_fold_goes_without_its_places(labelled: Path, nothing: Library, fold: 
     assert kept == {place for place in places if fold_of(place) != fold}
     checks = {image.place for image in held_out(labelled, nothing, fold, 9)}
     assert checks == {image.place for image in everything.covered if fold_of(image.place) == fold}
+
+
+def test_cloudy_dates_of_series_give_clouds_that_their_labels_show(
+    labelled: Path, nothing: Library, tmp_path: Path
+) -> None:
+    folder = tmp_path / "series"
+    shutil.copytree(labelled, folder)
+    dn = np.full((3, 13, 160, 160), 1000, np.uint16)
+    dn[0, :, :80], dn[0, :, 120:] = 7000, 1500  # a cloud, and fields that turned bright
+    dn[:, 10] = 0
+    present = np.array([name not in ("B09", "B10") for name in BANDS])
+    np.savez(folder / "optical" / "dates.npz", s2=dn, s2_present=present, s2_dates=["1", "2", "3"])
+    items = json.loads((folder / "labels" / "items.json").read_text())
+    with np.load(folder / "labels" / "network.npz") as arrays:
+        network = dict(arrays)
+    for number in range(3):
+        mask = np.zeros((160, 160), np.uint8)
+        mask[:80] = 1 if number == 0 else 0
+        network[f"dates_00{number}"] = mask
+        bands = present.astype(int).tolist()
+        items.append({"name": f"dates_00{number}", "group": "dates", "level": "L2A", "present": bands})
+    (folder / "labels" / "items.json").write_text(json.dumps(items))
+    np.savez(folder / "labels" / "network.npz", **network)
+    with (folder / "labels" / "images_by_eye.csv").open("a") as file:
+        file.write("dates_001,d,L2A,clear\ndates_002,d,L2A,clear\n")
+    (pair,) = mask_library(folder, nothing, 0).pairs
+    assert pair.opacity[:70].min() > 0.9 and pair.opacity[90:].max() == 0
+    assert (pair.clear[BANDS.index("B10")] > 0).all() and (pair.cloudy[BANDS.index("B09"), :70] > 0.3).all()
+    assert mask_library(folder, nothing, fold_of("dates")).pairs == []
 
 
 def test_without_labels_pairs_and_places_are_read_when_asked_for(data: Path, library: Library) -> None:
