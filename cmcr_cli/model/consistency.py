@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cmcr_cli.model.cells import CELL
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
 
@@ -42,10 +43,30 @@ def robust(difference: Tensor, weight: Tensor) -> Tensor:
     return KNEE * torch.log1p(mean / KNEE)
 
 
+def pattern(difference: Tensor, weight: Tensor) -> Tensor:
+    """Per-sample mean square of what repeats every CELL pixels in a difference (B, bands, H, W), (B,).
+
+    Ground knows nothing of the grids on which a network takes images apart and puts them together. What it
+    leaves of them is too faint to count as an error, and is seen all the same where the ground is smooth.
+    Sides are multiples of CELL; what is beyond 2 spreads counts as 2.
+    """
+    height, width = difference.shape[2:]
+    seen = (difference * (weight > 0)).clamp(-2, 2)
+    cells = seen.reshape(*seen.shape[:2], height // CELL, CELL, width // CELL, CELL).mean((2, 4))
+    uneven: Tensor = cells - cells.mean((2, 3), keepdim=True)
+    return uneven.square().mean((1, 2, 3))
+
+
 def denoising_loss(
-    denoiser: Denoiser, x0: Tensor, condition: Condition, sigma: Tensor, noise: Tensor, weight: Tensor
+    denoiser: Denoiser,
+    x0: Tensor,
+    condition: Condition,
+    sigma: Tensor,
+    noise: Tensor,
+    weight: Tensor,
+    weave: float = 0.0,
 ) -> Tensor:
-    """The teacher's loss: the robust distance of D(x_sigma) to x0, per sample (B,).
+    """The teacher's loss: the robust distance of D(x_sigma) to x0, and `weave` times its `pattern`, (B,).
 
     What is noised is x0 under cover and the image elsewhere, as in PDMSR: a wisp that the mask missed is then
     nothing new there. Differences are taken in units of c_out as it is at alpha = 0, so that all noise levels
@@ -55,7 +76,9 @@ def denoising_loss(
     x = diffuse(condition.pasted(x0), sigma, noise, condition.mean, config)
     estimate = denoiser(x, sigma, denoiser.encode(condition), condition)
     unit = (sigma * config.sigma_data).clamp(min=0.1) / (sigma.square() + config.sigma_data**2).sqrt()
-    return robust((estimate - x0) / unit[:, None, None, None], weight)
+    error = estimate - x0
+    loss = robust(error / unit[:, None, None, None], weight)
+    return loss + weave * pattern(error, weight) if weave else loss
 
 
 def distillation_loss(
@@ -69,8 +92,9 @@ def distillation_loss(
     weight: Tensor,
     step_weight: Tensor,
     anchor: float,
+    weave: float = 0.0,
 ) -> Tensor:
-    """Consistency distillation plus anchor, per sample (B,).
+    """Consistency distillation plus anchor, per sample (B,), with `weave` times the `pattern` of the error.
 
     `sigmas` are neighbours (low, high) of the grid, `step_weight` (B,) is theirs. The frozen teacher takes
     one Heun step from high to low; the student at high must agree with the target copy at low (Song et al.
@@ -85,7 +109,8 @@ def distillation_loss(
     estimate = student(x_high, high, student.encode(condition), condition)
     consistency = pseudo_huber(estimate - goal, weight)
     pull = anchor * high.square() / (1 + high.square())
-    return step_weight * consistency + pull * robust(estimate - x0, weight)
+    loss = step_weight * consistency + pull * robust(estimate - x0, weight)
+    return loss + weave * pattern(estimate - x0, weight) if weave else loss
 
 
 def step_weights(sigmas: Tensor) -> Tensor:

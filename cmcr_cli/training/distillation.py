@@ -43,6 +43,7 @@ def _task(run: Run) -> Task:
             weight,
             weights[index],
             objective.anchor,
+            objective.weave,
         )
         return each.mean()
 

@@ -7,14 +7,16 @@
                                                        s1 (T, 2, H, W) dB x 100, s2_dates, s1_dates
     scenes/*_L2A_12band.tif                            clear scenes without radar
 
-All but the triplets of other splits is for training. It is small enough to be kept in memory.
+All but the triplets of other splits is for training. It is small enough to be kept in memory. `grounds` says
+what of it a training takes.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +29,15 @@ from cmcr_cli.training.images import (
     Array,
     ClearImage,
     Pair,
-    ground_of,
-    has_cloud,
     is_veiled,
+    opacity,
     read_pair,
     read_stack,
-    unveiled,
 )
 
 MIN_SIZE = 128
 
-
-def training_images(folder: Path) -> tuple[list[list[ClearImage]], list[Pair]]:
-    """The clear images of each place, and the pairs that hold cloud."""
-    pairs = [unveiled(pair) for pair in [*triplets(folder, "train").values(), *_optical_pairs(folder)]]
-    places = [list(ground_of(pair)) for pair in pairs]
-    places += [list(series(path)) for path in series_files(folder)]
-    places += [list(_tiles(path)) for path in scene_files(folder)]
-    return [images for images in places if images], [pair for pair in pairs if has_cloud(pair)]
+_VISIBLE = [BANDS.index(name) for name in ("B02", "B03", "B04")]
 
 
 def triplets(folder: Path, split: str) -> dict[str, Pair]:
@@ -80,11 +73,6 @@ def scene_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("scenes/*_L2A_12band.tif"))
 
 
-def _optical_pairs(folder: Path) -> Iterator[Pair]:
-    for path in pair_folders(folder):
-        yield read_folder(path)
-
-
 def read_folder(folder: Path) -> Pair:
     """The pair of one folder, with its radar if there is one; errors as of `read_pair`."""
     radar = folder / "s1.tif"
@@ -92,18 +80,70 @@ def read_folder(folder: Path) -> Pair:
 
 
 def series(path: Path) -> Iterator[ClearImage]:
-    """The clear dates of one array file, each with the radar nearest in date; none if it is too small."""
+    """The clear images of one array file, grown, each with the radar nearest in date; see `chosen`."""
+    for _, image in chosen(path, {}):
+        yield grown(image)
+
+
+def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearImage]]:
+    """The clear images of one array file as they are, by the names that labels give them.
+
+    None if it lacks a visible band. `known` says of images by name whether they are clear; of others
+    `clear_dates` does, or the file itself: places that are no series were chosen as clear ones.
+    """
     with np.load(path, allow_pickle=False) as data:
         optical, present = data["s2"], data["s2_present"]
         radar = data["s1"] if "s1" in data.files else None
         dates = [str(d) for d in data["s2_dates"]] if "s2_dates" in data.files else []
         radar_dates = [str(d) for d in data["s1_dates"]] if "s1_dates" in data.files else []
-    if min(optical.shape[2:]) < MIN_SIZE - 32 or not present[[1, 2, 3, 7]].all():
+        clear = _clear(path, data, optical, known)
+    if not present[_VISIBLE].all():
         return
-    for index in clear_dates(optical):
-        image = optical[index].astype(np.float32) / QUANTIFICATION
+    for index in clear:
         db = None if radar is None else _decode_radar(radar[_nearest(index, dates, radar_dates)])
-        yield ClearImage(_grown(image), present, None if db is None else _grown(db))
+        yield _name(path, index), ClearImage(_reflectance(optical[index]), present, db)
+
+
+def is_series(path: Path) -> bool:
+    """Whether the images of an array file are dates of one place, and not places."""
+    with np.load(path, allow_pickle=False) as data:
+        return "place_id" not in data.files
+
+
+def cloudy_dates(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, Pair]]:
+    """The other dates of a series that has all bands, each against the nearest clear one, by name.
+
+    They are `lifted`: the two dates may differ by more than the cloud. None of images that are smaller than
+    MIN_SIZE. `known` is as in `chosen`.
+    """
+    with np.load(path, allow_pickle=False) as data:
+        optical, series, complete = data["s2"], "place_id" not in data.files, data["s2_present"].all()
+        usable = series and complete and min(optical.shape[2:]) >= MIN_SIZE
+        clear = _clear(path, data, optical, known) if usable else []
+    for index in range(len(optical) if clear else 0):
+        if index in clear or not optical[index, 1].all():
+            continue
+        nearest = min(clear, key=lambda other: abs(other - index))
+        images = _reflectance(optical[index]), _reflectance(optical[nearest])
+        yield _name(path, index), Pair(*images, opacity(*images), None, lifted=True)
+
+
+def _clear(path: Path, data: Any, optical: NDArray[Any], known: Mapping[str, bool]) -> list[int]:
+    """Indices of the clear images of an open array file."""
+    if "clean" in data.files:
+        clear = [int(i) for i in np.flatnonzero(data["clean"])]
+    else:
+        clear = list(range(len(optical))) if "place_id" in data.files else clear_dates(optical)
+    return [index for index in range(len(optical)) if known.get(_name(path, index), index in clear)]
+
+
+def _name(path: Path, index: int) -> str:
+    """The name that labels give to an image of an array file."""
+    return f"{path.stem}_{index:03d}"
+
+
+def _reflectance(dn: NDArray[Any]) -> Array:
+    return dn.astype(np.float32) / np.float32(QUANTIFICATION)
 
 
 def clear_dates(optical: NDArray[Any]) -> list[int]:
@@ -139,15 +179,22 @@ def _decode_radar(raw: NDArray[np.int16]) -> Array:
     return db
 
 
+def grown(image: ClearImage) -> ClearImage:
+    """The image with sides of MIN_SIZE or more, which are multiples of 16: all networks accept those."""
+    radar = None if image.radar is None else _grown(image.radar)
+    return replace(image, optical=_grown(image.optical), radar=radar)
+
+
 def _grown(image: Array) -> Array:
-    """Reflect small images up to MIN_SIZE and cut sides to a multiple of 16, which all networks accept."""
+    """Reflect small images up to MIN_SIZE and cut sides to a multiple of 16."""
     height, width = image.shape[1:]
     rows, cols = max(height, MIN_SIZE), max(width, MIN_SIZE)
     padded = np.pad(image, ((0, 0), (0, rows - height), (0, cols - width)), mode="reflect")
     return padded[:, : rows // 16 * 16, : cols // 16 * 16]
 
 
-def _tiles(path: Path, size: int = 256) -> Iterator[ClearImage]:
+def tiles(path: Path, size: int = 256) -> Iterator[ClearImage]:
+    """Squares of a clear scene."""
     names = tuple(name for name in BANDS if name != "B10")
     image = canonical(read_stack(path, len(names)), names)
     present = np.array([name in names for name in BANDS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +24,24 @@ _VISIBLE = [BANDS.index(name) for name in ("B02", "B03", "B04")]
 
 @dataclass(frozen=True, slots=True)
 class ClearImage:
-    """Clear ground: reflectance (13, H, W), bands present (13,), radar dB (2, H, W) with NaN, or None."""
+    """Clear ground: reflectance (13, H, W), bands present (13,), radar dB (2, H, W) with NaN, or None.
+
+    `place` is the ground that it shows, as in `labels`, or empty where nobody has to know.
+    """
 
     optical: Array
     present: NDArray[np.bool_]
     radar: Array | None
+    place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """A cloudy image and a clear one of the same place on another date, with the cloud's opacity (H, W).
 
     `lifted`: the clear image lay under thin cirrus, which was subtracted; good enough to cut clouds out
-    against, not good enough to learn the ground from.
+    against, not good enough to learn the ground from. `place` is as in ClearImage. A pair is equal to itself
+    alone, so that what follows from it can be kept.
     """
 
     cloudy: Array
@@ -44,6 +49,7 @@ class Pair:
     opacity: Array
     radar: Array | None
     lifted: bool = False
+    place: str = ""
 
 
 def read_pair(cloudy: Path, clear: Path, radar: Path | None) -> Pair:
@@ -111,9 +117,10 @@ def unveiled(pair: Pair) -> Pair:
     if not is_veiled(pair.clear):
         return pair
     if not is_veiled(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
-        return Pair(pair.clear, pair.cloudy, opacity(pair.clear, pair.cloudy), pair.radar)
+        swapped = opacity(pair.clear, pair.cloudy)
+        return replace(pair, cloudy=pair.clear, clear=pair.cloudy, opacity=swapped)
     clear = without_cirrus(pair.clear)
-    return Pair(pair.cloudy, clear, opacity(pair.cloudy, clear), pair.radar, lifted=True)
+    return replace(pair, clear=clear, opacity=opacity(pair.cloudy, clear), lifted=True)
 
 
 def ground_of(pair: Pair) -> Iterator[ClearImage]:
@@ -121,12 +128,12 @@ def ground_of(pair: Pair) -> Iterator[ClearImage]:
     if not pair.lifted:
         yield clear_of(pair)
         if not is_veiled(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
-            yield ClearImage(pair.cloudy, np.ones(13, bool), pair.radar)
+            yield replace(clear_of(pair), optical=pair.cloudy)
 
 
 def clear_of(pair: Pair) -> ClearImage:
     """The clear date of a pair, which has all bands."""
-    return ClearImage(pair.clear, np.ones(13, bool), pair.radar)
+    return ClearImage(pair.clear, np.ones(13, bool), pair.radar, pair.place)
 
 
 def is_veiled(image: Array) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.training import gathered, sen12mscr, simulated
+from cmcr_cli.training import gathered, grounds, sen12mscr, simulated
 from cmcr_cli.training.images import ClearImage, Pair
 from cmcr_cli.training.sen12mscr import SplitRule
 
@@ -27,14 +27,17 @@ class Library:
     pairs: Sequence[Pair]
 
 
-def load_library(folder: Path, split_rule: SplitRule = "exact") -> Library:
-    """The training split of `folder`; errors as of `layout_of`, InputError if it has no image or no pair."""
+def load_library(folder: Path, split_rule: SplitRule = "exact", fold: int = 0) -> Library:
+    """The training split of `folder`; errors as of `layout_of`, InputError if it has no image or no pair.
+
+    Without the places of `fold`, where the layout is the gathered one; 0 is none.
+    """
     if is_simulated(folder):
         library = Library(*simulated.training_images())
     elif layout_of(folder, split_rule) == "SEN12MS-CR":
         library = Library(*sen12mscr.training_images(folder, split_rule))
     else:
-        library = Library(*gathered.training_images(folder))
+        library = Library(*grounds.training_images(folder, fold))
     if not library.places or not library.pairs:
         raise InputError(
             f"{folder}: found {len(library.places)} clear places and {len(library.pairs)} cloudy/clear pairs "

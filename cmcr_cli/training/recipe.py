@@ -75,6 +75,9 @@ class DataConfig:
 class Mix:
     """How often each kind of sample is drawn, and what is taken away from it."""
 
+    hidden: Share
+    heavy: Share
+    mistaken: Share
     simulated: Share
     gain: tuple[Positive, Positive]
     recoloured: Share
@@ -120,6 +123,7 @@ class Objective:
     levels: Annotated[int, Range("a whole number of 2 or more", 2)]
     anchor: Annotated[float, Range("a number of 0 or more", 0)]
     target: Share
+    weave: Annotated[float, Range("a number of 0 or more", 0)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,16 @@ def start(
         if process.rank == 0:
             log.warning("recipe:\n%s", dump_recipe(recipe))
         torch.manual_seed(recipe.loop.seed)
-        library = load_library(data, recipe.data.split_rule)
+        library = load_library(data, recipe.data.split_rule, _fold(training, recipe))
         fresh = Denoiser(recipe.network, recipe.diffusion), CloudNetwork(recipe.clouds)
         weights = _weights(given, training.name, *fresh, library)
         checks = training.checks(data, library, recipe) if process.rank == 0 else []
         yield Run(recipe, data, folder, weights, library, checks, process)
+
+
+def _fold(training: Training, recipe: Recipe) -> int:
+    """The places that are kept from the library; the cloud network keeps them from its own."""
+    return 0 if training.name == "clouds" else recipe.data.fold
 
 
 def crops(run: Run) -> Batches:

@@ -20,17 +20,21 @@ from cmcr_cli.scene.bands import BANDS, scaled_radar
 from cmcr_cli.scene.cirrus import FITTED, THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
 from cmcr_cli.scene.context import MARGIN, constant_context, fit_context
 from cmcr_cli.scene.unmixing import LEVELS, NOTHING, Unmixing
-from cmcr_cli.simulate import add_clouds, simulate_window
-from cmcr_cli.training.images import Array, ClearImage
+from cmcr_cli.simulate.noise import Window
+from cmcr_cli.simulate.surface import simulate_ground
+from cmcr_cli.training.images import Array, ClearImage, clear_of
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix
 from cmcr_cli.training.synthesis import (
     cover_mask,
     flooded,
     jittered_radar,
+    mistaken,
     pseudo_radar,
     recoloured,
     transplant,
+    under_deck,
+    under_sky,
     veiled,
 )
 
@@ -45,6 +49,16 @@ A clear pixel is pasted over in the end, but must not drift; hidden ones are few
 
 HIDING = 0.9
 """Opacity from which on a cloud hides the ground."""
+
+LARGEST = 256
+"""Pixels along the sides of a sample: of larger images a part is taken."""
+
+UNTOLD = 0.3
+"""Of the samples without clear ground, those of which nothing is learnt; the others show how covered pixels
+vary, as the first pass over a scene does."""
+
+LEARNT = 16_384
+"""Covered pixels that the statistics of a sample are taken from, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +86,57 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Clouded:
-    """Ground with clouds over it: images (13, H, W), opacity and shadow (H, W) in 0..1."""
+    """Ground with clouds over it: images (13, H, W), opacity and shadow (H, W) in 0..1.
+
+    `source` is the place that the clouds are from, empty where they are from none; `hidden` says that no mask
+    would leave anything clear.
+    """
 
     ground: ClearImage
     cloudy: Array
     opacity: Array
     shadow: Array
     same_date: bool
+    source: str = ""
+    hidden: bool = False
 
 
 def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
     """Draw ground and put clouds over it, or take a real pair as it is."""
+    regime = rng.random()
+    if regime < mix.hidden + mix.heavy:
+        return _overcast_scene(library, mix, rng, 0 if regime < mix.hidden else rng.uniform(0.01, 0.15))
     if rng.random() < mix.other_date:
         pair = _any(library.pairs, rng)
         if not pair.lifted:
-            ground = ClearImage(pair.clear, np.ones(13, bool), pair.radar)
-            return Clouded(ground, pair.cloudy, pair.opacity, np.zeros_like(pair.opacity), False)
+            ground = clear_of(pair)
+            nothing = np.zeros_like(pair.opacity)
+            return Clouded(ground, pair.cloudy, pair.opacity, nothing, False, pair.place)
     ground = _ground(library, mix, rng)
     if rng.random() < mix.cloudless:
         nothing = np.zeros(ground.optical.shape[1:], np.float32)
         return Clouded(ground, ground.optical, nothing, nothing, True)
     if rng.random() < mix.procedural:
-        sky, amount = int(rng.integers(2**31)), float(rng.uniform(0.1, 0.8))
-        return Clouded(ground, *add_clouds(ground.optical, sky, amount)[:3], True)
-    return Clouded(ground, *transplant(ground.optical, _any(library.pairs, rng), rng), True)
+        return Clouded(ground, *under_sky(ground.optical, rng), True)
+    pair = _any(library.pairs, rng)
+    return Clouded(ground, *transplant(ground.optical, pair, rng), True, pair.place)
+
+
+def _overcast_scene(library: Library, mix: Mix, rng: np.random.Generator, gaps: float) -> Clouded:
+    """Ground as it is, with real radar or none, under a deck that leaves a share `gaps` of it clear.
+
+    What the radar and the rest of light say of the ground there has to be learnt by heart, for the scene
+    does not tell; so its colours are not changed. Often there is a real cloud below the deck.
+    """
+    ground = _photographed(library, mix, rng)
+    image, opacity, source = ground.optical, np.zeros(ground.optical.shape[1:], np.float32), ""
+    shadow = np.zeros_like(opacity)
+    if rng.random() < 0.5:
+        pair = _any(library.pairs, rng)
+        source = pair.place
+        image, opacity, shadow = transplant(image, pair, rng)
+    image, deck, _ = under_deck(image, rng, gaps)
+    return Clouded(ground, image, 1 - (1 - opacity) * (1 - deck), shadow, True, source, hidden=not gaps)
 
 
 def _any(items: Sequence[Item], rng: np.random.Generator) -> Item:
@@ -104,32 +145,52 @@ def _any(items: Sequence[Item], rng: np.random.Generator) -> Item:
 
 def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
     if rng.random() < mix.simulated:
-        window = simulate_window(int(rng.integers(2**31)), 0, 0, 256, 256)
-        return ClearImage(window.truth, np.ones(13, bool), window.radar)
+        truth, radar = simulate_ground(int(rng.integers(2**31)), Window(0, 0, LARGEST, LARGEST))
+        return ClearImage(truth, np.ones(13, bool), radar)
+    image = _photographed(library, mix, rng)
+    if rng.random() < mix.recoloured:
+        image = replace(image, optical=recoloured(image.optical, rng))
+    if image.radar is None and rng.random() < mix.pseudo_radar:
+        image = replace(image, radar=pseudo_radar(image.optical, image.present, rng))
+    if rng.random() < mix.flooded:
+        radar = pseudo_radar(image.optical, image.present, rng) if image.radar is None else image.radar
+        optical, radar = flooded(image.optical, radar, rng)
+        image = replace(image, optical=optical, radar=radar)
+    return image
+
+
+def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
+    """An image of the library, at most LARGEST pixels wide and high, at another brightness."""
     # The root keeps a place of many dates from drowning the others, and still shows more of it.
     odds = np.sqrt([len(images) for images in library.places])
     images = library.places[int(rng.choice(len(odds), p=odds / odds.sum()))]
     image = _any(images, rng)
-    optical, radar = image.optical * np.float32(rng.uniform(*mix.gain)), image.radar
-    if rng.random() < mix.recoloured:
-        optical = recoloured(optical, rng)
-    if rng.random() < mix.flooded:
-        known = pseudo_radar(optical, image.present, rng) if radar is None else radar
-        optical, radar = flooded(optical, known, rng)
-    return ClearImage(optical, image.present, radar)
+    top, left = (2 * int(rng.integers(max(size - LARGEST, 0) // 2 + 1)) for size in image.optical.shape[1:])
+    part = (slice(None), slice(top, top + LARGEST), slice(left, left + LARGEST))
+    optical = image.optical[part] * np.float32(rng.uniform(*mix.gain))
+    return replace(image, optical=optical, radar=None if image.radar is None else image.radar[part])
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
     """One complete sample, its context fitted to what its mask leaves clear."""
     scene = draw(library, mix, rng)
-    while _overcast(scene) and rng.random() < mix.overcast_again:
+    while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
-    radar = None if rng.random() < mix.no_radar else _radar(scene.ground, mix, rng)
+    return sample_of(scene, mix, rng)
+
+
+def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
+    """The sample of a scene: what is known of it, a mask as it may be found, and the context."""
+    radar = scene.ground.radar
+    radar = None if radar is None or rng.random() < mix.no_radar else jittered_radar(radar, rng)
     present = scene.ground.present.copy()
     if rng.random() < mix.no_cirrus:
         present[BANDS.index("B10")] = False
     if rng.random() < mix.no_sixty_metre:
         present[[BANDS.index(name) for name in ("B01", "B09", "B10")]] = False
+    if scene.hidden:
+        cover = np.ones(scene.opacity.shape, np.float32)
+        return assemble(scene, cover, present, radar, context=rng.random() >= UNTOLD)
     hiding = scene.opacity
     if scene.same_date and rng.random() < mix.veiled:
         cloudy, share, high = veiled(scene.cloudy, rng)
@@ -137,7 +198,10 @@ def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
         scene = replace(scene, cloudy=cloudy, opacity=opacity)
         seen_through = high and present[BANDS.index("B10")]
         hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
-    cover = cover_mask(hiding, scene.shadow, rng).astype(np.float32)
+    found = cover_mask(hiding, scene.shadow, rng)
+    if rng.random() < mix.mistaken:
+        found = mistaken(found, hiding, scene.shadow, rng)
+    cover = found.astype(np.float32)
     if hiding is not scene.opacity:
         # Under cirrus that B10 shows, the ground is corrected well enough to learn from.
         cover = np.where(cover_mask(scene.opacity, scene.shadow, rng), np.maximum(cover, VEILED), cover)
@@ -146,14 +210,6 @@ def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
 
 def _overcast(scene: Clouded) -> bool:
     return float(((scene.opacity > 0.05) | (scene.shadow > 0.1)).mean()) > 0.85
-
-
-def _radar(ground: ClearImage, mix: Mix, rng: np.random.Generator) -> Array | None:
-    if ground.radar is not None:
-        return jittered_radar(ground.radar, rng)
-    if rng.random() < mix.pseudo_radar:
-        return pseudo_radar(ground.optical, ground.present, rng)
-    return None
 
 
 def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *, context: bool) -> Sample:
@@ -171,7 +227,8 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     matrices = NOTHING
     if context:
         unmixing = Unmixing()
-        unmixing.add((optical - spectrum)[:, covered])
+        departure = (optical - spectrum)[:, covered]
+        unmixing.add(departure[:, :: max(departure.shape[1] // LEARNT, 1)])
         matrices = unmixing.matrices(fitted.covariance)
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
@@ -183,7 +240,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         weight = covered
 
     def plane(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.array(array, dtype=np.float16, ndmin=3))
+        return torch.from_numpy(np.array(array, ndmin=3)).half()  # several times as fast as numpy's
 
     return Sample(
         optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene import cirrus
-from cmcr_cli.scene.bands import RADAR_FLOOR_DB
+from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.simulate.clouds import Sky, simulate_sky
+from cmcr_cli.simulate.noise import Window
 from cmcr_cli.training.images import Array, Pair
+
+_SWIR = BANDS.index("B11")
 
 SHADE = np.array([0.75, 0.8, 0.85, 0.9, 0.95, 1, 1, 1, 1, 1, 0.3, 1.05, 1.05], dtype=np.float32)
 """How much of a shadow's darkening each band takes; the blue sky still lights the blue bands."""
 
+
+KEPT = 40
+"""Clouds of pairs and procedural skies that each process keeps: to make one takes long."""
+
+SKIES, SKY_SIDE = 40, 448
+"""Procedural skies that are drawn from, and pixels along their sides."""
+
+_DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.8, 0.66], dtype=np.float32)
+_CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], dtype=np.float32)
+"""Spectra of thick clouds of drops and of ice."""
 
 MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
 _DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
@@ -34,15 +51,17 @@ def transplant(clear: Array, pair: Pair, rng: np.random.Generator) -> tuple[Arra
     (H, W) each in 0..1.
     """
     turn = int(rng.integers(8))
-    shape = clear.shape[1:]
-    alpha, layer = cloud_layer(
-        *(_fitted(dihedral(a, turn), shape) for a in (pair.cloudy, pair.clear, pair.opacity))
-    )
+    alpha, layer = (_fitted(dihedral(part, turn), clear.shape[1:]) for part in _layer_of(pair))
     shadow = _cast_shadow(alpha, rng)
     lit = clear * (1 - shadow * SHADE[:, None, None])
     blend = np.clip(alpha / 0.06, 0, 1)  # fainter than that is noise
     cloudy = lit + blend * (layer - alpha * lit)
     return np.maximum(cloudy, 0).astype(np.float32), alpha, shadow
+
+
+@lru_cache(KEPT)
+def _layer_of(pair: Pair) -> tuple[Array, Array]:
+    return cloud_layer(pair.cloudy, pair.clear, pair.opacity)
 
 
 def cloud_layer(cloudy: Array, clear: Array, opacity: Array) -> tuple[Array, Array]:
@@ -84,6 +103,62 @@ def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
     added = amount * np.maximum(spectrum, 0)[:, None, None]
     out = image * np.clip(1 - added / cirrus.WHITE, 0.1, 1) + added
     return out.astype(np.float32), np.clip(added[1] / cirrus.WHITE, 0, 0.9).astype(np.float32), high
+
+
+def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Put part of a procedural sky over ground (13, H, W), turned; returns the same as `transplant`."""
+    sky, turn = _sky(int(rng.integers(SKIES))), int(rng.integers(8))
+    height, width = clear.shape[1:]
+    rows, cols = max(height, SKY_SIDE), max(width, SKY_SIDE)
+    top, left = int(rng.integers(rows - height + 1)), int(rng.integers(cols - width + 1))
+
+    def cut(array: NDArray[np.generic]) -> Array:
+        return _fitted(dihedral(array, turn)[..., top:, left:], clear.shape[1:])
+
+    return clear * cut(sky.gain) + cut(sky.added), cut(sky.opacity), cut(sky.shadow)
+
+
+@lru_cache(KEPT)
+def _sky(index: int) -> Sky:
+    """Procedural sky `index`, of half precision."""
+    cover = float(np.random.default_rng([8, index]).uniform(0.1, 0.8))
+    sky = simulate_sky(200_000 + index, cover, Window(0, 0, SKY_SIDE, SKY_SIDE))
+    return Sky(*(getattr(sky, f.name).astype(np.float16) for f in fields(Sky)))
+
+
+def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Array, Array, Array]:
+    """Put a sheet of cloud over ground (13, H, W) that leaves a share `gaps` of it clear.
+
+    Of drops or ice, dull or bright, with hardly any texture; opaque, or with a rest of the ground's light.
+    Returns the same as `transplant`; the shadow lies below the sheet and is not seen.
+    """
+    shape = clear.shape[1:]
+    relief = _noise(shape, rng.uniform(3, 40), rng)
+    edge = np.clip((relief - np.quantile(relief, gaps)) * rng.uniform(2, 12), 0, 1) if gaps else 1.0
+    most = 1.0 if rng.random() < 0.4 else rng.uniform(0.6, 1)
+    thin = rng.uniform(0, 0.3) * (rng.random() < 0.5)
+    opacity = np.clip(edge * most * (1 - thin * np.clip(_noise(shape, rng.uniform(4, 40), rng), 0, 3)), 0, 1)
+    ice = np.clip(rng.uniform(-0.5, 1.5), 0, 1)
+    colour = (ice * _CRYSTALS + (1 - ice) * _DROPS) * np.exp(rng.normal(0, 0.03, len(clear)))
+    colour *= rng.uniform(0.3, 0.95)
+    # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
+    colour[_SWIR:] *= 1 - ice * rng.uniform(0, 0.7)
+    colour[cirrus.B10] = 0.001 + ice * rng.uniform(0.01, 0.3)
+    colour[cirrus.B10 - 1] = colour[cirrus.B10 - 2] * rng.uniform(0.2, 0.85)
+    texture = 1 + rng.uniform(0, 0.04) * _noise(shape, 1, rng) + rng.uniform(0, 0.1) * _noise(shape, 20, rng)
+    cloudy = clear * (1 - opacity) + colour[:, None, None] * np.maximum(texture, 0.5) * opacity
+    return cloudy.astype(np.float32), opacity.astype(np.float32), np.zeros(shape, np.float32)
+
+
+def _noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Array:
+    """A smooth random field (H, W) of deviation 1; coarse ones are drawn small and enlarged."""
+    factor = max(int(scale / 3), 1)
+    small = tuple(-(-size // factor) + 2 for size in shape)
+    field = ndimage.gaussian_filter(rng.standard_normal(small, np.float32), scale / factor, mode="wrap")
+    if factor > 1:
+        field = ndimage.zoom(field, factor, order=1)
+    field = field[: shape[0], : shape[1]]
+    return np.asarray((field - field.mean()) / (field.std() + 1e-9), dtype=np.float32)
 
 
 def _mixed(image: Array, sharp: Array) -> Array:
@@ -178,3 +253,34 @@ def cover_mask(opacity: Array, shadow: Array, rng: np.random.Generator) -> NDArr
     if reach:
         coarse = ndimage.binary_dilation(coarse, iterations=reach)
     return np.asarray(coarse.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def mistaken(
+    cover: NDArray[np.bool_], opacity: Array, shadow: Array, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """The mask (H, W) of a detector that errs: clear ground called covered, thin cloud and shadow missed.
+
+    False alarms are patches anywhere, or all ground between clouds that are near each other. Missed are
+    patches of thin cloud, seldom of thicker, and shadow, part of it or all.
+    """
+    found = block_mean(cover.astype(np.float32)) > 0
+    dim, shaded = block_mean(opacity), block_mean(shadow) > 0.02
+    shape = found.shape
+    if rng.random() < 0.5:
+        limit = 0.7 if rng.random() < 0.1 else 0.4
+        found &= ~(_blobs(shape, rng.uniform(0, 0.5), rng) & (dim < limit))
+    if rng.random() < 0.35:
+        share = 1.0 if rng.random() < 0.4 else rng.uniform(0.1, 1)
+        found &= ~(_blobs(shape, share, rng) & shaded & (dim < 0.1))
+    if rng.random() < 0.6:
+        found |= _blobs(shape, rng.uniform(0, 0.6) ** 2, rng)
+    if found.any() and rng.random() < 0.35:
+        between = ndimage.distance_transform_edt(~found) < rng.uniform(2, 16)
+        found |= between & _blobs(shape, rng.uniform(0.3, 1), rng)
+    return np.asarray(found.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def _blobs(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Patches that make up a `share` of an area."""
+    field = _noise(shape, rng.uniform(2, 16), rng)
+    return np.asarray(field >= np.quantile(field, 1 - min(share, 1)))

@@ -195,3 +195,13 @@ def test_thick_cloud_stays_finite_and_within_reach(patches: Patches) -> None:
     planes = Condition.of(cloud).planes
     assert torch.isfinite(planes).all()
     assert planes.abs().max() < 10
+
+
+def test_what_is_known_of_no_clear_ground_is_not_given_up(patches: Patches) -> None:
+    inputs = patches()
+    white = replace(inputs, optical=torch.full_like(inputs.optical, 0.9), cover=torch.ones_like(inputs.cover))
+    estimate = torch.full_like(inputs.optical, 0.3)
+    blind = Condition.of(replace(white, confidence=torch.zeros_like(inputs.confidence)))
+    assert torch.equal(blind.finished(estimate), estimate)
+    sure = Condition.of(replace(white, confidence=torch.ones_like(inputs.confidence)))
+    assert not torch.equal(sure.finished(estimate), estimate)

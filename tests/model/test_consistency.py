@@ -15,6 +15,7 @@ from cmcr_cli.model.consistency import (
     KNEE,
     denoising_loss,
     distillation_loss,
+    pattern,
     pseudo_huber,
     robust,
     step_weights,
@@ -213,3 +214,18 @@ def test_the_anchor_pulls_at_large_sigma() -> None:
     distance = robust(estimate - x0, torch.ones_like(x0))[1]
     assert float(large) == pytest.approx(float(distance) * sigma**2 / (1 + sigma**2), rel=0.01)
     assert small < 1e-3 * large
+
+
+def test_a_pattern_is_what_repeats_and_nothing_else() -> None:
+    weight = torch.ones(3, 1, 64, 64)
+    tile = torch.zeros(8, 8)
+    tile[::2] = 0.1
+    difference = torch.stack(
+        [torch.full((13, 64, 64), 0.7), tile.repeat(8, 8).expand(13, -1, -1), torch.zeros(13, 64, 64)]
+    )
+    difference[2, :, 20:40, 8:40] = 0.5
+    flat, woven, patch = pattern(difference, weight)
+    torch.testing.assert_close(flat, torch.tensor(0.0))
+    torch.testing.assert_close(woven, torch.tensor(0.05**2))
+    assert patch < 0.002
+    assert not pattern(difference, torch.zeros_like(weight)).any()

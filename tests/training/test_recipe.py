@@ -61,7 +61,10 @@ def edited(old: str, new: str) -> Callable[[str], str]:
             edited("learning_rate = 3e-4", "learning_rate = nan"),
             "loop.learning_rate is NaN",
         ),
-        (edited("simulated = 0.2", "simulated = 1.5"), "mix.simulated is 1.5; expected a number from 0 to 1"),
+        (
+            edited("simulated = 0.08", "simulated = 1.5"),
+            "mix.simulated is 1.5; expected a number from 0 to 1",
+        ),
         (edited("gain = [0.93, 1.07]", "gain = 1.0"), "mix.gain is 1.0; expected a list of numbers"),
         (edited("gain = [0.93, 1.07]", "gain = [1.0]"), "mix.gain is [1.0]; expected a list of 2 numbers"),
         (edited("gain = [0.93, 1.07]", "gain = [1.1, 0.9]"), "mix.gain is [1.1, 0.9]; expected the lower"),

@@ -13,7 +13,7 @@ from cmcr_cli.scene.bands import BANDS, scaled_radar
 from cmcr_cli.scene.cirrus import B10, GROUND, SPECTRUM, THIN, VISIBLE, WHITE, without_cirrus
 from cmcr_cli.scene.context import TYPICAL_MEAN
 from cmcr_cli.scene.unmixing import LEVELS, NOTHING
-from cmcr_cli.training.images import Pair
+from cmcr_cli.training.images import ClearImage, Pair
 from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix, load_recipe
 from cmcr_cli.training.samples import (
@@ -39,12 +39,16 @@ VECTORS = {"spread": (13,), "present": (13,), "levels": LEVELS.shape, "unmixing"
 USUAL = replace(load_recipe("teacher").mix, simulated=0.0)
 PLAIN = replace(
     USUAL,
+    hidden=0,
+    heavy=0,
+    mistaken=0,
     gain=(1, 1),
     recoloured=0,
     flooded=0,
     other_date=0,
     veiled=0,
     procedural=0,
+    pseudo_radar=1,
     no_radar=0,
     no_context=0,
     no_cirrus=0,
@@ -66,8 +70,10 @@ def many(library: Library, mix: Mix, count: int = 8) -> list[Sample]:
         replace(USUAL, other_date=1),
         replace(USUAL, simulated=1),
         replace(USUAL, veiled=1, recoloured=1, other_date=0),
+        replace(USUAL, hidden=1, heavy=0),
+        replace(USUAL, hidden=0, heavy=1),
     ],
-    ids=["usual", "procedural", "other date", "simulated", "veiled"],
+    ids=["usual", "procedural", "other date", "simulated", "veiled", "hidden", "heavy"],
 )
 def test_samples_are_finite_and_of_the_right_shape(library: Library, mix: Mix) -> None:
     for sample in many(library, mix, 3):
@@ -141,11 +147,13 @@ def test_gain_is_that_of_ground_and_cloudy_image_alike(library: Library) -> None
 
 
 def test_recoloured_ground_has_the_radar_and_the_order_of_what_it_was(library: Library) -> None:
+    with_radar = Library([place for place in library.places if place[0].radar is not None], library.pairs)
     plain, other = (
-        draw(library, replace(PLAIN, cloudless=1, recoloured=share), np.random.default_rng(3)).ground
+        draw(with_radar, replace(PLAIN, cloudless=1, recoloured=share), np.random.default_rng(3)).ground
         for share in (0, 1)
     )
-    assert plain.radar is other.radar
+    assert plain.radar is not None and other.radar is not None
+    np.testing.assert_array_equal(plain.radar, other.radar)
     assert np.abs(other.optical - plain.optical).mean() > 0.003
     order = plain.optical[3].argsort(axis=None)
     assert (np.diff(other.optical[3].ravel()[order]) >= 0).all()
@@ -216,6 +224,46 @@ def test_without_context(library: Library) -> None:
         assert sample.confidence.any() or sample.cover.all()
 
 
+def test_where_nothing_is_clear_ground_and_radar_are_what_they_are(library: Library) -> None:
+    grounds = [image for place in library.places for image in place]
+    mix = replace(PLAIN, hidden=1, recoloured=1, pseudo_radar=1, simulated=1, flooded=1)
+    untold = 0
+    for sample in many(library, mix, 12):
+        assert sample.cover.min() == 1 and not sample.confidence.any()
+        target = sample.target.float().numpy()
+        matches = [
+            ground
+            for ground in grounds
+            if ground.optical.shape == target.shape and np.allclose(ground.optical, target, atol=1e-3)
+        ]
+        assert matches, "the target is none of the library's clear images"
+        assert any((ground.radar is not None) == bool(sample.radar_valid.any()) for ground in matches)
+        untold += not sample.unmixing.any()
+    assert 0 < untold < 12, "some are told how covered pixels vary, as the first pass tells it"
+
+
+def test_little_ground_is_clear_in_heavy_samples(library: Library) -> None:
+    shares = [float((s.cover == 0).float().mean()) for s in many(library, replace(PLAIN, heavy=1), 12)]
+    assert max(shares) < 0.2 and np.mean(shares) > 0.005
+
+
+def test_a_detector_errs_in_both_directions(library: Library) -> None:
+    alarms = misses = 0
+    for sample in many(library, replace(PLAIN, mistaken=1), 24):
+        free = (sample.opacity == 0) & (sample.shadow == 0)
+        seen = (sample.opacity > 0.12) | (sample.shadow > 0.25)
+        alarms += int((sample.cover[free] > 0).sum())
+        misses += int((sample.cover[seen] == 0).sum())
+    assert alarms > 5000 and misses > 300
+
+
+def test_large_ground_is_cut(library: Library) -> None:
+    ground = np.random.default_rng(0).uniform(0.05, 0.3, (13, 600, 300)).astype(np.float32)
+    big = Library([[ClearImage(ground, np.ones(13, bool), None)]], library.pairs)
+    for sample in many(big, PLAIN, 3):
+        assert sample.cover.shape == (1, 256, 256)
+
+
 @pytest.mark.parametrize(
     ("mix", "absent"),
     [(replace(PLAIN, no_cirrus=1), {"B10"}), (replace(PLAIN, no_sixty_metre=1), {"B01", "B09", "B10"})],
@@ -228,7 +276,7 @@ def test_bands_left_out_are_zero_everywhere(library: Library, mix: Mix, absent: 
 
 
 def test_the_context_is_learnt_from_clear_pixels_only(library: Library) -> None:
-    scene = draw(library, PLAIN, np.random.default_rng(1))
+    scene = draw(library, PLAIN, np.random.default_rng(2))
     present = np.ones(13, bool)
     cover = np.zeros_like(scene.opacity)
     cover[10:40, 20:50] = 1

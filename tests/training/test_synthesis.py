@@ -17,9 +17,12 @@ from cmcr_cli.training.synthesis import (
     dihedral,
     flooded,
     jittered_radar,
+    mistaken,
     pseudo_radar,
     recoloured,
     transplant,
+    under_deck,
+    under_sky,
     veiled,
 )
 
@@ -238,3 +241,32 @@ def test_recoloured_ground_keeps_its_pattern() -> None:
     assert 0.05 < levels[:, 0].std() < 0.2
     assert 0.03 < (levels[:, 1] - levels[:, 2]).std() < 0.15, "bands change on their own too"
     assert abs(levels.mean()) < 0.06
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.1])
+def test_a_deck_leaves_the_share_of_gaps_it_is_given(gaps: float) -> None:
+    ground = np.full((13, 96, 64), 0.1, np.float32)
+    for seed in range(8):
+        cloudy, opacity, shadow = under_deck(ground, np.random.default_rng(seed), gaps)
+        assert cloudy.dtype == opacity.dtype == np.float32
+        assert abs(float((opacity == 0).mean()) - gaps) < 0.02
+        assert opacity.max() <= 1 and not shadow.any()
+        np.testing.assert_allclose(cloudy[:, opacity == 0], 0.1, rtol=1e-6)
+        assert cloudy[1][opacity > 0.9].min(initial=1) > 0.14
+
+
+def test_a_sky_of_the_bank_lies_over_ground_of_any_size() -> None:
+    for shape in ((64, 48), (256, 256), (500, 464)):
+        ground = np.full((13, *shape), 0.1, np.float32)
+        cloudy, opacity, shadow = under_sky(ground, np.random.default_rng(4))
+        assert cloudy.shape == ground.shape and opacity.shape == shadow.shape == shape
+        clear = (opacity == 0) & (shadow == 0)
+        np.testing.assert_allclose(cloudy[1:4, clear], 0.1, rtol=0.02)
+
+
+def test_errors_of_a_detector_leave_thick_cloud_covered() -> None:
+    opacity = np.zeros((128, 128), np.float32)
+    opacity[:40], opacity[60:100] = 1, 0.2
+    for seed in range(20):
+        found = mistaken(opacity > 0.05, opacity, np.zeros_like(opacity), np.random.default_rng(seed))
+        assert found[:40].all()
