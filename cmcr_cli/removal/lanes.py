@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, local
 from typing import TypeVar
 
 import torch
@@ -58,13 +58,17 @@ class Lane:
 
 @dataclass(slots=True)
 class Lanes:
-    """Threads that share out work; get one from `open_lanes`. `batch_size` is in patches, and may shrink."""
+    """Threads that share out work; get one from `open_lanes`. `batch_size` is in patches, and may shrink.
+
+    Each thread has a lane of its own. If any thread might take any lane, a GPU would keep a workspace for
+    every pair of a thread and a stream.
+    """
 
     lanes: Sequence[Lane]
     batch_size: int
     notes: list[str]
     _pool: ThreadPoolExecutor
-    _idle: SimpleQueue[Lane]
+    _mine: local
 
     @property
     def on_cpu(self) -> bool:
@@ -81,18 +85,15 @@ class Lanes:
         return self._pool.map(work, items)
 
     def submit(self, work: Callable[[Lane, Item], Result], item: Item) -> Future[Result]:
-        """Start `work` on the next lane that is free."""
+        """Start `work` on the lane of the next thread that is free."""
         return self._pool.submit(self._on_a_lane, work, item)
 
     def _on_a_lane(self, work: Callable[[Lane, Item], Result], item: Item) -> Result:
-        lane = self._idle.get()
-        try:
-            with torch.cuda.stream(lane.stream):
-                result = work(lane, item)
-                settle(lane.device)
-                return result
-        finally:
-            self._idle.put(lane)
+        lane: Lane = self._mine.lane
+        with torch.cuda.stream(lane.stream):
+            result = work(lane, item)
+            settle(lane.device)
+            return result
 
     def in_parts(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
         """`work` on all items at once or, where a GPU's memory does not suffice, half by half.
@@ -122,26 +123,34 @@ def open_lanes(
     When the context is left on an exception, what has not begun is cancelled, and what has is stopped. That a
     GPU's memory is too small for as much as is needed at once becomes a CmcrError.
     """
-    lanes, stopped = [], Event()
+    parts: list[list[Lane]] = []
+    stopped = Event()
     for index, device in enumerate(devices):
         networks = weights.denoiser, weights.clouds
         denoiser, clouds = copy.deepcopy(networks) if index else networks
         to_inference(denoiser, device)
         to_inference(clouds, device)
-        for _ in range(max(usable_cores() // len(devices), 1)):
-            lanes.append(Lane(device, _stream(device), denoiser, clouds, stopped))
+        cores = range(max(usable_cores() // len(devices), 1))
+        parts.append([Lane(device, _stream(device), denoiser, clouds, stopped) for _ in cores])
+    # The devices in turn: threads begin as work comes in, and little work should be shared out as well.
+    lanes = [lane for turn in zip(*parts, strict=True) for lane in turn]
     on_cpu = all(device.type == "cpu" for device in devices)
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(len(lanes), "lane", torch.set_num_threads, (1,))
-    idle: SimpleQueue[Lane] = SimpleQueue()
+    mine, rest = local(), SimpleQueue[Lane]()
     for lane in lanes:
-        idle.put(lane)
+        rest.put(lane)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        mine.lane = rest.get()
+
+    pool = ThreadPoolExecutor(len(lanes), "lane", begin)
     try:
         # What this thread does meanwhile must not ask for the cores of the lanes, nor wait for them.
         torch.set_num_threads(1)
         # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
         with threadpool_limits(1, "blas"):
-            yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, idle)
+            yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, mine)
     except torch.cuda.OutOfMemoryError as error:
         raise CmcrError(
             "the GPU's memory is too small for a patch and some rows of the scene; free some of it, or "
