@@ -21,7 +21,7 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
-DEFAULT_SHA256 = "93fd702e079a10976a0c6c49a4ccce80f42aad50466aaf106f9d4dd38d7c7215"
+DEFAULT_SHA256 = "89303ba2772c9fe93b8c21da0abdb90f981ef7c35b5812ab7ff8676b6f60e8a5"
 """Of the weights that come with cmcr; change both when others are released."""
 
 

@@ -35,19 +35,21 @@ SIDE, WIDE = 256, 512
 ABOVE, BELOW = NEAR_MARGIN * CELL, FAR_MARGIN * CELL
 """Pixels around a row of tiles that must be read: what lies farther above is kept as squares."""
 
-COVERED = 0.6
+COVERED = 0.5
 """Probability of cloud or shadow from which on a cell is covered."""
 
 SHADED = 0.35
 """Probability of shadow from which on a cell is in shadow: dark ground looks alike, so the network is seldom
-sure. In a run without the places it was scored on, 0.3 in place of 0.5 found 75 % of the shadow in place of
-61 %, at 0.01 points more of false alarms."""
+sure. In eight scenes labelled by eye 0.35 finds 95 % of the shadow and 0.5 finds 92 %; clear images have 1.07
+and 0.97 % of false alarms."""
 
-RIM = 0.25
+RIM = 0.3
 """Probability from which on a cell beside a covered one is covered as well."""
 
-REACH = 2
-"""Cells over which a covered area may grow: the rim of a cloud is thinner than any threshold."""
+REACH = 1
+"""Cells by which a covered area may grow: the rim of a cloud is thinner than any threshold. With 2 cells, and a
+RIM of 0.25, 0.4 points more of the cloud in eight scenes are found, and 1.8 points more of their clear ground
+are lost."""
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """What the network takes where nobody knows the position of the sun."""
