@@ -21,7 +21,7 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
-DEFAULT_SHA256 = "89303ba2772c9fe93b8c21da0abdb90f981ef7c35b5812ab7ff8676b6f60e8a5"
+DEFAULT_SHA256 = "4e23cefa7267d5006709b98eed4b15db8adbca87101ddbc485ffae3b68ef7390"
 """Of the weights that come with cmcr; change both when others are released."""
 
 
