@@ -21,7 +21,7 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
-DEFAULT_SHA256 = "4e23cefa7267d5006709b98eed4b15db8adbca87101ddbc485ffae3b68ef7390"
+DEFAULT_SHA256 = "94d61dff69408f2bfa14f3e0c3e9e88c6c32949209910aa36dfe2c93afbbe1a7"
 """Of the weights that come with cmcr; change both when others are released."""
 
 
