@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity
+from cmcr_cli.cli.talk import echo, print_json, say, set_verbosity
 from cmcr_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ def batch(
     for outcome in run_batch(jobs, skip_existing=skip_existing, scheduler=scheduler, retries=retries):
         outcomes.append(outcome)
         if not (json or quiet):
-            typer.echo(f"[{len(outcomes)}/{len(jobs)}] {_line(outcome)}")
+            echo(f"[{len(outcomes)}/{len(jobs)}] {_line(outcome)}")
         elif outcome.error:
-            typer.echo(f"cmcr: {outcome.error}", err=True)
+            say(f"cmcr: {outcome.error}")
     counts = Counter(outcome.status for outcome in outcomes)
     summary = {status: counts[status] for status in ("done", "skipped", "failed")}
     if json:
         print_json({**summary, "scenes": [asdict(outcome) for outcome in outcomes]})
     elif not quiet:
-        typer.echo(", ".join(f"{count} {status}" for status, count in summary.items()))
+        echo(", ".join(f"{count} {status}" for status, count in summary.items()))
     if counts["failed"]:
         raise typer.Exit(1)
 
