@@ -122,11 +122,19 @@ def _lines(scenes: str) -> list[str]:
     if scenes == "-":
         return sys.stdin.read().splitlines()
     try:
+        _check_list(Path(scenes))
         return Path(scenes).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a zero byte
         raise InputError(
             f"{scenes}: cannot be read ({error}); expected a CSV of scenes, or - for stdin."
         ) from error
+
+
+def _check_list(path: Path) -> None:
+    """Raise OSError for what may have no end or no beginning; those of `<(...)` are open already."""
+    opened = str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
+    if path.exists() and not (path.is_file() or (opened and path.is_fifo())):
+        raise OSError("it is a folder, a pipe or a device")
 
 
 def _make_folder(folder: Path) -> None:
