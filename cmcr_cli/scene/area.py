@@ -30,6 +30,9 @@ SEGMENTS = 256
 MARGIN = 1.0
 """Of the scene's own size: as far around it outlines are reprojected, and what lies farther is cut off."""
 
+NOT_SO = (TypeError, ValueError)
+"""What Python raises where JSON holds another kind of value, or a text that is none."""
+
 LARGEST_FILE = 256 * 2**20
 
 
@@ -101,7 +104,7 @@ def area_of_file(path: str | Path, grid: Grid) -> Area:
     features = content.get("features", [content])
     try:
         shapes = [shapely.geometry.shape(feature.get("geometry") or feature) for feature in features]
-    except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except (AttributeError, ArithmeticError, LookupError, *NOT_SO, shapely.errors.ShapelyError) as error:
         raise InputError(f"{path}: is no GeoJSON of polygons ({error}); see --aoi.") from error
     kinds = {shape.geom_type for shape in shapes}
     if not shapes or not kinds <= {"Polygon", "MultiPolygon"}:
@@ -147,7 +150,7 @@ def _crs(content: dict[str, Any], path: str | Path) -> pyproj.CRS:
     try:
         name = content["crs"]["properties"]["name"] if content.get("crs") else "EPSG:4326"
         return pyproj.CRS.from_user_input(name)
-    except (KeyError, TypeError, ProjError) as error:
+    except (KeyError, *NOT_SO, ProjError) as error:
         raise InputError(
             f"{path}: its crs is not known ({error}); expected a name such as urn:ogc:def:crs:EPSG::32631. "
             "Convert the file to degrees with ogr2ogr -t_srs EPSG:4326."

@@ -207,6 +207,8 @@ def test_a_neighbouring_tile_that_shares_an_edge_is_outside(
         ({"type": "Polygon", "coordinates": [[[4, NAN], [5, 53], [6, 54], [4, 53]]]}, "outline|no ground"),
         ({"type": "Polygon", "coordinates": [[[4, -INF], [5, 53], [6, 54], [4, 53]]]}, "outline|no ground"),
         ({"type": "Polygon", "coordinates": [[["a", "b"], [5, 53], [6, 54], [4, 53]]]}, "polygons"),
+        ({"type": "Polygon", "coordinates": [[[4, 10**400], [5, 53], [6, 54], [4, 53]]]}, "polygons"),
+        ({"type": "Polygon", "coordinates": ["", [[4, 53], [5, 53], [6, 54]]]}, "polygons"),
         ({"type": "Polygon", "coordinates": 7}, "polygons"),
         ({"type": "Polygon"}, "polygons"),
         ({"type": "GeometryCollection", "geometries": []}, "polygons"),
@@ -225,7 +227,9 @@ def test_outlines_of_nothing(tmp_path: Path, geometry: dict[str, Any], told: str
 LOCAL = 'LOCAL_CS["here",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
 
 
-@pytest.mark.parametrize("name", [LOCAL, "EPSG:4978", "EPSG:5714", "EPSG:5800", 7, [1], {"a": 1}, "\0"])
+@pytest.mark.parametrize(
+    "name", [LOCAL, "EPSG:4978", "EPSG:5714", "EPSG:5800", 7, [1], {"a": 1}, "\0", "\ud800"]
+)
 def test_outlines_in_a_crs_without_a_way_to_the_scene(tmp_path: Path, name: Any) -> None:
     path = tmp_path / "a.geojson"
     crs = {"type": "name", "properties": {"name": name}}
