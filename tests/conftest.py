@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.cli.main import main
+from cmcr_cli.cli.stopping import STOPS
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
 
@@ -63,7 +64,7 @@ def cmcr(
         monkeypatch.delenv(name, raising=False)
     root, ours = logging.getLogger(), logging.getLogger("cmcr")
     handlers, levels = root.handlers[:], (root.level, ours.level)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    on_signals = {number: signal.getsignal(number) for number in STOPS}
     for hook in ("excepthook", "unraisablehook"):
         monkeypatch.setattr(sys, hook, getattr(sys, hook))
 
@@ -76,7 +77,8 @@ def cmcr(
 
     yield run
     logging.captureWarnings(False)
-    signal.signal(signal.SIGTERM, on_sigterm)
+    for number, handler in on_signals.items():
+        signal.signal(number, handler)
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     ours.setLevel(levels[1])

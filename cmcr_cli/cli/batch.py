@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity
+from cmcr_cli.cli.talk import echo, print_json, say, set_verbosity
 from cmcr_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -105,15 +105,15 @@ def batch(
     for outcome in run_batch(jobs, skip_existing=skip_existing, scheduler=scheduler, retries=retries):
         outcomes.append(outcome)
         if not (json or quiet):
-            typer.echo(f"[{len(outcomes)}/{len(jobs)}] {_line(outcome)}")
+            echo(f"[{len(outcomes)}/{len(jobs)}] {_line(outcome)}")
         elif outcome.error:
-            typer.echo(f"cmcr: {outcome.error}", err=True)
+            say(f"cmcr: {outcome.error}")
     counts = Counter(outcome.status for outcome in outcomes)
     summary = {status: counts[status] for status in ("done", "skipped", "failed")}
     if json:
         print_json({**summary, "scenes": [asdict(outcome) for outcome in outcomes]})
     elif not quiet:
-        typer.echo(", ".join(f"{count} {status}" for status, count in summary.items()))
+        echo(", ".join(f"{count} {status}" for status, count in summary.items()))
     if counts["failed"]:
         raise typer.Exit(1)
 
@@ -122,11 +122,19 @@ def _lines(scenes: str) -> list[str]:
     if scenes == "-":
         return sys.stdin.read().splitlines()
     try:
+        _check_list(Path(scenes))
         return Path(scenes).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a zero byte
         raise InputError(
             f"{scenes}: cannot be read ({error}); expected a CSV of scenes, or - for stdin."
         ) from error
+
+
+def _check_list(path: Path) -> None:
+    """Raise OSError for what may have no end or no beginning; those of `<(...)` are open already."""
+    opened = str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
+    if path.exists() and not (path.is_file() or (opened and path.is_fifo())):
+        raise OSError("it is a folder, a pipe or a device")
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity, show_progress
 
 EXAMPLES = """\
   cmcr data check SEN12MS-CR --split-rule legacy
@@ -41,7 +41,7 @@ def check(
     if json:
         print_json(report)
     elif not quiet:
-        typer.echo(f"{data}: {report.layout} layout, {'pixels' if full else 'headers'} read")
+        echo(f"{data}: {report.layout} layout, {'pixels' if full else 'headers'} read")
         _echo("contents", {name: str(count) for name, count in report.contents.items()})
         _echo("files", {name: str(count) for name, count in report.files.items()})
         splits = {
@@ -57,7 +57,7 @@ def check(
 
 def _echo(topic: str, values: Mapping[str, str]) -> None:
     if values:
-        typer.echo("\n".join([topic, *(f"  {name}: {value}" for name, value in values.items())]))
+        echo("\n".join([topic, *(f"  {name}: {value}" for name, value in values.items())]))
 
 
 def _some(names: list[str]) -> str:

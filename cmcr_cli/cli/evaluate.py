@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity, show_progress
 
 if TYPE_CHECKING:
     from cmcr_cli.evaluation.tables import Table
@@ -62,7 +60,7 @@ def evaluate(
     if json:
         print_json(evaluation)
         return
-    typer.echo(f"weights {evaluation.weights}, {evaluation.device}")
+    echo(f"weights {evaluation.weights}, {evaluation.device}")
     for table in evaluation.tables:
         _print_table(table)
 
@@ -73,12 +71,12 @@ def _print_table(table: Table) -> None:
     lines += [[title, *(_cell(row.get(name)) for name in table.columns)] for title, row in table.rows.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
-    typer.echo(f"\n**{table.title}**\n")
+    echo(f"\n**{table.title}**\n")
     if table.note:
-        typer.echo(f"{table.note}\n")
+        echo(f"{table.note}\n")
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo(f"| {' | '.join(cells)} |")
+        echo(f"| {' | '.join(cells)} |")
 
 
 def _cell(value: float | None) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import typer
-
 from cmcr_cli import __version__
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity
 
 EXAMPLES = """\
   cmcr info --weights runs/student/weights.safetensors --json
@@ -51,10 +49,10 @@ def info(
         print_json(facts)
         return
     for topic, values in facts.items():
-        typer.echo(topic.replace("_", " "))
+        echo(topic.replace("_", " "))
         for name, value in values.items():
             # The history's recipes are pages long: people get the names, --json has it all.
-            typer.echo(f"  {name}  {', '.join(value) if isinstance(value, dict) else value}")
+            echo(f"  {name}  {', '.join(value) if isinstance(value, dict) else value}")
 
 
 def _versions() -> dict[str, str]:

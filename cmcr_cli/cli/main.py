@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -16,11 +15,11 @@ import typer
 
 from cmcr_cli import __version__
 from cmcr_cli.cli import batch, data, distill, evaluate, info, mask, remove, simulate, train, validate
+from cmcr_cli.cli.stopping import INTERRUPTED, listen
+from cmcr_cli.cli.talk import say
 from cmcr_cli.errors import CmcrError
 
 log = logging.getLogger("cmcr")
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="cmcr",
@@ -69,10 +68,10 @@ def _root(
 def main(args: Sequence[str] | None = None) -> None:
     """Run `cmcr` with `args`, by default those of the process; always ends in SystemExit.
 
-    Handled errors become one line on stderr and their exit code. SIGTERM ends a run as Ctrl-C does, so that
-    batch systems that stop a job leave no temporary files.
+    Handled errors become one line on stderr and their exit code. SIGTERM, SIGHUP and SIGXCPU end a run as
+    Ctrl-C does, so that batch systems that stop a job leave no temporary files.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    listen()
     # Patches and samples run side by side: numpy's own threads would only stand in their way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.captureWarnings(True)
@@ -82,10 +81,17 @@ def main(args: Sequence[str] | None = None) -> None:
         if end.code == INTERRUPTED:
             _fail("interrupted")
         raise
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        sys.exit(INTERRUPTED)
     except CmcrError as error:
         log.debug("traceback", exc_info=error)
         _fail(f"error: {error}")
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        log.debug("traceback", exc_info=error)
+        _fail("error: memory ran out; expected more of it. Free some, or ask for less: see --dry-run")
+        sys.exit(1)
     except Exception as error:
         log.debug("traceback", exc_info=error)
         _fail(f"unexpected error: {type(error).__name__}: {error} (-vv shows where)")
@@ -94,4 +100,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _fail(message: str) -> None:
     """Print `message` as one line, whatever line breaks a library put into it."""
-    typer.echo(f"cmcr: {' '.join(message.split())}", err=True)
+    say(f"cmcr: {' '.join(message.split())}")

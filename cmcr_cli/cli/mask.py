@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 
-import typer
-
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity, show_progress
 
 log = logging.getLogger("cmcr")
 
@@ -66,4 +64,4 @@ def mask(
     if json:
         print_json(done)
     elif not quiet:
-        typer.echo(f"{done.output}: {done.width} x {done.height} px, {done.covered_share:.1%} covered")
+        echo(f"{done.output}: {done.width} x {done.height} px, {done.covered_share:.1%} covered")

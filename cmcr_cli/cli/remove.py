@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import typer
-
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity, show_progress
 
 if TYPE_CHECKING:
     from cmcr_cli.removal import Estimate, RemoveOptions, Report
@@ -118,7 +116,7 @@ def _run(choices: RemoveOptions, dry_run: bool, json: bool, quiet: bool) -> None
     if json:
         print_json(done)
     elif not quiet:
-        typer.echo(_plan(done) if isinstance(done, removal.Estimate) else _summary(done))
+        echo(_plan(done) if isinstance(done, removal.Estimate) else _summary(done))
 
 
 def _summary(report: Report) -> str:

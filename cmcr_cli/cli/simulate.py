@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
-import typer
-
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity, show_progress
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity, show_progress
 
 EXAMPLES = """\
   cmcr simulate demo --size 1024 --seed 1
@@ -45,4 +43,4 @@ def simulate(
     if json:
         print_json(scene)
     elif not quiet:
-        typer.echo("\n".join(map(str, astuple(scene))))
+        echo("\n".join(map(str, astuple(scene))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -11,9 +12,11 @@ from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+
+from cmcr_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,7 +32,10 @@ class _Handler(logging.Handler):
     """Prints to what sys.stderr is at the time, so that a progress bar can move out of the way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        text = self.format(record)
+        # A line break in a message may come from a file; those of tracebacks and warnings are Python's own.
+        whole = record.exc_info or record.name == "py.warnings"
+        say(text if whole else " ".join(text.splitlines()))
 
 
 class _Once(logging.Filter):
@@ -71,10 +77,53 @@ def _lost(error: BaseException | None) -> None:
         again.start()
 
 
+def printable(text: str, stream: TextIO | None = None) -> str:
+    """`text` with whatever could steer a terminal, or does not fit the encoding of `stream`, spelled out.
+
+    Names, tags and descriptions come from files, and files from anywhere. Line breaks and tabs stay.
+    """
+    shown = "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say(text: str) -> None:
+    """Print a line on stderr. That nobody listens any more is no reason to stop the work."""
+    try:
+        if sys.stderr is not None:  # Python would take stdout instead
+            print(printable(text, sys.stderr), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        sys.stderr = _nowhere()
+
+
+def echo(text: str) -> None:
+    """Print a line of results on stdout; a reader that went away ends the command quietly.
+
+    Raises OutputError when stdout takes no more, as on a full disk.
+    """
+    try:
+        typer.echo(printable(text, sys.stdout))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = _nowhere()  # which Python flushes at its end
+        raise OutputError(
+            f"standard output: cannot be written ({error.strerror}); expected room for the results. Free "
+            "some, or send them elsewhere."
+        ) from error
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+
+
 def print_json(value: DataclassInstance | dict[str, Any]) -> None:
     """Print one JSON object on stdout; paths become strings."""
     plain = value if isinstance(value, dict) else asdict(value)
-    typer.echo(json.dumps(plain, indent=2, default=str))
+    echo(json.dumps(plain, indent=2, default=str))
 
 
 @contextmanager
@@ -109,6 +158,6 @@ def _lines() -> Progress:
         tenth = int(10 * done)
         if tenth > tenths.get(stage, 0):
             tenths[stage] = tenth
-            print(f"cmcr: {stage} {10 * tenth} %", file=sys.stderr, flush=True)
+            say(f"cmcr: {stage} {10 * tenth} %")
 
     return show

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import set_verbosity
+from cmcr_cli.cli.talk import echo, set_verbosity
 
 if TYPE_CHECKING:
     from cmcr_cli.training.run import Training
@@ -77,10 +77,10 @@ def carry_out(
     given = {name: value for name, value in chosen.items() if value is not None}
     recipe = with_knobs(load_recipe(config), **given)
     if not dry_run:
-        typer.echo(run_training(training, data, run_dir, recipe, init, device))
+        echo(str(run_training(training, data, run_dir, recipe, init, device)))
         return
     found = estimate_training(training, data, run_dir, recipe, init, device)
-    typer.echo(
+    echo(
         f"data        {found.places} clear places, {found.pairs} cloudy/clear pairs, {found.checks} checks\n"
         f"network     {found.parameters:,} values, {found.gflop_per_patch:.1f} GFLOP per patch at 1 step\n"
         f"device      {found.device}, {found.processes} process{'es' * (found.processes > 1)}\n"

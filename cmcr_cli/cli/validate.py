@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from cmcr_cli.cli import options as opt
-from cmcr_cli.cli.talk import print_json, set_verbosity
+from cmcr_cli.cli.talk import echo, print_json, set_verbosity
 
 EXAMPLES = """\
   cmcr validate clear.tif
@@ -37,6 +37,6 @@ def validate(
         print_json({"output": output, "ok": good, "findings": [asdict(finding) for finding in findings]})
     elif not quiet:
         for finding in findings:
-            typer.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.text}")
+            echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.text}")
     if not good:
         raise typer.Exit(1)

@@ -83,7 +83,11 @@ def load(path: Path) -> Weights:
     Damage is found by the digest that `save` leaves; files of 0.3 and before have none, and the one that
     comes with cmcr is known by its hash.
     """
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        found = False
+    if not found:
         raise WeightsError(f"{path}: no such weights file; expected a cmcr .safetensors file, see --weights")
     try:
         with safe_open(path, framework="pt") as file:

@@ -17,6 +17,7 @@ from cmcr_cli.errors import CmcrError, InputError, OptionError
 from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import remove
+from cmcr_cli.scene.raster import is_complete
 
 log = logging.getLogger("cmcr")
 
@@ -113,10 +114,15 @@ def run_batch(
     """
     todo = []
     for job in jobs:
-        if skip_existing and job.output.exists():
+        if skip_existing and is_complete(job.output):
             yield Outcome(str(job.output), "skipped")
         elif job.output.exists() and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
+            if skip_existing:
+                text = (
+                    f"{job.output}: is there, but is not a complete image; expected one, or none, for "
+                    "--skip-existing. Remove it, or give --overwrite to replace it."
+                )
             yield Outcome(str(job.output), "failed", error=text)
         else:
             todo.append(job)

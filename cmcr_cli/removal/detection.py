@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from cmcr_cli.errors import WeightsError
 from cmcr_cli.model.clouds import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
 from cmcr_cli.model.device import fetched, placed
 from cmcr_cli.removal.cover import CELL
@@ -199,8 +200,14 @@ def sun_vector(optical: Optical) -> Array:
 def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """CloudClass and its probability in per cent of cells, from the probabilities (4, h, w) of the classes.
 
-    A cell is covered when that is likely, or less likely but beside one that is.
+    A cell is covered when that is likely, or less likely but beside one that is. Raises WeightsError where a
+    probability is none: compared with any threshold NaN is clear ground.
     """
+    if not np.isfinite(probability).all():
+        raise WeightsError(
+            "the cloud network of the weights gave NaN; expected probabilities. They are damaged, or their "
+            "training failed: choose others with --weights, or give a mask with --mask"
+        )
     covered = 1 - probability[CLEAR]
     likeliest = (probability[THICK:].argmax(axis=0) + 1).astype(np.uint8)
     classes = np.where(covered > COVERED, likeliest, CLEAR).astype(np.uint8)

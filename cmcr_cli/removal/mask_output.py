@@ -13,7 +13,7 @@ from cmcr_cli import __version__
 from cmcr_cli.errors import OptionError
 from cmcr_cli.removal.cover import Cover
 from cmcr_cli.removal.masks import FoundMask
-from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.removal.options import RemoveOptions, check_output_name
 from cmcr_cli.removal.run import Progress
 from cmcr_cli.removal.session import open_session
 from cmcr_cli.removal.survey import survey
@@ -70,6 +70,7 @@ def write_mask(
                 f"--confidence with --mask {options.mask}: only cmcr's own network says how sure it is; "
                 "expected --mask auto"
             )
+        check_output_name("--confidence", confidence)
         check_writable(confidence, options.overwrite, [*options.inputs, options.output])
     paths = [options.output] + ([] if confidence is None else [confidence])
     with open_session(options) as session, locked(paths), ExitStack() as stack:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from cmcr_cli.errors import OptionError
+from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.scene.mask_codes import parse_codes
 from cmcr_cli.scene.patches import OVERLAPS
 from cmcr_cli.scene.sun import Sun
@@ -20,6 +21,15 @@ MASKS = ("auto", "scl", "omnicloudmask", "all")
 
 OFFSETS = (-2000, 2000)
 """DN; products so far have 0 or -1000."""
+
+LONGEST_NAME = 220
+"""Bytes in the name of an output: file systems take 255, and temporary files need some 30 for theirs."""
+
+LONGEST_FOLDER, LONGEST_PATH = 255, 4000
+"""Bytes; with the names of temporary files a path must stay below 4096."""
+
+SHOWN = 60
+"""Characters of a long name that a message quotes."""
 
 MOST_DILATION = 2000
 """Metres; a mask that must grow farther is not worth using."""
@@ -69,6 +79,7 @@ class RemoveOptions:
             value = getattr(self, each.name)
             if "Path" in str(each.type) and isinstance(value, str):
                 object.__setattr__(self, each.name, Path(value))
+        _check_names(self)
         low, high = OVERLAPS
         limits = (
             ("--steps", self.steps, 1, 64),
@@ -127,6 +138,46 @@ class RemoveOptions:
             "--stac": self.stac,
         }
         return {option: path for option, path in named.items() if path is not None}
+
+
+def _check_names(options: RemoveOptions) -> None:
+    """Raise an error for a path that no file can have: else it would come up later, and as another one."""
+    for option, output in options.outputs.items():
+        check_output_name(option, output)
+    for path in (*options.inputs, str(options.weights), str(options.mask_weights)):
+        if "\0" in path:
+            raise OptionError(f"{path!r}: holds a zero byte, which no name of a file may. Correct the name.")
+        try:
+            Path(path).exists()
+        except OSError as error:
+            raise InputError(
+                f"{path[:SHOWN]}: cannot be looked at ({error.strerror}); expected a file that can be read. "
+                "Check the path."
+            ) from error
+
+
+def check_output_name(option: str, path: Path) -> None:
+    """Raise OptionError unless `path`, and the temporary files beside it, have names that can be written.
+
+    Args:
+        option: That names the output.
+        path: The output.
+    """
+    if "\0" in str(path):
+        raise OptionError(
+            f"{option} {str(path)!r}: holds a zero byte, which no name of a file may. Correct the name."
+        )
+    *folders, size = (len(os.fsencode(part)) for part in path.absolute().parts)
+    if size > LONGEST_NAME:
+        raise OptionError(
+            f"{option} {path.name[:SHOWN]}...: its name has {size} bytes; expected at most {LONGEST_NAME}, "
+            "since temporary files beside it have longer ones. Choose a shorter name."
+        )
+    if max(folders, default=0) > LONGEST_FOLDER or sum(folders) + len(folders) + size > LONGEST_PATH:
+        raise OptionError(
+            f"{option} {str(path)[:SHOWN]}...: expected folders of at most {LONGEST_FOLDER} bytes each, and "
+            f"{LONGEST_PATH} altogether. Choose a shorter path."
+        )
 
 
 def file_name(path: str) -> str:

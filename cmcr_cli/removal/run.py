@@ -139,6 +139,7 @@ def restorer_for(session: Session, found: Survey, shelf: Shelf) -> Restorer:
         seed=options.seed,
         harmonised=options.keep_clear,
         shelf=shelf,
+        weights=weights.label,
     )
 
 

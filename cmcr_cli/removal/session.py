@@ -19,6 +19,7 @@ from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.cog import check_writable
+from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
@@ -51,6 +52,7 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
     for option, path in options.outputs.items():
         others = [other for name, other in options.outputs.items() if name != option]
         check_writable(path, options.overwrite, [*options.inputs, *others])
+    check_environment()
     tune_allocator()
     model = model or load_model(options.weights, options.device)
     weights, devices = model.weights, model.devices

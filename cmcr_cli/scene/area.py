@@ -13,16 +13,25 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 from rasterio.features import geometry_mask
 
 from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.grid import Grid, crs_name
+from cmcr_cli.scene.raster import read_start
 
 BBox = tuple[float, float, float, float]
 """West, south, east and north in degrees, as in GeoJSON."""
 
 SEGMENTS = 256
 """Pieces of an outline's extent: straight edges bend when they are reprojected."""
+
+MARGIN = 1.0
+"""Of the scene's own size: as far around it outlines are reprojected, and what lies farther is cut off."""
+
+NOT_SO = (TypeError, ValueError)
+"""What Python raises where JSON holds another kind of value, or a text that is none."""
 
 LARGEST_FILE = 256 * 2**20
 
@@ -95,7 +104,7 @@ def area_of_file(path: str | Path, grid: Grid) -> Area:
     features = content.get("features", [content])
     try:
         shapes = [shapely.geometry.shape(feature.get("geometry") or feature) for feature in features]
-    except (AttributeError, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except (AttributeError, ArithmeticError, LookupError, *NOT_SO, shapely.errors.ShapelyError) as error:
         raise InputError(f"{path}: is no GeoJSON of polygons ({error}); see --aoi.") from error
     kinds = {shape.geom_type for shape in shapes}
     if not shapes or not kinds <= {"Polygon", "MultiPolygon"}:
@@ -103,20 +112,32 @@ def area_of_file(path: str | Path, grid: Grid) -> Area:
             f"{path}: holds {', '.join(sorted(kinds)) or 'nothing'}; expected polygons. Draw the area as "
             "polygons, or give its bounds with --bbox."
         )
-    shape = shapely.union_all([shapely.make_valid(shape) for shape in shapes])
+    try:
+        shape = _surface(shapely.union_all([shapely.make_valid(shape) for shape in shapes]))
+    except shapely.errors.ShapelyError as error:
+        raise InputError(
+            f"{path}: holds no usable outline ({error}); expected polygons. See --aoi."
+        ) from error
+    if shape.is_empty or not np.isfinite(shape.bounds).all():
+        raise InputError(
+            f"{path}: its polygons enclose no ground; expected an area of some size, in finite coordinates. "
+            "Draw it again, or give its bounds with --bbox."
+        )
     return _area(_reprojected(shape, crs, grid, str(path)), grid, Path(path).name, whole=False)
 
 
+def _surface(shape: Any) -> Any:
+    """The polygons of `shape`, without the lines and points that mending an outline may leave."""
+    parts = shapely.get_parts(shapely.get_parts(shape))  # collections hold multipolygons
+    return shapely.union_all([part for part in parts if part.geom_type == "Polygon"])
+
+
 def _read(path: str | Path) -> dict[str, Any]:
-    file = Path(path)
+    text = read_start(path, "GeoJSON of an area", LARGEST_FILE + 1)
+    if len(text) > LARGEST_FILE:
+        raise InputError(f"{path}: has more than {LARGEST_FILE} bytes; expected the outline of an area.")
     try:
-        if file.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path}: has {file.stat().st_size} bytes; expected the outline of an area.")
-        content = json.loads(file.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); expected GeoJSON. See --aoi."
-        ) from error
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({error}); expected GeoJSON. See --aoi.") from error
     if not isinstance(content, dict) or not isinstance(content.get("features", []), list):
@@ -129,7 +150,7 @@ def _crs(content: dict[str, Any], path: str | Path) -> pyproj.CRS:
     try:
         name = content["crs"]["properties"]["name"] if content.get("crs") else "EPSG:4326"
         return pyproj.CRS.from_user_input(name)
-    except (KeyError, TypeError, ProjError) as error:
+    except (KeyError, *NOT_SO, ProjError) as error:
         raise InputError(
             f"{path}: its crs is not known ({error}); expected a name such as urn:ogc:def:crs:EPSG::32631. "
             "Convert the file to degrees with ogr2ogr -t_srs EPSG:4326."
@@ -137,34 +158,81 @@ def _crs(content: dict[str, Any], path: str | Path) -> pyproj.CRS:
 
 
 def _reprojected(shape: Any, crs: pyproj.CRS, grid: Grid, name: str) -> Any:
-    """`shape` in the grid's CRS."""
+    """`shape` in the grid's CRS, without most of what lies outside of the scene."""
     target = pyproj.CRS.from_wkt(grid.crs.to_wkt())
-    west, south, east, north = shape.bounds
-    fine = shapely.segmentize(shape, max(east - west, north - south) / SEGMENTS)
-    transformer = pyproj.Transformer.from_crs(crs, target, always_xy=True)
-    moved = shapely.transform(fine, lambda points: np.column_stack(transformer.transform(*points.T)))
-    if not np.isfinite(moved.bounds).all():
-        raise GridMismatchError(
-            f"{name}: the area cannot be shown in {crs_name(grid.crs)}; expected one inside the scene."
-        )
-    valid = shapely.make_valid(moved)
+    near = _near(shape, crs, grid)
+    if near.is_empty:
+        raise _outside(name, grid)
+    west, south, east, north = near.bounds
+    try:
+        fine = shapely.segmentize(near, max(east - west, north - south) / SEGMENTS)
+        transformer = pyproj.Transformer.from_crs(crs, target, always_xy=True)
+        moved = shapely.transform(fine, lambda points: np.column_stack(transformer.transform(*points.T)))
+        finite = bool(np.isfinite(shapely.get_coordinates(moved)).all())
+        valid = _surface(shapely.make_valid(moved)) if finite else None
+    except (ProjError, ValueError, shapely.errors.ShapelyError) as error:
+        raise _not_shown(name, grid, str(error)) from error
+    if valid is None:
+        raise _not_shown(name, grid, "its coordinates have no place there")
     shapely.prepare(valid)  # it is asked about every patch
     return valid
 
 
+def _near(shape: Any, crs: pyproj.CRS, grid: Grid) -> Any:
+    """What of `shape` lies near the scene: outlines far from it have no place on the scene's map.
+
+    All of `shape` where that is not known, as where the scene holds a pole.
+    """
+    try:
+        ring = np.array(grid.footprint(CRS.from_wkt(crs.to_wkt())).exterior.coords)
+    except (GridMismatchError, ProjError, CRSError):
+        return shape
+    if not np.isfinite(ring).all():
+        return shape
+    turns: tuple[int, ...] = (0,)
+    if crs.is_geographic:
+        # Neighbours on the outline are close, so a leap of 360 degrees is the antimeridian.
+        ring[:, 0], turns = np.unwrap(ring[:, 0], period=360), (-720, -360, 0, 360, 720)
+    (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+    if crs.is_geographic and abs(ring[-1, 0] - ring[0, 0]) > 180:  # around a pole
+        return shape
+    margin = max(east - west, north - south) * MARGIN
+    boxes = [
+        shapely.box(west - margin + turn, south - margin, east + margin + turn, north + margin)
+        for turn in turns
+    ]
+    if any(box.contains(shape) for box in boxes):
+        return shape
+    return _surface(shape.intersection(shapely.union_all(boxes)))
+
+
+def _outside(name: str, grid: Grid) -> GridMismatchError:
+    return GridMismatchError(
+        f"{name}: the area lies outside of the scene ({grid.describe()}); expected one that overlaps it. "
+        "Check the order of its coordinates: longitude first."
+    )
+
+
+def _not_shown(name: str, grid: Grid, why: str) -> GridMismatchError:
+    return GridMismatchError(
+        f"{name}: the area cannot be shown in {crs_name(grid.crs)} ({why}); expected one inside the scene. "
+        "Give it in degrees, or in the scene's own CRS."
+    )
+
+
 def _area(shape: Any, grid: Grid, name: str, *, whole: bool) -> Area:
     """The smallest window of `grid` that holds what of `shape` lies in the scene."""
-    west, south, east, north = shape.intersection(grid.footprint()).bounds
-    if not west < east:
-        raise GridMismatchError(
-            f"{name}: the area lies outside of the scene ({grid.describe()}); expected one that overlaps it. "
-            "Check the order of its coordinates: longitude first."
-        )
+    inside = _surface(shape.intersection(grid.footprint()))
+    if inside.is_empty:
+        raise _outside(name, grid)
+    west, south, east, north = inside.bounds
     x, y = zip(grid.position(west, south), grid.position(east, north), strict=True)
     # Outlines drawn along pixel edges must not take in the next pixel by a rounding error.
     left, right = (int(value) for value in (floor(min(x) + 1e-6), ceil(max(x) - 1e-6)))
     top, bottom = (int(value) for value in (floor(min(y) + 1e-6), ceil(max(y) - 1e-6)))
     left, top = max(left, 0), max(top, 0)
     right, bottom = min(right, grid.width), min(bottom, grid.height)
-    window = grid.crop(top, left, max(bottom - top, 1), max(right - left, 1))
+    if right <= left or bottom <= top:  # it shares an edge with the scene, as a neighbouring tile does
+        raise _outside(name, grid)
+    window = grid.crop(top, left, bottom - top, right - left)
     return Area(window, top, left, None if whole else shape, name)

@@ -25,7 +25,9 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from cmcr_cli.errors import InputError
+from cmcr_cli.scene.environment import COMPLETE
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.readable import check_readable
 
 SAMPLE_SIDE = 6
 SAMPLE_WINDOW = 128
@@ -61,10 +63,13 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
     """Open `path`, any path GDAL knows, for reading; `what` names the expected content in errors.
 
     Requests of the network end in time, by NETWORK where the user has set nothing else. Raises InputError
-    when it is missing, is no raster, or has no bands of its own, unless `containers`.
+    when it is missing, is no raster or no file, describes itself in no known encoding, or has no bands of its
+    own, unless `containers`.
     """
+    check_readable(path, what)
     settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
     # Beside what lies elsewhere every look is a request; some are made when the file is open already.
+    settings |= COMPLETE
     settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
     with rasterio.Env(**settings), _opened(path, what) as dataset:
         if dataset.count == 0 and not containers:
@@ -72,7 +77,19 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
                 f"{path}: holds no bands itself, only subdatasets; expected {what} as one stack of bands. "
                 "Make one with gdalbuildvrt -separate."
             )
+        _check_texts(dataset, path)
         yield dataset
+
+
+def _check_texts(dataset: Any, path: str | Path) -> None:
+    """Raise InputError where what a file says of itself is not UTF-8, as GDAL wants it."""
+    try:
+        _ = dataset.descriptions, dataset.tags(), [dataset.tags(band) for band in dataset.indexes]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: its tags or band descriptions are not UTF-8 ({error.reason}); expected UTF-8. Write "
+            "them anew with gdal_edit or rio edit-info, or leave them out with gdal_translate -nomd."
+        ) from error
 
 
 def _opened(path: str | Path, what: str) -> Any:
@@ -81,11 +98,26 @@ def _opened(path: str | Path, what: str) -> Any:
             # A missing CRS becomes an error of Grid.from_dataset.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
-    except RasterioError as error:
+    except (RasterioError, ValueError, OSError) as error:  # ValueError: a name with a zero byte
         raise InputError(
             f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
+
+
+def is_complete(path: Path) -> bool:
+    """Whether `path` is a raster down to its last block, which is the last of a COG's file too."""
+    try:
+        with open_raster(path, "an image") as dataset:
+            rows, columns = dataset.block_shapes[-1]
+            top, left = (
+                (size - 1) // side * side for size, side in ((dataset.height, rows), (dataset.width, columns))
+            )
+            window = Window(left, top, min(columns, dataset.width - left), min(rows, dataset.height - top))
+            dataset.read(window=window)
+    except (InputError, RasterioError):
+        return False
+    return True
 
 
 def read_bytes(path: str, most: int) -> bytes:
@@ -101,19 +133,34 @@ def read_bytes(path: str, most: int) -> bytes:
     Raises:
         InputError: It is missing, out of reach or too large.
     """
-    if path.startswith("/vsi"):
-        content = _through_gdal(path, most)
-    else:
-        try:
-            with Path(path).open("rb") as file:
-                content = file.read(most + 1)
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be read ({error.strerror}); expected metadata. Check the path."
-            ) from error
+    local = not path.startswith("/vsi")
+    content = read_start(path, "metadata", most + 1) if local else _through_gdal(path, most)
     if len(content) > most:
         raise InputError(f"{path}: has more than {most} bytes; expected metadata.")
     return content
+
+
+def read_start(path: str | Path, what: str, most: int) -> bytes:
+    """Read the first bytes of a file on this machine.
+
+    Args:
+        path: The file.
+        what: The expected content, for messages.
+        most: Bytes to read.
+
+    Returns:
+        Its bytes, no more than `most`.
+
+    Raises:
+        InputError: It is missing, may not be read, or is no file but a pipe or a device.
+    """
+    check_readable(path, what)
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(most)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({why}); expected {what}. Check the path.") from error
 
 
 def _through_gdal(path: str, most: int) -> bytes:

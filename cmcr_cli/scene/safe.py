@@ -7,9 +7,11 @@ product in a bucket is opened by its address alone.
 from __future__ import annotations
 
 import logging
+import math
 import posixpath
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -20,6 +22,7 @@ from defusedxml.common import DefusedXmlException
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster, read_bytes
+from cmcr_cli.scene.readable import check_readable
 from cmcr_cli.scene.stack import Product
 from cmcr_cli.scene.sun import Sun, sun_of
 
@@ -30,6 +33,9 @@ METADATA = re.compile(r"(MTD_MSIL(1C|2A)|S2[A-D]_\w+_MTD_SAFL(1C|2A)_\w+)\.xml")
 
 LARGEST_METADATA = 64 * 2**20
 """Bytes; real ones have 50 kB."""
+
+LARGEST_MAIN = LARGEST_METADATA
+"""The same for the file that describes the whole product."""
 
 OLD_GRANULE = re.compile(r"(S2[A-D]_\w+)_MSI_(L(?:1C|2A)_TL_\w+)_N\d\d\.\d\d")
 """Names of a granule's folder before 2016-12, when its metadata was named like it."""
@@ -46,7 +52,10 @@ def is_safe(path: str) -> bool:
     name = posixpath.basename(path.rstrip("/"))
     if METADATA.fullmatch(name) or name.upper().endswith((".SAFE", ".ZIP")):
         return True
-    return Path(path).is_dir()
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def read_safe(path: str) -> Product:
@@ -58,7 +67,7 @@ def read_safe(path: str) -> Product:
     root, text = _metadata(path)
     try:
         tree = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
-    except (ParseError, DefusedXmlException) as error:
+    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # also unknown encodings
         raise InputError(
             f"{path}: its metadata cannot be parsed ({error}); expected the XML of a Sentinel-2 product. "
             "Download the product again."
@@ -84,13 +93,21 @@ def read_safe(path: str) -> Product:
 def _metadata(path: str) -> tuple[str, bytes]:
     """The product's folder, as GDAL knows it, and its metadata."""
     local = Path(path.removeprefix("/vsizip/")) if path.lower().endswith(".zip") else Path(path)
-    if local.is_dir():
-        found = [file for file in local.iterdir() if METADATA.fullmatch(file.name)]
-        return str(local), _only(found, path).read_bytes()
-    if METADATA.fullmatch(local.name) and local.is_file():
-        return str(local.parent), local.read_bytes()
-    if local.suffix.lower() == ".zip" and local.is_file():
-        return _zipped(local)
+    check_readable(local, "a Sentinel-2 product")
+    try:
+        if local.is_dir():
+            found = [file for file in local.iterdir() if METADATA.fullmatch(file.name)]
+            return str(local), read_bytes(str(_only(found, path)), LARGEST_MAIN)
+        if METADATA.fullmatch(local.name) and local.is_file():
+            return str(local.parent), read_bytes(str(local), LARGEST_MAIN)
+        if local.suffix.lower() == ".zip" and local.is_file():
+            return _zipped(local)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); expected a Sentinel-2 product. Check the path."
+        ) from error
     if path.startswith("/vsi"):
         return _elsewhere(path)
     raise InputError(f"{path}: does not exist; expected a Sentinel-2 product. Check the path.")
@@ -104,7 +121,7 @@ def _zipped(path: Path) -> tuple[str, bytes]:
             if entry.file_size > LARGEST_METADATA:
                 raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes; expected metadata.")
             text = archive.read(entry)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as a zip ({error}); expected a whole product. Download it again."
         ) from error
@@ -201,7 +218,7 @@ def _sun(image: str) -> Sun | None:
     file = f"{granule}/{f'{old[1]}_MTD_{old[2]}' if old else 'MTD_TL'}.xml"
     try:
         tree = defusedxml.ElementTree.fromstring(read_bytes(file, LARGEST_METADATA), forbid_dtd=True)
-    except (InputError, ParseError, DefusedXmlException) as error:
+    except (InputError, ParseError, DefusedXmlException, LookupError, ValueError) as error:
         log.info("%s: does not tell where the sun stands (%s)", file, error)
         return None
     angles = next(tree.iter("Mean_Sun_Angle"), None)
@@ -222,6 +239,8 @@ def _first(tree: Element, names: tuple[str, ...], path: str) -> float | None:
 
 def _number(text: str | None, path: str) -> float:
     try:
-        return float(text or "")
-    except ValueError as error:
-        raise InputError(f"{path}: its metadata says {text!r}; expected a number.") from error
+        if math.isfinite(number := float(text or "")):
+            return number
+    except ValueError:
+        pass
+    raise InputError(f"{path}: its metadata says {text!r}; expected a number. Download the product again.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, QUANTIFICATION, RADAR_BANDS, band_name
+from cmcr_cli.scene.raster import read_start
 from cmcr_cli.scene.stack import Product
 from cmcr_cli.scene.sun import Sun, sun_of
 
@@ -22,6 +24,14 @@ COMMON_NAMES = {
 
 SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
            "gs://": "/vsigs/", "file://": ""}  # fmt: skip
+
+BAND_LISTS = ("bands", "eo:bands", "raster:bands")
+
+LARGEST_NUMBER = 1e9
+"""No size, scale or offset is as large."""
+
+LONGEST = 60
+"""Characters of a value that a message quotes."""
 
 LARGEST_ITEM = 16 * 2**20
 """Bytes; real items have 30 kB."""
@@ -63,7 +73,7 @@ def optical_item(path: str) -> Product:
         quantification=None if offset is None else QUANTIFICATION,
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
-        tags={"PRODUCT_URI": str(item["id"])} | ({"PRODUCT_START_TIME": str(time)} if time else {}),
+        tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
         notes=notes,
     )
 
@@ -81,19 +91,12 @@ def radar_item(path: str) -> dict[str, str]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The item at a local path, its outline checked."""
-    file = Path(path)
+    """The item at a local path, and the shapes of all that is read of it checked."""
+    text = read_start(path, "a STAC item on this machine; its assets may lie anywhere", LARGEST_ITEM + 1)
+    if len(text) > LARGEST_ITEM:
+        raise InputError(f"{path}: has more than {LARGEST_ITEM} bytes; expected a STAC item, which is small.")
     try:
-        if file.stat().st_size > LARGEST_ITEM:
-            raise InputError(
-                f"{path}: has {file.stat().st_size} bytes; expected a STAC item, which is small."
-            )
-        item = json.loads(file.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); expected a STAC item on this machine. Its assets "
-            "may lie anywhere, but download the item itself."
-        ) from error
+        item = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({error}); expected a STAC item. Check the file.") from error
     if not (isinstance(item, dict) and item.get("type") == "Feature" and "stac_version" in item):
@@ -105,7 +108,46 @@ def _read(path: str) -> dict[str, Any]:
         isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
     ):
         raise InputError(f"{path}: is no complete STAC item; expected id, properties, and assets with href.")
+    for key, asset in item["assets"].items():
+        _check_asset(path, key, asset)
     return item
+
+
+def _check_asset(path: str, key: str, asset: Asset) -> None:
+    """Raise InputError where a field of an asset has another shape than STAC gives it."""
+    shapes: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+        ("href", "an address of printable characters", _is_address),
+        ("type", "a text", lambda value: isinstance(value, str)),
+        ("roles", "a list of texts", lambda value: _is_list(value, str)),
+        ("gsd", "a number of metres", lambda value: _is_number(value) and value > 0),
+        *((name, "a list of objects", lambda value: _is_list(value, dict)) for name in BAND_LISTS),
+    )
+    for name, expected, fits in shapes:
+        value = asset.get(name)
+        if value is not None and not fits(value):
+            raise InputError(
+                f"{path}: the asset {key!r} has {shortened(value)} as {name}; expected {expected}. Correct "
+                "the item, or download it again."
+            )
+
+
+def _is_address(value: Any) -> bool:
+    # Half of a surrogate pair is no character, and no file name either.
+    return isinstance(value, str) and not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
+
+
+def shortened(value: Any) -> str:
+    """A value as Python writes it, cut to what fits into a message."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
@@ -144,18 +186,23 @@ def _offset(
         return 0.0, ("the item says that its offset has been applied already",)
     stated = set()
     for asset in assets:
-        first = ((asset.get("raster:bands") or asset.get("bands") or [{}])[0]) | {
+        bands = asset.get("raster:bands") or asset.get("bands") or [{}]
+        first = bands[0] | {
             key.removeprefix("raster:"): value for key, value in asset.items() if key.startswith("raster:")
         }
         scale = first.get("scale", first.get("raster:scale"))
         shift = first.get("offset", first.get("raster:offset"))
         if scale is not None or shift is not None:
             try:
-                stated.add(round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3))
-            except (TypeError, ValueError) as error:
+                offset = round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3)
+            except (ArithmeticError, TypeError, ValueError):
+                offset = math.inf
+            if not abs(offset) < LARGEST_NUMBER:
                 raise InputError(
-                    f"{path}: states scale {scale!r} and offset {shift!r}; expected numbers."
-                ) from error
+                    f"{path}: states scale {shortened(scale)} and offset {shortened(shift)}; expected "
+                    "numbers, such as 0.0001 and -0.1. Correct the item, or download it again."
+                )
+            stated.add(offset)
     if len(stated) > 1:
         raise RadiometryError(
             f"{path}: its bands have different offsets {sorted(stated)}; expected one. Give it with --offset."
@@ -169,6 +216,11 @@ def _offset(
             "the pixels, say --offset -1000",
         )
     return None, ()
+
+
+def _tag(value: Any) -> str:
+    """A value as the text of a tag, whose XML knows no control characters."""
+    return "".join(char for char in str(value) if char.isprintable())
 
 
 def _sun(stated: Iterable[Mapping[str, Any]]) -> Sun | None:

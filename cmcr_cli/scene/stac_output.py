@@ -35,6 +35,9 @@ EO = {
 FIRST_IMAGE = datetime(2015, 6, 23, tzinfo=UTC)
 """Start of Sentinel-2A: no image is older."""
 
+LAST_YEAR = 2100
+"""A later image is a mistake, whatever the clock of this machine says."""
+
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -55,14 +58,18 @@ class Described:
 
 
 def time_of(tags: Mapping[str, str], path: str) -> datetime | None:
-    """When the image was taken: by its tags, else by a name such as S2A_MSIL1C_20220105T110431_...; UTC."""
+    """When the image was taken: by its tags, else by a name such as S2A_MSIL1C_20220105T110431_...; UTC.
+
+    None where neither tells, or what it tells cannot be true.
+    """
     text = tags.get("PRODUCT_START_TIME", "")
     found = re.search(r"(?<!\d)(20\d{6}T\d{6})(?!\d)", Path(path).name)
     try:
-        time = datetime.fromisoformat(text) if text else datetime.fromisoformat(found[1]) if found else None
-    except ValueError:
+        time = datetime.fromisoformat(text or (found[1] if found else ""))
+        time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
+    return time if FIRST_IMAGE.year <= time.year <= LAST_YEAR else None
 
 
 def write_item(path: Path, files: Mapping[str, Path], made: Described) -> None:

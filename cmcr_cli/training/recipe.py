@@ -160,6 +160,8 @@ def load_recipe(source: str) -> Recipe:
             f"--config {source}: no recipe of that name; expected {', '.join(packaged())}, or the path of a "
             ".toml file"
         )
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no file but a folder, a pipe or a device; expected TOML. See --config")
     try:
         return parse_recipe(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -76,13 +76,14 @@ def test_a_failure_does_not_stop_the_others(
         scene | {"output": "4.tif", "mask": "missing.tif"},
     ]
     jobs = jobs_of(scenes, tmp_path, {"weights": weights, "device": "cpu"})
-    (tmp_path / "3.tif").write_text("done before")
+    before = Path(files.mask).read_bytes()  # any complete image
+    (tmp_path / "3.tif").write_bytes(before)
     outcomes = list(run_batch(jobs, skip_existing=True))
     assert {Path(outcome.output).name: outcome.status for outcome in outcomes} == {
         "1.tif": "failed", "2.tif": "done", "3.tif": "skipped", "4.tif": "failed",
     }  # fmt: skip
     assert all("missing.tif" in (o.error or "") for o in outcomes if o.status == "failed")
-    assert (tmp_path / "3.tif").read_text() == "done before"
+    assert (tmp_path / "3.tif").read_bytes() == before
     with rasterio.open(tmp_path / "2.tif") as made, rasterio.open(files.s2) as given:
         assert made.shape == given.shape and not np.array_equal(made.read(), given.read())
     again = list(run_batch(jobs[1:2]))

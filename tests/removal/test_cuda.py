@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.model.noise import ground_noise
-from cmcr_cli.removal import RemoveOptions, estimate, lanes, remove, run, write_mask
+from cmcr_cli.removal import RemoveOptions, estimate, lanes, patchwork, remove, run, write_mask
 from cmcr_cli.scene.cog import OBSERVED
 
 pytestmark = pytest.mark.cuda
@@ -120,6 +120,22 @@ def test_a_gpu_without_room_for_a_patch_is_told(options: Options, tmp_path: Path
     with memory_for_more(40 * 2**20), pytest.raises(CmcrError, match="--device cpu"):
         remove(options(device="cuda", weights=None))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_overflows_16_bits_is_repeated_in_32(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = options(device="cuda", weights=None, steps=2)
+    remove(chosen)
+    expected, resample = read(chosen.output), patchwork.resample
+
+    def overflowing(*args: Any) -> torch.Tensor:
+        found = resample(*args)
+        if torch.is_autocast_enabled("cuda"):
+            found[..., 3, 5] = torch.inf
+        return found
+
+    monkeypatch.setattr(patchwork, "resample", overflowing)
+    remove(chosen)
+    assert_close(read(chosen.output), expected)
 
 
 def test_a_dry_run_is_timed(options: Options) -> None:

@@ -152,3 +152,94 @@ def test_files_that_hold_no_area(tmp_path: Path, text: str, message: str) -> Non
         area_of_file(path, GRID)
     with pytest.raises(InputError, match="cannot be read"):
         area_of_file(tmp_path / "gone.geojson", GRID)
+
+
+NAN, INF = float("nan"), float("inf")
+WORLD = shapely.box(-180, -90, 180, 90)
+
+
+@pytest.mark.parametrize(
+    "crs", [32631, 32601, 32660, 32701, 3035, 3413, 3031, 4326, 3857], ids=lambda code: f"EPSG:{code}"
+)
+@pytest.mark.parametrize("bbox", [(-180, -90, 180, 90), (-179.9, -89, 179.9, 89), (-180, -85, 180, 85)])
+def test_a_box_that_holds_the_scene_is_all_of_it(crs: int, bbox: Any) -> None:
+    """The whole world, or nearly, in any map projection: no part of the scene is outside."""
+    corner, size = {3035: ((4_000_000, 3_000_000), 10), 4326: ((10, 50), 1e-4), 3857: ((1e6, 5e6), 10)}.get(
+        crs, ((600_000, 5_000_000), 10)
+    )
+    corner = (-500_000, -900_000) if crs in (3413, 3031) else corner
+    grid = Grid(CRS.from_epsg(crs), Affine(size, 0, corner[0], 0, -size, corner[1]), 300, 200)
+    area = area_of_bbox(bbox, grid)
+    assert (area.top, area.left, area.grid.height, area.grid.width) == (0, 0, 200, 300)
+
+
+def test_an_outline_of_the_world_is_all_of_the_scene(tmp_path: Path) -> None:
+    path = tmp_path / "world.geojson"
+    path.write_text(json.dumps(shapely.geometry.mapping(WORLD)))
+    area = area_of_file(path, GRID)
+    assert (area.top, area.left, area.grid.height, area.grid.width) == (0, 0, 800, 600)
+    assert pixels(area, GRID, 256).all()
+
+
+@pytest.mark.parametrize("grid", [GRID, SOUTH_UP], ids=["north-up", "south-up"])
+@pytest.mark.parametrize(
+    ("east", "north"), [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1)], ids=str
+)
+@pytest.mark.parametrize("sliver", [0, 1e-7])
+def test_a_neighbouring_tile_that_shares_an_edge_is_outside(
+    tmp_path: Path, grid: Grid, east: int, north: int, sliver: float
+) -> None:
+    """Also by a sliver that is a rounding error, and by a corner."""
+    west, south, right, top = grid.footprint().bounds
+    x, y = east * ((right - west) - sliver), north * ((top - south) - sliver)
+    tile = shapely.transform(shapely.box(west, south, right, top), lambda points: np.add(points, (x, y)))
+    with pytest.raises(GridMismatchError, match="outside of the scene"):
+        area_of_file(write(tmp_path / "a.geojson", tile, "EPSG:32631"), grid)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "told"),
+    [
+        ({"type": "Polygon", "coordinates": []}, "enclose no ground"),
+        ({"type": "MultiPolygon", "coordinates": []}, "enclose no ground"),
+        ({"type": "Polygon", "coordinates": [[[4, 53], [5, 53], [6, 53], [4, 53]]]}, "enclose no ground"),
+        ({"type": "Polygon", "coordinates": [[[4, 53], [4, 53], [4, 53], [4, 53]]]}, "enclose no ground"),
+        ({"type": "Polygon", "coordinates": [[[4, NAN], [5, 53], [6, 54], [4, 53]]]}, "outline|no ground"),
+        ({"type": "Polygon", "coordinates": [[[4, -INF], [5, 53], [6, 54], [4, 53]]]}, "outline|no ground"),
+        ({"type": "Polygon", "coordinates": [[["a", "b"], [5, 53], [6, 54], [4, 53]]]}, "polygons"),
+        ({"type": "Polygon", "coordinates": [[[4, 10**400], [5, 53], [6, 54], [4, 53]]]}, "polygons"),
+        ({"type": "Polygon", "coordinates": ["", [[4, 53], [5, 53], [6, 54]]]}, "polygons"),
+        ({"type": "Polygon", "coordinates": 7}, "polygons"),
+        ({"type": "Polygon"}, "polygons"),
+        ({"type": "GeometryCollection", "geometries": []}, "polygons"),
+        ({"type": "Feature", "geometry": None}, "polygons"),
+        ({"type": "FeatureCollection", "features": []}, "polygons"),
+        ({"type": "FeatureCollection", "features": [7, None]}, "polygons"),
+    ],
+)  # fmt: skip
+def test_outlines_of_nothing(tmp_path: Path, geometry: dict[str, Any], told: str) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps(geometry))
+    with pytest.raises(InputError, match=told):
+        area_of_file(path, GRID)
+
+
+LOCAL = 'LOCAL_CS["here",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+
+
+@pytest.mark.parametrize(
+    "name", [LOCAL, "EPSG:4978", "EPSG:5714", "EPSG:5800", 7, [1], {"a": 1}, "\0", "\ud800"]
+)
+def test_outlines_in_a_crs_without_a_way_to_the_scene(tmp_path: Path, name: Any) -> None:
+    path = tmp_path / "a.geojson"
+    crs = {"type": "name", "properties": {"name": name}}
+    content = shapely.geometry.mapping(shapely.box(4.5, 53.1, 4.6, 53.2)) | {"crs": crs}
+    path.write_text(json.dumps(content))
+    with pytest.raises((InputError, GridMismatchError), match=r"a\.geojson: "):
+        area_of_file(path, GRID)
+
+
+def test_a_scene_in_a_local_crs() -> None:
+    grid = Grid(CRS.from_wkt(LOCAL), Affine(10, 0, 0, 0, -10, 0), 30, 20)
+    with pytest.raises(GridMismatchError, match="cannot be shown in"):
+        area_of_bbox((4, 53, 5, 54), grid)

@@ -1,0 +1,97 @@
+"""Signals that stop a run, and standard streams that are closed, seen to before anything else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from _thread import interrupt_main, start_new_thread
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+"""Exit code of a run that was stopped."""
+
+STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU") if hasattr(signal, name)
+)
+"""Ctrl-C, a batch system's end, a terminal that is closed, and processor time that is used up."""
+
+ONCE = ("SIGHUP", "SIGXCPU")
+"""Signals that come again while a run tidies up: SIGXCPU does every second."""
+
+RETRY = 0.05
+"""Seconds after which a stop that came during an import is tried again."""
+
+_imports = 0
+"""Imports that were under way when signals were first listened to: those of the program around cmcr."""
+
+
+def listen() -> None:
+    """Let all signals of STOPS end a run as Ctrl-C does: KeyboardInterrupt, and exit code 130.
+
+    Those that the shell told the process to ignore, as nohup does, stay ignored. Nothing is done outside of
+    the main thread, where Python lets nobody listen.
+    """
+    global _imports
+    if threading.current_thread() is not threading.main_thread():
+        return
+    _imports = _imports_in(sys._getframe())
+    for number in STOPS:
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def leave() -> None:
+    """Let a signal end the process at once from now on: all is done but Python's own end."""
+    for number in STOPS:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, _leave)
+
+
+def open_streams() -> None:
+    """Give standard streams that are closed (`2>&-`) a place to go.
+
+    Else the next file that is opened would take their number, and receive what libraries say; and Python
+    prints on stdout what was meant for a stderr that is None.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; in the middle of an import, as soon as it is over.
+
+    Libraries that are half imported answer with an ImportError, or abort the process.
+    """
+    if _imports_in(frame) > _imports:
+        start_new_thread(_again, ())
+        return
+    if signal.Signals(number).name in ONCE:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _again() -> None:
+    time.sleep(RETRY)
+    interrupt_main(signal.SIGTERM)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(INTERRUPTED)
+
+
+def _imports_in(frame: FrameType | None) -> int:
+    """Frames of the import system in a stack."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return count
