@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
-import glob
 import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from cmcr_cli.errors import CmcrError, InputError, OptionError
+from cmcr_cli.errors import CmcrError, InputError, OptionError, OutputError
 from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import remove
+from cmcr_cli.scene.files import remove_parts
+from cmcr_cli.scene.lock import locked
 
 log = logging.getLogger("cmcr")
 
@@ -209,7 +211,7 @@ def _absolute(job: RemoveOptions) -> RemoveOptions:
 
 
 def _remove_parts(job: RemoveOptions) -> None:
-    """Remove what attempts left behind whose worker was killed."""
-    for path in job.outputs.values():
-        for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            part.unlink(missing_ok=True)
+    """Remove what attempts left behind whose worker was killed; not while one still writes."""
+    paths = list(job.outputs.values())
+    with suppress(OSError, OutputError), locked(paths):
+        remove_parts(paths)

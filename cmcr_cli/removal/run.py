@@ -34,6 +34,7 @@ from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.alignment import Alignment
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.context import constant_context
+from cmcr_cli.scene.files import FileSet
 from cmcr_cli.scene.lock import locked
 
 log = logging.getLogger("cmcr")
@@ -79,12 +80,16 @@ def remove(
     Raises a child of CmcrError, and leaves no output behind, when anything is wrong.
     """
     clock = [time.monotonic()]
-    with open_session(options, model) as session, locked(options.outputs.values()):
+    paths = list(options.outputs.values())
+    with (
+        open_session(options, model) as session,
+        locked(paths),
+        FileSet(paths, overwrite=options.overwrite, kept=options.resume) as files,
+    ):
+        folder = files.part(options.output).parent
+        journal = open_journal(folder, _about(session), session.notes, resume=options.resume)
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
-        with (
-            open_journal(options.output, _about(session), session.notes, resume=options.resume) as journal,
-            Outputs(options, session.optical, _tags(session), journal, session.area) as outputs,
-        ):
+        with Outputs(options, session.optical, _tags(session), journal, files, session.area) as outputs:
             clock.append(time.monotonic())
             found = journal.survey or survey_scene(session, progress)
             if journal.survey is None:
@@ -105,7 +110,7 @@ def remove(
             name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
         }
         report = _report(session, found, alignment, plan, seconds)
-        describe(session.optical, options, report, outputs)
+        describe(session.optical, options, report, outputs, files)
         return report
 
 
