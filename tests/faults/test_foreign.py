@@ -170,3 +170,55 @@ def test_no_room_for_one_of_a_set(
     ended = cmcr(*everything, "--overwrite")
     refused(ended, "No space left")
     assert held(out) == before and not list(out.glob(".*"))
+
+
+# Batches
+
+
+@pytest.fixture
+def batch(cmcr: Cmcr, weights: Path, scene: dict[str, Path], tmp_path: Path, out: Path) -> Callable[..., Any]:
+    """Runs a list of scenes into `out`."""
+
+    def run(*rows: str, name: str = "scenes.csv", words: tuple[object, ...] = ("--overwrite",)) -> Any:
+        listed = tmp_path / name
+        listed.write_text("\n".join(("s2,output,mask", *rows)).replace("S2", str(scene["s2"])))
+        return cmcr("batch", listed, "-o", out, "--weights", weights, *words)
+
+    return run
+
+
+def test_an_output_that_a_later_scene_reads(
+    batch: Callable[..., Any], scene: dict[str, Path], out: Path
+) -> None:
+    for name in ("a.tif", "mask.tif"):
+        shutil.copy(scene["s2" if name == "a.tif" else "mask"], out / name)
+    before = held(out)
+    refused(batch("S2,a.tif", f"{out / 'a.tif'},b.tif"), "also used as")
+    refused(batch("S2,a.tif", f"{out}/../out/a.tif,b.tif"), "also used as")
+    refused(batch(f"S2,b.tif,{out / 'mask.tif'}", "S2,mask.tif"), "also used as")
+    refused(batch(f"S2,b.tif,{out / 'c.tif'}", "S2,c.tif"), "also used as")
+    assert held(out) == before
+
+
+@pytest.mark.parametrize("other", ["./a.tif", "x/../a.tif", "link/a.tif", "a.tif.msk", ".a.tif.cmcr-part"])
+def test_two_scenes_with_one_output(batch: Callable[..., Any], out: Path, other: str) -> None:
+    (out / "x").mkdir()
+    (out / "link").symlink_to(out)
+    ended = batch("S2,a.tif", f"S2,{other}")
+    assert ended.code in (1, 2) and ended.out == ""
+    assert "also used as" in ended.err or "would both be written" in ended.err
+    assert held(out) == {"link": str(out).encode()}
+
+
+@pytest.mark.parametrize("output", ["../a.tif", "{0}/a.tif", "x/../../a.tif", "link/a.tif"])
+def test_outputs_outside_of_the_folder(
+    batch: Callable[..., Any], tmp_path: Path, out: Path, output: str
+) -> None:
+    (out / "link").symlink_to(tmp_path)
+    refused(batch(f"S2,{output.format(tmp_path)}"), "which is not in", code=2)
+    assert not (tmp_path / "a.tif").exists()
+
+
+def test_the_list_itself(batch: Callable[..., Any], out: Path) -> None:
+    refused(batch("S2,scenes.tif", name="out/scenes.tif"), "also used as")
+    assert (out / "scenes.tif").read_text().startswith("s2,output")
