@@ -11,7 +11,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cmcr_cli.errors import OutputError
@@ -59,13 +59,13 @@ class Claims:
                 continue
             self._seen.add(str(name))
             place = Path(name)
-            if place.suffix == ".xml" and place.is_file():  # the metadata of a product
+            if place.suffix == ".xml" and _is(stat.S_ISREG, place):  # the metadata of a product
                 place = place.parent
-            if place.is_dir():
+            if _is(stat.S_ISDIR, place):
                 self._trees[place.resolve()] = str(name)
             for file in files_behind(str(name)):
                 for beside in ("", *SIDECARS):
-                    for key in _keys(file.with_name(file.name + beside)):
+                    for key in _keys(Path(f"{file}{beside}")):
                         self._read.setdefault(key, str(name))
 
     def write(self, path: Path) -> None:
@@ -160,7 +160,8 @@ def _places(text: str, folder: Path) -> Iterator[Path]:
             place = start / part
             while not os.path.lexists(place) and place != place.parent:
                 place = place.parent
-            if _is_regular(place):
+            # Others are not looked into: opening a pipe or a device might never end.
+            if _is(stat.S_ISREG, place):
                 yield place
 
 
@@ -197,16 +198,18 @@ def _names(content: str) -> set[str]:
     return {name for name in names if not NO_NAME.match(name)}
 
 
-def _is_regular(path: Path) -> bool:
-    """Whether it is a file that can be looked into: opening a pipe or a device might never end."""
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
+    """Whether `path`, which may be no path at all, leads to a file of a kind."""
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        return kind(path.stat().st_mode)
     except (OSError, ValueError):
         return False
 
 
 def _touched(path: Path) -> list[Path]:
-    """All names that writing `path` takes up."""
+    """All names that writing `path` takes up; a folder is refused anyway, and need not have a name."""
+    if not path.name or _is(stat.S_ISDIR, path):
+        return [path]
     sidecars = [path.with_name(path.name + suffix) for suffix in SIDECARS]
     return [path, *sidecars, lock_of(path), folder_of(path)]
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -257,7 +258,9 @@ def _claim(folder: Path) -> None:
         return
     except FileExistsError:
         found = folder.lstat()
-    ours = stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.geteuid())
+    # Some file systems give all files to one user, whoever makes them.
+    with tempfile.TemporaryFile(dir=folder.parent) as file:
+        ours = stat.S_ISDIR(found.st_mode) and os.fstat(file.fileno()).st_uid == found.st_uid
     foreign = [path.name for path in folder.iterdir() if not _is_own(path)] if ours else [folder.name]
     if foreign:
         raise OutputError(

@@ -125,6 +125,14 @@ def test_outputs_that_meet_each_other(tmp_path: Path, other: str) -> None:
             claims.write(tmp_path / second)
 
 
+@pytest.mark.parametrize("address", ["a" * 5000, "/" + "a/" * 3000, "<VRTDataset>" + "x" * 5000, "\0", ""])
+def test_addresses_that_are_no_paths(tmp_path: Path, address: str) -> None:
+    claims = Claims()
+    claims.read(address)
+    claims.write(tmp_path / "o.tif")
+    claims.check()
+
+
 def test_files_of_a_product_stay(tmp_path: Path) -> None:
     (tmp_path / "p.SAFE").mkdir()
     metadata, other = tmp_path / "p.SAFE" / "MTD_MSIL1C.xml", tmp_path / "p.SAFE" / "manifest.safe"
@@ -145,6 +153,14 @@ def test_check_writable_names_the_cure(tmp_path: Path) -> None:
     there.write_bytes(b"")
     (tmp_path / "pointing.tif").symlink_to(there)
     (tmp_path / "dangling.tif").symlink_to(tmp_path / "none.tif")
+    for folder in (Path(), Path("/"), Path(".."), tmp_path):
+        claims = Claims()
+        claims.read(folder)
+        claims.write(tmp_path / "new.tif")
+        claims.check()
+        Claims().write(folder)
+        with pytest.raises(OutputError, match="is a folder"):
+            check_writable(folder, overwrite=True)
     check_writable(tmp_path / "new.tif", overwrite=False)
     check_writable(there, overwrite=True)
     for path, told in (
