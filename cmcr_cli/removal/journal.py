@@ -21,12 +21,13 @@ import numpy as np
 from cmcr_cli.errors import OutputError
 from cmcr_cli.removal.cover import Cover
 from cmcr_cli.removal.survey import Survey
+from cmcr_cli.scene.cog import checksum_of
 from cmcr_cli.scene.context import SceneContext
-from cmcr_cli.scene.files import new_file
+from cmcr_cli.scene.files import GDAL_ERRORS, new_file, synchronize
 
 STATE, SURVEY = "journal.json", "survey.npz"
 
-UNREADABLE = (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
+UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
 """What damaged files of a journal can lead to."""
 
 
@@ -38,6 +39,7 @@ class Journal:
     fingerprint: str
     rows: int  # finished, from the top
     survey: Survey | None
+    checksums: dict[str, int]  # of these rows, by the option that names the raster
 
     def keep_survey(self, survey: Survey) -> None:
         """Write down what the first pass found."""
@@ -54,37 +56,45 @@ class Journal:
             np.savez(file, **arrays)
         self._save()
 
-    def keep_rows(self, rows: int) -> None:
+    def keep_rows(self, rows: int, checksums: Mapping[str, int]) -> None:
         """Write down that the first `rows` rows are finished and safe."""
-        self.rows = rows
+        self.rows, self.checksums = rows, dict(checksums)
         self._save()
 
     def _save(self) -> None:
         with _replacing(self.folder / STATE) as file:
-            file.write(json.dumps({"fingerprint": self.fingerprint, "rows": self.rows}).encode())
+            state = {"fingerprint": self.fingerprint, "rows": self.rows, "checksums": self.checksums}
+            file.write(json.dumps(state).encode())
 
-    def read(self) -> bool:
-        """Take over what an earlier run wrote; False when there is nothing that fits."""
+    def read(self, rasters: Mapping[str, Path]) -> bool:
+        """Take over what an earlier run wrote; False when there is nothing that fits and is whole."""
         try:
             state = json.loads((self.folder / STATE).read_bytes())
             if state["fingerprint"] != self.fingerprint:
                 return False
-            self.survey, self.rows = _read_survey(self.folder / SURVEY), int(state["rows"])
+            rows, checksums = int(state["rows"]), dict(state["checksums"])
+            found = _read_survey(self.folder / SURVEY)
+            if rows and checksums != {name: checksum_of(path, rows) for name, path in rasters.items()}:
+                return False
         except UNREADABLE:
             return False
+        self.survey, self.rows, self.checksums = found, rows, checksums
         return True
 
 
-def open_journal(folder: Path, about: Mapping[str, Any], notes: list[str], *, resume: bool) -> Journal:
+def open_journal(
+    folder: Path, about: Mapping[str, Any], rasters: Mapping[str, Path], notes: list[str], *, resume: bool
+) -> Journal:
     """The journal in `folder`, where the output is built; with `resume` it begins where a run was stopped.
 
-    `about` is all that the pixels depend on: what was done for other inputs or options is not taken over, and
-    `notes` says so. The caller holds the lock of the output.
+    `about` is all that the pixels depend on: what was done for other inputs or options is not taken over, nor
+    are rows that have changed in one of the `rasters`, and `notes` says so. The caller holds the lock of the
+    output.
     """
     text = json.dumps(about, sort_keys=True, default=str)
-    journal = Journal(folder, hashlib.sha256(text.encode()).hexdigest(), 0, None)
-    if resume and not journal.read():
-        notes.append("--resume: no earlier run with these inputs and options was found; starts anew")
+    journal = Journal(folder, hashlib.sha256(text.encode()).hexdigest(), 0, None, {})
+    if resume and not journal.read(rasters):
+        notes.append("--resume: nothing whole was found of a run with these inputs and options; starts anew")
     if journal.survey is None:
         (folder / STATE).unlink(missing_ok=True)
     return journal
@@ -117,6 +127,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with new_file(new) as file:
             yield file
+        synchronize(new)
         new.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error}); free some space, see -o") from error

@@ -128,6 +128,12 @@ class RemoveOptions:
         }
         return {option: path for option, path in named.items() if path is not None}
 
+    @property
+    def rasters(self) -> dict[str, Path]:
+        """The outputs that are written row by row."""
+        rasters = ("--output", "--provenance", "--uncertainty")
+        return {option: path for option, path in self.outputs.items() if option in rasters}
+
 
 def file_name(path: str) -> str:
     """Name of a file for tags; the query of a signed address is a secret, and outputs are passed on."""

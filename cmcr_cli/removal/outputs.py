@@ -45,6 +45,7 @@ class Outputs:
         self._files = files
         self.grid = optical.grid if area is None else area.grid
         self._known = journal.rows
+        self._writers: dict[str, StripWriter] = {}
         self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
@@ -56,14 +57,14 @@ class Outputs:
             self.quicklook = Quicklook(grid.width, grid.height) if pictured else None
             self.statistics = Statistics(self._optical.names) if options.report else None
             spec = image_spec(options, self._optical, self.grid, self._tags)
-            self._image = stack.enter_context(self._writer(spec))
+            self._image = stack.enter_context(self._writer("--output", spec))
             self._provenance = self._uncertainty = None
             if options.provenance:
                 spec = self._provenance_spec(options.provenance)
-                self._provenance = stack.enter_context(self._writer(spec))
+                self._provenance = stack.enter_context(self._writer("--provenance", spec))
             if options.uncertainty:
                 spec = self._uncertainty_spec(options.uncertainty)
-                self._uncertainty = stack.enter_context(self._writer(spec))
+                self._uncertainty = stack.enter_context(self._writer("--uncertainty", spec))
             self._stack = stack.pop_all()
         return self
 
@@ -97,10 +98,10 @@ class Outputs:
             self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan))[new])
         self._show(top, before, after, provenance)
         if self._image.written > self._journal.rows:
-            for writer in (self._image, self._provenance, self._uncertainty):
-                if writer is not None:
-                    writer.checkpoint()
-            self._journal.keep_rows(self._image.written)
+            for writer in self._writers.values():
+                writer.checkpoint()
+            checksums = {option: writer.checksum for option, writer in self._writers.items()}
+            self._journal.keep_rows(self._image.written, checksums)
 
     def show_again(self, top: int, before: NDArray[Any], provenance: NDArray[np.uint8]) -> None:
         """Put rows into the pictures that an earlier run has written."""
@@ -121,8 +122,11 @@ class Outputs:
             old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
             self.quicklook.add(top, old, new, provenance)
 
-    def _writer(self, spec: OutputSpec) -> StripWriter:
-        return StripWriter(spec, self._files, resumed=self._known)
+    def _writer(self, option: str, spec: OutputSpec) -> StripWriter:
+        checksum = self._journal.checksums.get(option, 0)
+        writer = StripWriter(spec, self._files, resumed=self._known, checksum=checksum)
+        self._writers[option] = writer
+        return writer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -33,6 +33,8 @@ from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.alignment import Alignment
 from cmcr_cli.scene.bands import BANDS, present
+from cmcr_cli.scene.claims import files_behind
+from cmcr_cli.scene.cog import rows_of
 from cmcr_cli.scene.context import constant_context
 from cmcr_cli.scene.files import FileSet
 from cmcr_cli.scene.lock import locked
@@ -86,8 +88,9 @@ def remove(
         locked(paths),
         FileSet(paths, overwrite=options.overwrite, kept=options.resume) as files,
     ):
+        rasters = {name: rows_of(files, path) for name, path in options.rasters.items()}
         folder = files.part(options.output).parent
-        journal = open_journal(folder, _about(session), session.notes, resume=options.resume)
+        journal = open_journal(folder, _about(session), rasters, session.notes, resume=options.resume)
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
         with Outputs(options, session.optical, _tags(session), journal, files, session.area) as outputs:
             clock.append(time.monotonic())
@@ -228,6 +231,9 @@ def _finish(
 def _about(session: Session) -> dict[str, Any]:
     """All that the pixels depend on, for the journal."""
     options, optical = session.options, session.optical
+    # What only GDAL knows to be behind an input, and what is known without it.
+    read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
+    read |= {str(file) for named in options.inputs for file in files_behind(named)}
     machine = ("overwrite", "resume", "batch_size", "device", "weights")
     return {
         **{name: value for name, value in asdict(options).items() if name not in machine},
@@ -235,7 +241,7 @@ def _about(session: Session) -> dict[str, Any]:
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,
         "devices": sorted({device.type for device in session.devices}),
-        "inputs": [file_state(path) for path in options.inputs],
+        "inputs": [file_state(path) for path in sorted(read)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
     }
 

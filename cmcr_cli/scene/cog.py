@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from rasterio.windows import Window
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.bands import band_name
-from cmcr_cli.scene.files import GDAL_ERRORS, FileSet, output_errors
+from cmcr_cli.scene.files import GDAL_ERRORS, FileSet, output_errors, synchronize
 from cmcr_cli.scene.grid import Grid
 
 BLOCK = 256
@@ -68,18 +69,22 @@ class StripWriter:
     cannot be written or the disk is full. Any exception, Ctrl-C included, removes all temporary files.
     """
 
-    def __init__(self, spec: OutputSpec, files: FileSet | None = None, *, resumed: int = 0) -> None:
+    def __init__(
+        self, spec: OutputSpec, files: FileSet | None = None, *, resumed: int = 0, checksum: int = 0
+    ) -> None:
         """Writer of the raster that `spec` describes; nothing is opened yet.
 
         Args:
             spec: The raster.
             files: The open set to which it belongs, and which gives it its name; None: it stands alone.
             resumed: Rows that an earlier writer left in a set that is kept; `checkpoint` made them safe.
+            checksum: That of these rows.
         """
         self._spec, self._given, self._resumed = spec, files, resumed
         self._buffer = np.empty((spec.count, BLOCK, spec.grid.width), dtype=spec.dtype)
         self._buffered = 0
         self.written = resumed  # rows that are in the temporary file
+        self.checksum = checksum  # of these rows
 
     def __enter__(self) -> Self:
         """Check the creation options and create the temporary file, or open the one that was left."""
@@ -118,9 +123,11 @@ class StripWriter:
         return pixels
 
     def checkpoint(self) -> None:
-        """Make the rows written so far outlast this process: GDAL completes a file when it is closed."""
+        """Make the rows written so far outlast this process, and the machine where the set is kept."""
         with output_errors(self._spec.path):
-            self._dataset.close()
+            self._dataset.close()  # which is when GDAL completes a file
+            if self._files.kept:
+                synchronize(self._temporary)
             self._dataset = rasterio.open(self._temporary, "r+")
 
     def __exit__(
@@ -147,14 +154,34 @@ class StripWriter:
 
     @property
     def _temporary(self) -> Path:
-        return self._files.part(self._spec.path, "rows.tif")
+        return rows_of(self._files, self._spec.path)
 
     def _flush(self) -> None:
         window = Window(0, self.written, self._spec.grid.width, self._buffered)
         with output_errors(self._spec.path):
-            self._dataset.write(self._buffer[:, : self._buffered], window=window)
+            rows = self._buffer[:, : self._buffered]
+            self._dataset.write(rows, window=window)
+        self.checksum = zlib.crc32(np.ascontiguousarray(rows).data, self.checksum)
         self.written += self._buffered
         self._buffered = 0
+
+
+def rows_of(files: FileSet, path: Path) -> Path:
+    """The temporary file that holds the rows of the raster `path` of a set."""
+    return files.part(path, "rows.tif")
+
+
+def checksum_of(path: Path, rows: int) -> int:
+    """Checksum of the first rows of a writer's temporary file, as the writer itself has counted it.
+
+    Raises a RasterioError when they cannot be read.
+    """
+    checksum = 0
+    with rasterio.open(path) as dataset:
+        for top in range(0, rows, BLOCK):
+            window = Window(0, top, dataset.width, min(BLOCK, rows - top))
+            checksum = zlib.crc32(dataset.read(window=window).data, checksum)
+    return checksum
 
 
 def parse_creation_options(items: Sequence[str]) -> dict[str, str]:
