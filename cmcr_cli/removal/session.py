@@ -10,7 +10,7 @@ from pathlib import Path
 import rasterio
 import torch
 
-from cmcr_cli.errors import WeightsError
+from cmcr_cli.errors import OutputError, WeightsError
 from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.device import tune_allocator
 from cmcr_cli.model.weights import Weights, default_path
@@ -21,6 +21,8 @@ from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.claims import Claims, check_writable
+from cmcr_cli.scene.files import folder_of, put_back
+from cmcr_cli.scene.lock import locked
 from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
@@ -89,7 +91,12 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
     claims = Claims()
     claim(claims, options, others)
     claims.check()
-    for path in (*options.outputs.values(), *others):
+    paths = [*options.outputs.values(), *others]
+    if any(folder_of(path).is_dir() for path in paths):
+        # What a run has left that was killed amid its renames is not in the way of the next one.
+        with suppress(OSError, OutputError), locked(paths):
+            put_back(paths)
+    for path in paths:
         check_writable(path, options.overwrite)
     return claims
 

@@ -236,10 +236,21 @@ def output_errors(path: Path) -> Iterator[None]:
 
 def remove_parts(paths: Sequence[Path]) -> None:
     """Remove what a killed run has left beside the set `paths`; what it has moved aside returns."""
-    if not any(folder_of(path).is_symlink() for path in paths):
-        _put_back(paths)
+    if put_back(paths):
         for path in paths:
             _empty(folder_of(path), ())
+
+
+def put_back(paths: Sequence[Path]) -> bool:
+    """Undo the renames of a run that was killed amid them; False when a folder is not ours, or none is there.
+
+    The caller holds the locks of `paths`.
+    """
+    there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
+    if not there or not all(map(_is_ours, there)):
+        return False
+    _put_back(paths)
+    return True
 
 
 def _state(path: Path) -> State | None:
@@ -258,9 +269,7 @@ def _claim(folder: Path) -> None:
         return
     except FileExistsError:
         found = folder.lstat()
-    # Some file systems give all files to one user, whoever makes them.
-    with tempfile.TemporaryFile(dir=folder.parent) as file:
-        ours = stat.S_ISDIR(found.st_mode) and os.fstat(file.fileno()).st_uid == found.st_uid
+    ours = _is_ours(folder)
     foreign = [path.name for path in folder.iterdir() if not _is_own(path)] if ours else [folder.name]
     if foreign:
         raise OutputError(
@@ -270,6 +279,14 @@ def _claim(folder: Path) -> None:
     if found.st_mode & 0o022:
         # Others may have planted links there. File systems without permissions do not mind.
         folder.chmod(stat.S_IMODE(found.st_mode) & ~0o077)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder, and no link to one, of the user that we are."""
+    found = folder.lstat()
+    # Some file systems give all files to one user, whoever makes them.
+    with tempfile.TemporaryFile(dir=folder.parent) as file:
+        return stat.S_ISDIR(found.st_mode) and os.fstat(file.fileno()).st_uid == found.st_uid
 
 
 def _is_own(path: Path) -> bool:

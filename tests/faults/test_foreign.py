@@ -172,6 +172,25 @@ def test_no_room_for_one_of_a_set(
     assert held(out) == before and not list(out.glob(".*"))
 
 
+def test_a_run_that_was_killed_amid_its_renames_is_not_in_the_way(
+    cmcr: Cmcr, given: list[str], out: Path
+) -> None:
+    """Its provenance had its name, the image not: the same command works, without --overwrite."""
+    which = out / "which.tif"
+    which.write_text("new")
+    for path in (out / "clear.tif", which):
+        files.folder_of(path).mkdir()
+    found = which.stat()
+    (files.folder_of(out / "clear.tif") / "none").write_text("0 0")
+    (files.folder_of(which) / "none").write_text(f"{found.st_dev} {found.st_ino}")
+    ended = cmcr(*given, "--provenance", which)
+    assert ended.code == 0, ended.err
+    assert sorted(held(out)) == ["clear.tif", "which.tif"] and not list(out.glob(".*"))
+    (files.folder_of(which)).mkdir()
+    (files.folder_of(which) / "none").write_text("0 0")
+    refused(cmcr(*given, "--provenance", which), "exists already")
+
+
 # Batches
 
 
