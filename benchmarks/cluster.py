@@ -51,7 +51,9 @@ def main() -> None:
         command = batch(listed, out, "--scheduler", address)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
             # Midway, and while the worker is in a scene.
-            while len(list(out.glob("[!.]*.tif"))) < options.scenes // 2 or not list(out.glob(".*.part")):
+            while len(list(out.glob("[!.]*.tif"))) < options.scenes // 2 or not list(
+                out.glob(".*.cmcr-part")
+            ):
                 if run.poll() is not None:
                     raise SystemExit("the batch ended before a worker could be killed")
                 time.sleep(0.005)

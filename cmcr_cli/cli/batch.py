@@ -65,7 +65,7 @@ def batch(
     some of s2, s1, s1_vv, s1_vh, mask, mask_codes and output.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.removal.batch import jobs_of, read_scenes, run_batch
+    from cmcr_cli.removal.batch import check_batch, jobs_of, read_scenes, run_batch
     from cmcr_cli.scene.cog import parse_creation_options
 
     settings = {
@@ -100,6 +100,7 @@ def batch(
     }
     extras = [name for name, chosen in wanted.items() if chosen]
     jobs = jobs_of(read_scenes(_lines(scenes), scenes), output, settings, extras)
+    check_batch(jobs, *([] if scenes == "-" else [scenes]))
     _make_folder(output)
     outcomes = []
     for outcome in run_batch(jobs, skip_existing=skip_existing, scheduler=scheduler, retries=retries):

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
-import glob
 import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from cmcr_cli.errors import CmcrError, InputError, OptionError
+from cmcr_cli.errors import CmcrError, InputError, OptionError, OutputError
 from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.removal.run import remove
+from cmcr_cli.removal.session import claim
+from cmcr_cli.scene.claims import Claims
+from cmcr_cli.scene.files import remove_parts
+from cmcr_cli.scene.lock import locked
 from cmcr_cli.scene.raster import is_complete
 
 log = logging.getLogger("cmcr")
@@ -79,12 +83,18 @@ def jobs_of(
     """Options of every scene: its own columns, `settings` for all, outputs in `folder`.
 
     Outputs are named by the scene, NAME_clear.tif, unless it says how; `extras` are further outputs to write
-    beside: provenance, uncertainty, quicklook, report, stac. Raises OptionError when two have one output.
+    beside: provenance, uncertainty, quicklook, report, stac. Raises OptionError when two have one output, or
+    one lies outside of the folder.
     """
     jobs: dict[Path, RemoveOptions] = {}
     for scene in scenes:
         name = SUFFIXES.sub("", Path(scene["s2"].rstrip("/")).name)
         output = folder / scene.get("output", f"{name}_clear.tif")
+        if not output.resolve().is_relative_to(folder.resolve()):
+            raise OptionError(
+                f"{scene['s2']} would be written to {output}, which is not in {folder}; expected all outputs "
+                "there. Give a name that stays there, or choose another folder with -o."
+            )
         if output in jobs:
             raise OptionError(
                 f"{scene['s2']} and {jobs[output].s2} would both be written to {output}; expected one output "
@@ -98,6 +108,18 @@ def jobs_of(
     return list(jobs.values())
 
 
+def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:
+    """Raise OutputError when an output of any job meets an input or output of any: call it before any work.
+
+    `more` are further files that are read, such as the list of the scenes.
+    """
+    claims = Claims()
+    claims.read(*more)
+    for job in jobs:
+        claim(claims, job)
+    claims.check()
+
+
 def run_batch(
     jobs: Sequence[RemoveOptions],
     *,
@@ -109,9 +131,10 @@ def run_batch(
 
     With `scheduler` the scenes go to that Dask cluster, one GPU each where workers have a resource GPU, and
     in any order; what was lost with a worker is done again, up to `retries` times. Paths must mean the same
-    files on every worker. The jobs share their weights and device. Raises InputError when the cluster cannot
-    be used, WeightsError when the weights cannot.
+    files on every worker. The jobs share their weights and device. Raises OutputError when files of the jobs
+    meet, InputError when the cluster cannot be used, WeightsError when the weights cannot.
     """
+    check_batch(jobs)
     todo = []
     for job in jobs:
         if skip_existing and is_complete(job.output):
@@ -215,7 +238,7 @@ def _absolute(job: RemoveOptions) -> RemoveOptions:
 
 
 def _remove_parts(job: RemoveOptions) -> None:
-    """Remove what attempts left behind whose worker was killed."""
-    for path in job.outputs.values():
-        for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            part.unlink(missing_ok=True)
+    """Remove what attempts left behind whose worker was killed; not while one still writes."""
+    paths = list(job.outputs.values())
+    with suppress(OSError, OutputError), locked(paths):
+        remove_parts(paths)

@@ -1,4 +1,4 @@
-"""What is written beside the rasters once they are complete: the HTML report and the STAC item."""
+"""What is built beside the rasters once they are complete: the HTML report and the STAC item."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cmcr_cli.removal.command import command_of
 from cmcr_cli.removal.html_report import write_report
 from cmcr_cli.removal.options import RemoveOptions, file_name
 from cmcr_cli.removal.outputs import Outputs
+from cmcr_cli.scene.files import FileSet
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.stac_output import Described, time_of, write_item
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from cmcr_cli.removal.run import Report
 
 
-def describe(optical: Optical, options: RemoveOptions, report: Report, outputs: Outputs) -> None:
-    """Write the report and the item, where they are asked for; OutputError when that fails."""
+def describe(
+    optical: Optical, options: RemoveOptions, report: Report, outputs: Outputs, files: FileSet
+) -> None:
+    """Add the report and the item to `files`, where they are asked for; OutputError when that fails."""
     if options.report is not None and outputs.quicklook is not None and outputs.statistics is not None:
         # The query of a signed address is a secret, and reports are passed on.
         command = re.sub(r"\?[^\s']+", "?...", command_of(options))
-        write_report(options.report, report, command, outputs.quicklook, outputs.statistics)
+        write_report(options.report, report, command, outputs.quicklook, outputs.statistics, files)
     if options.stac is None:
         return
     radiometry = optical.radiometry
@@ -32,10 +35,10 @@ def describe(optical: Optical, options: RemoveOptions, report: Report, outputs: 
         f"{scene}, replaced by reconstruction with the weights "
         f"{report.weights}{'' if report.radar else ', without radar'}; others are those of the scene."
     )
-    files = {option: path for option, path in options.outputs.items() if option != "--stac"}
+    described = {option: path for option, path in options.outputs.items() if option != "--stac"}
     write_item(
         options.stac,
-        files,
+        described,
         Described(
             grid=outputs.grid,
             names=optical.names,
@@ -48,4 +51,5 @@ def describe(optical: Optical, options: RemoveOptions, report: Report, outputs: 
             software={"cmcr": __version__},
             source=optical.path,
         ),
+        files,
     )

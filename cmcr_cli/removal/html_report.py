@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cmcr_cli import __version__
 from cmcr_cli.scene.alignment import Alignment
-from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, output_errors, part_files, replace
+from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.scene.files import FileSet, write_whole
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.quicklook import Quicklook, encoded
 
@@ -63,8 +64,15 @@ class Statistics:
             return np.asarray(self.sums / np.where(self.counts, self.counts, np.nan)[:, None])
 
 
-def write_report(path: Path, report: Report, command: str, look: Quicklook, statistics: Statistics) -> None:
-    """Write the report, whole or not at all: it needs no other file and no network.
+def write_report(
+    path: Path,
+    report: Report,
+    command: str,
+    look: Quicklook,
+    statistics: Statistics,
+    files: FileSet | None = None,
+) -> None:
+    """Write the report, as one of `files` or alone: it needs no other file and no network.
 
     Raises OutputError when it cannot be written.
     """
@@ -96,10 +104,7 @@ def write_report(path: Path, report: Report, command: str, look: Quicklook, stat
         settings=_settings(report),
         command=escape(command),
     )
-    with part_files(path) as part, output_errors(path):
-        temporary = part.with_name(part.name + ".html.part")
-        temporary.write_text(text, encoding="utf-8")
-        replace(temporary, path)
+    write_whole(path, text.encode(), files)
 
 
 def _bands(statistics: Statistics) -> str:

@@ -17,7 +17,8 @@ from cmcr_cli.removal.options import RemoveOptions, check_output_name
 from cmcr_cli.removal.run import Progress
 from cmcr_cli.removal.session import open_session
 from cmcr_cli.removal.survey import survey
-from cmcr_cli.scene.cog import OutputSpec, StripWriter, check_writable
+from cmcr_cli.scene.cog import OutputSpec, StripWriter
+from cmcr_cli.scene.files import FileSet
 from cmcr_cli.scene.lock import locked
 from cmcr_cli.scene.mask_codes import CLEAR
 from cmcr_cli.scene.optical import Optical
@@ -71,9 +72,13 @@ def write_mask(
                 "expected --mask auto"
             )
         check_output_name("--confidence", confidence)
-        check_writable(confidence, options.overwrite, [*options.inputs, options.output])
     paths = [options.output] + ([] if confidence is None else [confidence])
-    with open_session(options) as session, locked(paths), ExitStack() as stack:
+    with (
+        open_session(options, others=paths[1:]) as session,
+        locked(paths),
+        FileSet(paths, overwrite=options.overwrite) as files,
+        ExitStack() as stack,
+    ):
         optical = session.optical
         tags = {
             "TIFFTAG_SOFTWARE": f"cmcr {__version__}",
@@ -81,11 +86,15 @@ def write_mask(
             "CMCR_DILATE": f"{options.dilate:g}",
         }
         writer = stack.enter_context(
-            StripWriter(_spec(options, optical, options.output, "mask", tags | {"CMCR_VALUES": VALUES}))
+            StripWriter(
+                _spec(options, optical, options.output, "mask", tags | {"CMCR_VALUES": VALUES}), files
+            )
         )
         sure = None
         if confidence is not None:
-            sure = stack.enter_context(StripWriter(_spec(options, optical, confidence, "confidence", tags)))
+            sure = stack.enter_context(
+                StripWriter(_spec(options, optical, confidence, "confidence", tags), files)
+            )
         # A pass before --dilate has its own.
         certainty = None
         if sure is not None and not isinstance(session.mask, FoundMask):

@@ -139,6 +139,12 @@ class RemoveOptions:
         }
         return {option: path for option, path in named.items() if path is not None}
 
+    @property
+    def rasters(self) -> dict[str, Path]:
+        """The outputs that are written row by row."""
+        rasters = ("--output", "--provenance", "--uncertainty")
+        return {option: path for option, path in self.outputs.items() if option in rasters}
+
 
 def _check_names(options: RemoveOptions) -> None:
     """Raise an error for a path that no file can have: else it would come up later, and as another one."""

@@ -17,6 +17,7 @@ from cmcr_cli.removal.journal import Journal
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.area import Area
 from cmcr_cli.scene.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
+from cmcr_cli.scene.files import FileSet
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.quicklook import Quicklook
@@ -25,7 +26,7 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 
 
 class Outputs:
-    """Context manager that takes finished rows from the top down and writes what was asked for.
+    """Context manager that takes finished rows from the top down and builds what was asked for.
 
     Rows that `journal` knows from an earlier run are ignored; those that become safe it is told of.
     """
@@ -36,31 +37,34 @@ class Outputs:
         optical: Optical,
         tags: Mapping[str, str],
         journal: Journal,
+        files: FileSet,
         area: Area | None = None,
     ) -> None:
-        """Outputs on the grid of `optical`, or of the `area` of it that is wanted."""
+        """Outputs on the grid of `optical`, or of the `area` of it that is wanted; `files` names them."""
         self._options, self._optical, self._journal, self._area = options, optical, journal, area
+        self._files = files
         self.grid = optical.grid if area is None else area.grid
         self._known = journal.rows
+        self._writers: dict[str, StripWriter] = {}
         self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Create the temporary files; the image is opened first, so it is finished last."""
+        """Create the temporary files."""
         options, grid = self._options, self.grid
         with ExitStack() as stack:
             pictured = options.quicklook or options.report
             self.quicklook = Quicklook(grid.width, grid.height) if pictured else None
             self.statistics = Statistics(self._optical.names) if options.report else None
             spec = image_spec(options, self._optical, self.grid, self._tags)
-            self._image = stack.enter_context(self._writer(spec))
+            self._image = stack.enter_context(self._writer("--output", spec))
             self._provenance = self._uncertainty = None
             if options.provenance:
                 spec = self._provenance_spec(options.provenance)
-                self._provenance = stack.enter_context(self._writer(spec))
+                self._provenance = stack.enter_context(self._writer("--provenance", spec))
             if options.uncertainty:
                 spec = self._uncertainty_spec(options.uncertainty)
-                self._uncertainty = stack.enter_context(self._writer(spec))
+                self._uncertainty = stack.enter_context(self._writer("--uncertainty", spec))
             self._stack = stack.pop_all()
         return self
 
@@ -94,10 +98,10 @@ class Outputs:
             self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan))[new])
         self._show(top, before, after, provenance)
         if self._image.written > self._journal.rows:
-            for writer in (self._image, self._provenance, self._uncertainty):
-                if writer is not None:
-                    writer.checkpoint()
-            self._journal.keep_rows(self._image.written)
+            for writer in self._writers.values():
+                writer.checkpoint()
+            checksums = {option: writer.checksum for option, writer in self._writers.items()}
+            self._journal.keep_rows(self._image.written, checksums)
 
     def show_again(self, top: int, before: NDArray[Any], provenance: NDArray[np.uint8]) -> None:
         """Put rows into the pictures that an earlier run has written."""
@@ -118,16 +122,22 @@ class Outputs:
             old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
             self.quicklook.add(top, old, new, provenance)
 
-    def _writer(self, spec: OutputSpec) -> StripWriter:
-        return StripWriter(spec, kept=self._options.resume, resumed=self._known)
+    def _writer(self, option: str, spec: OutputSpec) -> StripWriter:
+        checksum = self._journal.checksums.get(option, 0)
+        writer = StripWriter(spec, self._files, resumed=self._known, checksum=checksum)
+        self._writers[option] = writer
+        return writer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish all files, or remove all parts when an exception is on its way."""
-        if kind is None and self.quicklook is not None and self._options.quicklook is not None:
-            self.quicklook.write(self._options.quicklook)
-        self._stack.__exit__(kind, error, trace)
+        """Finish all files, unless an exception is on its way."""
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:  # which must learn of a picture that fails
+            if self.quicklook is not None and self._options.quicklook is not None:
+                self.quicklook.write(self._options.quicklook, self._files)
 
     def _provenance_spec(self, path: Path) -> OutputSpec:
         return OutputSpec(

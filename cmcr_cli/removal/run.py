@@ -33,7 +33,10 @@ from cmcr_cli.removal.survey import Survey, survey
 from cmcr_cli.removal.wavefront import Lattice, Wavefront
 from cmcr_cli.scene.alignment import Alignment
 from cmcr_cli.scene.bands import BANDS, present
+from cmcr_cli.scene.claims import files_behind
+from cmcr_cli.scene.cog import rows_of
 from cmcr_cli.scene.context import constant_context
+from cmcr_cli.scene.files import FileSet
 from cmcr_cli.scene.lock import locked
 
 log = logging.getLogger("cmcr")
@@ -79,12 +82,17 @@ def remove(
     Raises a child of CmcrError, and leaves no output behind, when anything is wrong.
     """
     clock = [time.monotonic()]
-    with open_session(options, model) as session, locked(options.outputs.values()):
+    paths = list(options.outputs.values())
+    with (
+        open_session(options, model) as session,
+        locked(paths),
+        FileSet(paths, overwrite=options.overwrite, kept=options.resume) as files,
+    ):
+        rasters = {name: rows_of(files, path) for name, path in options.rasters.items()}
+        folder = files.part(options.output).parent
+        journal = open_journal(folder, _about(session), rasters, session.notes, resume=options.resume)
         # The outputs are opened before the long work, so that what is wrong with them shows at once.
-        with (
-            open_journal(options.output, _about(session), session.notes, resume=options.resume) as journal,
-            Outputs(options, session.optical, _tags(session), journal, session.area) as outputs,
-        ):
+        with Outputs(options, session.optical, _tags(session), journal, files, session.area) as outputs:
             clock.append(time.monotonic())
             found = journal.survey or survey_scene(session, progress)
             if journal.survey is None:
@@ -105,7 +113,7 @@ def remove(
             name: round(b - a, 2) for name, (a, b) in zip(stages, itertools.pairwise(clock), strict=True)
         }
         report = _report(session, found, alignment, plan, seconds)
-        describe(session.optical, options, report, outputs)
+        describe(session.optical, options, report, outputs, files)
         return report
 
 
@@ -224,6 +232,9 @@ def _finish(
 def _about(session: Session) -> dict[str, Any]:
     """All that the pixels depend on, for the journal."""
     options, optical = session.options, session.optical
+    # What only GDAL knows to be behind an input, and what is known without it.
+    read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
+    read |= {str(file) for named in options.inputs for file in files_behind(named)}
     machine = ("overwrite", "resume", "batch_size", "device", "weights")
     return {
         **{name: value for name, value in asdict(options).items() if name not in machine},
@@ -231,7 +242,7 @@ def _about(session: Session) -> dict[str, Any]:
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,
         "devices": sorted({device.type for device in session.devices}),
-        "inputs": [file_state(path) for path in options.inputs],
+        "inputs": [file_state(path) for path in sorted(read)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
     }
 

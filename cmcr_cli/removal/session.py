@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import rasterio
 import torch
 
+from cmcr_cli.errors import OutputError, WeightsError
 from cmcr_cli.model.clouds import CloudNetwork
 from cmcr_cli.model.device import tune_allocator
-from cmcr_cli.model.weights import Weights
+from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.removal.lanes import Lanes, open_lanes
 from cmcr_cli.removal.masks import chosen_mask
 from cmcr_cli.removal.memory import CACHE_BYTES, check_memory
 from cmcr_cli.removal.opened import Model, load_model
 from cmcr_cli.removal.options import RemoveOptions
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
-from cmcr_cli.scene.cog import check_writable
+from cmcr_cli.scene.claims import Claims, check_writable
 from cmcr_cli.scene.environment import check_environment
+from cmcr_cli.scene.files import folder_of, put_back
+from cmcr_cli.scene.lock import locked
 from cmcr_cli.scene.mask import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
-from cmcr_cli.scene.raster import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,14 @@ class Session:
 
 
 @contextmanager
-def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator[Session]:
-    """Check the outputs, load the weights, open and check the inputs."""
-    for option, path in options.outputs.items():
-        others = [other for name, other in options.outputs.items() if name != option]
-        check_writable(path, options.overwrite, [*options.inputs, *others])
+def open_session(
+    options: RemoveOptions, model: Model | None = None, *, others: Sequence[Path] = ()
+) -> Iterator[Session]:
+    """Check the outputs, load the weights, open and check the inputs.
+
+    `others` are outputs that `options` do not name.
+    """
+    claims = check_files(options, others)
     check_environment()
     tune_allocator()
     model = model or load_model(options.weights, options.device)
@@ -61,7 +67,7 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
         optical = stack.enter_context(
             open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
         )
-        _check_not_read(options, optical.source)
+        claims.read(*optical.source.files)
         notes = [*optical.notes, *check_radiometry(optical)]
         area = None
         if options.aoi is not None:
@@ -71,17 +77,38 @@ def open_session(options: RemoveOptions, model: Model | None = None) -> Iterator
         radar = None
         if options.radar is not None:
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
-            _check_not_read(options, radar.source)
+            claims.read(*radar.source.files)
             notes += radar.notes
         mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         notes += mask_notes
+        claims.check()  # with what only GDAL knew of
         lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
         session = Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
         check_memory(session)
         yield session
 
 
-def _check_not_read(options: RemoveOptions, source: Source) -> None:
-    """Raise OutputError when an output is a file that a product, a STAC item or a VRT is made of."""
-    for path in options.outputs.values():
-        check_writable(path, options.overwrite, source.files)
+def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
+    """Claim all files of a run; OutputError when any of them meet, or an output cannot be written."""
+    claims = Claims()
+    claim(claims, options, others)
+    claims.check()
+    paths = [*options.outputs.values(), *others]
+    if any(folder_of(path).is_dir() for path in paths):
+        # What a run has left that was killed amid its renames is not in the way of the next one.
+        with suppress(OSError, OutputError), locked(paths):
+            put_back(paths)
+    for path in paths:
+        check_writable(path, options.overwrite)
+    return claims
+
+
+def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:
+    """Claim all files of a run; OutputError when two outputs meet."""
+    claims.read(*options.inputs)
+    if options.mask_weights is not None:
+        claims.read(options.mask_weights)
+    with suppress(WeightsError):  # which is raised when they are loaded, if they are
+        claims.read(options.weights or default_path())
+    for path in (*options.outputs.values(), *others):
+        claims.write(path)

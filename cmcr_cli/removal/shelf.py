@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmcr_cli.scene.cog import output_errors
+from cmcr_cli.scene.files import output_errors
 
 Tensors = Sequence[Tensor]
 

@@ -1,15 +1,16 @@
 """Writing Cloud-Optimized GeoTIFFs from strips, whole or not at all.
 
-Rows go to a tiled GeoTIFF beside the output; GDAL's COG driver copies it; the copy takes the final name when
-it is complete. Tags must be set before that copy, since a COG that is edited loses its layout.
+Rows go to a tiled GeoTIFF in a hidden folder beside the output; GDAL's COG driver copies it; the copy takes
+the final name when it is complete. Tags must be set before that copy, since a COG that is edited loses its
+layout.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,15 +21,14 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.bands import band_name
+from cmcr_cli.scene.files import GDAL_ERRORS, FileSet, output_errors, synchronize
 from cmcr_cli.scene.grid import Grid
 
 BLOCK = 256
@@ -43,12 +43,6 @@ TRIAL = (16, 1040)
 """Rows and columns of the raster on which creation options are tried; wide enough for overviews."""
 
 TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
-
-SIDECARS = (".aux.xml", ".ovr", ".msk")
-"""Suffixes of files GDAL reads beside a raster; left from a raster that was replaced, they would mislead."""
-
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
-"""What rasterio lets through when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +66,36 @@ class StripWriter:
     """Context manager that writes rows in order, and leaves a complete COG or nothing.
 
     On entry raises OptionError when GDAL refuses the creation options; any time OutputError when the folder
-    cannot be written or the disk is full. Any exception, Ctrl-C included, removes all temporary files, unless
-    they are to be `kept`: a later writer then goes on behind the first `resumed` rows, which `checkpoint`
-    made safe.
+    cannot be written or the disk is full. Any exception, Ctrl-C included, removes all temporary files.
     """
 
-    def __init__(self, spec: OutputSpec, *, kept: bool = False, resumed: int = 0) -> None:
-        """Writer of the raster that `spec` describes; nothing is opened yet."""
-        self._spec, self._kept, self._resumed = spec, kept, resumed
+    def __init__(
+        self, spec: OutputSpec, files: FileSet | None = None, *, resumed: int = 0, checksum: int = 0
+    ) -> None:
+        """Writer of the raster that `spec` describes; nothing is opened yet.
+
+        Args:
+            spec: The raster.
+            files: The open set to which it belongs, and which gives it its name; None: it stands alone.
+            resumed: Rows that an earlier writer left in a set that is kept; `checkpoint` made them safe.
+            checksum: That of these rows.
+        """
+        self._spec, self._given, self._resumed = spec, files, resumed
         self._buffer = np.empty((spec.count, BLOCK, spec.grid.width), dtype=spec.dtype)
         self._buffered = 0
         self.written = resumed  # rows that are in the temporary file
+        self.checksum = checksum  # of these rows
 
     def __enter__(self) -> Self:
         """Check the creation options and create the temporary file, or open the one that was left."""
         check_creation_options(self._spec)
         with ExitStack() as stack:
-            self._part = stack.enter_context(part_files(self._spec.path, kept=self._kept))
-            # An earlier run may have been stopped between finishing this raster and the next one.
-            self._done = self._resumed == self._spec.grid.height and not self._temporary.exists()
-            if self._done:
-                self._stack = stack.pop_all()
-                return self
+            self._files = self._given or stack.enter_context(FileSet([self._spec.path]))
             with output_errors(self._spec.path):
                 if self._resumed:
                     self._dataset = rasterio.open(self._temporary, "r+")
                 else:
+                    self._temporary.unlink(missing_ok=True)
                     self._dataset = _create(self._temporary, self._spec)
             stack.callback(lambda: self._dataset.close())
             self._stack = stack.pop_all()
@@ -125,16 +123,18 @@ class StripWriter:
         return pixels
 
     def checkpoint(self) -> None:
-        """Make the rows written so far outlast this process: GDAL completes a file when it is closed."""
+        """Make the rows written so far outlast this process, and the machine where the set is kept."""
         with output_errors(self._spec.path):
-            self._dataset.close()
+            self._dataset.close()  # which is when GDAL completes a file
+            if self._files.kept:
+                synchronize(self._temporary)
             self._dataset = rasterio.open(self._temporary, "r+")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Turn the temporary file into the output, unless an exception is on its way; remove what is left."""
-        if kind is not None or self._done:
+        if kind is not None:
             self._stack.__exit__(kind, error, trace)  # which learns from it what to keep
             return
         with self._stack:
@@ -144,92 +144,44 @@ class StripWriter:
                 )
             with output_errors(self._spec.path):
                 self._dataset.close()
-                cog = self._part.with_name(self._part.name + ".cog.part")
+                cog = self._files.part(self._spec.path)
+                cog.unlink(missing_ok=True)
                 gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
                 _check_readable(cog)
-                replace(cog, self._spec.path)
+                if not self._files.kept:  # else a run that is stopped before the end begins here again
+                    self._temporary.unlink()
+            self._files.finish(self._spec.path)
 
     @property
     def _temporary(self) -> Path:
-        return self._part.with_name(self._part.name + ".tif.part")
+        return rows_of(self._files, self._spec.path)
 
     def _flush(self) -> None:
         window = Window(0, self.written, self._spec.grid.width, self._buffered)
         with output_errors(self._spec.path):
-            self._dataset.write(self._buffer[:, : self._buffered], window=window)
+            rows = self._buffer[:, : self._buffered]
+            self._dataset.write(rows, window=window)
+        self.checksum = zlib.crc32(np.ascontiguousarray(rows).data, self.checksum)
         self.written += self._buffered
         self._buffered = 0
 
 
-def part_of(path: Path) -> Path:
-    """Beside `path`, what the names of its temporary files begin with.
+def rows_of(files: FileSet, path: Path) -> Path:
+    """The temporary file that holds the rows of the raster `path` of a set."""
+    return files.part(path, "rows.tif")
 
-    They are the same in every run, so that the next one finds what a killed one left.
+
+def checksum_of(path: Path, rows: int) -> int:
+    """Checksum of the first rows of a writer's temporary file, as the writer itself has counted it.
+
+    Raises a RasterioError when they cannot be read.
     """
-    return path.with_name(f".{path.name}.cmcr-part")
-
-
-@contextmanager
-def part_files(path: Path, *, kept: bool = False) -> Iterator[Path]:
-    """Path of a hidden file beside `path`; in the end all files whose names start like it are removed.
-
-    With `kept` they stay when an exception is on its way.
-    """
-    part = part_of(path)
-    try:
-        yield part
-    except BaseException:
-        if not kept:
-            _remove_all(part)
-        raise
-    _remove_all(part)
-
-
-def _remove_all(part: Path) -> None:
-    if part.parent.is_dir():
-        for leftover in part.parent.iterdir():
-            if leftover.name.startswith(part.name):
-                leftover.unlink(missing_ok=True)
-
-
-def replace(part: Path, path: Path) -> None:
-    """Give the finished `part` its final name, and remove what GDAL would read beside it."""
-    part.replace(path)
-    for suffix in SIDECARS:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def check_writable(path: Path, overwrite: bool, others: Sequence[str | Path]) -> None:
-    """Raise OutputError unless `path` can be written: call it before any work starts.
-
-    `others` are the run's inputs and other outputs, any of which may be a path that only GDAL knows.
-    """
-    for other in others:
-        if path.resolve() == Path(other).resolve() or _same_file(path, Path(other)):
-            raise OutputError(
-                f"{path}: is also used as {other} in this run; give the output another name with -o."
-            )
-    if path.is_dir():
-        raise OutputError(
-            f"{path}: is a folder; expected the name of a file to write, such as {path / 'clear.tif'}."
-        )
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: is not a regular file; expected the name of a file to write. See -o.")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; give --overwrite to replace it.")
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"{path}: folder {path.parent} does not exist; create it or choose another with -o."
-        )
-    try:
-        # Trying is surer than asking for permission bits: file systems can be mounted read-only.
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"{path}: no file can be created in {path.parent} ({error.strerror}); expected a writable "
-            "folder. Choose another with -o."
-        ) from error
+    checksum = 0
+    with rasterio.open(path) as dataset:
+        for top in range(0, rows, BLOCK):
+            window = Window(0, top, dataset.width, min(BLOCK, rows - top))
+            checksum = zlib.crc32(dataset.read(window=window).data, checksum)
+    return checksum
 
 
 def parse_creation_options(items: Sequence[str]) -> dict[str, str]:
@@ -368,21 +320,6 @@ def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
 
 
 @contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Tell GDAL's errors as OutputError.
-
-    How large its block cache is decides who opens the inputs: a change here would throw out their blocks.
-    """
-    try:
-        yield
-    except GDAL_ERRORS as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error}); expected room for about four times the output. "
-            "Free some space, or choose another folder with -o."
-        ) from error
-
-
-@contextmanager
 def _gdal_warnings() -> Iterator[list[str]]:
     """Collect what GDAL warns of through rasterio's logger, whatever level the program has set for it."""
     messages: list[str] = []
@@ -399,7 +336,3 @@ def _gdal_warnings() -> Iterator[list[str]]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)

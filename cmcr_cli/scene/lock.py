@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from cmcr_cli.errors import OutputError
+from cmcr_cli.scene.files import lock_of
 
 if sys.platform != "win32":
     import fcntl
@@ -34,7 +36,7 @@ def locked(outputs: Iterable[Path]) -> Iterator[None]:
 
 @contextmanager
 def _locked(output: Path) -> Iterator[None]:
-    path = output.with_name(f".{output.name}.cmcr-lock")
+    path = lock_of(output)
     try:
         file = _lock(path)
     except BlockingIOError as error:
@@ -50,10 +52,20 @@ def _locked(output: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def _opened(path: Path) -> IO[bytes]:
+    """The lock file, opened or made; OSError for anything that is not an empty file, such as a link."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode) or found.st_size:
+        file.close()
+        raise OSError("a file of this name is there already, and it is not cmcr's")
+    return file
+
+
 def _lock(path: Path) -> IO[bytes]:
     """The open file `path` under a lock; BlockingIOError when another process has it."""
     while True:
-        file = path.open("wb")
+        file = _opened(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

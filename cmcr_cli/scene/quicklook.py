@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from cmcr_cli.scene.cog import NODATA, RECONSTRUCTED, output_errors, part_files, replace
+from cmcr_cli.scene.cog import NODATA, RECONSTRUCTED
+from cmcr_cli.scene.files import FileSet, write_whole
 
 LARGEST, SMALLEST = 1024, 512
 """Longest side of a panel in pixels: larger scenes are averaged in square cells, smaller ones repeated."""
@@ -77,11 +78,15 @@ class Quicklook:
         self._valid[cells] += self._sums(top, valid.astype(np.float32))
         self._reconstructed[cells] += self._sums(top, (provenance == RECONSTRUCTED).astype(np.float32))
 
-    def write(self, path: Path) -> None:
-        """Write the panels with captions as one PNG. Raises OutputError when it cannot be written."""
+    def write(self, path: Path, files: FileSet | None = None) -> None:
+        """Write the panels with captions as one PNG, as one of `files` or alone.
+
+        Raises OutputError when it cannot be written.
+        """
         panels = [captioned(panel, text) for panel, text in zip(self.panels(), CAPTIONS, strict=True)]
         between = np.full((3, panels[0].shape[1], SEPARATOR), 255, dtype=np.uint8)
-        write_png(path, np.concatenate([panels[0], between, panels[1], between, panels[2]], axis=2))
+        picture = np.concatenate([panels[0], between, panels[1], between, panels[2]], axis=2)
+        write_whole(path, encoded(picture, "PNG"), files)
 
     def panels(self) -> list[NDArray[np.uint8]]:
         """Before, after and what was reconstructed, tinted over grey: three pictures (3, H, W).
@@ -151,7 +156,4 @@ def encoded(picture: NDArray[np.uint8], driver: str) -> bytes:
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write (3, H, W) as a PNG, whole or not at all. Raises OutputError when it cannot be written."""
-    with part_files(path) as part, output_errors(path):
-        png = part.with_name(part.name + ".png.part")
-        png.write_bytes(encoded(picture, "PNG"))
-        replace(png, path)
+    write_whole(path, encoded(picture, "PNG"))

@@ -16,7 +16,7 @@ import shapely
 from rasterio.crs import CRS
 from shapely.affinity import translate
 
-from cmcr_cli.scene.cog import output_errors, part_files, replace
+from cmcr_cli.scene.files import FileSet, write_whole
 from cmcr_cli.scene.grid import Grid
 
 EXTENSIONS = [
@@ -72,16 +72,14 @@ def time_of(tags: Mapping[str, str], path: str) -> datetime | None:
     return time if FIRST_IMAGE.year <= time.year <= LAST_YEAR else None
 
 
-def write_item(path: Path, files: Mapping[str, Path], made: Described) -> None:
-    """Write the item, whole or not at all; `files` are the outputs by the option that names them.
+def write_item(
+    path: Path, outputs: Mapping[str, Path], made: Described, files: FileSet | None = None
+) -> None:
+    """Write the item, as one of `files` or alone; `outputs` are given by the option that names them.
 
     Raises OutputError when it cannot be written.
     """
-    item = stac_item(path, files, made)
-    with part_files(path) as part, output_errors(path):
-        temporary = part.with_name(part.name + ".json.part")
-        temporary.write_text(json.dumps(item, indent=2), encoding="utf-8")
-        replace(temporary, path)
+    write_whole(path, json.dumps(stac_item(path, outputs, made), indent=2).encode(), files)
 
 
 def stac_item(path: Path, files: Mapping[str, Path], made: Described) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any
 
 from cmcr_cli.cli.main import main
 from cmcr_cli.removal import html_report, journal, patchwork, run
-from cmcr_cli.scene import cog, quicklook, stac_output
+from cmcr_cli.scene import cog, files, quicklook, stac_output
 
 STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
     "survey": (run, "survey_scene", 1),
@@ -26,11 +27,11 @@ STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
     "checkpoint": (journal.Journal, "keep_rows", 1),
     "copy": (cog, "gdal_copy", 3),  # the first two try the creation options
     "check of the copy": (cog, "_check_readable", 1),
-    "rename": (cog, "replace", 1),
-    "second rename": (cog, "replace", 2),
-    "picture": (quicklook, "replace", 1),
-    "report": (html_report, "replace", 1),
-    "item": (stac_output, "replace", 1),
+    "picture": (quicklook, "write_whole", 1),
+    "report": (html_report, "write_whole", 1),
+    "item": (stac_output, "write_whole", 1),
+    **{f"sync {number}": (files, "synchronize", number) for number in (1, 5)},
+    **{f"rename {number}": (files, "rename", number) for number in range(1, 6)},
 }
 
 
@@ -70,7 +71,7 @@ def in_a_child(args: list[str], stage: str | None = None) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: b"" if path.is_dir() else path.read_bytes() for path in folder.iterdir()}
 
 
 def complete(name: str, content: bytes, expected: dict[str, bytes]) -> bool:
@@ -84,8 +85,8 @@ def everything(folder: Path, args: list[str]) -> None:
     in_a_child(args)
     expected = contents(folder)
     for stage in STAGES:
-        for path in folder.iterdir():
-            path.unlink()
+        shutil.rmtree(folder)
+        folder.mkdir()
         code = in_a_child(args, stage)
         left = contents(folder)
         wrong = [n for n, c in left.items() if n[0] != "." and not complete(n, c, expected)]

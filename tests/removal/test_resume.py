@@ -122,7 +122,7 @@ def test_a_run_stopped_between_two_outputs_finishes_the_other(
     copy = cog.gdal_copy
 
     def stopped(source: Path, target: Path, **settings: Any) -> None:
-        if output.name in Path(target).name:
+        if output.name in Path(target).parent.name:
             raise KeyboardInterrupt
         copy(source, target, **settings)
 
@@ -130,7 +130,7 @@ def test_a_run_stopped_between_two_outputs_finishes_the_other(
         patched.setattr(cog, "gdal_copy", stopped)
         patched.setattr(cog, "check_creation_options", lambda spec: None)
         remove(chosen)
-    assert which.exists() and not output.exists()
+    assert not which.exists() and not output.exists()
     seen = stopping(None)
     remove(chosen)
     assert not seen and (output.read_bytes(), which.read_bytes()) == whole
@@ -166,6 +166,59 @@ def test_another_sun_is_another_run(
         with pytest.raises(KeyboardInterrupt):
             remove(options(**chosen, sun=sun))
         assert (min(seen) > FIRST) == goes_on, sun
+
+
+def test_inputs_that_changed_behind_others_are_another_run(
+    tall: dict[str, str], options: Options, stopping: Callable[..., list[int]], tmp_path: Path
+) -> None:
+    """The source of a VRT, whatever the VRT is: its own time and size stay."""
+    source, mask = tmp_path / "source.tif", tmp_path / "mask.vrt"
+    shutil.copy(tall["mask"], source)
+    with rasterio.open(source) as file:
+        width, height, place = file.width, file.height, file.transform.to_gdal()
+    mask.write_text(
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>EPSG:32631</SRS>'
+        f'<GeoTransform>{", ".join(map(str, place))}</GeoTransform><VRTRasterBand dataType="Byte" band="1">'
+        '<SimpleSource><SourceFilename relativeToVRT="1">source.tif</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    chosen = options(**{**tall, "mask": str(mask)}, mask_codes="binary", resume=True)
+    seen = stopping(500)
+    for changed in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            remove(chosen)
+        assert min(seen) == FIRST
+        seen.clear()
+        if not changed:
+            with rasterio.open(source, "r+") as file:
+                pixels = file.read()
+                pixels[:, :20] = 0
+                file.write(pixels)
+
+
+@pytest.mark.parametrize("damage", ["journal.json", "survey.npz", "rows.tif", "pixels"])
+def test_what_is_damaged_is_made_anew(
+    tall: dict[str, str], options: Options, stopping: Callable[..., list[int]], tmp_path: Path, damage: str
+) -> None:
+    """Files of no bytes, and pixels that changed: a note, and the bytes of an undisturbed run."""
+    chosen, folder = options(**tall, resume=True), tmp_path / ".clear.tif.cmcr-part"
+    seen = stopping(500)
+    with pytest.raises(KeyboardInterrupt):
+        remove(chosen)
+    if damage == "pixels":
+        with rasterio.open(folder / "rows.tif", "r+") as file:
+            pixels = file.read()
+            pixels[3, 100, 50] += 1
+            file.write(pixels)
+    else:
+        (folder / damage).write_bytes(b"")
+    seen.clear()
+    stopping(None)
+    report = remove(chosen)
+    assert min(seen) == FIRST and any("starts anew" in note for note in report.notes)
+    resumed = (tmp_path / "clear.tif").read_bytes()
+    remove(options(**tall))
+    assert (tmp_path / "clear.tif").read_bytes() == resumed
 
 
 def test_without_the_option_a_stopped_run_leaves_nothing(

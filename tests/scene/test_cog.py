@@ -25,7 +25,6 @@ from cmcr_cli.scene.cog import (
     OutputSpec,
     StripWriter,
     check_creation_options,
-    check_writable,
     parse_creation_options,
 )
 from cmcr_cli.scene.grid import Grid
@@ -190,14 +189,6 @@ def test_several_outputs_at_once_do_not_touch_each_other(tmp_path: Path) -> None
     assert _names(tmp_path) == {"a.tif", "a.tif.tif"}
 
 
-def test_replacing_a_raster_removes_its_sidecars(tmp_path: Path) -> None:
-    spec = _optical(tmp_path / "clear.tif")
-    for name in ("clear.tif", "clear.tif.aux.xml", "clear.tif.ovr", "clear.tif.msk", "clear.tfw"):
-        (tmp_path / name).write_text("old")
-    _write(spec, _pixels(spec))
-    assert _names(tmp_path) == {"clear.tif", "clear.tfw"}
-
-
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     spec = OutputSpec(tmp_path / "out.tif", _grid(10, 20), 2, "uint16")
     for wrong in [
@@ -243,43 +234,6 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
     with pytest.raises(OutputError, match="cannot be written"), _small_disk(size - missing):
         _write(spec, pixels)
     assert _names(tmp_path) == set()
-
-
-def test_check_writable_names_the_cure(tmp_path: Path) -> None:
-    there, source = tmp_path / "there.tif", tmp_path / "s2.tif"
-    there.write_bytes(b"")
-    source.write_bytes(b"")
-    (tmp_path / "linked.tif").hardlink_to(source)
-    (tmp_path / "pointing.tif").symlink_to(source)
-    check_writable(tmp_path / "new.tif", False, [source, "/vsicurl/https://example.com/s2.tif"])
-    check_writable(there, True, [source])
-    with pytest.raises(OutputError, match="--overwrite"):
-        check_writable(there, False, [source])
-    for same in (
-        source,
-        tmp_path / "x" / ".." / "s2.tif",
-        tmp_path / "linked.tif",
-        tmp_path / "pointing.tif",
-    ):
-        with pytest.raises(OutputError, match="also used"):
-            check_writable(same, True, [str(source)])
-    with pytest.raises(OutputError, match="also used"):
-        check_writable(tmp_path / "new.tif", False, [tmp_path / "new.tif"])
-    with pytest.raises(OutputError, match="is a folder"):
-        check_writable(tmp_path, True, [])
-    with pytest.raises(OutputError, match="does not exist"):
-        check_writable(tmp_path / "none" / "new.tif", False, [])
-    with pytest.raises(OutputError, match="does not exist"):
-        check_writable(there / "new.tif", False, [])
-    assert _names(tmp_path) == {"there.tif", "s2.tif", "linked.tif", "pointing.tif"}
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
-def test_folders_and_devices_that_cannot_be_written() -> None:
-    with pytest.raises(OutputError, match="no file can be created"):
-        check_writable(Path("/proc/new.tif"), False, [])
-    with pytest.raises(OutputError, match="not a regular file"):
-        check_writable(Path("/dev/null"), True, [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,242 @@
+"""Plans of runs, at random: names, links, VRTs, archives, lists. Nothing but outputs may be touched.
+
+    python benchmarks/plans.py [--times 10000]
+
+Each plan is a folder of inputs and of files that have nothing to do with the run, and one to three scenes
+whose inputs and outputs are drawn from all names there, their sidecars, the names of temporary files and
+other spellings. The rules for files run as they do in `cmcr remove` and `cmcr batch`, from the claims to the
+last rename; in place of pixels some bytes are written. A model that knows what every file is made of tells
+what may change. A fault is any other change: of contents, inodes, times, links or names; an output that is
+not whole; a hidden file that is left. "refused for nothing" are plans that the model found harmless.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common import arguments, write_table
+
+from cmcr_cli.errors import CmcrError
+from cmcr_cli.removal import RemoveOptions
+from cmcr_cli.removal.batch import check_batch, jobs_of
+from cmcr_cli.removal.session import check_files
+from cmcr_cli.scene.files import FileSet, write_whole
+from cmcr_cli.scene.lock import locked
+
+NAMES = ("a.tif", "b.tif", "c.tif", "s2.vrt", "m.vrt", "i.json", "z.zip", "w.bin", "old.tif")
+TOLD = tuple(name for name in NAMES if name != "b.tif")
+"""Names whose inodes must not change at all; b.tif may have a second name."""
+
+ENDINGS = (".msk", ".ovr", ".aux.xml")
+OUTPUTS = ("provenance", "quicklook", "report", "stac")
+
+
+@dataclass
+class Plan:
+    """A folder, and what the model knows of it."""
+
+    folder: Path
+    chance: random.Random
+    behind: dict[str, set[str]] = field(default_factory=dict)  # name -> names of all files it is made of
+    planted: bool = False
+
+    def fill(self) -> None:
+        """Make the files: rasters that are only bytes, VRTs and items that name others, an archive, links."""
+        pick = self.chance.choice
+        for name in ("a.tif", "b.tif", "c.tif", "w.bin", "old.tif"):
+            self.write(name, f"II*\0 {name}")
+        raster = pick(("a.tif", "b.tif", "c.tif"))
+        self.write("s2.vrt", f'<VRTDataset><S relativeToVRT="1">{raster}</S></VRTDataset>', raster)
+        inner = pick(("s2.vrt", "a.tif"))
+        self.write("m.vrt", f"<VRTDataset><S>{self.folder / inner}</S></VRTDataset>", inner)
+        named = pick(("m.vrt", "b.tif"))
+        self.write("i.json", f'{{"type": "Feature", "assets": {{"B02": {{"href": "./{named}"}}}}}}', named)
+        with zipfile.ZipFile(self.folder / "z.zip", "w") as archive:
+            archive.writestr("in/x.tif", "II*")
+        self.behind["z.zip"] = {"z.zip"}
+        for name in self.chance.sample(NAMES, 2):
+            if self.chance.random() < 0.5:
+                ending = pick(ENDINGS)
+                text = "<PAMDataset/>" if ending == ".aux.xml" and pick((True, False)) else "mine"
+                self.write(name + ending, text)
+        if self.chance.random() < 0.3:
+            (self.folder / "soft.tif").symlink_to(pick(("a.tif", "/dev/null", "none")))
+        if self.chance.random() < 0.3:
+            (self.folder / "hard.tif").hardlink_to(self.folder / "b.tif")
+        (self.folder / "sub").symlink_to(".")
+        (self.folder / "deep").mkdir()
+        if self.chance.random() < 0.15:
+            self.planted = True
+            name = f".{pick(('new.tif', 'old.tif'))}{pick(('.cmcr-part', '.cmcr-lock'))}"
+            if pick((True, False)):
+                (self.folder / name).symlink_to(pick(("a.tif", "sub", "none")))
+            else:
+                (self.folder / name).write_text("mine")
+
+    def write(self, name: str, text: str, *sources: str) -> None:
+        """Make a file, which is made of `sources`."""
+        (self.folder / name).write_text(text)
+        self.behind[name] = {name}.union(*(self.behind[source] for source in sources))
+
+    def input(self) -> tuple[str, set[Path]]:
+        """An address, and the files that it is made of, by the model."""
+        name = self.chance.choice([*NAMES, *(n for n in ("soft.tif", "hard.tif") if self.there(n))])
+        sources = {self.folder / each for each in self.behind.get(name, {name})}
+        if name == "z.zip":
+            return f"/vsizip/{self.spelled(name)}/in/x.tif", sources
+        return self.spelled(name), sources
+
+    def output(self) -> Path:
+        """Path of an output: mostly new, at times any other."""
+        draw, pick = self.chance.random(), self.chance.choice
+        new = pick(("new.tif", "new2.tif", "new3.tif", "old.tif"))
+        if draw < 0.6:
+            return self.folder / new
+        if draw < 0.75:
+            return Path(self.spelled(pick((*NAMES, "soft.tif", "hard.tif", "gone/x.tif", "."))))
+        if draw < 0.9:
+            return Path(self.spelled(pick((*NAMES, new)) + pick(ENDINGS)))
+        return Path(self.spelled(f".{new}{pick(('.cmcr-part', '.cmcr-lock', '.cmcr-part/whole'))}"))
+
+    def spelled(self, name: str) -> str:
+        """The path of a name in one of its spellings."""
+        way = self.chance.choice(("", "", "./", "sub/", "deep/../"))
+        return f"{self.folder}/{way}{name}"
+
+    def there(self, name: str) -> bool:
+        """Whether there is anything of that name."""
+        return os.path.lexists(self.folder / name)
+
+
+def seen(folder: Path) -> dict[str, Any]:
+    """All that tells whether a file was touched, for every name in the folder."""
+    found: dict[str, Any] = {}
+    for path in folder.iterdir():
+        state = path.lstat()
+        content = path.readlink() if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
+        # Of a file with two names the inode changes when the other name does.
+        changed = state.st_ctime_ns if path.name in TOLD and not path.is_dir() else 0
+        found[path.name] = state.st_ino, state.st_mtime_ns if not path.is_dir() else 0, changed, content
+    return found
+
+
+def harmless(outputs: list[Path], inputs: set[Path], plan: Plan, overwrite: bool) -> bool:
+    """Whether the model finds nothing wrong with a plan. It compares real paths and inodes, pair by pair."""
+    needed = [
+        [path, *(path.with_name(path.name + end) for end in ENDINGS)]
+        + [path.with_name(f".{path.name}{end}") for end in (".cmcr-part", ".cmcr-lock")]
+        for path in outputs
+    ]
+    read = [*inputs, *(path.with_name(path.name + end) for path in inputs for end in ENDINGS)]
+    for index, names in enumerate(needed):
+        others = [name for other in (*needed[:index], *needed[index + 1 :]) for name in other]
+        if any(same(name, other) for name in names for other in (*read, *others)):
+            return False
+        path = names[0]
+        if path.is_symlink() or path.is_dir() or not path.parent.is_dir() or ".cmcr-part" in str(path.parent):
+            return False
+        if path.exists() and not overwrite:
+            return False
+        if any(os.path.lexists(name) for name in names[1:]):
+            return False  # or a cache of GDAL's, which may go
+    return not plan.planted
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, or will be."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    return one.exists() and other.exists() and not one.is_dir() and one.samefile(other)
+
+
+def tried(plan: Plan) -> tuple[str, str]:
+    """Draw the scenes of a plan and run it; how it ended, and what is wrong with that."""
+    chance, inputs, jobs = plan.chance, set[Path](), []
+    overwrite, listed = chance.random() < 0.6, chance.random() < 0.4
+    for _ in range(chance.randint(1, 3) if listed else 1):
+        chosen: dict[str, Any] = {"overwrite": overwrite, "output": plan.output()}
+        for name in ("s2", *chance.sample(("mask", "s1", "weights"), chance.randint(0, 2))):
+            chosen[name], behind = plan.input() if name != "weights" else (plan.folder / "w.bin", set[Path]())
+            inputs |= behind or {plan.folder / "w.bin"}
+        if not listed:
+            chosen |= {name: plan.output() for name in OUTPUTS if chance.random() < 0.3}
+        jobs.append(chosen)
+    extras = [name for name in OUTPUTS if listed and chance.random() < 0.3]
+    before, outputs, ended = seen(plan.folder), list[Path](), "written"
+    done: list[Path] = []
+    try:
+        options = planned(plan, jobs, listed, extras)
+        outputs = [path for each in options for path in each.outputs.values()]
+        if listed:
+            check_batch(options)
+        for each in options:
+            write(each)
+            done += each.outputs.values()
+    except CmcrError:
+        ended = "refused"
+    after = seen(plan.folder)
+    may = {path.name for path in done} | {path.name + ".aux.xml" for path in done if path.name in before}
+    wrong = sorted(name for name in {*before, *after} - may if before.get(name) != after.get(name))
+    wrong += [path.name for path in done if not path.read_bytes().startswith(b"new ")]
+    wrong += [str(path) for path in done for read in inputs if same(path, read)]
+    if ended == "refused" and not done and outputs and harmless(outputs, inputs, plan, overwrite):
+        ended = "refused for nothing"
+    return ended, ", ".join(wrong)
+
+
+def planned(plan: Plan, jobs: list[dict[str, Any]], listed: bool, extras: list[str]) -> list[RemoveOptions]:
+    """Options of the scenes, by way of a list where there is one."""
+    if not listed:
+        return [RemoveOptions(**job) for job in jobs]
+    rows = [
+        {name: str(value) for name, value in job.items() if name not in ("overwrite", "weights")}
+        for job in jobs
+    ]
+    for row in rows:
+        row["output"] = os.path.relpath(row["output"], plan.folder)
+    weights = next((job["weights"] for job in jobs if "weights" in job), None)
+    return jobs_of(rows, plan.folder, {"overwrite": jobs[0]["overwrite"], "weights": weights}, extras)
+
+
+def write(options: RemoveOptions) -> None:
+    """What `remove` does with files."""
+    paths = list(options.outputs.values())
+    check_files(options)
+    with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:
+        for path in paths:
+            write_whole(path, f"new {path.name}".encode(), files)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--times", type=int, default=10_000)
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    folder = options.work / "plan"
+    for number in range(options.times):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        plan = Plan(folder.resolve(), random.Random(number))
+        plan.fill()
+        ended, wrong = tried(plan)
+        counts[ended] += 1
+        counts["faults"] += bool(wrong)
+        if wrong:
+            print(f"plan {number}, {ended}: {wrong}", file=sys.stderr, flush=True)
+    row = {"plans": options.times}
+    row |= {name: counts[name] for name in ("written", "refused", "refused for nothing", "faults")}
+    write_table(options.results, "faults-plans", f"Plans of runs, {options.times}", [row])
+    if counts["faults"]:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

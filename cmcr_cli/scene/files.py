@@ -1,0 +1,341 @@
+"""Files that take their names whole: built in hidden folders beside them, and renamed together or not at all.
+
+A set has a first file, which readers may trust: while it bears its name, all others belong to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+from cmcr_cli.errors import OutputError
+
+SIDECARS = (".aux.xml", ".ovr", ".msk")
+"""Suffixes of files GDAL reads beside a raster; left from a raster that was replaced, they would mislead."""
+
+CACHE = ".aux.xml"
+"""The one of them that GDAL makes by itself, of statistics, when somebody looks at a raster."""
+
+PART = ".cmcr-part"
+"""End of the name of the folder in which an output is built."""
+
+WHOLE, OLD, NONE = "whole", "old", "none"
+"""In that folder: the finished file, the one that it replaces, and a note that there was none."""
+
+OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
+"""All that cmcr and GDAL put there begins like one of these."""
+
+KEPT = ("rows.tif", "journal.json", "survey.npz")
+"""What a later run with `--resume` may use of it."""
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
+"""What rasterio lets through when GDAL cannot write; SystemError is its "unknown GDAL error"."""
+
+State = tuple[int, int, int, int]
+
+
+class FileSet:
+    """Context manager for files that belong together: in the end all bear their names, or none does.
+
+    Each is built in a folder of its own, which nobody else may enter, and handed over with `finish`. On
+    leaving, all are synchronized and then renamed, the first of `paths` last. What they replace is moved
+    aside before, the first one at first: an old image is never beside a new provenance. Any exception puts
+    everything back. A process that is killed in between leaves no file under the first name; the next set of
+    these paths then puts the old files back, before it does anything else.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, overwrite: bool = True, kept: bool = False) -> None:
+        """Set of `paths`, nothing of which is touched yet.
+
+        Args:
+            paths: The files; the first is the one to trust.
+            overwrite: Whether files may be replaced that are there already.
+            kept: Whether to keep what `--resume` can use when an exception is on its way.
+        """
+        self.paths, self.kept, self._overwrite = list(paths), kept, overwrite
+        self._finished: set[Path] = set()
+        self._before: dict[Path, State | None] = {}
+
+    def __enter__(self) -> Self:
+        """Make the folders, and tidy up what a killed run has left; OutputError when they are not ours."""
+        opened: list[Path] = []
+        try:
+            with output_errors(self.paths[0]):
+                for path in self.paths:
+                    _claim(folder_of(path))
+                    opened.append(path)
+                _put_back(self.paths)
+                for path in self.paths:
+                    _clear(folder_of(path), KEPT if self.kept else ())
+                    self._before[path] = _state(path)
+        except BaseException:
+            for path in opened:
+                _empty(folder_of(path), (*KEPT, OLD, NONE))
+            raise
+        return self
+
+    def part(self, path: Path, name: str = WHOLE) -> Path:
+        """The file `name` in the folder in which `path` is built."""
+        return folder_of(path) / name
+
+    def finish(self, path: Path) -> None:
+        """State that `path` is built: its file WHOLE is complete."""
+        self._finished.add(path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give all files their names, or put everything back; remove the folders."""
+        keep: tuple[str, ...] = KEPT if self.kept else ()
+        try:
+            if kind is None:
+                self._publish()
+                keep = ()
+        finally:
+            # Where an old file could not be put back, its folder is all that is left of it.
+            for path in self.paths:
+                lost = not os.path.lexists(path) and os.path.lexists(self.part(path, OLD))
+                _empty(folder_of(path), (*keep, OLD) if lost else keep)
+
+    def _publish(self) -> None:
+        if unfinished := set(self.paths) - self._finished:
+            raise ValueError(f"never finished: {sorted(map(str, unfinished))}")
+        with output_errors(self.paths[0]):
+            for path in self.paths:
+                self._check_unchanged(path)
+                synchronize(self.part(path))
+        moves: list[tuple[Path, Path]] = []
+        try:
+            for source, target in self._renames():
+                with output_errors(target):
+                    moves.append((source, target))
+                    rename(source, target)
+        except BaseException:
+            # Once the first file has its name the set is complete, and there is nothing to put back.
+            undone = reversed(moves) if os.path.lexists(self.part(self.paths[0])) else ()
+            for source, target in undone:
+                if os.path.lexists(target) and not os.path.lexists(source):
+                    target.rename(source)
+            raise
+        for folder in {path.parent for path in self.paths}:
+            with contextlib.suppress(OSError):  # too late to fail: all bear their names
+                synchronize(folder)
+
+    def _renames(self) -> Iterator[tuple[Path, Path]]:
+        """All renames in order: old files aside, the first one first; new ones in, the first one last."""
+        if len(self.paths) > 1:
+            for path in self.paths:
+                if self._before[path] is None:
+                    _note_none(folder_of(path))
+            for path in self.paths:
+                if self._before[path] is not None:
+                    yield path, self.part(path, OLD)
+        for path in self.paths:
+            cache = path.with_name(path.name + CACHE)
+            if self._before[path] is not None and is_cache(cache):
+                yield cache, self.part(path, OLD + CACHE)
+        for path in reversed(self.paths):
+            yield self.part(path), path
+
+    def _check_unchanged(self, path: Path) -> None:
+        """Raise OutputError when somebody else has written `path` since this set was opened."""
+        now = _state(path)
+        if now is not None and (now != self._before[path] or not self._overwrite):
+            raise OutputError(
+                f"{path}: was written by something else during this run, and is left as it is; expected "
+                "nobody else to write there. Choose another name with -o."
+            )
+
+
+def folder_of(path: Path) -> Path:
+    """The hidden folder beside `path` in which it is built.
+
+    It is the same in every run, so that the next one finds what a killed one left.
+    """
+    return path.with_name(f".{path.name}{PART}")
+
+
+def lock_of(path: Path) -> Path:
+    """The hidden file beside `path` whose lock says that a run writes it."""
+    return path.with_name(f".{path.name}.cmcr-lock")
+
+
+def is_cache(path: Path) -> bool:
+    """Whether `path` is a file of statistics that GDAL has made beside a raster; a link to one is not."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(64).lstrip().startswith(b"<PAMDataset")
+    except OSError:
+        return False
+
+
+def write_whole(path: Path, content: bytes, files: FileSet | None = None) -> None:
+    """Write `content` to `path`, as one of `files` or alone; OutputError when it cannot be written."""
+    with FileSet([path]) if files is None else nullcontext(files) as own, output_errors(path):
+        part = own.part(path)
+        with new_file(part) as file:
+            file.write(content)
+        own.finish(path)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """An empty file to write to; what bore the name is removed, and no link is followed."""
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        yield file
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file its name. All renames of a set go through here."""
+    source.replace(target)
+
+
+def synchronize(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder; OSError when it cannot."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that know no such thing
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Tell GDAL's errors as OutputError.
+
+    How large its block cache is decides who opens the inputs: a change here would throw out their blocks.
+    """
+    try:
+        yield
+    except GDAL_ERRORS as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error}); expected room for about four times the output. "
+            "Free some space, or choose another folder with -o."
+        ) from error
+
+
+def remove_parts(paths: Sequence[Path]) -> None:
+    """Remove what a killed run has left beside the set `paths`; what it has moved aside returns."""
+    if put_back(paths):
+        for path in paths:
+            _empty(folder_of(path), ())
+
+
+def put_back(paths: Sequence[Path]) -> bool:
+    """Undo the renames of a run that was killed amid them; False when a folder is not ours, or none is there.
+
+    The caller holds the locks of `paths`.
+    """
+    there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
+    if not there or not all(map(_is_ours, there)):
+        return False
+    _put_back(paths)
+    return True
+
+
+def _state(path: Path) -> State | None:
+    """What tells a file from another that has taken its name; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, or take the one that a killed run left; OutputError when it is somebody else's."""
+    try:
+        folder.mkdir(mode=0o700)  # which never follows a link
+        return
+    except FileExistsError:
+        found = folder.lstat()
+    ours = _is_ours(folder)
+    foreign = [path.name for path in folder.iterdir() if not _is_own(path)] if ours else [folder.name]
+    if foreign:
+        raise OutputError(
+            f"{folder}: holds or is something that cmcr did not make ({', '.join(sorted(foreign)[:3])}); "
+            "expected the name to be free for temporary files. Move it away, or choose another name with -o."
+        )
+    if found.st_mode & 0o022:
+        # Others may have planted links there. File systems without permissions do not mind.
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~0o077)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder, and no link to one, of the user that we are."""
+    found = folder.lstat()
+    # Some file systems give all files to one user, whoever makes them.
+    with tempfile.TemporaryFile(dir=folder.parent) as file:
+        return stat.S_ISDIR(found.st_mode) and os.fstat(file.fileno()).st_uid == found.st_uid
+
+
+def _is_own(path: Path) -> bool:
+    return _begins(path.name, OWN) and (path.is_symlink() or not path.is_dir())
+
+
+def _begins(name: str, names: Sequence[str]) -> bool:
+    """Whether it is one of `names`, or GDAL's own name for a file beside it."""
+    return any(name == own or name.startswith(own + ".") for own in names)
+
+
+def _clear(folder: Path, kept: Sequence[str]) -> None:
+    """Remove our own files from a folder but those `kept`, and those too unless they are plain files."""
+    for path in list(folder.iterdir()):
+        if not _is_own(path):
+            continue
+        found = path.lstat()
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if not (plain and _begins(path.name, kept)):
+            path.unlink(missing_ok=True)
+
+
+def _empty(folder: Path, kept: Sequence[str]) -> None:
+    """Clear a folder and remove it; never fails, for an exception may be on its way."""
+    with contextlib.suppress(OSError):
+        _clear(folder, kept)
+        folder.rmdir()
+
+
+def _note_none(folder: Path) -> None:
+    """Write down that the file WHOLE of this folder replaces none, and how it will be known again."""
+    found = (folder / WHOLE).stat()
+    with output_errors(folder), new_file(folder / NONE) as file:
+        file.write(f"{found.st_dev} {found.st_ino}".encode())
+
+
+def _put_back(paths: Sequence[Path]) -> None:
+    """Undo the renames of a run that was killed before the first file had its name."""
+    first = folder_of(paths[0])
+    begun = any(os.path.lexists(first / name) for name in (OLD, NONE))
+    if os.path.lexists(paths[0]) or not begun:
+        return
+    for path in reversed(paths):
+        folder = folder_of(path)
+        if os.path.lexists(folder / OLD):
+            rename(folder / OLD, path)
+            if os.path.lexists(folder / (OLD + CACHE)):
+                rename(folder / (OLD + CACHE), path.with_name(path.name + CACHE))
+        elif (folder / NONE).is_file() and os.path.lexists(path):
+            found = path.lstat()
+            if (folder / NONE).read_bytes() == f"{found.st_dev} {found.st_ino}".encode():
+                path.unlink()
