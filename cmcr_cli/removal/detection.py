@@ -49,8 +49,8 @@ RIM = 0.3
 
 REACH = 1
 """Cells by which a covered area may grow: the rim of a cloud is thinner than any threshold. With 2 cells, and
-a RIM of 0.25, 0.4 points more of the cloud in eight scenes are found, and 1.8 points more of their clear ground
-are lost."""
+a RIM of 0.25, 0.4 points more of the cloud in eight scenes are found, and 1.8 points more of their clear
+ground are lost."""
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """What the network takes where nobody knows the position of the sun."""
