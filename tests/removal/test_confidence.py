@@ -18,7 +18,7 @@ from cmcr_cli.removal.cover import Cover
 
 HEIGHT, WIDTH = 90, 81
 
-LIKELY = np.array([0.95, 0.3, 0.02])
+LIKELY = np.array([0.95, 0.4, 0.02])
 """Probability of thick cloud in its middle, at its rim, and of clear ground beyond."""
 
 
@@ -73,13 +73,16 @@ def test_rims_are_less_sure_than_what_lies_in_and_beyond_them(wanted: Callable[.
     nodata = mask == 255
     assert np.array_equal(nodata, sure == 255)
     assert nodata[80:, :10].all() and nodata.sum() == 100
-    assert (mask[21:65, 19:63] == 1).all() and (mask == 1).sum() == 44 * 44
+    cloud = np.ones((44, 44), bool)
+    cloud[np.ix_([0, 1, -2, -1], [0, 1, -2, -1])] = False  # corners touch the cloud at a point alone
+    assert np.array_equal(mask[21:65, 19:63] == 1, cloud) and (mask == 1).sum() == cloud.sum()
     assert set(sure[23:63, 21:61].flat) == {95}
     rim = mask == 1
     rim[23:63, 21:61] = False
-    assert set(sure[rim]) == {30}, "covered, for it lies beside a cloud; likely it is not"
+    assert set(sure[rim]) == {40}, "covered, for it lies beside a cloud; likely it is not"
     # The cells around the corner that is nodata hold zeros, which are clear for sure.
-    assert set(sure[mask == 0]) <= {98, 99, 100} and sure[:20, :].max() == 98
+    corners = {60}
+    assert set(sure[mask == 0]) <= {98, 99, 100} | corners and sure[:20, :].max() == 98
 
 
 def test_what_dilation_adds_is_covered_against_the_networks_opinion(
@@ -89,7 +92,7 @@ def test_what_dilation_adds_is_covered_against_the_networks_opinion(
     mask, grown = written(wanted(dilate=60))
     added = (mask == 1) & (before == 0)
     assert added.sum() > 1000
-    assert set(grown[added]) == {2}
+    assert set(grown[added]) == {2, 40}, "ground, and the corners of the rim"
     kept = ~added & (mask != 255)
     assert np.array_equal(grown[kept], sure[kept])
     assert np.array_equal(mask[mask != 0], np.where(added, 1, before)[mask != 0])
