@@ -48,17 +48,17 @@ def edited(old: str, new: str) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (edited("batch = 16", "bacth = 16"), "unknown key loop.bacth; expected images, batch"),
-        (edited("batch = 16", ""), "loop.batch is missing"),
-        (edited("batch = 16", "batch = 16.0"), "loop.batch is 16.0; expected a whole number of 1 or more"),
-        (edited("batch = 16", "batch = true"), "loop.batch is true; expected a whole number"),
-        (edited("batch = 16", "batch = 0"), "loop.batch is 0; expected a whole number of 1 or more"),
+        (edited("batch = 96", "bacth = 96"), "unknown key loop.bacth; expected images, batch"),
+        (edited("batch = 96", ""), "loop.batch is missing"),
+        (edited("batch = 96", "batch = 96.0"), "loop.batch is 96.0; expected a whole number of 1 or more"),
+        (edited("batch = 96", "batch = true"), "loop.batch is true; expected a whole number"),
+        (edited("batch = 96", "batch = 0"), "loop.batch is 0; expected a whole number of 1 or more"),
         (
-            edited("learning_rate = 3e-4", 'learning_rate = "3e-4"'),
-            'loop.learning_rate is "3e-4"',
+            edited("learning_rate = 8e-4", 'learning_rate = "8e-4"'),
+            'loop.learning_rate is "8e-4"',
         ),
         (
-            edited("learning_rate = 3e-4", "learning_rate = nan"),
+            edited("learning_rate = 8e-4", "learning_rate = nan"),
             "loop.learning_rate is NaN",
         ),
         (
@@ -71,7 +71,7 @@ def edited(old: str, new: str) -> Callable[[str], str]:
         (edited("condition_blocks = [1, 1, 2]", "condition_blocks = [1, 1]"), "network.condition_blocks"),
         (edited("crop = 128", "crop = 100"), "loop.crop is 100; expected a multiple of 32"),
         (edited("sigma_min = 0.002", "sigma_min = 30.0"), "diffusion.sigma_min must be above 0 and below"),
-        (edited('precision = "float32"', 'precision = "half"'), 'expected "float32" or "bfloat16"'),
+        (edited('precision = "bfloat16"', 'precision = "half"'), 'expected "float32" or "bfloat16"'),
         (edited("[diffusion]", "[difusion]"), "unknown key difusion; expected loop, data, mix"),
         (lambda text: "loop = 3\n" + text[text.index("[data]") :], "loop is 3; expected a table [loop]"),
         (lambda text: "loop = [", "Invalid"),
