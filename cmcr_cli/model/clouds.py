@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample, zeroed
+from cmcr_cli.scene.patches import mirrored
 
 N_CLASSES = 4
 """Clear, thick cloud, thin cloud or cirrus, shadow: in the order of `scene.mask.CloudClass`."""
@@ -136,16 +137,16 @@ class CloudNetwork(nn.Module):
 
         h and w are multiples of 8. The surroundings are the mirrored image, as for a scene that ends there.
         """
-        far = self.look_far(_mirrored(squares_of(optical)), present, sun)
+        far = self.look_far(_with_mirror(squares_of(optical)), present, sun)
         return self.look_near(optical, present, far[:, :, AROUND:-AROUND, AROUND:-AROUND])
 
 
-def _mirrored(squares: Tensor) -> Tensor:
+def _with_mirror(squares: Tensor) -> Tensor:
     """Squares (B, C, h, w) with AROUND more on each side, mirrored about the edge."""
     for axis in (2, 3):
         size = squares.shape[axis]
-        phase = torch.arange(-AROUND, size + AROUND, device=squares.device) % (2 * size)
-        squares = squares.index_select(axis, torch.minimum(phase, 2 * size - 1 - phase))
+        lines = torch.from_numpy(mirrored(-AROUND, size + 2 * AROUND, size))
+        squares = squares.index_select(axis, lines.to(squares.device))
     return squares
 
 

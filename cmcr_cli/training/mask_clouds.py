@@ -21,7 +21,7 @@ from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.palette import draw_recipe
 from cmcr_cli.training.images import Pair
 from cmcr_cli.training.mask_ground import AIR, B09, B10, SHORTWAVE, Array, Noise, haze, jitter, spectrum
-from cmcr_cli.training.synthesis import SHADE, cloud_layer, dihedral
+from cmcr_cli.training.synthesis import CRYSTALS, DROPS, SHADE, cloud_layer, dihedral
 
 CELL_METRES = 20
 
@@ -35,8 +35,6 @@ KEPT = 64
 _SHADE = np.array([0.35, 0.4, 0.55, 0.65, 0.68, 0.72, 0.74, 0.78, 0.8, 0.8, 0, 0.85, 0.88], np.float32)[
     :, None, None
 ]
-_DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.8, 0.66], np.float32)
-_CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class Clouds:
         most = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
         opacity = np.clip(edge * np.float32(rng.uniform(1, 8)), 0, 1) * np.float32(most)
         ice = np.float32(rng.choice([0, 1, rng.random()]))
-        colour = spectrum(ice * _CRYSTALS + (1 - ice) * _DROPS, rng, 0.03)
+        colour = spectrum(ice * CRYSTALS + (1 - ice) * DROPS, rng, 0.03)
         colour *= np.float32(rng.uniform(0.22, 0.95))
         # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
         colour[SHORTWAVE] *= 1 - ice * rng.uniform(0, 0.75)

@@ -27,8 +27,8 @@ KEPT = 40
 SKIES, SKY_SIDE = 40, 448
 """Procedural skies that are drawn from, and pixels along their sides."""
 
-_DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.8, 0.66], dtype=np.float32)
-_CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], dtype=np.float32)
+DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.8, 0.66], dtype=np.float32)
+CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], dtype=np.float32)
 """Spectra of thick clouds of drops and of ice."""
 
 MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
@@ -139,7 +139,7 @@ def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Arr
     thin = rng.uniform(0, 0.3) * (rng.random() < 0.5)
     opacity = np.clip(edge * most * (1 - thin * np.clip(_noise(shape, rng.uniform(4, 40), rng), 0, 3)), 0, 1)
     ice = np.clip(rng.uniform(-0.5, 1.5), 0, 1)
-    colour = (ice * _CRYSTALS + (1 - ice) * _DROPS) * np.exp(rng.normal(0, 0.03, len(clear)))
+    colour = (ice * CRYSTALS + (1 - ice) * DROPS) * np.exp(rng.normal(0, 0.03, len(clear)))
     colour *= rng.uniform(0.3, 0.95)
     # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
     colour[_SWIR:] *= 1 - ice * rng.uniform(0, 0.7)
