@@ -113,6 +113,23 @@ def distillation_loss(
     return loss + weave * pattern(estimate - x0, weight) if weave else loss
 
 
+def refinement_loss(
+    student: Denoiser, x0: Tensor, condition: Condition, sigma: Tensor, noise: Tensor, weight: Tensor
+) -> Tensor:
+    """The robust distance to x0 of a further step of PDMSR from the student's own first estimate, (B,).
+
+    Distillation noises the truth, but in use the noise is added to an estimate. What is wrong with that, a
+    network that never saw it makes worse at each step: edges along the mask, and noise that is left.
+    """
+    config = student.diffusion
+    features = student.encode(condition)
+    with torch.no_grad():
+        highest = torch.full_like(sigma, config.sigma_max)
+        first = student(config.sigma_max * config.alpha * condition.mean, highest, features, condition)
+    x = diffuse(condition.pasted(first), sigma, noise, condition.mean, config)
+    return robust(student(x, sigma, features, condition) - x0, weight)
+
+
 def step_weights(sigmas: Tensor) -> Tensor:
     """1 / (sigma_{n+1} - sigma_n) for an ascending grid, scaled to a mean of 1, (N - 1,).
 

@@ -160,6 +160,17 @@ def open_lanes(
         stopped.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+        if not on_cpu:
+            _free_workspaces()
+
+
+def _free_workspaces() -> None:
+    """Free what cuBLAS allocated for the threads and streams that have ended: 32 MB for each, on an H200.
+
+    torch has no public name for this. Without it, the scenes of one process take more and more memory.
+    """
+    torch._C._cuda_clearCublasWorkspaces()
+    torch.cuda.empty_cache()
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream | None:

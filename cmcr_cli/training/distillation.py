@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.consistency import distillation_loss, step_weights
+from cmcr_cli.model.consistency import distillation_loss, refinement_loss, step_weights
 from cmcr_cli.model.diffusion import karras_sigmas
+from cmcr_cli.model.pdmsr import FIRST, LAST
 from cmcr_cli.training.loop import Task
 from cmcr_cli.training.run import Run, prepared
 from cmcr_cli.training.samples import Sample
@@ -45,6 +46,11 @@ def _task(run: Run) -> Task:
             objective.anchor,
             objective.weave,
         )
+        if objective.refined:
+            share = torch.rand(len(x0), generator=generator, device=device)
+            noise = torch.randn(x0.shape, generator=generator, device=device)
+            sigma = LAST * (FIRST / LAST) ** share
+            each += objective.refined * refinement_loss(student, x0, condition, sigma, noise, weight)
         return each.mean()
 
     return Task(student, loss, {"target": target})

@@ -75,6 +75,8 @@ def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
         x = with_water(x, noise, rng)
     if rng.random() < 0.3:
         x = with_roofs(x, rng)
+    if rng.random() < 0.3:
+        x = with_dark_ground(x, noise, rng)
     return x
 
 
@@ -83,6 +85,21 @@ def with_relief(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
     light = 1 + np.float32(rng.uniform(0.05, 0.3)) * noise.draw(rng, x.shape[1], 2, 14)
     air = np.minimum(x, AIR * np.float32(rng.uniform(0.5, 1)))
     return np.asarray(air + (x - air) * np.clip(light, 0.35, 1.6), np.float32)
+
+
+def with_dark_ground(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
+    """Patches of darker ground with sharp edges: burnt, wet or wooded.
+
+    Unlike a shadow, which keeps some blue light of the sky, they may be darker in any part of the spectrum.
+    """
+    level = noise.draw(rng, x.shape[1], 2, 30)
+    edge = np.quantile(level[::4, ::4], rng.uniform(0.5, 0.97))
+    share = np.clip((level - edge) * rng.uniform(3, 20), 0, 1).astype(np.float32)
+    tilt = (MICROMETRES / 0.8).astype(np.float32) ** np.float32(rng.uniform(-0.3, 0.6))
+    kept = np.clip(spectrum(tilt, rng, 0.12) * np.float32(rng.uniform(0.3, 0.8)), 0.1, 1)
+    # Light from the air above it stays.
+    air = np.minimum(x, AIR * np.float32(rng.uniform(0, 1)))
+    return np.asarray(x - share * (x - air) * (1 - kept), np.float32)
 
 
 def as_desert(x: Array, noise: Noise, rng: np.random.Generator) -> Array:

@@ -175,13 +175,13 @@ class MaskSamples(Dataset[MaskSample]):
         """
         layers, kind = [], rng.random()
         icy = np.zeros((side, side), np.bool_)
-        if kind < 0.4:
+        if kind < 0.3:
             layers.append(self._clouds.procedural(side, rng))
-        elif kind < 0.85:
+        elif kind < 0.88:
             layers.append(self._clouds.real(side, rng))
-            if rng.random() < 0.25:  # a crowd of clouds, with little ground between them
+            if rng.random() < 0.3:  # a crowd of clouds, with little ground between them
                 layers.append(self._clouds.real(side, rng, layers[0].sun))
-        if kind >= 0.78:
+        if kind >= 0.8:
             layers.append(self._clouds.deck(side, rng))
             icy = is_like_snow(layers[-1])
         known = np.ones((side, side), np.bool_)

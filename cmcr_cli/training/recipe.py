@@ -123,6 +123,7 @@ class Objective:
     levels: Annotated[int, Range("a whole number of 2 or more", 2)]
     anchor: Annotated[float, Range("a number of 0 or more", 0)]
     target: Share
+    refined: Annotated[float, Range("a number of 0 or more", 0)]
     weave: Annotated[float, Range("a number of 0 or more", 0)]
 
 

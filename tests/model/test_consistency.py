@@ -17,6 +17,7 @@ from cmcr_cli.model.consistency import (
     distillation_loss,
     pattern,
     pseudo_huber,
+    refinement_loss,
     robust,
     step_weights,
 )
@@ -176,6 +177,30 @@ def test_the_gradient_reaches_the_student_alone(
     loss.sum().backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
     assert all(p.grad is None for frozen in (target, teacher) for p in frozen.parameters())
+
+
+def test_what_is_refined_is_the_first_estimate_under_cover_and_the_image_elsewhere() -> None:
+    cover = (torch.rand(2, 1, 8, 8) > 0.5).float()
+    image, first, x0, noise = (torch.randn(2, 13, 8, 8) for _ in range(4))
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Spy(Stub):
+        def __call__(self, x: Tensor, sigma: Tensor, features: None, condition: Condition) -> Tensor:
+            seen.append((x, sigma))
+            assert torch.is_grad_enabled() == (len(seen) % 2 == 0)
+            return first if len(seen) % 2 else x0
+
+    condition = replace(NOTHING, cover=cover, mean=(1 - cover) * image)
+    spy: Any = Spy(0, DiffusionConfig(alpha=0.5, sigma_max=20))
+    sigma = torch.tensor([0.2, 0.4])
+    assert not refinement_loss(spy, x0, condition, sigma, noise, torch.ones_like(x0)).any()
+    torch.testing.assert_close(seen[0], (10 * condition.mean, torch.full((2,), 20.0)))
+    level = sigma[:, None, None, None]
+    torch.testing.assert_close(
+        seen[1], (torch.where(cover > 0, first, (1 + 0.5 * level) * image) + level * noise, sigma)
+    )
+    worse = refinement_loss(spy, x0 + 1, condition, sigma, noise, torch.ones_like(x0))
+    torch.testing.assert_close(worse, robust(torch.ones_like(x0), torch.ones_like(x0)))
 
 
 def test_nothing_is_left_to_learn_from_a_point_mass() -> None:

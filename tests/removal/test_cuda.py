@@ -138,6 +138,15 @@ def test_what_overflows_16_bits_is_repeated_in_32(options: Options, monkeypatch:
     assert_close(read(chosen.output), expected)
 
 
+def test_memory_is_given_back_after_each_scene(options: Options) -> None:
+    held = []
+    for _ in range(2):
+        remove(options(device="cuda", weights=None, steps=2))
+        held.append((torch.cuda.memory_allocated(), torch.cuda.memory_reserved()))
+    assert held[0] == held[1]
+    assert held[1][1] < 2**26
+
+
 def test_a_dry_run_is_timed(options: Options) -> None:
     found = estimate(options(device="cuda", weights=None, steps=2))
     assert found.device == "cuda:0" and found.seconds > 0

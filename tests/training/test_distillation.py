@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cmcr_cli.model.diffusion import Denoiser
+from cmcr_cli.model.pdmsr import FIRST, LAST
 from cmcr_cli.model.weights import load
 from cmcr_cli.training import distillation
 from cmcr_cli.training.distillation import STUDENT
@@ -33,6 +35,23 @@ def test_a_short_distillation(
     assert {"loss", "context_db", "steps1_db", "steps4_db"} <= stats[0].keys()
     again = run_training(STUDENT, data, tmp_path / "run", tiny_recipe, untrained)
     assert networks_agree(load(again).denoiser, after.denoiser)
+
+
+def test_further_steps_start_from_the_students_own_estimate(
+    data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels, real = [], distillation.refinement_loss
+
+    def spy(*args: Any) -> Tensor:
+        levels.append(args[3])
+        return real(*args)
+
+    monkeypatch.setattr(distillation, "refinement_loss", spy)
+    for refined in (0.0, 1.0):
+        recipe = replace(tiny_recipe, objective=replace(tiny_recipe.objective, refined=refined))
+        run_training(STUDENT, data, tmp_path / str(refined), recipe, untrained)
+        assert len(levels) == 4 * refined
+    assert ((torch.cat(levels) >= LAST) & (torch.cat(levels) <= FIRST)).all()
 
 
 def test_teacher_stays_target_follows_and_levels_are_neighbours(

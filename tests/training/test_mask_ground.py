@@ -13,6 +13,7 @@ from cmcr_cli.training.mask_ground import (
     as_desert,
     haze,
     varied,
+    with_dark_ground,
     with_relief,
     with_roofs,
     with_snow,
@@ -40,6 +41,7 @@ CHANGES: dict[str, Change] = {
     "snow": lambda x, rng: with_snow(x, noise, rng),
     "water": lambda x, rng: with_water(x, noise, rng),
     "roofs": with_roofs,
+    "dark ground": lambda x, rng: with_dark_ground(x, noise, rng),
     "any": lambda x, rng: varied(x, noise, rng),
 }
 
