@@ -40,13 +40,13 @@ def test_a_short_distillation(
 def test_further_steps_start_from_the_students_own_estimate(
     data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    levels, real = [], distillation.refinement_loss
+    levels, real = [], student_task.refinement_loss
 
     def spy(*args: Any) -> Tensor:
         levels.append(args[3])
         return real(*args)
 
-    monkeypatch.setattr(distillation, "refinement_loss", spy)
+    monkeypatch.setattr(student_task, "refinement_loss", spy)
     for refined in (0.0, 1.0):
         recipe = replace(tiny_recipe, objective=replace(tiny_recipe.objective, refined=refined))
         run_training(STUDENT, data, tmp_path / str(refined), recipe, untrained)
