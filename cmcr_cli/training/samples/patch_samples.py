@@ -27,6 +27,7 @@ from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix
 from cmcr_cli.training.samples.synthesis import (
     cover_mask,
+    draw_veil,
     flooded,
     jittered_radar,
     mistaken,
@@ -35,17 +36,19 @@ from cmcr_cli.training.samples.synthesis import (
     transplant,
     under_deck,
     under_sky,
-    veiled,
 )
 
 Mask = NDArray[np.bool_]
 Item = TypeVar("Item")
 
-CLEAR_WEIGHT, VEILED_WEIGHT, HIDDEN_WEIGHT = 0.1, 0.5, 4.0
-"""Weight in the loss of a clear pixel, of one under a veil that the mask missed, and of one under a cloud
-through which nothing is seen; 1 where covered otherwise.
+CLEAR_WEIGHT, HIDDEN_WEIGHT = 0.1, 4.0
+"""Weight in the loss of a pixel that is kept as it is, and of one under a cloud through which nothing is
+seen; 1 where covered otherwise.
 
 A clear pixel is pasted over in the end, but must not drift; hidden ones are few, and would drown."""
+
+HAZE = 0.05, 0.1
+"""Share of the ground's light that a veil takes: up to the first no mask finds it, from the second on all."""
 
 HIDING = 0.9
 """Opacity from which on a cloud hides the ground."""
@@ -89,7 +92,7 @@ class Clouded:
     """Ground with clouds over it: images (13, H, W), opacity and shadow (H, W) in 0..1.
 
     `source` is the place that the clouds are from, empty where they are from none; `hidden` says that no mask
-    would leave anything clear.
+    would leave anything clear. `haze` is what a haze that no mask finds adds to the ground (13, H, W).
     """
 
     ground: ClearImage
@@ -99,6 +102,7 @@ class Clouded:
     same_date: bool
     source: str = ""
     hidden: bool = False
+    haze: Array | None = None
 
 
 def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
@@ -193,10 +197,14 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         return assemble(scene, cover, present, radar, context=rng.random() >= UNTOLD)
     hiding = scene.opacity
     if scene.same_date and rng.random() < mix.veiled:
-        cloudy, share, high = veiled(scene.cloudy, rng)
+        veil = draw_veil(scene.opacity.shape, rng)
+        share, ground = veil.share, scene.ground.optical
         opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
-        scene = replace(scene, cloudy=cloudy, opacity=opacity)
-        seen_through = high and present[BANDS.index("B10")]
+        seen_through = veil.high and present[BANDS.index("B10")]
+        # Haze that no mask finds is all around a hole: without it, what fills the hole would be dark.
+        missed = np.clip((HAZE[1] - share) / (HAZE[1] - HAZE[0]), 0, 1) * (not seen_through)
+        haze = missed * (veil.over(ground) - ground)
+        scene = replace(scene, cloudy=veil.over(scene.cloudy), opacity=opacity, haze=haze)
         hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
     found = cover_mask(hiding, scene.shadow, rng)
     if rng.random() < mix.mistaken:
@@ -232,12 +240,10 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         matrices = unmixing.matrices(fitted.covariance)
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
-    target = scene.ground.optical * present[:, None, None]
-    if scene.same_date:
-        below = np.where(scene.opacity < HIDING, 1, HIDDEN_WEIGHT)
-        weight = np.where(covered, below, np.where(scene.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT))
-    else:
-        weight = covered
+    ground = scene.ground.optical if scene.haze is None else scene.ground.optical + scene.haze
+    target = np.where(covered, ground * present[:, None, None], optical)
+    below = np.where(scene.opacity < HIDING, 1, HIDDEN_WEIGHT) if scene.same_date else 1
+    weight = np.where(covered, below, CLEAR_WEIGHT)
 
     def plane(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array, ndmin=3)).half()  # several times as fast as numpy's
