@@ -30,7 +30,7 @@ IMPORTS = {
     "removal.survey": f"{REMOVAL} removal",
     "removal.restore": f"{REMOVAL} removal removal.survey",
     "removal.results": f"{REMOVAL} removal removal.survey removal.restore",
-    "simulate": SCENE,
+    "simulate": f"{SCENE} output",
     "training": f"{TRAINING} training.data training.samples",
     "training.data": f"{SCENE} ground simulate training",
     "training.samples": f"{TRAINING} training.data",
