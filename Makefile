@@ -27,7 +27,7 @@ lint: .venv/dev.stamp
 # Lines and branches, folder by folder.
 coverage: .venv/dev.stamp
 	$(BIN)/coverage run -m pytest
-	@for folder in scene removal model cli training evaluation simulate; do \
+	@for folder in scene ground output model runtime removal cli training evaluation simulate; do \
 	    echo "$$folder: $$($(BIN)/coverage report --include="cmcr_cli/$$folder/*" --format total) %"; done
 
 # Known weaknesses of what is installed (asks pypi.org), and a bill of materials (asks nobody).

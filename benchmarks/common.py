@@ -18,7 +18,7 @@ import torch
 from rasterio.windows import Window
 
 from cmcr_cli import __version__
-from cmcr_cli.model.device import usable_cores
+from cmcr_cli.runtime.device import usable_cores
 from cmcr_cli.scene.patches import reflected
 from cmcr_cli.simulate import simulate_scene
 

@@ -36,7 +36,7 @@ from common import arguments, write_table
 
 from cmcr_cli.cli.main import main as cmcr
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.removal import RemoveOptions, load_model, remove

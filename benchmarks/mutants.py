@@ -2,10 +2,11 @@
 
     python benchmarks/mutants.py [--times 80] [--seed 0]
 
-Mutants are drawn at random from the modules of scene/ and removal/: a comparison or an arithmetic operator is
-exchanged, a condition negated, a number changed, a returned value replaced by None. Each is put into a copy
-of the checkout, and the tests of its module run there until the first that fails. What no test notices is
-listed with its line: either a test is missing, or the change is none that matters.
+Mutants are drawn at random from the modules of scene/, ground/, output/, runtime/ and removal/: a comparison
+or an arithmetic operator is exchanged, a condition negated, a number changed, a returned value replaced by
+None. Each is put into a copy of the checkout, and the tests of its module run there until the first that
+fails. What no test notices is listed with its line: either a test is missing, or the change is none that
+matters.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 600
 """After which a mutant counts as noticed: it hangs."""
 
-WHOLE = ("area", "batch", "beside", "masks", "run", "survey", "wavefront")
+FOLDERS = ("scene", "ground", "output", "runtime", "removal")
+
+WHOLE = ("first_pass", "many_scenes", "mask_sources", "pipeline", "schedule", "sidecars")
 """Modules whose own tests take minutes."""
 
 NET = (
-    ("test_run", "test_output_is_a_valid_cog_on_the_input_grid_with_clear_pixels_untouched"),
-    ("test_run", "test_nodata_stays_and_is_never_made"),
-    ("test_survey", "test_shares_count_valid_pixels_only"),
+    ("test_pipeline.py", "test_output_is_a_valid_cog_on_the_input_grid_with_clear_pixels_untouched"),
+    ("test_pipeline.py", "test_nodata_stays_and_is_never_made"),
+    ("survey/test_first_pass.py", "test_shares_count_valid_pixels_only"),
 )
 
 EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
@@ -85,12 +88,12 @@ def _change(node: ast.AST) -> str:
     return ""
 
 
-def tests_of(module: Path, tests: Path) -> list[str]:
-    """The test file of the same name; where there is none, whole runs that are looked at pixel by pixel."""
-    own = tests / module.parent.name / f"test_{module.stem}.py"
-    if own.exists() and (module.parent.name == "scene" or module.stem not in WHOLE):
+def tests_of(module: Path, package: Path, tests: Path) -> list[str]:
+    """The module's test file; where there is none, whole runs that are looked at pixel by pixel."""
+    own = tests / module.parent.relative_to(package) / f"test_{module.stem}.py"
+    if own.exists() and module.stem not in WHOLE:
         return [str(own)]
-    return [f"{tests / 'removal' / file}.py::{test}" for file, test in NET]
+    return [f"{tests / 'removal' / file}::{test}" for file, test in NET]
 
 
 def _fails(place: Path, tests: list[str]) -> bool:
@@ -117,23 +120,23 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", place)
     chance = random.Random(options.seed)
-    modules = sorted(
-        path for name in ("scene", "removal") for path in (place / "cmcr_cli" / name).glob("[a-z]*.py")
-    )
+    package = place / "cmcr_cli"
+    modules = sorted(path for name in FOLDERS for path in (package / name).rglob("[a-z]*.py"))
     drawn = []
     for _ in range(options.times):
         path = modules[chance.randrange(len(modules))]
         drawn.append((path, *mutant(path.read_text(), chance)))
-    counts = {"scene": [0, 0], "removal": [0, 0]}
+    counts = {name: [0, 0] for name in FOLDERS}
     for path, line, what, text in drawn:
-        print(f"{path.parent.name}/{path.name}:{line}", file=sys.stderr, flush=True)
+        where = f"{path.relative_to(package).as_posix()}:{line}"
+        print(where, file=sys.stderr, flush=True)
         before = path.read_text()
         path.write_text(text)
-        noticed = _fails(place, tests_of(path, place / "tests"))
+        noticed = _fails(place, tests_of(path, package, place / "tests"))
         path.write_text(before)
-        counts[path.parent.name][noticed] += 1
+        counts[path.relative_to(package).parts[0]][noticed] += 1
         if not noticed:
-            where, shown = f"{path.parent.name}/{path.name}:{line}", before.splitlines()[line - 1].strip()
+            shown = before.splitlines()[line - 1].strip()
             print(f"survived: {where} {what}: {shown}", file=sys.stderr, flush=True)
     for name, (survived, found) in counts.items():
         yield {"folder": name, "mutants": survived + found, "noticed": found, "survived": survived}
@@ -145,7 +148,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rows = list(run(options))
-    write_table(options.results, "mutants", f"Mutants of scene/ and removal/, {options.times}", rows)
+    write_table(options.results, "mutants", f"Mutants of {', '.join(FOLDERS)}: {options.times}", rows)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from typing import Any
 from common import arguments, write_table
 
 from cmcr_cli.errors import CmcrError
+from cmcr_cli.output.files import FileSet, write_whole
+from cmcr_cli.output.lock import locked
 from cmcr_cli.removal import RemoveOptions
-from cmcr_cli.removal.batch import check_batch, jobs_of
+from cmcr_cli.removal.many_scenes import check_batch, jobs_of
 from cmcr_cli.removal.session import check_files
-from cmcr_cli.scene.files import FileSet, write_whole
-from cmcr_cli.scene.lock import locked
 
 NAMES = ("a.tif", "b.tif", "c.tif", "s2.vrt", "m.vrt", "i.json", "z.zip", "w.bin", "old.tif")
 TOLD = tuple(name for name in NAMES if name != "b.tif")

@@ -13,13 +13,13 @@ import numpy as np
 import rasterio
 import torch
 
+from cmcr_cli.ground.cirrus import VISIBLE, without_cirrus
+from cmcr_cli.ground.unmixing import LEVELS, NOTHING
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.scene.bands import scaled_radar
-from cmcr_cli.scene.cirrus import VISIBLE, without_cirrus
-from cmcr_cli.scene.unmixing import LEVELS, NOTHING
 
 PATCH, OVERLAP = 256, 32
 

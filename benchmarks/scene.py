@@ -29,10 +29,10 @@ import rasterio
 from common import arguments, make_scene, measured, remove, write_table
 from numpy.typing import NDArray
 
-from cmcr_cli.model.device import usable_cores
-from cmcr_cli.scene.cog import RECONSTRUCTED
+from cmcr_cli.output.cog import RECONSTRUCTED
+from cmcr_cli.runtime.device import usable_cores
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.mask import CloudClass
+from cmcr_cli.scene.masks.mask_raster import CloudClass
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 
 OVERLAP = 32

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmcr_cli.cli.main import main
-from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser
 
 spent: list[float] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cmcr_cli.version import __version__
+
 if TYPE_CHECKING:
     from cmcr_cli.errors import CmcrError
     from cmcr_cli.removal import (
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
         remove,
         write_mask,
     )
-
-__version__ = "0.4.0"
 
 __all__ = [
     "CmcrError",

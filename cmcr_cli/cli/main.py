@@ -13,11 +13,22 @@ from typing import Annotated
 
 import typer
 
-from cmcr_cli import __version__
-from cmcr_cli.cli import batch, data, distill, evaluate, info, mask, remove, simulate, train, validate
+from cmcr_cli.cli.commands import (
+    batch,
+    data,
+    distill,
+    evaluate,
+    info,
+    mask,
+    remove,
+    simulate,
+    train,
+    validate,
+)
+from cmcr_cli.cli.console import say
 from cmcr_cli.cli.stopping import INTERRUPTED, listen
-from cmcr_cli.cli.talk import say
 from cmcr_cli.errors import CmcrError
+from cmcr_cli.version import __version__
 
 log = logging.getLogger("cmcr")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cmcr_cli.errors import OptionError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.training.labels import FOLDS
+from cmcr_cli.training.data.labels import FOLDS
 
 
 def load_folds(paths: Sequence[Path]) -> dict[int, Weights]:

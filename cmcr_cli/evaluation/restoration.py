@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.evaluation.clouds import SEEN, THICK, THIN, find_mask
+from cmcr_cli.evaluation.cloud_scores import SEEN, THICK, THIN, find_mask
 from cmcr_cli.model.flops import PATCH, gflop_per_patch
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.removal.composite import harmonise
-from cmcr_cli.removal.cover import CELL, Cover, treatment
-from cmcr_cli.removal.inputs import COVER
-from cmcr_cli.scene.mask_codes import CloudClass
-from cmcr_cli.training.images import Array, ClearImage, Pair, clear_of
+from cmcr_cli.removal.restore.composite import harmonise
+from cmcr_cli.removal.restore.patch_inputs import COVER
+from cmcr_cli.removal.survey.cloud_map import CELL, Cover, treatment
+from cmcr_cli.scene.masks.mask_codes import CloudClass
+from cmcr_cli.training.data.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
-from cmcr_cli.training.samples import Clouded
-from cmcr_cli.training.synthesis import veiled
-from cmcr_cli.training.validation import Check, as_batch, restored
+from cmcr_cli.training.samples.held_out import Check, as_batch, restored
+from cmcr_cli.training.samples.patch_samples import Clouded
+from cmcr_cli.training.samples.synthesis import veiled
 
 Mask = NDArray[np.bool_]
 Scores = dict[str, float]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmcr_cli.evaluation.clouds import KINDS
+from cmcr_cli.evaluation.cloud_scores import KINDS
 from cmcr_cli.evaluation.restoration import CONTEXT, REGIONS, Scored
 
 Row = dict[str, float]

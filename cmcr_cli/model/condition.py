@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cmcr_cli.model import shrinkage
-from cmcr_cli.model.cells import level
+from cmcr_cli.model.local_mean import level
 
 N_BANDS = 13
 CHANNELS = 3 + 3 * N_BANDS + 2

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.cells import CELL
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
+from cmcr_cli.model.local_mean import CELL
 
 KNEE = 0.1
 """Loss of an image, in squared spreads, above which only ratios of losses matter."""

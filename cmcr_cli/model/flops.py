@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cmcr_cli.model.cells import CELL
-from cmcr_cli.model.clouds import CloudNetwork, squares_of
+from cmcr_cli.model.cloud_network import CloudNetwork, squares_of
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
 from cmcr_cli.model.diffusion import Denoiser
+from cmcr_cli.model.local_mean import CELL
 from cmcr_cli.model.pdmsr import sample
 
 PATCH = 256

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.cells import around, level, means, spread_out
+from cmcr_cli.model.local_mean import around, level, means, spread_out
 
 HIDES = 0.35, 0.5
 """Mean departures of the visible bands, in reflectance, between which clouds come to hide the ground."""

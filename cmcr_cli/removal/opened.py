@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.device import pick_devices
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.removal.options import Units
+from cmcr_cli.options import Units
+from cmcr_cli.runtime.device import pick_devices
 from cmcr_cli.scene.bands import canonical
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical

@@ -11,20 +11,20 @@ import rasterio
 import torch
 
 from cmcr_cli.errors import OutputError, WeightsError
-from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.model.device import tune_allocator
+from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.weights import Weights, default_path
-from cmcr_cli.removal.lanes import Lanes, open_lanes
-from cmcr_cli.removal.masks import chosen_mask
-from cmcr_cli.removal.memory import CACHE_BYTES, check_memory
+from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.claims import Claims, check_writable
+from cmcr_cli.output.files import folder_of, put_back
+from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opened import Model, load_model
-from cmcr_cli.removal.options import RemoveOptions
+from cmcr_cli.removal.restore.budget import CACHE_BYTES, check_memory
+from cmcr_cli.removal.survey.mask_sources import chosen_mask
+from cmcr_cli.runtime.device import tune_allocator
+from cmcr_cli.runtime.workers import Lanes, open_lanes
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
-from cmcr_cli.scene.claims import Claims, check_writable
 from cmcr_cli.scene.environment import check_environment
-from cmcr_cli.scene.files import folder_of, put_back
-from cmcr_cli.scene.lock import locked
-from cmcr_cli.scene.mask import CoverRows
+from cmcr_cli.scene.masks.mask_raster import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
 

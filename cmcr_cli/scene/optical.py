@@ -23,10 +23,10 @@ from cmcr_cli.scene.bands import (
     described_names,
 )
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.products.safe import is_safe, read_safe
+from cmcr_cli.scene.products.stac import is_item, optical_item
+from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.raster import Source, open_raster
-from cmcr_cli.scene.safe import is_safe, read_safe
-from cmcr_cli.scene.stac import is_item, optical_item
-from cmcr_cli.scene.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.sun import Sun, sun_of_tags
 
 log = logging.getLogger("cmcr")

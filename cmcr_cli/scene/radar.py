@@ -19,9 +19,9 @@ from rasterio.enums import Resampling
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.bands import RADAR_BANDS, decibels
 from cmcr_cli.scene.grid import Grid, crs_name
+from cmcr_cli.scene.products.stac import is_item, radar_item
+from cmcr_cli.scene.products.stack import open_stack
 from cmcr_cli.scene.raster import Source, aligned, open_raster
-from cmcr_cli.scene.stac import is_item, radar_item
-from cmcr_cli.scene.stack import open_stack
 
 RadarUnits = Literal["db", "linear"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from cmcr_cli.scene.bands import BANDS, decibels
-from cmcr_cli.simulate.cover import Cover, lay_cover
+from cmcr_cli.simulate.land_cover import Cover, lay_cover
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, pixel_keys, smoothstep
 from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Recipe, draw_recipe
 from cmcr_cli.simulate.terrain import Terrain, shape_terrain

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cmcr_cli.output.quicklook import stretch_of, stretched, write_png
 from cmcr_cli.scene.bands import BANDS
-from cmcr_cli.scene.quicklook import stretch_of, stretched, write_png
 
 Panel = NDArray[np.floating]
 """Brightness (3, H, W), 0 to 1."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 import torch
 from torch import distributed, nn
 
-from cmcr_cli.model.device import pick_device
+from cmcr_cli.runtime.device import pick_device
 
 PATIENCE = timedelta(hours=1)
 """How long the other processes wait while the first one validates."""

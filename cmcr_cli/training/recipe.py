@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.model.clouds import CloudConfig
+from cmcr_cli.model.cloud_network import CloudConfig
 from cmcr_cli.model.diffusion import DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 

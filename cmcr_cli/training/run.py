@@ -14,21 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmcr_cli import __version__
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudNetwork
+from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.condition import Condition, to_scene_units
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.training import checkpoint
-from cmcr_cli.training.library import Library, load_library
+from cmcr_cli.training.data.library import Library, load_library
 from cmcr_cli.training.loop import Batches, Task, train
 from cmcr_cli.training.pictures import Panel, write_panels
 from cmcr_cli.training.processes import Process, joined
 from cmcr_cli.training.recipe import Recipe, differences, dump_recipe, parse_recipe
-from cmcr_cli.training.samples import Sample, Samples, crop_batches, on_device, patch_inputs
-from cmcr_cli.training.validation import evenly, validation_samples
+from cmcr_cli.training.samples.held_out import evenly, validation_samples
+from cmcr_cli.training.samples.patch_samples import Sample, Samples, crop_batches, on_device, patch_inputs
+from cmcr_cli.version import __version__
 
 log = logging.getLogger("cmcr")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cmcr_cli import __version__
-from cmcr_cli.cli import remove
+from cmcr_cli.cli.commands import remove
 from cmcr_cli.removal import RemoveOptions
 
 COMMANDS = ("remove", "batch", "mask", "info", "simulate", "validate", "train", "distill")
@@ -87,7 +87,7 @@ def test_unexpected_errors_are_one_line(
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("out of\ncheese")
 
-    monkeypatch.setattr("cmcr_cli.scene.validate.validate_output", broken)
+    monkeypatch.setattr("cmcr_cli.output.validation.validate_output", broken)
     ended = cmcr("validate", "clear.tif", verbosity)
     assert (ended.code, ended.out) == (1, "")
     assert (

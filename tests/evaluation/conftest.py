@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.simulate import simulate_window
-from cmcr_cli.training.images import ClearImage
-from cmcr_cli.training.samples import Clouded
-from cmcr_cli.training.validation import Check
+from cmcr_cli.training.data.images import ClearImage
+from cmcr_cli.training.samples.held_out import Check
+from cmcr_cli.training.samples.patch_samples import Clouded
 
 
 @pytest.fixture(autouse=True)

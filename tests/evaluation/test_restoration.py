@@ -15,9 +15,9 @@ from cmcr_cli.evaluation.restoration import (
 )
 from cmcr_cli.model.flops import gflop_per_patch
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.training.images import Pair
+from cmcr_cli.training.data.images import Pair
 from cmcr_cli.training.metrics import psnr, scores
-from cmcr_cli.training.validation import Check
+from cmcr_cli.training.samples.held_out import Check
 
 COLOUR = np.full(13, 0.2, np.float32)
 BASELINES = ["cloudy input", "mean colour of train", "mean of the clear pixels", "context alone"]

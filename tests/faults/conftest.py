@@ -12,7 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS

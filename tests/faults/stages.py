@@ -17,19 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from cmcr_cli.cli.main import main
-from cmcr_cli.removal import html_report, journal, patchwork, run
-from cmcr_cli.scene import cog, files, quicklook, stac_output
+from cmcr_cli.output import cog, files, quicklook, stac_item
+from cmcr_cli.removal import pipeline
+from cmcr_cli.removal.restore import steps
+from cmcr_cli.removal.results import html_report, resume
 
 STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
-    "survey": (run, "survey_scene", 1),
-    "first patch": (patchwork.Restorer, "advance", 1),
+    "survey": (pipeline, "survey_scene", 1),
+    "first patch": (steps.Restorer, "advance", 1),
     "first rows": (cog.StripWriter, "write", 1),
-    "checkpoint": (journal.Journal, "keep_rows", 1),
+    "checkpoint": (resume.Journal, "keep_rows", 1),
     "copy": (cog, "gdal_copy", 3),  # the first two try the creation options
     "check of the copy": (cog, "_check_readable", 1),
     "picture": (quicklook, "write_whole", 1),
     "report": (html_report, "write_whole", 1),
-    "item": (stac_output, "write_whole", 1),
+    "item": (stac_item, "write_whole", 1),
     **{f"sync {number}": (files, "synchronize", number) for number in (1, 5)},
     **{f"rename {number}": (files, "rename", number) for number in range(1, 6)},
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cmcr_cli.scene import files
+from cmcr_cli.output import files
 
 Cmcr = Callable[..., Any]
 

@@ -16,9 +16,9 @@ import torch
 from rasterio._env import get_gdal_config
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.device import usable_cores
-from cmcr_cli.removal import memory
-from cmcr_cli.removal.shelf import Shelf
+from cmcr_cli.removal.restore import budget
+from cmcr_cli.runtime.device import usable_cores
+from cmcr_cli.runtime.spill import Shelf
 from cmcr_cli.scene.raster import NETWORK, open_raster
 
 Cmcr = Callable[..., Any]
@@ -27,7 +27,7 @@ Cmcr = Callable[..., Any]
 def test_too_little_memory_is_refused_before_the_work(
     cmcr: Cmcr, given: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "room", lambda: 200 * 2**20)
+    monkeypatch.setattr(budget, "room", lambda: 200 * 2**20)
     ended = cmcr(*given)
     assert ended.code == 1 and "leaves 200 MB" in ended.err.splitlines()[-1]
     assert not list(out.iterdir())
@@ -46,9 +46,9 @@ def test_with_less_memory_less_is_kept_and_the_pixels_are_the_same(
     monkeypatch.setattr(Shelf, "__init__", noted)
     images, lane = [], 400 * 2**20 // usable_cores()
     for left, at_work in ((None, 2**28), (10 * 2**30, 2**28), (610 * 2**20, 2**28), (None, 0)):
-        monkeypatch.setattr(memory, "IN_FLIGHT", at_work)
-        monkeypatch.setattr(memory, "room", lambda left=left: left)
-        monkeypatch.setattr(memory, "LANE_BYTES", 2**20 if left is None or left > 2**30 else lane)
+        monkeypatch.setattr(budget, "IN_FLIGHT", at_work)
+        monkeypatch.setattr(budget, "room", lambda left=left: left)
+        monkeypatch.setattr(budget, "LANE_BYTES", 2**20 if left is None or left > 2**30 else lane)
         ended = cmcr(*given, "--steps", 2, "--overwrite", "--batch-size", 1)
         assert ended.code == 0, ended.err
         images.append((out / "clear.tif").read_bytes())
@@ -61,8 +61,8 @@ def test_ulimit(given: list[str], out: Path) -> None:
     """In a process of its own, which may take 50 MB more than it has when all libraries are loaded."""
     code = (
         "import resource, sys; from cmcr_cli.cli.main import main; from cmcr_cli import removal\n"
-        "from cmcr_cli.removal import memory\n"
-        "limit = memory._statm()[0] + 250 * 2**20\n"
+        "from cmcr_cli.removal.restore import budget\n"
+        "limit = budget._statm()[0] + 250 * 2**20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
         "main(sys.argv[1:])"
     )
@@ -80,13 +80,13 @@ def test_limits_of_control_groups(tmp_path: Path) -> None:
     (tmp_path / "memory.stat").write_text("anon 5\nfile 7\n")
     (tmp_path / "a" / "memory.max").write_text("1000\n")
     (tmp_path / "a" / "memory.stat").write_text("anon 100\nfile 700\n")
-    assert list(memory._left(tmp_path, "/a/b", "memory.max", "anon")) == [900]
+    assert list(budget._left(tmp_path, "/a/b", "memory.max", "anon")) == [900]
     (group / "limit").write_text("9223372036854771712")
     (group / "memory.stat").write_text("total_rss 10\n")
-    assert list(memory._left(tmp_path, "/a/b", "limit", "total_rss")) == []
+    assert list(budget._left(tmp_path, "/a/b", "limit", "total_rss")) == []
     (group / "limit").write_text("50")
-    assert list(memory._left(tmp_path, "/a/b", "limit", "total_rss")) == [40]
-    assert list(memory._left(tmp_path, "/../x", "memory.max", "anon")) == []
+    assert list(budget._left(tmp_path, "/a/b", "limit", "total_rss")) == [40]
+    assert list(budget._left(tmp_path, "/../x", "memory.max", "anon")) == []
 
 
 def test_requests_have_limits_that_the_user_may_change(

@@ -34,12 +34,12 @@ def run(*args: object, code: str | None = None, **settings: Any) -> subprocess.C
     ("module", "name"),
     [
         ("typer", "SIGTERM"),
-        ("cmcr_cli.cli.talk", "SIGINT"),
+        ("cmcr_cli.cli.console", "SIGINT"),
         ("numpy.linalg", "SIGINT"),
         ("torch._C", "SIGTERM"),
         ("torch.nn.modules.conv", "SIGHUP"),
         ("rasterio._base", "SIGINT"),
-        ("cmcr_cli.removal.survey", "SIGXCPU"),
+        ("cmcr_cli.removal.survey.first_pass", "SIGXCPU"),
     ],
 )
 def test_stopped_while_modules_are_imported(given: list[str], out: Path, module: str, name: str) -> None:

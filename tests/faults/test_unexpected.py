@@ -14,7 +14,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from cmcr_cli.cli.talk import printable
+from cmcr_cli.cli.console import printable
 from cmcr_cli.errors import OptionError
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.scene.bands import BANDS
@@ -352,6 +352,6 @@ def test_memory_that_runs_out_is_told(
     def out_of_memory(*args: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("cmcr_cli.removal.run.survey", out_of_memory)
+    monkeypatch.setattr("cmcr_cli.removal.pipeline.survey", out_of_memory)
     refused(cmcr(*given), "memory ran out; expected")
     assert not list(out.iterdir())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.removal import patchwork
+from cmcr_cli.removal.restore import steps as steps_module
 from cmcr_cli.scene.bands import BANDS
 
 Cmcr = Callable[..., Any]
@@ -66,7 +66,7 @@ def test_a_patch_that_is_not_finite_is_repeated_in_32_bits(
     cmcr: Cmcr, given: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after an overflow of 16-bit floats: once, and with the same pixels."""
-    expected, resample, precise = {}, patchwork.resample, patchwork._precision
+    expected, resample, precise = {}, steps_module.resample, steps_module._precision
     for steps in (1, 2):
         assert cmcr(*given, "--steps", steps, "--overwrite").code == 0
         expected[steps] = read(out / "clear.tif")
@@ -84,8 +84,8 @@ def test_a_patch_that_is_not_finite_is_repeated_in_32_bits(
                 found[..., 7, 9] = value
             return found
 
-        monkeypatch.setattr(patchwork, "resample", broken)
-        monkeypatch.setattr(patchwork, "_precision", precision)
+        monkeypatch.setattr(steps_module, "resample", broken)
+        monkeypatch.setattr(steps_module, "_precision", precision)
         for steps, image in expected.items():
             exact.clear()
             assert cmcr(*given, "--steps", steps, "--overwrite", "--batch-size", 2).code == 0

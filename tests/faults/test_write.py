@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.scene import lock
-from cmcr_cli.scene.lock import locked
+from cmcr_cli.output import lock
+from cmcr_cli.output.lock import locked
 
 fcntl, resource = (pytest.importorskip(name) for name in ("fcntl", "resource"))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.cells import CELL
+from cmcr_cli.ground import unmixing
 from cmcr_cli.model.condition import (
     CHANNELS,
     LIMIT,
@@ -19,7 +19,7 @@ from cmcr_cli.model.condition import (
     to_reflectance,
     to_scene_units,
 )
-from cmcr_cli.scene import unmixing
+from cmcr_cli.model.local_mean import CELL
 
 Patches = Callable[..., PatchInputs]
 ABSENT = (1, [0, 10])

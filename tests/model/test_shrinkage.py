@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.cells import CELL
+from cmcr_cli.model.local_mean import CELL
 from cmcr_cli.model.shrinkage import AROUND, HIDES, hidden, shrunk, unexplained
 
 SIZE = 64

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cmcr_cli.errors import WeightsError
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.weights import Weights, load, save
 

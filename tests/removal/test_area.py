@@ -12,9 +12,9 @@ import rasterio
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.output.validation import validate_output
 from cmcr_cli.removal import RemoveOptions, estimate, remove
-from cmcr_cli.removal.patchwork import Restorer
-from cmcr_cli.scene.validate import validate_output
+from cmcr_cli.removal.restore.steps import Restorer
 
 
 def read(path: Path) -> NDArray[Any]:

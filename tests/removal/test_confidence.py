@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.errors import OptionError, OutputError
-from cmcr_cli.model.clouds import CloudNetwork
-from cmcr_cli.removal import RemoveOptions, detection, mask_output, write_mask
-from cmcr_cli.removal.cover import Cover
+from cmcr_cli.model.cloud_network import CloudNetwork
+from cmcr_cli.removal import RemoveOptions, mask_file, write_mask
+from cmcr_cli.removal.survey import detection
+from cmcr_cli.removal.survey.cloud_map import Cover
 
 HEIGHT, WIDTH = 90, 81
 
@@ -135,7 +136,7 @@ def test_both_files_or_none(
         return old and names == {chosen.output.name, sure.name}
 
     with monkeypatch.context() as patched:  # while the strips are written
-        patched.setattr(mask_output, "_confidence", failing)
+        patched.setattr(mask_file, "_confidence", failing)
         with pytest.raises(OutputError, match="no space"):
             write_mask(chosen, confidence=sure)
     assert calls and kept()
@@ -155,7 +156,7 @@ def test_strips_meet(
     rows: int, wanted: Callable[..., RemoveOptions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = written(wanted(dilate=30))
-    monkeypatch.setattr(mask_output, "ROWS", rows)
+    monkeypatch.setattr(mask_file, "ROWS", rows)
     for one, other in zip(written(wanted(dilate=30)), expected, strict=True):
         assert np.array_equal(one, other)
 

@@ -14,9 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import CmcrError
-from cmcr_cli.model.noise import ground_noise
-from cmcr_cli.removal import RemoveOptions, estimate, lanes, patchwork, remove, run, write_mask
-from cmcr_cli.scene.cog import OBSERVED
+from cmcr_cli.model.locked_noise import ground_noise
+from cmcr_cli.output.cog import OBSERVED
+from cmcr_cli.removal import RemoveOptions, estimate, pipeline, remove, write_mask
+from cmcr_cli.removal.restore import steps
+from cmcr_cli.runtime import workers
 
 pytestmark = pytest.mark.cuda
 
@@ -89,8 +91,10 @@ def test_the_result_does_not_depend_on_lanes_devices_or_room(
         ("cuda", 3, 2**20),
         ("cuda", 3, 0),
     ):
-        monkeypatch.setattr(lanes, "usable_cores", lambda cores=cores: cores)
-        monkeypatch.setattr(run, "shelf_rooms", lambda session, lefts, room=room: {device: room, CPU: room})
+        monkeypatch.setattr(workers, "usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(
+            pipeline, "shelf_rooms", lambda session, lefts, room=room: {device: room, CPU: room}
+        )
         remove(options(device=names, steps=3, weights=None, mask="auto"))
         images.append(read(options().output))
     assert [int((image != images[0]).sum()) for image in images] == [0] * len(images)
@@ -99,7 +103,7 @@ def test_the_result_does_not_depend_on_lanes_devices_or_room(
 def test_batches_are_halved_when_memory_is_short(
     options: Options, make_scene: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "usable_cores", lambda: 1)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 1)
     wide = make_scene(256, 1600)  # one batch in a row
     chosen = options(
         device="cuda", weights=None, steps=2, s2=str(wide.s2), s1=str(wide.s1), mask="all", batch_size=8
@@ -125,7 +129,7 @@ def test_a_gpu_without_room_for_a_patch_is_told(options: Options, tmp_path: Path
 def test_what_overflows_16_bits_is_repeated_in_32(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = options(device="cuda", weights=None, steps=2)
     remove(chosen)
-    expected, resample = read(chosen.output), patchwork.resample
+    expected, resample = read(chosen.output), steps.resample
 
     def overflowing(*args: Any) -> torch.Tensor:
         found = resample(*args)
@@ -133,7 +137,7 @@ def test_what_overflows_16_bits_is_repeated_in_32(options: Options, monkeypatch:
             found[..., 3, 5] = torch.inf
         return found
 
-    monkeypatch.setattr(patchwork, "resample", overflowing)
+    monkeypatch.setattr(steps, "resample", overflowing)
     remove(chosen)
     assert_close(read(chosen.output), expected)
 

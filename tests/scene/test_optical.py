@@ -14,7 +14,7 @@ from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.optical import check_radiometry, open_optical
 
 if TYPE_CHECKING:
-    from conftest import Write
+    from tests.support.rasters import Write
 
 
 def dn(

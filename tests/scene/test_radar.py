@@ -16,7 +16,7 @@ from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
 
 if TYPE_CHECKING:
-    from conftest import Write
+    from tests.support.rasters import Write
 
 UTM31 = CRS.from_epsg(32631)
 GRID = Grid(UTM31, Affine(10, 0, 600000, 0, -10, 5900040), 60, 80)

@@ -17,8 +17,8 @@ import rasterio
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.products.safe import read_safe
 from cmcr_cli.scene.raster import open_raster, read_bytes
-from cmcr_cli.scene.safe import read_safe
 from cmcr_cli.scene.sun import Sun
 
 ASKED: list[str] = []

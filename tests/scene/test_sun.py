@@ -19,7 +19,7 @@ from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.sun import Sun, sun_of, sun_of_tags
 
 if TYPE_CHECKING:
-    from conftest import Write
+    from tests.support.rasters import Write
 
 # Tiles of 110 km whose pixels are 100 m here, by the place of their centre in the zone.
 EDGE = (

@@ -10,13 +10,13 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.model.clouds import CloudConfig, CloudNetwork
+from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
-from cmcr_cli.training.library import Library, load_library
+from cmcr_cli.training.data.library import Library, load_library
 from cmcr_cli.training.recipe import Recipe, load_recipe
 
 SIZE = 64

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.training.clouds import CLOUDS
-from cmcr_cli.training.distillation import STUDENT
 from cmcr_cli.training.loop import STATS
 from cmcr_cli.training.recipe import Recipe
 from cmcr_cli.training.run import Training, run_training, start
-from cmcr_cli.training.teacher import TEACHER
+from cmcr_cli.training.tasks.cloud_masks import CLOUDS
+from cmcr_cli.training.tasks.student import STUDENT
+from cmcr_cli.training.tasks.teacher import TEACHER
 
 pytestmark = pytest.mark.cuda
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cmcr_cli.training.clouds import CLOUDS
-from cmcr_cli.training.distillation import STUDENT
+from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.dry_run import estimate_training
-from cmcr_cli.training.library import Library
 from cmcr_cli.training.recipe import Recipe, with_knobs
 from cmcr_cli.training.run import Training
-from cmcr_cli.training.teacher import TEACHER
+from cmcr_cli.training.tasks.cloud_masks import CLOUDS
+from cmcr_cli.training.tasks.student import STUDENT
+from cmcr_cli.training.tasks.teacher import TEACHER
 
 
 @pytest.mark.parametrize("training", [CLOUDS, TEACHER, STUDENT], ids=lambda training: training.name)

@@ -18,8 +18,8 @@ from cmcr_cli.training.loop import Task, Updates
 from cmcr_cli.training.processes import Process
 from cmcr_cli.training.recipe import Recipe
 from cmcr_cli.training.run import Run, crops, prepared, start
-from cmcr_cli.training.samples import Sample
-from cmcr_cli.training.teacher import TEACHER
+from cmcr_cli.training.samples.patch_samples import Sample
+from cmcr_cli.training.tasks.teacher import TEACHER
 
 TWO = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
 

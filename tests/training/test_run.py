@@ -15,16 +15,16 @@ from torch import nn
 from cmcr_cli import __version__
 from cmcr_cli.errors import InputError
 from cmcr_cli.model import weights as weights_file
-from cmcr_cli.model.clouds import CloudConfig
+from cmcr_cli.model.cloud_network import CloudConfig
 from cmcr_cli.model.network import NetworkConfig
-from cmcr_cli.training.clouds import CLOUDS
-from cmcr_cli.training.distillation import STUDENT
-from cmcr_cli.training.library import Library
+from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.recipe import Recipe, load_recipe
 from cmcr_cli.training.run import Run, crops, prepared, run_training, start
-from cmcr_cli.training.samples import Sample
-from cmcr_cli.training.teacher import TEACHER
-from cmcr_cli.training.validation import as_batch, validation_samples
+from cmcr_cli.training.samples.held_out import as_batch, validation_samples
+from cmcr_cli.training.samples.patch_samples import Sample
+from cmcr_cli.training.tasks.cloud_masks import CLOUDS
+from cmcr_cli.training.tasks.student import STUDENT
+from cmcr_cli.training.tasks.teacher import TEACHER
 
 Agree = Callable[[nn.Module, nn.Module], bool]
 

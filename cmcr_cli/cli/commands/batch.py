@@ -1,0 +1,153 @@
+"""`cmcr batch`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cmcr_cli.cli import arguments as opt
+from cmcr_cli.cli.console import echo, print_json, say, set_verbosity
+from cmcr_cli.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from cmcr_cli.removal.many_scenes import Outcome
+
+EXAMPLES = """\
+  cmcr batch scenes.csv -o clear --steps 4 --provenance --skip-existing
+  cmcr batch - -o clear --scheduler tcp://10.0.0.1:8786 <scenes.csv"""
+
+
+def batch(
+    scenes: opt.Scenes,
+    *,
+    output: opt.Folder,
+    skip_existing: opt.SkipExisting = False,
+    scheduler: opt.Scheduler = None,
+    retries: opt.Retries = 2,
+    steps: opt.Steps = 1,
+    samples: opt.Samples = 1,
+    seed: opt.Seed = 0,
+    mask: opt.Mask = "auto",
+    mask_codes: opt.MaskCodes = None,
+    mask_weights: opt.MaskWeights = None,
+    dilate: opt.Dilate = 0.0,
+    aoi: opt.Aoi = None,
+    bbox: opt.Bbox = None,
+    keep_clear: opt.KeepClear = True,
+    context: opt.Context = True,
+    bands: opt.Bands = None,
+    offset: opt.Offset = None,
+    sun: opt.SunAngles = None,
+    s1_units: opt.S1Units = "auto",
+    align: opt.Align = "warn",
+    weights: opt.Weights = None,
+    device: opt.Device = "auto",
+    batch_size: opt.BatchSize = None,
+    provenance: opt.WithProvenance = False,
+    uncertainty: opt.WithUncertainty = False,
+    quicklook: opt.WithQuicklook = False,
+    report: opt.WithReport = False,
+    stac: opt.WithStac = False,
+    overwrite: opt.Overwrite = False,
+    creation_options: opt.CreationOptions = None,
+    json: opt.Json = False,
+    verbose: opt.Verbose = 0,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Remove the clouds of many scenes; exit 1 if any failed.
+
+    SCENES is a CSV of s2, s1 and output, the last two of which may be left out, or has a heading that names
+    some of s2, s1, s1_vv, s1_vh, mask, mask_codes and output.
+    """
+    set_verbosity(verbose, quiet)
+    from cmcr_cli.output.cog import parse_creation_options
+    from cmcr_cli.removal.many_scenes import check_batch, jobs_of, read_scenes, run_batch
+
+    settings = {
+        "steps": steps,
+        "samples": samples,
+        "seed": seed,
+        "mask": mask,
+        "mask_codes": mask_codes,
+        "mask_weights": mask_weights,
+        "dilate": dilate,
+        "aoi": aoi,
+        "bbox": opt.bounds(bbox),
+        "keep_clear": keep_clear,
+        "context": context,
+        "bands": opt.names(bands),
+        "offset": offset,
+        "sun": opt.sun_angles(sun),
+        "s1_units": s1_units,
+        "align": align,
+        "weights": weights,
+        "device": device,
+        "batch_size": batch_size,
+        "overwrite": overwrite,
+        "creation_options": parse_creation_options(creation_options or []),
+    }
+    wanted = {
+        "provenance": provenance,
+        "uncertainty": uncertainty,
+        "quicklook": quicklook,
+        "report": report,
+        "stac": stac,
+    }
+    extras = [name for name, chosen in wanted.items() if chosen]
+    jobs = jobs_of(read_scenes(_lines(scenes), scenes), output, settings, extras)
+    check_batch(jobs, *([] if scenes == "-" else [scenes]))
+    _make_folder(output)
+    outcomes = []
+    for outcome in run_batch(jobs, skip_existing=skip_existing, scheduler=scheduler, retries=retries):
+        outcomes.append(outcome)
+        if not (json or quiet):
+            echo(f"[{len(outcomes)}/{len(jobs)}] {_line(outcome)}")
+        elif outcome.error:
+            say(f"cmcr: {outcome.error}")
+    counts = Counter(outcome.status for outcome in outcomes)
+    summary = {status: counts[status] for status in ("done", "skipped", "failed")}
+    if json:
+        print_json({**summary, "scenes": [asdict(outcome) for outcome in outcomes]})
+    elif not quiet:
+        echo(", ".join(f"{count} {status}" for status, count in summary.items()))
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def _lines(scenes: str) -> list[str]:
+    if scenes == "-":
+        return sys.stdin.read().splitlines()
+    try:
+        _check_list(Path(scenes))
+        return Path(scenes).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a zero byte
+        raise InputError(
+            f"{scenes}: cannot be read ({error}); expected a CSV of scenes, or - for stdin."
+        ) from error
+
+
+def _check_list(path: Path) -> None:
+    """Raise OSError for what may have no end or no beginning; those of `<(...)` are open already."""
+    opened = str(path).startswith(("/dev/fd/", "/proc/self/fd/"))
+    if path.exists() and not (path.is_file() or (opened and path.is_fifo())):
+        raise OSError("it is a folder, a pipe or a device")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be created ({error.strerror}); expected a folder. See -o."
+        ) from error
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.status == "done":
+        return f"{outcome.output}: {outcome.covered_share:.1%} covered, {outcome.seconds:.0f} s"
+    return f"{outcome.output}: {outcome.status}" + (f": {outcome.error}" if outcome.error else "")

@@ -1,0 +1,42 @@
+"""`cmcr validate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from cmcr_cli.cli import arguments as opt
+from cmcr_cli.cli.console import echo, print_json, set_verbosity
+
+EXAMPLES = """\
+  cmcr validate clear.tif
+  cmcr validate clear.tif --source s2.tif --provenance which.tif"""
+
+
+def validate(
+    output: opt.Made,
+    source: opt.Source = None,
+    provenance: opt.MadeProvenance = None,
+    bands: opt.Bands = None,
+    json: opt.Json = False,
+    verbose: opt.Verbose = 0,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Check an output of remove; exit 1 when it is wrong.
+
+    Checks the COG; against the source also grid, bands, dtype and nodata; and with the provenance that
+    observed pixels are unchanged.
+    """
+    set_verbosity(verbose, quiet)
+    from cmcr_cli.output.validation import validate_output
+
+    findings = validate_output(output, source, provenance, bands=tuple(bands.split(",")) if bands else None)
+    good = all(finding.ok for finding in findings)
+    if json:
+        print_json({"output": output, "ok": good, "findings": [asdict(finding) for finding in findings]})
+    elif not quiet:
+        for finding in findings:
+            echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.text}")
+    if not good:
+        raise typer.Exit(1)

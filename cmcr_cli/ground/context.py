@@ -1,0 +1,354 @@
+"""Scene context: the spectrum to expect at a pixel given its radar, learnt from the scene's own clear pixels.
+
+Two parts add up. Both follow from sums over clear pixels, so one pass over the scene is enough:
+
+1. a ridge regression of the spectrum on a fixed non-linear basis of multi-scale radar features (random
+   features as in Rahimi and Recht 2008, "Weighted sums of random kitchen sinks"), for the scene and, shrunk
+   towards that, for each region of about 5 km;
+2. the residual of that regression per cell, filled by normalised convolution (Knutsson and Westin 1993) over
+   a pyramid, so that cells without clear pixels borrow from farther away.
+
+Everything is computed on blocks of 2 x 2 pixels (20 m) that start at even rows and columns of the scene.
+Values are rounded to binary fractions before they are summed, so that the sums are exact and do not depend
+on the order in which strips, threads or libraries take them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.ground.pyramid import block_mean, fill, hats, upsample
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, RADAR_FLOOR_DB
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+MARGIN = 32
+"""Pixels of radar that the features need on each side of a window."""
+
+REGION = 512
+"""Pixels along the side of a region, which has a regression of its own; a multiple of every cell size."""
+
+TYPICAL_MEAN: Floats = np.array(
+    [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
+) / np.float32(1000)
+"""Reflectance of clear land; stands in for the scene's mean where the scene shows no clear ground."""
+
+TYPICAL_SPREAD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
+SPREAD_FLOOR = np.float32(0.01)
+
+_SCALES = (1, 3, 7, 15, 31)  # in blocks; the widest reaches 15, and one more of MARGIN's 16 serves upsampling
+_TEXTURE_SCALES = (7, 31)
+_BRIDGED = 7  # blocks
+_RING = MARGIN // 2 - 1
+_FEATURES = len(RADAR_BANDS) * (len(_SCALES) + len(_TEXTURE_SCALES))
+_BASIS = 64
+_CELL = 4  # samples along the side of a cell
+_LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
+_NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
+_TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
+_RIDGE = 0.3
+_RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
+
+# Channels of the sums: clear weight, bands, valid radar, radar basis.
+_OPTICAL = slice(1, 1 + len(BANDS))
+_RADAR = slice(1 + len(BANDS), 2 + len(BANDS) + _BASIS)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneContext:
+    """The fitted context of one scene.
+
+    mean, covariance: (13,) and (13, 13) reflectance of the clear blocks.
+    readout: (rows, columns, 13, 1 + basis) per region; maps the radar basis to a deviation from `mean`.
+    field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence;
+    of 16 bits, for it is the one part that grows with the scene.
+    """
+
+    mean: Floats
+    covariance: Floats
+    readout: Floats
+    field: NDArray[np.float16]
+    cell: int
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviation of the clear blocks per band (13,), at least SPREAD_FLOOR."""
+        return np.sqrt(np.maximum(np.diagonal(self.covariance), SPREAD_FLOOR**2))
+
+    def evaluate(
+        self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
+    ) -> tuple[Floats, Floats]:
+        """Expected spectrum (13, height, width), reflectance >= 0, and confidence (height, width) in 0..1.
+
+        The window's four numbers are even; it may hang over the scene's edge. `radar` is VV, VH in dB
+        (2, height + 2 MARGIN, width + 2 MARGIN), `radar_valid` says where it holds data; None where there is
+        no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
+        without any. A pixel's result does not depend on the window it is asked in.
+        """
+        return enlarged(self.blocks(top, left, height, width, radar, radar_valid))
+
+    def blocks(
+        self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
+    ) -> Floats:
+        """What `enlarged` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
+
+        Spectrum and confidence of blocks of 2 x 2 pixels (14, height / 2 + 2, width / 2 + 2), one block more
+        on each side.
+        """
+        rows = np.arange(-1, height // 2 + 1) + top // 2
+        columns = np.arange(-1, width // 2 + 1) + left // 2
+        used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)
+        values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
+        values[:-1] += self.mean[:, None, None]
+        if radar is not None and radar_valid is not None:
+            basis = _basis(*_features(radar, radar_valid))
+            used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
+            for row, vertical in zip(self.readout[used], down.T, strict=True):
+                for readout, horizontal in zip(row, across.T, strict=True):
+                    found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
+                    found *= vertical[:, None] * horizontal
+                    values[:-1] += found
+        return np.maximum(values, 0, out=values)
+
+
+def enlarged(blocks: Floats) -> tuple[Floats, Floats]:
+    """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
+    values = upsample(upsample(blocks, axis=2), axis=1)
+    return values[:-1], values[-1]
+
+
+def constant_context(
+    present: Bools, mean: Floats = TYPICAL_MEAN, spread: Floats = TYPICAL_SPREAD
+) -> SceneContext:
+    """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
+    readout = np.zeros((1, 1, len(BANDS), 1 + _BASIS), np.float32)
+    field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
+    return SceneContext(mean * present, np.diag(np.square(spread * present)), readout, field, 2 * _CELL)
+
+
+class ContextBuilder:
+    """Collects, strip by strip, the sums from which the context of a scene follows."""
+
+    def __init__(self, height: int, width: int) -> None:
+        """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`."""
+        self._step = 2 if max(height, width) > _LARGE else 1
+        cells, regions = (
+            tuple(-(-size // side) for size in (height, width)) for side in (self._cell, REGION)
+        )
+        self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
+        self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
+
+    @property
+    def _cell(self) -> int:
+        """Pixels along the side of a cell."""
+        return 2 * self._step * _CELL
+
+    def add(
+        self,
+        top: int,
+        left: int,
+        optical: Floats,
+        clear: Bools,
+        radar: Floats | None,
+        radar_valid: Bools | None,
+    ) -> None:
+        """Add the window that starts at the even row `top` and the column `left`; each pixel exactly once.
+
+        optical (13, h // 2, w // 2) reflectance of blocks, clear (h, w) pixels; h is even save for the last
+        window; `left` and w are multiples of REGION, save for w at the scene's right edge. radar
+        (2, h + 2 MARGIN, w + 2 MARGIN) VV, VH in dB and radar_valid have MARGIN pixels more on each side,
+        reflected at the scene's edges; None where there is no radar. Windows that share no region may be
+        added by several threads at once.
+        """
+        bottom, width = top + clear.shape[0], clear.shape[1]
+        for start in (top, *range(-(-(top + 1) // REGION) * REGION, bottom, REGION)):
+            rows = slice(start - top, min(start // REGION * REGION + REGION, bottom) - top)
+            taller = slice(rows.start, rows.stop + 2 * MARGIN)
+            lattice = (
+                ...,
+                slice(-(start // 2) % self._step, None, self._step),
+                slice(None, None, self._step),
+            )
+            for column in range(0, width, REGION):
+                seen = block_mean(clear[rows, column : column + REGION])[lattice] == 1
+                if not seen.any():
+                    continue
+                values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
+                values[0] = 1
+                here = slice(rows.start // 2, rows.stop // 2), slice(column // 2, (column + REGION) // 2)
+                values[_OPTICAL] = _rounded(optical[:, *here][lattice], 16)
+                if radar is not None and radar_valid is not None:
+                    wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
+                    features, valid = _features(radar[wider], radar_valid[wider])
+                    inner = (..., slice(1, -1), slice(1, -1))
+                    values[_RADAR] = _basis(features[inner][lattice], valid[inner][lattice])
+                values[:, ~seen] = 0
+                self._accumulate(values, -(-start // (2 * self._step)), (left + column) // (2 * self._step))
+
+    def _accumulate(self, values: Floats, row: int, column: int) -> None:
+        """Add the samples (channels, rows, columns) that start at `row`, `column` of the scene's samples."""
+        flat = values.reshape(len(values), -1).astype(np.float64)
+        side = REGION // (2 * self._step)
+        self._grams[row // side, column // side] += flat @ flat.T
+        first = row // _CELL  # strips that cut a cell in two are exact where cells are float32
+        starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
+        sums = np.add.reduceat(values, starts, axis=1)
+        sums = np.add.reduceat(sums, np.arange(0, values.shape[2], _CELL), axis=2)
+        left = column // _CELL
+        self._cells[:, first : first + sums.shape[1], left : left + sums.shape[2]] += sums.astype(
+            self._cells.dtype
+        )
+
+    def finish(self, present: Bools) -> SceneContext:
+        """Fit the context to what was added. `present` (13,): bands that the scene has; the others stay 0."""
+        typical = constant_context(present)
+        gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
+        total = gram[0, 0] + _TYPICAL_WEIGHT
+        mean = (gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
+        products = typical.covariance + np.outer(typical.mean, typical.mean)
+        products = (gram[_OPTICAL, _OPTICAL] + _TYPICAL_WEIGHT * products) / total
+        covariance = products - np.outer(mean, mean)
+        blocks = self._step**2
+        whole = _ridge(gram, mean, np.zeros((len(BANDS), 1 + _BASIS)), blocks)
+        nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
+        nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
+        readout = _single(_ridge(nearby, mean, whole, blocks))
+        field = fill(*self._residual(_single(mean), readout), self._cell).astype(np.float16)
+        return SceneContext(_single(mean), _single(covariance), readout, field, self._cell)
+
+    def _residual(self, mean: Floats, readout: Floats) -> tuple[Floats, Floats]:
+        """Sums per cell of what the regression leaves (14, rows, columns), and the clear share of cells."""
+        _, *shape = self._cells.shape
+        residual = np.zeros((len(BANDS) + 1, *shape), np.float32)
+        rows, columns = ((np.arange(size) + 0.5) * self._cell / 2 - 0.5 for size in shape)
+        used, down, across = hats(rows, columns, readout.shape[:2], REGION // 2)
+        for row, vertical in enumerate(down):
+            sums = self._cells[:, row].astype(np.float32)
+            local = np.tensordot(across, np.tensordot(vertical, readout[used], 1), 1)
+            residual[:-1, row] = (
+                sums[_OPTICAL] - mean[:, None] * sums[0] - np.einsum("cij,jc->ic", local, sums[_RADAR])
+            )
+        samples = np.float32(_CELL**2)
+        return residual / samples, self._cells[0].astype(np.float32) / samples
+
+
+def fit_context(
+    optical: Floats, clear: Bools, radar: Floats | None, radar_valid: Bools | None, present: Bools
+) -> SceneContext:
+    """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,)."""
+    builder = ContextBuilder(*clear.shape)
+    if radar is not None and radar_valid is not None:
+        radar = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")
+        radar_valid = np.pad(radar_valid, MARGIN, mode="reflect")
+    builder.add(0, 0, block_mean(optical), clear, radar, radar_valid)
+    return builder.finish(present)
+
+
+def _single(values: NDArray[Any]) -> Floats:
+    return values.astype(np.float32)
+
+
+def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
+    """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
+
+    Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
+    blocks only and scaled to about -1..1. Where a window holds no valid block the next wider one stands in,
+    so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
+    """
+    power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
+    whole = block_mean(valid) == 1
+    power = np.where(whole, block_mean(power), 1)
+    db = _rounded(10 * np.log10(power), 8)
+    fields = np.concatenate([_rounded(power, 20) * whole, db, db * db, whole[None]], dtype=np.float64)
+    integral = np.zeros((len(fields), whole.shape[0] + 1, whole.shape[1] + 1))
+    np.cumsum(fields, axis=2, dtype=np.float64, out=integral[:, 1:, 1:])
+    for row in range(2, integral.shape[1]):
+        integral[:, row] += integral[:, row - 1]
+    rows, columns = (size - 2 * _RING for size in whole.shape)
+
+    def means(scale: int, channels: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+        low, high = _RING - scale // 2, _RING + scale // 2 + 1
+        across = [
+            integral[:, start : start + rows, high : high + columns]
+            - integral[:, start : start + rows, low : low + columns]
+            for start in (low, high)
+        ]
+        box = across[1] - across[0]
+        return np.asarray(box[channels] / np.maximum(box[-1], 1), np.float32), box[-1] > 0.5
+
+    found: list[NDArray[Any]] = []
+    centre = np.array([-11, -18], np.float32)[:, None, None]
+    for scale in reversed(_SCALES):
+        mean, known = means(scale, slice(0, 2))
+        level = (10 * np.log10(np.maximum(mean, 1e-4)) - centre) / 5
+        found.insert(0, np.where(known, level, found[0]) if found else level)
+        if scale == _BRIDGED:
+            bridged = known
+    for scale in _TEXTURE_SCALES:
+        moments, _ = means(scale, slice(2, 6))
+        found.append(np.sqrt(np.maximum(moments[2:] - np.square(moments[:2]), 0)) / 2 - 1)
+    return _rounded(np.concatenate(found), 8), bridged
+
+
+def _rounded(values: NDArray[Any], bits: int) -> Floats:
+    """Values to the nearest multiple of 2 ** -bits."""
+    out = np.rint(values * np.float32(2**bits))
+    out *= np.float32(2**-bits)
+    return _single(out)
+
+
+def _directions() -> tuple[Floats, Floats]:
+    """Weights (basis, features) and offsets (basis,) of the random features; a fixed part of the method."""
+    draw = np.random.default_rng(1)
+    weights = 1.5 / np.sqrt(_FEATURES) * draw.standard_normal((_BASIS, _FEATURES))
+    return _rounded(weights, 8), _rounded(draw.uniform(-1.5, 1.5, _BASIS), 8)
+
+
+_WEIGHTS, _OFFSETS = _directions()
+
+
+def _basis(features: Floats, valid: Bools) -> Floats:
+    """Validity (1 or 0), then saturating random features, 0 where not valid: (1 + basis, rows, columns)."""
+    out = np.empty((1 + _BASIS, *valid.shape), np.float32)
+    flat = out.reshape(len(out), -1)
+    flat[0] = valid.ravel()
+    np.matmul(_WEIGHTS, features.reshape(len(features), -1), out=flat[1:])
+    flat[1:] += _OFFSETS[:, None]
+    np.clip(flat[1:], -1, 1, out=flat[1:])
+    flat[1:] = _rounded(flat[1:], 10)
+    if not valid.all():
+        flat[1:] *= flat[0]
+    return out
+
+
+def _ridge(
+    gram: NDArray[Any], mean: NDArray[np.float64], prior: NDArray[np.float64], blocks: int
+) -> NDArray[np.float64]:
+    """Readouts (..., 13, 1 + basis) of ridge regressions of (spectrum - mean) on the radar basis.
+
+    `gram` (..., channels, channels): sums of products over clear samples, each of which stands for `blocks`
+    blocks. The regression is shrunk towards the readout `prior` (13, 1 + basis).
+    """
+    gram = gram.astype(np.float64)
+    valid, basis = _RADAR.start, slice(_RADAR.start + 1, _RADAR.stop)
+    weight = gram[..., valid, valid]
+    count = np.maximum(weight, 1)[..., None]
+    level, centre = gram[..., valid, _OPTICAL] / count, gram[..., valid, basis] / count
+    covariance = gram[..., basis, basis] / count[..., None] - centre[..., :, None] * centre[..., None, :]
+    cross = gram[..., basis, _OPTICAL] / count[..., None] - centre[..., :, None] * level[..., None, :]
+    cross -= covariance @ prior[:, 1:].T
+    scale = np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 1e-6))[..., None]
+    covariance /= scale * scale.swapaxes(-1, -2)
+    few = _RIDGE_BLOCKS / (blocks * count)
+    covariance += (_RIDGE + few[..., None]) * np.eye(_BASIS)
+    slopes = (np.linalg.solve(covariance, cross / scale) / scale).swapaxes(-1, -2)
+    offset = level - mean - prior[:, 0] - centre @ prior[:, 1:].T
+    offset *= weight[..., None] / (count * (1 + few))
+    intercept = offset - (slopes @ centre[..., None])[..., 0]
+    return np.asarray(prior + np.concatenate([intercept[..., None], slopes], axis=-1))

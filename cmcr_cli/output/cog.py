@@ -1,0 +1,338 @@
+"""Writing Cloud-Optimized GeoTIFFs from strips, whole or not at all.
+
+Rows go to a tiled GeoTIFF in a hidden folder beside the output; GDAL's COG driver copies it; the copy takes
+the final name when it is complete. Tags must be set before that copy, since a COG that is edited loses its
+layout.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy as gdal_copy
+from rasterio.windows import Window
+
+from cmcr_cli.errors import OptionError
+from cmcr_cli.output.files import GDAL_ERRORS, FileSet, output_errors, synchronize
+from cmcr_cli.scene.bands import band_name
+from cmcr_cli.scene.grid import Grid
+
+BLOCK = 256
+"""Rows and columns of the temporary file's blocks. Strips that do not end on a block are compressed twice."""
+
+NODATA, OBSERVED, RECONSTRUCTED = range(3)
+"""The values of a provenance raster."""
+
+COG_BLOCK = 512
+
+TRIAL = (16, 1040)
+"""Rows and columns of the raster on which creation options are tried; wide enough for overviews."""
+
+TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """What a raster to be written is, apart from its pixels. `categorical` values are never averaged."""
+
+    path: Path
+    grid: Grid
+    count: int
+    dtype: str
+    nodata: float | None = None
+    descriptions: tuple[str | None, ...] = ()
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    creation_options: Mapping[str, str] = field(default_factory=dict)
+    categorical: bool = False
+
+
+class StripWriter:
+    """Context manager that writes rows in order, and leaves a complete COG or nothing.
+
+    On entry raises OptionError when GDAL refuses the creation options; any time OutputError when the folder
+    cannot be written or the disk is full. Any exception, Ctrl-C included, removes all temporary files.
+    """
+
+    def __init__(
+        self, spec: OutputSpec, files: FileSet | None = None, *, resumed: int = 0, checksum: int = 0
+    ) -> None:
+        """Writer of the raster that `spec` describes; nothing is opened yet.
+
+        Args:
+            spec: The raster.
+            files: The open set to which it belongs, and which gives it its name; None: it stands alone.
+            resumed: Rows that an earlier writer left in a set that is kept; `checkpoint` made them safe.
+            checksum: That of these rows.
+        """
+        self._spec, self._given, self._resumed = spec, files, resumed
+        self._buffer = np.empty((spec.count, BLOCK, spec.grid.width), dtype=spec.dtype)
+        self._buffered = 0
+        self.written = resumed  # rows that are in the temporary file
+        self.checksum = checksum  # of these rows
+
+    def __enter__(self) -> Self:
+        """Check the creation options and create the temporary file, or open the one that was left."""
+        check_creation_options(self._spec)
+        with ExitStack() as stack:
+            self._files = self._given or stack.enter_context(FileSet([self._spec.path]))
+            with output_errors(self._spec.path):
+                if self._resumed:
+                    self._dataset = rasterio.open(self._temporary, "r+")
+                else:
+                    self._temporary.unlink(missing_ok=True)
+                    self._dataset = _create(self._temporary, self._spec)
+            stack.callback(lambda: self._dataset.close())
+            self._stack = stack.pop_all()
+        return self
+
+    def write(self, rows: NDArray[Any]) -> None:
+        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit."""
+        height = self._spec.grid.height
+        if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
+            raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
+        if self.written + self._buffered + rows.shape[1] > height:
+            raise ValueError(f"{self._spec.path}: more than {height} rows")
+        while rows.shape[1]:
+            taken = min(BLOCK - self._buffered, rows.shape[1])
+            self._buffer[:, self._buffered : self._buffered + taken] = rows[:, :taken]
+            self._buffered += taken
+            rows = rows[:, taken:]
+            if self._buffered == BLOCK or self.written + self._buffered == height:
+                self._flush()
+
+    def read(self, top: int, rows: int) -> NDArray[Any]:
+        """Rows (count, rows, width) that were written before this writer was opened."""
+        with output_errors(self._spec.path):
+            pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
+        return pixels
+
+    def checkpoint(self) -> None:
+        """Make the rows written so far outlast this process, and the machine where the set is kept."""
+        with output_errors(self._spec.path):
+            self._dataset.close()  # which is when GDAL completes a file
+            if self._files.kept:
+                synchronize(self._temporary)
+            self._dataset = rasterio.open(self._temporary, "r+")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Turn the temporary file into the output, unless an exception is on its way; remove what is left."""
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)  # which learns from it what to keep
+            return
+        with self._stack:
+            if self.written != self._spec.grid.height:
+                raise ValueError(
+                    f"{self._spec.path}: only {self.written} of {self._spec.grid.height} rows written"
+                )
+            with output_errors(self._spec.path):
+                self._dataset.close()
+                cog = self._files.part(self._spec.path)
+                cog.unlink(missing_ok=True)
+                gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
+                _check_readable(cog)
+                if not self._files.kept:  # else a run that is stopped before the end begins here again
+                    self._temporary.unlink()
+            self._files.finish(self._spec.path)
+
+    @property
+    def _temporary(self) -> Path:
+        return rows_of(self._files, self._spec.path)
+
+    def _flush(self) -> None:
+        window = Window(0, self.written, self._spec.grid.width, self._buffered)
+        with output_errors(self._spec.path):
+            rows = self._buffer[:, : self._buffered]
+            self._dataset.write(rows, window=window)
+        self.checksum = zlib.crc32(np.ascontiguousarray(rows).data, self.checksum)
+        self.written += self._buffered
+        self._buffered = 0
+
+
+def rows_of(files: FileSet, path: Path) -> Path:
+    """The temporary file that holds the rows of the raster `path` of a set."""
+    return files.part(path, "rows.tif")
+
+
+def checksum_of(path: Path, rows: int) -> int:
+    """Checksum of the first rows of a writer's temporary file, as the writer itself has counted it.
+
+    Raises a RasterioError when they cannot be read.
+    """
+    checksum = 0
+    with rasterio.open(path) as dataset:
+        for top in range(0, rows, BLOCK):
+            window = Window(0, top, dataset.width, min(BLOCK, rows - top))
+            checksum = zlib.crc32(dataset.read(window=window).data, checksum)
+    return checksum
+
+
+def parse_creation_options(items: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE strings as given to `--co`, names in capitals; OptionError for anything else."""
+    options = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise OptionError(f"--co {item}: expected NAME=VALUE, such as --co COMPRESS=ZSTD.")
+        options[name.strip().upper()] = value.strip()
+    return options
+
+
+def check_creation_options(spec: OutputSpec) -> None:
+    """Raise OptionError unless a small raster written with these creation options comes back as it was.
+
+    That catches names and values that GDAL warns of and ignores, lossy compression, and options that warp.
+    """
+    options = _cog_options(spec)
+    text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
+    block = options["BLOCKSIZE"]
+    # GDAL aborts the whole process on a BLOCKSIZE that is no number.
+    if not (block.isdecimal() and 128 <= int(block) <= 4096 and int(block) % 16 == 0):
+        raise OptionError(f"--co BLOCKSIZE={block}: expected a multiple of 16 from 128 to 4096.")
+    pixels = _noise((spec.count, *TRIAL), np.dtype(spec.dtype))
+    # Asked for by hand, the number of threads is part of the trial; otherwise one, which reports all errors.
+    options["NUM_THREADS"] = spec.creation_options.get("NUM_THREADS", "1")
+    profile = {
+        "crs": spec.grid.crs,
+        "transform": spec.grid.transform,
+        "count": spec.count,
+        "dtype": spec.dtype,
+    }
+    with MemoryFile() as plain, MemoryFile() as cog, _gdal_warnings() as warnings:
+        with plain.open(driver="GTiff", height=TRIAL[0], width=TRIAL[1], **profile) as dataset:
+            dataset.write(pixels)
+        try:
+            gdal_copy(plain.name, cog.name, driver="COG", **options)
+        except GDAL_ERRORS as error:
+            raise OptionError(f"--co {text}: GDAL cannot write a COG with this ({error}).") from error
+        if warnings:
+            raise OptionError(f"--co {text}: {warnings[0]}; expected creation options of GDAL's COG driver.")
+        with cog.open() as dataset:
+            same_grid = dataset.transform == spec.grid.transform and dataset.shape == TRIAL
+            if not (same_grid and np.array_equal(dataset.read(), pixels)):
+                raise OptionError(
+                    f"--co {text}: changes the grid or the pixels; expected lossless creation options, "
+                    "since clear pixels are kept bit for bit."
+                )
+
+
+def _noise(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values over all that `dtype` holds, which no lossy compression keeps."""
+    bits = np.frombuffer(
+        np.random.default_rng(0).bytes(int(np.prod(shape)) * dtype.itemsize), f"u{dtype.itemsize}"
+    )
+    return (bits.view(dtype) if dtype.kind in "iu" else bits.astype(dtype)).reshape(shape)
+
+
+def _create(path: Path, spec: OutputSpec) -> Any:
+    dataset = rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        crs=spec.grid.crs,
+        transform=spec.grid.transform,
+        width=spec.grid.width,
+        height=spec.grid.height,
+        count=spec.count,
+        dtype=spec.dtype,
+        nodata=spec.nodata,
+        tiled=True,
+        blockxsize=BLOCK,
+        blockysize=BLOCK,
+        # Not compressed: a file that is opened again would be compressed at GDAL's slow default level.
+        bigtiff="IF_SAFER",
+    )
+    dataset.update_tags(**spec.tags)
+    for index, description in enumerate(spec.descriptions, 1):
+        if description:
+            dataset.set_band_description(index, description)
+    if spec.scales:
+        dataset.scales = spec.scales
+    if spec.offsets:
+        dataset.offsets = spec.offsets
+    names = [band_name(description or "") for description in spec.descriptions]
+    if TRUE_COLOUR.keys() <= set(names):
+        dataset.colorinterp = [TRUE_COLOUR.get(name or "", ColorInterp.undefined) for name in names]
+    return dataset
+
+
+def _cog_options(spec: OutputSpec) -> dict[str, str]:
+    width, height = spec.grid.width, spec.grid.height
+    # Blocks as wide as the image look like strips to validators.
+    large = max(width, height) > COG_BLOCK and width != COG_BLOCK
+    options = {
+        "BLOCKSIZE": str(COG_BLOCK if large else BLOCK),
+        "BIGTIFF": "IF_SAFER",
+        "STATISTICS": "YES",
+        "OVERVIEW_RESAMPLING": "NEAREST" if spec.categorical else "AVERAGE",
+        "NUM_THREADS": _threads(),
+    }
+    if "COMPRESS" not in spec.creation_options:
+        # Level 1 with a predictor is as small as level 6 on Sentinel-2, and written in half the time.
+        options |= {"COMPRESS": "DEFLATE", "LEVEL": "1", "PREDICTOR": "YES"}
+    return options | dict(spec.creation_options)
+
+
+def _threads() -> str:
+    return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
+
+
+def _check_readable(path: Path) -> None:
+    """Decode every pixel: GDAL's writing threads do not report a full disk."""
+    side = COG_BLOCK
+    with rasterio.open(path, NUM_THREADS=_threads()) as dataset:
+        for top in range(0, dataset.height, side):
+            for left in range(0, dataset.width, 8 * side):
+                dataset.read(window=Window(left, top, 8 * side, side))
+
+
+def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
+    """Seconds that `rows` (count, any height, width) take on their way to a COG, written to memory."""
+    size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
+    started = time.monotonic()
+    with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:
+        with plain.open(
+            driver="GTiff", tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
+            crs=spec.grid.crs, transform=spec.grid.transform, **size,
+        ) as dataset:  # fmt: skip
+            dataset.write(rows)
+        gdal_copy(plain.name, cog.name, driver="COG", **_cog_options(spec))
+        with cog.open() as dataset:
+            dataset.read()
+    return time.monotonic() - started
+
+
+@contextmanager
+def _gdal_warnings() -> Iterator[list[str]]:
+    """Collect what GDAL warns of through rasterio's logger, whatever level the program has set for it."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio._env")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

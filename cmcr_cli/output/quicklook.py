@@ -1,0 +1,159 @@
+"""A small picture of what was done: before, after, and what changed, side by side in one PNG."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+from cmcr_cli.output.cog import NODATA, RECONSTRUCTED
+from cmcr_cli.output.files import FileSet, write_whole
+
+LARGEST, SMALLEST = 1024, 512
+"""Longest side of a panel in pixels: larger scenes are averaged in square cells, smaller ones repeated."""
+
+PERCENTILES = (1, 99)
+GAMMA = 1 / 1.5
+
+NODATA_GREY = 0.08
+SEPARATOR = 6
+
+CAPTIONS = ("BEFORE", "AFTER", "RECONSTRUCTED")
+GLYPHS = {
+    "A": "01110 10001 10001 11111 10001 10001 10001",
+    "B": "11110 10001 10001 11110 10001 10001 11110",
+    "C": "01111 10000 10000 10000 10000 10000 01111",
+    "D": "11110 10001 10001 10001 10001 10001 11110",
+    "E": "11111 10000 10000 11110 10000 10000 11111",
+    "F": "11111 10000 10000 11110 10000 10000 10000",
+    "N": "10001 11001 11001 10101 10011 10011 10001",
+    "O": "01110 10001 10001 10001 10001 10001 01110",
+    "R": "11110 10001 10001 11110 10100 10010 10001",
+    "S": "01111 10000 10000 01110 00001 00001 11110",
+    "T": "11111 00100 00100 00100 00100 00100 00100",
+    "U": "10001 10001 10001 10001 10001 10001 01110",
+}
+"""Letters of 5 x 7 px: a library for text would be larger than all of cmcr."""
+
+INK = 0.25
+
+TINT = np.array([1.0, 0.35, 0.1], dtype=np.float32)[:, None, None]
+TINT_STRENGTH = 0.6
+
+
+class Quicklook:
+    """Gathers strips of a scene of any size into cell means, in memory of a few tens of megabytes."""
+
+    def __init__(self, width: int, height: int) -> None:
+        """Quicklook of a scene of `width` x `height` pixels."""
+        self._cell = -(-max(width, height) // LARGEST)
+        rows, columns = -(-height // self._cell), -(-width // self._cell)
+        self._before = np.zeros((3, rows, columns), dtype=np.float32)
+        self._after = np.zeros_like(self._before)
+        self._valid = np.zeros((rows, columns), dtype=np.float32)
+        self._reconstructed = np.zeros_like(self._valid)
+
+    def add(
+        self,
+        top: int,
+        before: NDArray[np.float32],
+        after: NDArray[np.float32],
+        provenance: NDArray[np.uint8],
+    ) -> None:
+        """Add a strip of any height from row `top`: reflectance (3, rows, width) of B04, B03 and B02.
+
+        Of `provenance` (rows, width), pixels of 0 (nodata) are left out, and 2 counts as reconstructed.
+        """
+        valid = provenance != NODATA
+        first = top // self._cell
+        cells = slice(first, -(-(top + len(provenance)) // self._cell))
+        for band in range(3):
+            self._before[band, cells] += self._sums(top, np.where(valid, before[band], 0))
+            self._after[band, cells] += self._sums(top, np.where(valid, after[band], 0))
+        self._valid[cells] += self._sums(top, valid.astype(np.float32))
+        self._reconstructed[cells] += self._sums(top, (provenance == RECONSTRUCTED).astype(np.float32))
+
+    def write(self, path: Path, files: FileSet | None = None) -> None:
+        """Write the panels with captions as one PNG, as one of `files` or alone.
+
+        Raises OutputError when it cannot be written.
+        """
+        panels = [captioned(panel, text) for panel, text in zip(self.panels(), CAPTIONS, strict=True)]
+        between = np.full((3, panels[0].shape[1], SEPARATOR), 255, dtype=np.uint8)
+        picture = np.concatenate([panels[0], between, panels[1], between, panels[2]], axis=2)
+        write_whole(path, encoded(picture, "PNG"), files)
+
+    def panels(self) -> list[NDArray[np.uint8]]:
+        """Before, after and what was reconstructed, tinted over grey: three pictures (3, H, W).
+
+        Both images share a stretch, taken from the image after: each band starts at its 1st percentile, which
+        takes off the blue of the air, and all span the same reflectance, which keeps the hues. Clouds before
+        clip to white.
+        """
+        seen = self._valid > 0
+        count = np.maximum(self._valid, 1)
+        before, after, reconstructed = self._before / count, self._after / count, self._reconstructed / count
+        low, span = stretch_of(after[:, seen]) if seen.any() else (np.zeros(3), 1.0)
+        before, after = (stretched(image, low, span) for image in (before, after))
+        grey = after.mean(axis=0, keepdims=True)
+        changed = grey + reconstructed * TINT_STRENGTH * (TINT - grey)
+        repeat = max(1, SMALLEST // max(seen.shape))
+        shown = [np.where(seen, image, NODATA_GREY) for image in (before, after, changed)]
+        return [np.rint(image * 255).astype(np.uint8).repeat(repeat, 1).repeat(repeat, 2) for image in shown]
+
+    def _sums(self, top: int, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Sums of a strip (rows, width) over the cells it touches."""
+        starts = np.arange(top // self._cell * self._cell, top + len(plane), self._cell) - top
+        by_row = np.add.reduceat(plane, np.maximum(starts, 0), axis=0)
+        sums: NDArray[np.float32] = np.add.reduceat(by_row, np.arange(0, plane.shape[1], self._cell), axis=1)
+        return sums
+
+
+def stretch_of(pixels: NDArray[Any]) -> tuple[NDArray[Any], float]:
+    """Lower ends (3,) and common span of the stretch that shows reflectance (3, N) well."""
+    low, high = np.percentile(pixels, PERCENTILES, axis=1)
+    return low, max(float((high - low).max()), 1e-3)
+
+
+def stretched(image: NDArray[Any], low: NDArray[Any], span: float) -> NDArray[Any]:
+    """Reflectance (3, H, W) as brightness on a screen, 0 to 1."""
+    return np.asarray(np.clip((image - low[:, None, None]) / span, 0, 1) ** GAMMA)
+
+
+def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """A picture (3, H, W) under a white strip with `text` in the letters of GLYPHS, cut to its width."""
+    width = picture.shape[2]
+    scale = caption_height(width) // 11
+    letters = [np.array([list(row) for row in GLYPHS[letter].split()], dtype=np.uint8) for letter in text]
+    line = np.concatenate([np.pad(letter, ((2, 2), (0, 1))) for letter in letters], axis=1)
+    line = np.pad(line, ((0, 0), (2, 0))).repeat(scale, 0).repeat(scale, 1)[:, :width]
+    line = np.pad(line, ((0, 0), (0, width - line.shape[1])))
+    strip = np.where(line, round(255 * INK), 255).astype(np.uint8)
+    return np.concatenate([np.broadcast_to(strip, (3, *strip.shape)), picture], axis=1)
+
+
+def caption_height(width: int) -> int:
+    """Rows of the strip with the caption over a panel of `width` pixels."""
+    return 11 * max(1, min(width // 170, 4))
+
+
+def encoded(picture: NDArray[np.uint8], driver: str) -> bytes:
+    """The bytes of (3, H, W) as an image file of a GDAL driver, PNG or JPEG."""
+    bands, height, width = picture.shape
+    profile = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
+    with MemoryFile() as memory, warnings.catch_warnings():
+        # A picture needs no georeference, and with one GDAL would leave a .aux.xml file.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(driver=driver, **profile) as dataset:
+            dataset.write(picture)
+        return bytes(memory.read())
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write (3, H, W) as a PNG, whole or not at all. Raises OutputError when it cannot be written."""
+    write_whole(path, encoded(picture, "PNG"))

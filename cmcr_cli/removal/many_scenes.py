@@ -1,0 +1,244 @@
+"""Many scenes, one after another on this machine or spread over an existing Dask cluster."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from cmcr_cli.errors import CmcrError, InputError, OptionError, OutputError
+from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.claims import Claims
+from cmcr_cli.output.files import remove_parts
+from cmcr_cli.output.lock import locked
+from cmcr_cli.removal.opened import Model, load_model
+from cmcr_cli.removal.pipeline import remove
+from cmcr_cli.removal.session import claim
+from cmcr_cli.scene.raster import is_complete
+
+log = logging.getLogger("cmcr")
+
+COLUMNS = ("s2", "s1", "output", "s1_vv", "s1_vh", "mask", "mask_codes")
+"""Of a list of scenes; without a heading the first three, of which only the first must be there."""
+
+SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
+
+ENDINGS = {"quicklook": ".png", "report": ".html", "stac": ".json"}
+
+CONNECT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one scene."""
+
+    output: str
+    status: Literal["done", "skipped", "failed"]
+    seconds: float = 0.0
+    covered_share: float | None = None
+    error: str | None = None
+
+
+def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
+    """Scenes of a CSV: columns by their heading, or s2, s1, output; blank lines and comments are skipped.
+
+    Cells that are empty are left out of a scene. Raises InputError for a list that is empty, has columns
+    that are not known, or a line without s2.
+    """
+    rows = [
+        row for row in csv.reader(line for line in lines if not line.lstrip().startswith("#")) if any(row)
+    ]
+    names: Sequence[str] = COLUMNS[:3]
+    if rows and rows[0][0].strip().lower() == "s2":
+        names = [name.strip().lower() for name in rows.pop(0)]
+    if not rows:
+        raise InputError(
+            f"{source}: lists no scenes; expected lines such as s2.tif,s1.tif or a heading first."
+        )
+    if unknown := set(names) - set(COLUMNS):
+        raise InputError(
+            f"{source}: has columns {', '.join(sorted(unknown))}; expected some of {', '.join(COLUMNS)}."
+        )
+    scenes = []
+    for number, row in enumerate(rows, 1):
+        if len(row) > len(names) or not row[0].strip():
+            raise InputError(
+                f"{source}: scene {number} is {','.join(row)!r}; expected at most {len(names)} values "
+                f"({', '.join(names)}), s2 among them."
+            )
+        scenes.append({name: cell.strip() for name, cell in zip(names, row, strict=False) if cell.strip()})
+    return scenes
+
+
+def jobs_of(
+    scenes: Sequence[dict[str, str]], folder: Path, settings: dict[str, Any], extras: Sequence[str] = ()
+) -> list[RemoveOptions]:
+    """Options of every scene: its own columns, `settings` for all, outputs in `folder`.
+
+    Outputs are named by the scene, NAME_clear.tif, unless it says how; `extras` are further outputs to write
+    beside: provenance, uncertainty, quicklook, report, stac. Raises OptionError when two have one output, or
+    one lies outside of the folder.
+    """
+    jobs: dict[Path, RemoveOptions] = {}
+    for scene in scenes:
+        name = SUFFIXES.sub("", Path(scene["s2"].rstrip("/")).name)
+        output = folder / scene.get("output", f"{name}_clear.tif")
+        if not output.resolve().is_relative_to(folder.resolve()):
+            raise OptionError(
+                f"{scene['s2']} would be written to {output}, which is not in {folder}; expected all outputs "
+                "there. Give a name that stays there, or choose another folder with -o."
+            )
+        if output in jobs:
+            raise OptionError(
+                f"{scene['s2']} and {jobs[output].s2} would both be written to {output}; expected one output "
+                "for each scene. Name them in a third column."
+            )
+        beside = {
+            extra: output.with_name(f"{output.stem}_{extra}{ENDINGS.get(extra, '.tif')}") for extra in extras
+        }
+        own = {key: value for key, value in scene.items() if key != "output"}
+        jobs[output] = RemoveOptions(**{**settings, **own, **beside, "output": output})
+    return list(jobs.values())
+
+
+def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:
+    """Raise OutputError when an output of any job meets an input or output of any: call it before any work.
+
+    `more` are further files that are read, such as the list of the scenes.
+    """
+    claims = Claims()
+    claims.read(*more)
+    for job in jobs:
+        claim(claims, job)
+    claims.check()
+
+
+def run_batch(
+    jobs: Sequence[RemoveOptions],
+    *,
+    skip_existing: bool = False,
+    scheduler: str | None = None,
+    retries: int = 2,
+) -> Iterator[Outcome]:
+    """Do `jobs`, and yield the outcome of each when it is known; one that fails does not stop the others.
+
+    With `scheduler` the scenes go to that Dask cluster, one GPU each where workers have a resource GPU, and
+    in any order; what was lost with a worker is done again, up to `retries` times. Paths must mean the same
+    files on every worker. The jobs share their weights and device. Raises OutputError when files of the jobs
+    meet, InputError when the cluster cannot be used, WeightsError when the weights cannot.
+    """
+    check_batch(jobs)
+    todo = []
+    for job in jobs:
+        if skip_existing and is_complete(job.output):
+            yield Outcome(str(job.output), "skipped")
+        elif job.output.exists() and not job.overwrite:
+            text = f"{job.output}: exists already; give --overwrite or --skip-existing."
+            if skip_existing:
+                text = (
+                    f"{job.output}: is there, but is not a complete image; expected one, or none, for "
+                    "--skip-existing. Remove it, or give --overwrite to replace it."
+                )
+            yield Outcome(str(job.output), "failed", error=text)
+        else:
+            todo.append(job)
+    if scheduler is not None:
+        yield from _on_cluster(todo, scheduler, retries)
+        return
+    model = load_model(todo[0].weights, todo[0].device) if todo else None
+    for job in todo:
+        try:
+            yield _one_scene(job, model)
+        except Exception as error:
+            log.debug("traceback", exc_info=error)
+            yield _failed(job, error)
+
+
+def _one_scene(job: RemoveOptions, model: Model | None = None) -> Outcome:
+    """Do one scene; errors that would come again are an outcome, others are raised."""
+    started = time.monotonic()
+    try:
+        report = remove(job, model=model)
+    except CmcrError as error:
+        return _failed(job, error)
+    seconds = round(time.monotonic() - started, 1)
+    return Outcome(str(job.output), "done", seconds, report.covered_share)
+
+
+def _failed(job: RemoveOptions, error: BaseException) -> Outcome:
+    text = str(error) if isinstance(error, CmcrError) else f"{type(error).__name__}: {error}"
+    return Outcome(str(job.output), "failed", error=" ".join(text.split()))
+
+
+def _on_cluster(jobs: Sequence[RemoveOptions], address: str, retries: int) -> Iterator[Outcome]:
+    try:
+        distributed: Any = import_module("distributed")
+    except ImportError as error:
+        raise InputError(
+            "Dask is not installed; expected it for --scheduler. Install it with pip install 'cmcr[dask]', "
+            "here and on the workers."
+        ) from error
+    try:
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({error}); expected one that runs. Start it with dask "
+            "scheduler, and give the address that it prints to --scheduler."
+        ) from error
+    with client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
+        futures = {
+            client.submit(
+                _one_scene,
+                # An attempt may have been lost after its output was complete.
+                replace(_absolute(job), overwrite=True),
+                pure=False,
+                retries=retries,
+                resources={"GPU": 1} if gpus else None,
+            ): job
+            for job in jobs
+        }
+        for future in distributed.as_completed(futures):
+            job, failure = futures[future], future.exception()
+            _remove_parts(job)
+            yield _failed(job, failure) if failure else replace(future.result(), output=str(job.output))
+
+
+def _absolute(job: RemoveOptions) -> RemoveOptions:
+    """The job with absolute paths: workers run in other folders. Addresses that only GDAL knows stay."""
+    inputs: dict[str, Any] = {
+        name: str(Path(path).absolute())
+        for name in ("s2", "s1", "s1_vv", "s1_vh", "mask")
+        if (path := getattr(job, name)) is not None and Path(path).exists()
+    }
+    files: dict[str, Any] = {
+        name: path.absolute()
+        for name in (
+            "output",
+            "provenance",
+            "uncertainty",
+            "quicklook",
+            "report",
+            "stac",
+            "weights",
+            "mask_weights",
+            "aoi",
+        )
+        if (path := getattr(job, name)) is not None
+    }
+    return replace(job, **inputs, **files)
+
+
+def _remove_parts(job: RemoveOptions) -> None:
+    """Remove what attempts left behind whose worker was killed; not while one still writes."""
+    paths = list(job.outputs.values())
+    with suppress(OSError, OutputError), locked(paths):
+        remove_parts(paths)

@@ -1,0 +1,1 @@
+"""The second pass: patches under cloud are reconstructed, blended and put into the image."""

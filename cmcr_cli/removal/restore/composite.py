@@ -1,0 +1,75 @@
+"""Putting reconstructed pixels into the image: harmonised to the clear ground nearby, under a soft seam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from cmcr_cli.output.cog import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.removal.restore.radiometry import reflectance, stored
+from cmcr_cli.scene.optical import Optical
+
+COARSE = 8
+"""Pixels per cell at the finest scale of the harmonisation: lower than any detail, finer than a field."""
+
+LINES = 16
+"""Lines that are mixed at once."""
+
+FAITH = 0.15
+"""Share of clear pixels in a cell at which its own offset counts as much as that of the coarser scale."""
+
+
+def harmonise(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
+    """Add to `restored` (B, 13, H, W) the low-frequency offset that it shows on clear pixels (B, 1, H, W).
+
+    Both images exist on clear ground; what they differ by there is carried into the holes by a pyramid of
+    normalised convolutions, coarse to fine. Without a clear pixel in the patch nothing is changed.
+    """
+    weight = F.avg_pool2d(clear, COARSE)
+    offset = F.avg_pool2d((observed - restored) * clear, COARSE)
+    levels = [(offset, weight)]
+    while min(offset.shape[-2:]) > 1:
+        offset, weight = F.avg_pool2d(offset, 2), F.avg_pool2d(weight, 2)
+        levels.append((offset, weight))
+    offset, weight = levels.pop()
+    field = offset / (weight + 0.02)  # fades to no change where hardly anything is clear
+    for offset, weight in reversed(levels):
+        coarse = F.interpolate(field, size=offset.shape[-2:], mode="bilinear", align_corners=False)
+        field = (offset + FAITH * coarse) / (weight + FAITH)
+    return restored + F.interpolate(field, size=restored.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def composite(
+    dn: Tensor, restored: Sequence[Tensor], strength: Tensor, valid: Tensor, optical: Optical
+) -> Tensor:
+    """Mix `restored` reflectance, one (rows, width) per band of `dn`, into `dn` by `strength` (rows, width).
+
+    DN are bits of the stored integers as int16, as they come and as they go. Where nothing is replaced, or is
+    not `valid`, they are the very ones that came in: they do not pass through floating point. Nothing
+    `restored` is needed where `strength` is 0 throughout.
+    """
+    replaced = valid & (strength > 0)
+    out = dn.clone()
+    # A few lines of one band at a time stay in the processor's cache.
+    for first in range(0, len(valid), LINES):
+        lines = slice(first, first + LINES)
+        if not replaced[lines].any():
+            continue
+        share, rest = strength[lines], 1 - strength[lines]
+        bits = -replaced[lines].short()  # all, or none: choosing by them is much faster than torch.where
+        for band, image in zip(out, restored, strict=True):
+            seen = band[lines]
+            new = stored((share * image[lines]).add_(reflectance(seen, optical).mul_(rest)), optical)
+            seen.bitwise_xor_(new.bitwise_xor_(seen).bitwise_and_(bits))
+    return out
+
+
+def provenance_of(valid: NDArray[np.bool_], strength: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """What became of each pixel: NODATA, OBSERVED or RECONSTRUCTED."""
+    provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
+    provenance[valid & (strength > 0)] = RECONSTRUCTED
+    return provenance

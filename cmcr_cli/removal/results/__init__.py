@@ -1,0 +1,1 @@
+"""What a removal leaves behind: rasters, report, STAC item, and what `--resume` needs."""

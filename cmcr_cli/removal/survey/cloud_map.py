@@ -1,0 +1,176 @@
+"""What lies over the scene, and what to do about it: three bits per cell of 20 m for the whole scene.
+
+Cells are locked to even map pixels, like everything else here, so a crop has the same cells as the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.ground.cirrus import THIN as LIFTABLE
+from cmcr_cli.ground.cirrus import veil_of_band
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
+
+CELL = 2
+"""Pixels of 10 m along the side of a cell."""
+
+VEIL, CLOUD = 1, 2
+"""What `pixels` says of covered cells: under VEIL the ground shows once B10's cirrus is subtracted."""
+
+_OPAQUE = np.array([CLEAR, THIN, SHADOW, THICK], np.uint8)
+"""Classes from the least to the most opaque: a cell takes the last that any of its pixels has."""
+
+SEEN_VEIL = np.float32(0.0075)
+"""Reflectance that B10 must show in the visible for thin cloud to be cirrus that can be subtracted."""
+
+RING = 2
+"""Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
+
+REACH = 2 * RING * CELL
+"""Pixels beyond a covered cell that are replaced in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Cells (rows, columns) with a CloudClass each. The first begins `phase` pixels before the scene.
+
+    planes (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is thin cirrus
+    that B10 subtracts well enough for the ground below to be learnt from.
+    """
+
+    planes: NDArray[np.uint8]
+    phase: tuple[int, int]
+    width: int  # of the scene, pixels
+
+    @classmethod
+    def empty(cls, grid: Grid) -> Cover:
+        """Nothing covered yet."""
+        phase = (grid.origin[0] % CELL, grid.origin[1] % CELL)
+        rows, columns = (
+            -(-(size + n) // CELL) for size, n in zip((grid.height, grid.width), phase, strict=True)
+        )
+        return cls(np.zeros((3, rows, -(-columns // 8)), np.uint8), phase, grid.width)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of cells."""
+        return self.planes.shape[1], self.columns
+
+    @property
+    def columns(self) -> int:
+        """Of cells."""
+        return -(-(self.width + self.phase[1]) // CELL)
+
+    @classmethod
+    def of(cls, classes: NDArray[np.uint8], width: int) -> Cover:
+        """The cover of given classes (rows, columns) of cells, which begin with the scene."""
+        return cls(_packed(classes, np.zeros(classes.shape, np.bool_)), (0, 0), width)
+
+    def cells(self, first: int, stop: int) -> NDArray[np.uint8]:
+        """CloudClass of the rows of cells from `first` to `stop`."""
+        low, high = (self._bits(plane[first:stop]) for plane in self.planes[:2])
+        return low + 2 * high
+
+    def enter(self, first: int, classes: NDArray[np.uint8], lifted: NDArray[np.bool_]) -> None:
+        """Replace rows of cells from `first`; what hangs over the lower or the right edge is dropped.
+
+        `lifted` (see `lifted_cells`) has the shape of `classes`.
+        """
+        rows = len(self.planes[0, first : first + len(classes)])
+        inside = slice(rows), slice(self.columns)
+        self.planes[:, first : first + rows] = _packed(classes[inside], lifted[inside])
+
+    def mark(self, top: int, classes: NDArray[np.uint8]) -> None:
+        """Replace the cells of full-width rows of pixels from row `top`, which begin and end with cells.
+
+        A cell takes the class of its most opaque pixel, and no cell is subtracted: see `lift`.
+        """
+        y, x = self._rows(top, len(classes)), self._cols()
+        rank = np.argsort(_OPAQUE).astype(np.uint8)[classes]
+        by_row = np.maximum.reduceat(rank, np.flatnonzero(np.diff(y, prepend=-1)), axis=0)
+        cells = _OPAQUE[np.maximum.reduceat(by_row, np.flatnonzero(np.diff(x, prepend=-1)), axis=1)]
+        self.enter(int(y[0]), cells, np.zeros(cells.shape, np.bool_))
+
+    def lift(self, top: int, rows: int, cirrus: NDArray[np.float32], visible: np.float32) -> None:
+        """Find out which cells of full-width rows of pixels are cirrus, by their B10: see `lifted_cells`."""
+        y = self._rows(top, rows)
+        cells = self.cells(int(y[0]), int(y[-1]) + 1)
+        self.enter(int(y[0]), cells, lifted_cells(cells, cirrus[: len(cells), : self.columns], visible))
+
+    def classes(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """CloudClass of full-width rows of pixels, (rows, width)."""
+        y = self._rows(top, rows)
+        return np.asarray(self.cells(int(y[0]), int(y[-1]) + 1)[(y - y[0])[:, None], self._cols()])
+
+    def spread(self, cells: NDArray[np.uint8], top: int, rows: int) -> NDArray[np.uint8]:
+        """Values of all cells (of `shape`) in the pixels of full-width rows, (rows, width)."""
+        return np.asarray(cells[self._rows(top, rows)[:, None], self._cols()])
+
+    def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """What to do about the pixels of full-width rows: 0 (nothing), VEIL or CLOUD, (rows, width)."""
+        y = self._rows(top, rows)
+        first, stop = int(y[0]), int(y[-1]) + 1
+        cells = treatment(self._covered(first, stop), self._bits(self.planes[2, first:stop]))
+        return np.asarray(cells[(y - first)[:, None], self._cols()])
+
+    def strength(self, top: int, rows: int) -> NDArray[np.float32]:
+        """How much of each pixel is replaced, 0 to 1, for full-width rows (rows, width).
+
+        1 on covered pixels; falls to 0 across the ring around them.
+        """
+        y = self._rows(top, rows)
+        first = max(int(y[0]) - 2 * RING, 0)
+        near = self._covered(first, int(y[-1]) + 2 * RING + 1)
+        if not near.any():
+            return np.zeros((rows, self.width), np.float32)
+        grown = ndimage.maximum_filter(near, 2 * RING + 1, mode="nearest")
+        sums = ndimage.uniform_filter(grown.astype(np.float32) * 64, 2 * RING + 1, mode="nearest") / 64
+        # The filter's running sums leave dust where nothing is covered.
+        soft = np.where(grown > 0, np.maximum(sums, near), np.where(sums > 1e-3, sums, 0))
+        return np.asarray(soft[(y - first)[:, None], self._cols()], dtype=np.float32)
+
+    def touches(self, top: int, left: int, size: int) -> bool:
+        """Whether anything is replaced in a square window, which may hang over the scene's edge."""
+        (y0, y1), (x0, x1) = (
+            (max(start + phase - REACH, 0) // CELL, max(start + phase + size + REACH, 0) // CELL + 1)
+            for start, phase in zip((top, left), self.phase, strict=True)
+        )
+        return bool(self._covered(y0, y1)[:, x0:x1].any())
+
+    def _covered(self, first: int, stop: int) -> NDArray[np.uint8]:
+        return self._bits(self.planes[0, first:stop] | self.planes[1, first:stop])
+
+    def _bits(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(np.unpackbits(plane, axis=1, count=self.columns))
+
+    def _rows(self, top: int, rows: int) -> NDArray[np.intp]:
+        return (np.arange(top, top + rows) + self.phase[0]) // CELL
+
+    def _cols(self) -> NDArray[np.intp]:
+        return (np.arange(self.width) + self.phase[1]) // CELL
+
+
+def treatment(classes: NDArray[np.uint8], lifted: NDArray[Any]) -> NDArray[np.uint8]:
+    """What to do about cells of these classes: 0 (nothing), VEIL where `lifted`, CLOUD elsewhere."""
+    return np.where(classes == CLEAR, 0, np.where(lifted, VEIL, CLOUD)).astype(np.uint8)
+
+
+def lifted_cells(
+    classes: NDArray[np.uint8], cirrus: NDArray[np.float32], visible: np.float32
+) -> NDArray[np.bool_]:
+    """Which cells of thin cloud are cirrus that is subtracted well enough to learn from the ground below.
+
+    classes and cirrus, the reflectance of B10 (0: absent), are (rows, columns); visible: see `ground.cirrus`.
+    """
+    veil = veil_of_band(cirrus, visible)
+    return np.asarray((classes == THIN) & (veil > SEEN_VEIL) & (veil <= LIFTABLE))
+
+
+def _packed(classes: NDArray[np.uint8], lifted: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.packbits(np.stack([classes & 1 > 0, classes > 1, lifted]), axis=-1)

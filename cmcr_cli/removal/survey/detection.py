@@ -1,0 +1,221 @@
+"""What the cloud network finds in a scene, one row of tiles after the other.
+
+Tiles begin at multiples of their side on the map, so a crop of a scene has the same tiles as the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from cmcr_cli.errors import WeightsError
+from cmcr_cli.ground.cirrus import B10
+from cmcr_cli.ground.pyramid import block_mean
+from cmcr_cli.model.cloud_network import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
+from cmcr_cli.removal.survey.cloud_map import CELL
+from cmcr_cli.runtime.device import fetched, placed
+from cmcr_cli.scene.bands import canonical, present
+from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
+from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.patches import cut, mirrored, reflected
+
+Array = NDArray[np.float32]
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+SIDE, WIDE = 256, 512
+"""Cells of 20 m, rows and columns, of a tile."""
+
+ABOVE, BELOW = NEAR_MARGIN * CELL, FAR_MARGIN * CELL
+"""Pixels around a row of tiles that must be read: what lies farther above is kept as squares."""
+
+COVERED = 0.5
+"""Probability of cloud or shadow from which on a cell is covered."""
+
+SHADED = 0.35
+"""Probability of shadow from which on a cell is in shadow: dark ground looks alike, so the network is seldom
+sure. In eight scenes labelled by eye 0.35 finds 95 % of the shadow and 0.5 finds 92 %; clear images have 1.07
+and 0.97 % of false alarms."""
+
+RIM = 0.3
+"""Probability from which on a cell beside a covered one is covered as well."""
+
+REACH = 1
+"""Cells by which a covered area may grow: the rim of a cloud is thinner than any threshold. With 2 cells, and
+a RIM of 0.25, 0.4 points more of the cloud in eight scenes are found, and 1.8 points more of their clear
+ground are lost."""
+
+UNKNOWN_SUN = np.zeros(4, np.float32)
+"""What the network takes where nobody knows the position of the sun."""
+
+LOWEST_SUN = 10.0
+"""Degrees above the horizon: a lower sun throws shadows farther than the network looks anyway."""
+
+_SQUARE = SQUARE * CELL  # pixels
+_FAR = FAR_MARGIN // SQUARE  # squares
+_AT_ONCE = 64  # squares along a row that are made at once
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Full-width rows of cells: CloudClass, its probability in per cent, and the reflectance of B10."""
+
+    classes: NDArray[np.uint8]
+    certainty: NDArray[np.uint8]
+    cirrus: Array
+
+
+class Detector:
+    """Finds clouds and shadows row of tiles by row of tiles, from the top; keeps the squares above."""
+
+    def __init__(self, network: CloudNetwork, optical: Optical, each: Each) -> None:
+        self._network, self._optical, self._each = network, optical, each
+        self._device = next(network.parameters()).device
+        self._names = placed(present(optical.names).astype(np.float32), self._device)[None]
+        self._sun = placed(sun_vector(optical), self._device)[None]
+        grid = optical.grid
+        self._rows, self._columns = (
+            (start // _SQUARE, (start + size - 1) // _SQUARE)
+            for start, size in zip(grid.origin, (grid.height, grid.width), strict=True)
+        )
+        self._squares: dict[int, Array] = {}
+
+    def find(self, core: tuple[int, int], first: int, dn: NDArray[Any]) -> Detections:
+        """What is found in the tiles at the rows `core` of the scene; `dn` are full-width rows from `first`.
+
+        They begin with the first row of cells of the scene that `core` touches.
+        """
+        grid = self._optical.grid
+        row0, col0 = grid.origin
+        side, wide = SIDE * CELL, WIDE * CELL
+        top = (core[0] + row0) // side * side
+        self._look_ahead(top // _SQUARE, first, dn)
+        far = np.stack([self._squares[n] for n in self._mirrored(top // _SQUARE, SIDE, self._rows)], axis=1)
+        rows = reflected(top - row0 - ABOVE, side + 2 * ABOVE, grid.height) - first
+
+        def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array]:
+            across = [n - self._columns[0] for n in self._mirrored(left // _SQUARE, WIDE, self._columns)]
+            cells = self._cells(cut(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
+            classes, certainty = classified(self._probability(cells, far[:, :, across]))
+            inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
+            return classes[inner, inner], certainty[inner, inner], cells[B10, inner, inner]
+
+        found = list(self._each(find, range(col0 // wide * wide, col0 + grid.width, wide)))
+        inside = (slice((core[0] + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))
+        return Detections(*(np.concatenate(part, axis=1)[inside] for part in zip(*found, strict=True)))
+
+    def _probability(self, cells: Array, far: Array) -> Array:
+        seen, squares = placed(cells, self._device)[None], placed(far, self._device)[None]
+        return fetched(_probability(self._network, seen, squares, self._names, self._sun))
+
+    def _cells(self, dn: NDArray[Any]) -> Array:
+        values = self._optical.radiometry.reflectance(block_mean(dn))
+        return canonical(values, self._optical.names)
+
+    def _look_ahead(self, top: int, first: int, dn: NDArray[Any]) -> None:
+        """Make the squares that the row of tiles from square row `top` needs, and forget what none will."""
+        grid = self._optical.grid
+        row0, col0 = grid.origin
+        start = max(self._squares, default=self._rows[0] - 1) + 1
+        stop = min(top + SIDE // SQUARE + _FAR, self._rows[1] + 1)
+        lines = reflected(start * _SQUARE - row0, (stop - start) * _SQUARE, grid.height) - first
+        count = self._columns[1] + 1 - self._columns[0]
+
+        @torch.inference_mode()
+        def squares(left: int) -> Array:
+            pixels = min(_AT_ONCE, count - left) * _SQUARE
+            columns = reflected((self._columns[0] + left) * _SQUARE - col0, pixels, grid.width)
+            cells = placed(self._cells(cut(dn, lines, columns)), self._device)[None]
+            return fetched(squares_of(cells)[0])
+
+        if start < stop:
+            made = np.concatenate(list(self._each(squares, range(0, count, _AT_ONCE))), axis=2)
+            self._squares |= {row: made[:, row - start] for row in range(start, stop)}
+        for row in [row for row in self._squares if row < top - SIDE // SQUARE - 2 * _FAR]:
+            del self._squares[row]
+
+    def _mirrored(self, first: int, cells: int, span: tuple[int, int]) -> list[int]:
+        """Squares along an axis that a tile from square `first` looks at, those beyond `span` mirrored.
+
+        A tile may begin far above `span`; what no cell of the scene sees there may not be made yet, and is
+        the farthest that is seen instead.
+        """
+        low, high = span
+        squares = low + mirrored(-_FAR, high - low + 1 + 2 * _FAR, high - low + 1)
+        wanted = np.arange(first - low, first - low + cells // SQUARE + 2 * _FAR)
+        return [int(square) for square in squares[wanted.clip(0, len(squares) - 1)]]
+
+
+@torch.inference_mode()
+def detect(
+    network: CloudNetwork, cells: Array, names: NDArray[np.bool_], sun: Array
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """CloudClass and its probability in per cent of a whole image of cells (13, h, w), as `classified`.
+
+    `names` (13,) are the bands that it has, `sun` (4,) is as `sun_vector` gives it. Edges are mirrored.
+    """
+    device = next(network.parameters()).device
+    height, width = cells.shape[1:]
+
+    def with_margin(margin: int) -> Tensor:
+        lines, columns = (
+            reflected(-margin, -(-size // SQUARE) * SQUARE + 2 * margin, size) for size in (height, width)
+        )
+        return placed(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
+
+    squares = fetched(squares_of(with_margin(0))[0])
+    far = cut(squares, *(mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
+    known, towards = (placed(np.asarray(part, np.float32), device)[None] for part in (names, sun))
+    near = with_margin(NEAR_MARGIN)
+    probability = fetched(_probability(network, near, placed(far, device)[None], known, towards))
+    inner = slice(NEAR_MARGIN, NEAR_MARGIN + height), slice(NEAR_MARGIN, NEAR_MARGIN + width)
+    classes, certainty = classified(probability)
+    return classes[inner], certainty[inner]
+
+
+@torch.inference_mode()
+def _probability(network: CloudNetwork, cells: Tensor, squares: Tensor, names: Tensor, sun: Tensor) -> Tensor:
+    """Probability (4, h, w) of the classes in cells (1, 13, h, w); `squares` reach FAR_MARGIN around them."""
+    features = network.look_far(squares, names, sun)
+    inner = slice(_FAR - NEAR_MARGIN // SQUARE, NEAR_MARGIN // SQUARE - _FAR)
+    logits = network.look_near(cells, names, features[:, :, inner, inner])
+    return torch.softmax(logits[0], dim=0)
+
+
+def sun_vector(optical: Optical) -> Array:
+    """The sun over a scene as the network takes it (4,): see `CloudNetwork`."""
+    if optical.sun is None:
+        return UNKNOWN_SUN
+    zenith = math.radians(90 - max(optical.sun.elevation, LOWEST_SUN))
+    return np.array([1, *optical.sun.direction(optical.grid), math.tan(zenith)], np.float32)
+
+
+def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """CloudClass and its probability in per cent of cells, from the probabilities (4, h, w) of the classes.
+
+    A cell is covered when that is likely, or less likely but beside one that is. Raises WeightsError where a
+    probability is none: compared with any threshold NaN is clear ground.
+    """
+    if not np.isfinite(probability).all():
+        raise WeightsError(
+            "the cloud network of the weights gave NaN; expected probabilities. They are damaged, or their "
+            "training failed: choose others with --weights, or give a mask with --mask"
+        )
+    covered = 1 - probability[CLEAR]
+    likeliest = (probability[THICK:].argmax(axis=0) + 1).astype(np.uint8)
+    classes = np.where(covered > COVERED, likeliest, CLEAR).astype(np.uint8)
+    classes[(classes == CLEAR) & (probability[SHADOW] > SHADED)] = SHADOW
+    rim = (classes == CLEAR) & (covered > RIM)
+    grown = classes.copy()
+    for kind in (SHADOW, THIN, THICK):
+        near = ndimage.binary_dilation(classes == kind, iterations=REACH)
+        grown[near & rim] = kind
+    certainty = np.where(grown == CLEAR, probability[CLEAR], covered)
+    return grown, np.rint(100 * certainty).astype(np.uint8)

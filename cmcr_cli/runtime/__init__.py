@@ -1,0 +1,1 @@
+"""The machine that a run has: its devices, threads, memory and disk."""

@@ -1,0 +1,171 @@
+"""Lanes: threads that run the networks side by side, as many as there are cores, shared out to the devices.
+
+On a CPU many networks of one thread each make better use of the cores than one network of many threads: all
+that is done to a patch runs in parallel, not the convolutions alone, nothing waits for the slowest thread of
+each layer, and the pixels do not depend on the number of cores. A GPU is fed by its share of the cores, each
+with a stream of its own: one copies while another computes.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Event, local
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from cmcr_cli.errors import CmcrError
+from cmcr_cli.model.cloud_network import CloudNetwork
+from cmcr_cli.model.diffusion import Denoiser
+from cmcr_cli.model.network import to_inference
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.runtime.device import settle, usable_cores
+
+log = logging.getLogger("cmcr")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+GPU_BATCH = 8
+"""Patches per call on a GPU, which serves several lanes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A device and the networks on it; `stopped` is set when the run has failed or was interrupted.
+
+    Work on a lane ends when its stream has done all of it, so no tensor is used by two streams at once.
+    """
+
+    device: torch.device
+    stream: torch.cuda.Stream | None
+    denoiser: Denoiser
+    clouds: CloudNetwork
+    stopped: Event
+
+    def check(self) -> None:
+        """Raise CancelledError when what is being computed is not wanted any more; call it now and then."""
+        if self.stopped.is_set():
+            raise CancelledError
+
+
+@dataclass(slots=True)
+class Lanes:
+    """Threads that share out work; get one from `open_lanes`. `batch_size` is in patches, and may shrink.
+
+    Each thread has a lane of its own. If any thread might take any lane, a GPU would keep a workspace for
+    every pair of a thread and a stream.
+    """
+
+    lanes: Sequence[Lane]
+    batch_size: int
+    notes: list[str]
+    _pool: ThreadPoolExecutor
+    _mine: local
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the lanes share the processor with all other work."""
+        return all(lane.device.type == "cpu" for lane in self.lanes)
+
+    @property
+    def home(self) -> torch.device:
+        """The device on which what all lanes make is put together."""
+        return self.lanes[0].device
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Results in the order of the items, like the builtin, on as many threads as there are lanes."""
+        return self._pool.map(work, items)
+
+    def submit(self, work: Callable[[Lane, Item], Result], item: Item) -> Future[Result]:
+        """Start `work` on the lane of the next thread that is free."""
+        return self._pool.submit(self._on_a_lane, work, item)
+
+    def _on_a_lane(self, work: Callable[[Lane, Item], Result], item: Item) -> Result:
+        lane: Lane = self._mine.lane
+        with torch.cuda.stream(lane.stream):
+            result = work(lane, item)
+            settle(lane.device)
+            return result
+
+    def in_parts(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
+        """`work` on all items at once or, where a GPU's memory does not suffice, half by half.
+
+        From then on batches are smaller.
+        """
+        try:
+            return work(items)
+        except torch.cuda.OutOfMemoryError:
+            half = len(items) // 2
+            if not half:
+                raise
+        torch.cuda.empty_cache()
+        if half < self.batch_size:
+            self.batch_size = half
+            self.notes.append(f"the GPU's memory is short: goes on with batches of {half}")
+            log.warning("%s", self.notes[-1])
+        return [result for part in (items[:half], items[half:]) for result in self.in_parts(work, part)]
+
+
+@contextmanager
+def open_lanes(
+    weights: Weights, devices: Sequence[torch.device], batch_size: int | None, notes: list[str]
+) -> Iterator[Lanes]:
+    """As many lanes as cores, at least one per device; `notes` receives what there is to say.
+
+    When the context is left on an exception, what has not begun is cancelled, and what has is stopped. That a
+    GPU's memory is too small for as much as is needed at once becomes a CmcrError.
+    """
+    parts: list[list[Lane]] = []
+    stopped = Event()
+    for index, device in enumerate(devices):
+        networks = weights.denoiser, weights.clouds
+        denoiser, clouds = copy.deepcopy(networks) if index else networks
+        to_inference(denoiser, device)
+        to_inference(clouds, device)
+        cores = range(max(usable_cores() // len(devices), 1))
+        parts.append([Lane(device, _stream(device), denoiser, clouds, stopped) for _ in cores])
+    # The devices in turn: threads begin as work comes in, and little work should be shared out as well.
+    lanes = [lane for turn in zip(*parts, strict=True) for lane in turn]
+    on_cpu = all(device.type == "cpu" for device in devices)
+    threads = torch.get_num_threads()
+    mine, rest = local(), SimpleQueue[Lane]()
+    for lane in lanes:
+        rest.put(lane)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        mine.lane = rest.get()
+
+    pool = ThreadPoolExecutor(len(lanes), "lane", begin)
+    try:
+        # What this thread does meanwhile must not ask for the cores of the lanes, nor wait for them.
+        torch.set_num_threads(1)
+        # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
+        with threadpool_limits(1, "blas"):
+            yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, mine)
+    except torch.cuda.OutOfMemoryError as error:
+        raise CmcrError(
+            "the GPU's memory is too small for a patch and some rows of the scene; free some of it, or "
+            "compute with --device cpu"
+        ) from error
+    finally:
+        stopped.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream | None:
+    """One more stream on a GPU, on which the networks have arrived; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream

@@ -1,0 +1,1 @@
+"""Cloud masks from outside: what their values mean, and reading them as cloud classes."""

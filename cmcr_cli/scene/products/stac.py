@@ -1,0 +1,243 @@
+"""STAC items in place of a path: which of their assets are the bands, and what they say of the pixels."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cmcr_cli.errors import InputError, RadiometryError
+from cmcr_cli.scene.bands import BANDS, QUANTIFICATION, RADAR_BANDS, band_name
+from cmcr_cli.scene.products.stack import Product
+from cmcr_cli.scene.raster import read_start
+from cmcr_cli.scene.sun import Sun, sun_of
+
+COMMON_NAMES = {
+    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge071": "B05",
+    "rededge2": "B06", "rededge075": "B06", "rededge3": "B07", "rededge078": "B07", "nir": "B08",
+    "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11", "swir22": "B12",
+}  # fmt: skip
+"""Asset keys of catalogues that go by the common names of STAC's eo extension."""
+
+SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
+           "gs://": "/vsigs/", "file://": ""}  # fmt: skip
+
+BAND_LISTS = ("bands", "eo:bands", "raster:bands")
+
+LARGEST_NUMBER = 1e9
+"""No size, scale or offset is as large."""
+
+LONGEST = 60
+"""Characters of a value that a message quotes."""
+
+LARGEST_ITEM = 16 * 2**20
+"""Bytes; real items have 30 kB."""
+
+Asset = Mapping[str, Any]
+
+
+def is_item(path: str) -> bool:
+    """Whether `path` is a STAC item by its name."""
+    return path.lower().endswith((".json", ".geojson"))
+
+
+def optical_item(path: str) -> Product:
+    """Bands, scene classification, offset and time of a Sentinel-2 item.
+
+    Raises InputError when the file is no item, RadiometryError when its bands have different offsets.
+    """
+    item = _read(path)
+    properties = item["properties"]
+    bands: dict[str, tuple[float, str, Asset]] = {}
+    for key, asset in _rasters(item):
+        name = "SCL" if re.match(r"scl(_20m|_60m)?$", key, re.IGNORECASE) else _band(key, asset)
+        metres = _metres(key, asset)
+        if name is not None and (name not in bands or metres < bands[name][0]):
+            bands[name] = metres, _href(asset["href"], path), asset
+    scl = bands.pop("SCL", None)
+    if not bands:
+        raise InputError(
+            f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
+            "green, ... of a raster type. The Sentinel-2 item comes first, then the Sentinel-1 item."
+        )
+    offset, notes = _offset(path, properties, [asset for _, _, asset in bands.values()])
+    time = properties.get("datetime") or properties.get("start_datetime")
+    return Product(
+        path=path,
+        bands={name: bands[name][1] for name in BANDS if name in bands},
+        scl=None if scl is None else scl[1],
+        offset=offset,
+        quantification=None if offset is None else QUANTIFICATION,
+        sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
+        nodata=0,
+        tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
+        notes=notes,
+    )
+
+
+def radar_item(path: str) -> dict[str, str]:
+    """Files of VV and VH of a Sentinel-1 item; InputError when it has not both."""
+    item = _read(path)
+    found = {key.upper(): _href(asset["href"], path) for key, asset in _rasters(item)}
+    if not set(RADAR_BANDS) <= found.keys():
+        raise InputError(
+            f"{path}: has the raster assets {', '.join(sorted(found)) or 'none'}; expected VV and VH of a "
+            "terrain-corrected Sentinel-1 item. Give files with --s1-vv and --s1-vh, or leave radar out."
+        )
+    return {name: found[name] for name in RADAR_BANDS}
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The item at a local path, and the shapes of all that is read of it checked."""
+    text = read_start(path, "a STAC item on this machine; its assets may lie anywhere", LARGEST_ITEM + 1)
+    if len(text) > LARGEST_ITEM:
+        raise InputError(f"{path}: has more than {LARGEST_ITEM} bytes; expected a STAC item, which is small.")
+    try:
+        item = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is no JSON ({error}); expected a STAC item. Check the file.") from error
+    if not (isinstance(item, dict) and item.get("type") == "Feature" and "stac_version" in item):
+        raise InputError(
+            f"{path}: is JSON but no STAC item; expected a Feature with stac_version and assets."
+        )
+    whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
+    if not whole or not all(
+        isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
+    ):
+        raise InputError(f"{path}: is no complete STAC item; expected id, properties, and assets with href.")
+    for key, asset in item["assets"].items():
+        _check_asset(path, key, asset)
+    return item
+
+
+def _check_asset(path: str, key: str, asset: Asset) -> None:
+    """Raise InputError where a field of an asset has another shape than STAC gives it."""
+    shapes: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+        ("href", "an address of printable characters", _is_address),
+        ("type", "a text", lambda value: isinstance(value, str)),
+        ("roles", "a list of texts", lambda value: _is_list(value, str)),
+        ("gsd", "a number of metres", lambda value: _is_number(value) and value > 0),
+        *((name, "a list of objects", lambda value: _is_list(value, dict)) for name in BAND_LISTS),
+    )
+    for name, expected, fits in shapes:
+        value = asset.get(name)
+        if value is not None and not fits(value):
+            raise InputError(
+                f"{path}: the asset {key!r} has {shortened(value)} as {name}; expected {expected}. Correct "
+                "the item, or download it again."
+            )
+
+
+def _is_address(value: Any) -> bool:
+    # Half of a surrogate pair is no character, and no file name either.
+    return isinstance(value, str) and not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
+
+
+def shortened(value: Any) -> str:
+    """A value as Python writes it, cut to what fits into a message."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
+    """Assets that hold measurements: GeoTIFF, COG or JPEG 2000, no previews."""
+    for key, asset in item["assets"].items():
+        kind, roles = str(asset.get("type", "image/tiff")), set(asset.get("roles") or ())
+        if re.match(r"image/(tiff|jp2|jpeg2000|vnd\.stac\.geotiff)", kind) and not roles & {
+            "thumbnail",
+            "overview",
+            "visual",
+        }:
+            yield key, asset
+
+
+def _band(key: str, asset: Asset) -> str | None:
+    """Canonical band of an asset: by its key, else by the name of its only band."""
+    named = band_name(key) or COMMON_NAMES.get(key.lower())
+    bands = asset.get("bands") or asset.get("eo:bands") or []
+    # Keys such as blue-jp2 are second copies of an asset; assets with several bands are composites.
+    if named is None and len(bands) == 1 and "-" not in key:
+        return band_name(str(bands[0].get("name", "")))
+    return named if len(bands) <= 1 else None
+
+
+def _metres(key: str, asset: Asset) -> float:
+    """Pixel size in metres, as far as it is told: catalogues that keep several say it in the key."""
+    said = re.search(r"_([126]0)m$", key)
+    return float(said[1] if said else asset.get("gsd") or 10)
+
+
+def _offset(
+    path: str, properties: Mapping[str, Any], assets: list[Asset]
+) -> tuple[float | None, tuple[str, ...]]:
+    """Offset in DN that the item states, else None; and what there is to say about it."""
+    if properties.get("earthsearch:boa_offset_applied") is True:
+        return 0.0, ("the item says that its offset has been applied already",)
+    stated = set()
+    for asset in assets:
+        bands = asset.get("raster:bands") or asset.get("bands") or [{}]
+        first = bands[0] | {
+            key.removeprefix("raster:"): value for key, value in asset.items() if key.startswith("raster:")
+        }
+        scale = first.get("scale", first.get("raster:scale"))
+        shift = first.get("offset", first.get("raster:offset"))
+        if scale is not None or shift is not None:
+            try:
+                offset = round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3)
+            except (ArithmeticError, TypeError, ValueError):
+                offset = math.inf
+            if not abs(offset) < LARGEST_NUMBER:
+                raise InputError(
+                    f"{path}: states scale {shortened(scale)} and offset {shortened(shift)}; expected "
+                    "numbers, such as 0.0001 and -0.1. Correct the item, or download it again."
+                )
+            stated.add(offset)
+    if len(stated) > 1:
+        raise RadiometryError(
+            f"{path}: its bands have different offsets {sorted(stated)}; expected one. Give it with --offset."
+        )
+    if stated:
+        return stated.pop(), ()
+    baseline = str(properties.get("s2:processing_baseline") or properties.get("processing:version") or "")
+    if baseline >= "04.00":
+        return None, (
+            f"the item is of baseline {baseline} and does not state an offset; unless it was removed from "
+            "the pixels, say --offset -1000",
+        )
+    return None, ()
+
+
+def _tag(value: Any) -> str:
+    """A value as the text of a tag, whose XML knows no control characters."""
+    return "".join(char for char in str(value) if char.isprintable())
+
+
+def _sun(stated: Iterable[Mapping[str, Any]]) -> Sun | None:
+    """The sun by the first of these properties and assets that tells."""
+    for fields in stated:
+        for prefix in ("view", "eo"):  # the angles were part of the eo extension before the view extension
+            elevation = fields.get(f"{prefix}:sun_elevation")
+            if sun := sun_of(fields.get(f"{prefix}:sun_azimuth"), elevation=elevation):
+                return sun
+        if sun := sun_of(fields.get("s2:mean_solar_azimuth"), zenith=fields.get("s2:mean_solar_zenith")):
+            return sun
+    return None
+
+
+def _href(href: str, item: str) -> str:
+    """An asset's address as a path for GDAL; a relative one starts at the item's folder."""
+    for scheme, prefix in SCHEMES.items():
+        if href.startswith(scheme):
+            return prefix + href[len(scheme) :]
+    return href if href.startswith("/") else str(Path(item).parent / href)

@@ -1,0 +1,1 @@
+"""Folders of training data, and reading images and labels from them."""

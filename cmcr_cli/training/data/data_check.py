@@ -1,0 +1,240 @@
+"""What a folder of training data holds, what of it is broken, and how it falls into the splits."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.scene.bands import QUANTIFICATION
+from cmcr_cli.scene.raster import open_raster
+from cmcr_cli.training.data import gathered, sen12mscr
+from cmcr_cli.training.data.images import is_veiled
+from cmcr_cli.training.data.library import layout_of
+from cmcr_cli.training.data.sen12mscr import SplitRule
+
+Progress = Callable[[float], None]
+
+_GAPS = 0.01
+"""Share of a radar image without values from which on it is remarked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What was found in a folder.
+
+    contents: how many of each thing; files: how many of each form; splits: how many of what in each split and
+    in two at once; broken and remarks: names by kind, relative to the folder. What is remarked on is no
+    fault: training copes with it.
+    """
+
+    folder: Path
+    layout: str
+    contents: dict[str, int] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+
+    def fault(self, kind: str, path: Path) -> None:
+        """Add a path to what is broken."""
+        self.broken.setdefault(kind, []).append(str(path.relative_to(self.folder)))
+
+    def remark(self, kind: str, path: Path, more: str = "") -> None:
+        """Add a path to what is remarked on."""
+        self.remarks.setdefault(kind, []).append(f"{path.relative_to(self.folder)}{more}")
+
+
+def _add(counts: dict[str, int], name: str, number: int = 1) -> None:
+    counts[name] = counts.get(name, 0) + number
+
+
+def check_data(
+    folder: Path,
+    split_rule: SplitRule = "exact",
+    *,
+    full: bool = False,
+    progress: Progress = lambda done: None,
+) -> DataReport:
+    """Look through a folder: every name and header, and with `full` every pixel; `progress` is given 0 to 1.
+
+    Raises InputError when there is no such folder or no training data in it, OptionError when the split rule
+    does not fit it.
+    """
+    report = DataReport(folder, layout_of(folder, split_rule))
+    if report.layout == "SEN12MS-CR":
+        _check_rois(report, split_rule, full, progress)
+    else:
+        _check_gathered(report, full, progress)
+    if not report.contents:
+        raise InputError(
+            f"{folder}: found no training data; expected SEN12MS-CR with folders such as ROIs1158_spring_s1, "
+            "or a folder with triplets/, pairs_s2/, places/, optical/ or scenes/. Check the path."
+        )
+    return report
+
+
+def _check_rois(report: DataReport, rule: SplitRule, full: bool, progress: Progress) -> None:
+    rois = list(sen12mscr.find_rois(report.folder))
+    groups: dict[str, dict[str, str]] = {split: {} for split in sen12mscr.SPLITS}
+    for count, roi in enumerate(rois):
+        _add(report.contents, "ROIs")
+        _add(report.contents, "patches", len(roi.patches))
+        splits = roi.splits(rule)
+        if not splits:
+            report.remark("ROI of no split, not used", roi.file("s2", 0).parent)
+        for split in splits:
+            groups[split].update((roi.name(p), f"{roi.season}_{roi.number}") for p in roi.patches)
+        for path in roi.missing:
+            report.fault("file missing, its patch is not used", path)
+        for patch in roi.patches:
+            files = {kind: roi.file(kind, patch) for kind in sen12mscr.KINDS}
+            _check_place(report, files, full, (sen12mscr.SIZE, sen12mscr.SIZE))
+        progress((count + 1) / len(rois))
+    _count_splits(report, groups, "patches", "ROIs")
+
+
+def _check_gathered(report: DataReport, full: bool, progress: Progress) -> None:
+    folder = report.folder
+    rows = gathered.index(folder)
+    triplets = [folder / "triplets" / row["name"] for row in rows]
+    pairs, series = gathered.pair_folders(folder), gathered.series_files(folder)
+    scenes = gathered.scene_files(folder)
+    for path in sorted({p for p in folder.glob("triplets/*") if p.is_dir()} - set(triplets)):
+        report.remark("triplet without a row in triplets/index.csv, not used", path)
+    counts = {"triplets": triplets, "pairs without radar": pairs, "series": series, "scenes": scenes}
+    for name, paths in counts.items():
+        if paths:
+            _add(report.contents, name, len(paths))
+    jobs: list[tuple[Callable[[DataReport, Path, bool], None], Path]] = [
+        *((_check_triplet, path) for path in triplets),
+        *((_check_pair, path) for path in pairs),
+        *((_check_series, path) for path in series),
+        *((_check_scene, path) for path in scenes),
+    ]
+    for count, (check, path) in enumerate(jobs):
+        check(report, path, full)
+        progress((count + 1) / len(jobs))
+    groups: dict[str, dict[str, str]] = {"train": {}, "val": {}, "test": {}}
+    for row, path in zip(rows, triplets, strict=True):
+        if row["split"] in groups:
+            groups[row["split"]][row["name"]] = row["scene"]
+        else:
+            report.fault("split other than train, val or test in triplets/index.csv", path)
+        if any(
+            row["scene"] in {*members.values()} for split, members in groups.items() if split != row["split"]
+        ):
+            report.fault("scene in two splits", path)
+    _count_splits(report, groups, "triplets", "scenes")
+    report.splits["train"]["pairs, series and scenes beside them"] = len(pairs) + len(series) + len(scenes)
+
+
+def _count_splits(
+    report: DataReport, groups: Mapping[str, Mapping[str, str]], items: str, places: str
+) -> None:
+    """Count the items of each split, given as names with their places, and what two splits share."""
+    for split, members in groups.items():
+        report.splits[split] = {items: len(members), places: len({*members.values()})}
+    for one, other in combinations(groups, 2):
+        first, second = groups[one], groups[other]
+        report.splits[f"{one} and {other}"] = {
+            items: len(first.keys() & second.keys()),
+            places: len({*first.values()} & {*second.values()}),
+        }
+
+
+def _check_triplet(report: DataReport, path: Path, full: bool) -> None:
+    _check_place(report, {kind: path / f"{kind}.tif" for kind in ("s1", "s2_cloudy", "s2_clear")}, full)
+
+
+def _check_pair(report: DataReport, path: Path, full: bool) -> None:
+    _check_place(report, {kind: path / f"{kind}.tif" for kind in ("s2_cloudy", "s2_clear")}, full)
+
+
+def _check_scene(report: DataReport, path: Path, full: bool) -> None:
+    _check_raster(report, path, 12, full)
+
+
+def _check_place(
+    report: DataReport, files: Mapping[str, Path], full: bool, size: tuple[int, int] | None = None
+) -> None:
+    """Check the images of one place, by kind; they must be of one size, and of the `size` given."""
+    sizes = {
+        kind: _check_raster(report, path, 2 if kind == "s1" else 13, full, clear=kind in ("s2", "s2_clear"))
+        for kind, path in files.items()
+    }
+    for kind, found in sizes.items():
+        if found and found != (size or next(filter(None, sizes.values()))):
+            report.fault(f"not {size[0]}x{size[1]} px" if size else "not the size of its place", files[kind])
+
+
+def _check_raster(
+    report: DataReport, path: Path, bands: int, full: bool, *, clear: bool = False
+) -> tuple[int, int] | None:
+    """Width and height of a file, None if there is no reading it."""
+    if not path.is_file():
+        report.fault("file missing", path)
+        return None
+    try:
+        with open_raster(path, f"{bands} bands") as file:
+            _add(report.files, f"{file.count} bands {file.width}x{file.height} {file.dtypes[0]}")
+            if file.count != bands:
+                report.fault(f"not {bands} bands", path)
+            elif full:
+                _check_pixels(report, path, file.read(), clear)
+            return int(file.width), int(file.height)
+    except (InputError, RasterioError):
+        report.fault("unreadable", path)
+        return None
+
+
+def _check_pixels(report: DataReport, path: Path, values: NDArray[Any], clear: bool) -> None:
+    finite = np.isfinite(values)
+    if not values[finite].any():
+        report.fault("all zero or not finite", path)
+    elif len(values) == 2:
+        for kind, gaps in (("exactly 0 dB", values == 0), ("not finite", ~finite)):
+            if (share := gaps.any(axis=0).mean()) > _GAPS:
+                report.remark(f"radar {kind} in parts, taken as not valid", path, f" ({share:.0%})")
+    elif not finite.all():
+        report.fault("not finite", path)
+    elif clear and is_veiled(np.asarray(values / QUANTIFICATION, np.float32)):
+        report.remark("clear image under thin cirrus, which training subtracts", path)
+
+
+def _check_series(report: DataReport, path: Path, full: bool) -> None:
+    try:
+        shapes = _shapes(path)
+        time, bands, *size = shapes["s2"]
+        radar = shapes.get("s1", (0, 2, *size))
+        _add(report.files, f"series of {bands} bands {'x'.join(map(str, reversed(size)))}")
+        _add(report.contents, "dates of series", time)
+        if bands != 13 or shapes["s2_present"] != (13,) or radar[1:] != (2, *size):
+            report.fault("not s2 (T, 13, H, W) with s2_present (13,) and s1 (T, 2, H, W)", path)
+        elif full:
+            clear = len(list(gathered.series(path)))
+            _add(report.contents, "dates of series that training uses", clear)
+            if not clear:
+                report.remark("series without a date that training can use", path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        report.fault("unreadable", path)
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in a file, from their headers."""
+    shapes = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                np.lib.format.read_magic(file)
+                shapes[Path(name).stem] = np.lib.format.read_array_header_1_0(file)[0]
+    return shapes

@@ -1,0 +1,203 @@
+"""The gathered layout: triplets, pairs without radar, series as arrays and whole scenes, in one folder.
+
+    triplets/index.csv                                 columns name, split (train, val or test), scene
+    triplets/NAME/s1.tif, s2_cloudy.tif, s2_clear.tif  13 bands of DN, and VV and VH in dB
+    pairs_s2/NAME/s2_cloudy.tif, s2_clear.tif
+    places/*.npz, optical/*.npz                        series: s2 (T, 13, H, W) DN, s2_present (13,),
+                                                       s1 (T, 2, H, W) dB x 100, s2_dates, s1_dates
+    scenes/*_L2A_12band.tif                            clear scenes without radar
+
+All but the triplets of other splits is for training. It is small enough to be kept in memory. `grounds` says
+what of it a training takes.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.scene.bands import BANDS, QUANTIFICATION, canonical
+from cmcr_cli.training.data.images import (
+    Array,
+    ClearImage,
+    Pair,
+    is_veiled,
+    opacity,
+    read_pair,
+    read_stack,
+)
+
+MIN_SIZE = 128
+
+_VISIBLE = [BANDS.index(name) for name in ("B02", "B03", "B04")]
+
+
+def triplets(folder: Path, split: str) -> dict[str, Pair]:
+    """The triplets of one split by name, as their files show them; none where there is no index."""
+    names = [row["name"] for row in index(folder) if row["split"] == split]
+    return {name: read_folder(folder / "triplets" / name) for name in names}
+
+
+def index(folder: Path) -> list[dict[str, str]]:
+    """The rows of triplets/index.csv, none where there is no such file; InputError if columns are missing."""
+    path = folder / "triplets" / "index.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if lacking := {"name", "split", "scene"} - set(reader.fieldnames or ()):
+            raise InputError(f"{path}: found no column {min(lacking)}; expected name, split and scene")
+        return list(reader)
+
+
+def pair_folders(folder: Path) -> list[Path]:
+    """The folders of pairs without radar."""
+    return sorted(path for path in folder.glob("pairs_s2/*") if path.is_dir())
+
+
+def series_files(folder: Path) -> list[Path]:
+    """The array files."""
+    return sorted([*folder.glob("places/*.npz"), *folder.glob("optical/*.npz")])
+
+
+def scene_files(folder: Path) -> list[Path]:
+    """The clear scenes without radar."""
+    return sorted(folder.glob("scenes/*_L2A_12band.tif"))
+
+
+def read_folder(folder: Path) -> Pair:
+    """The pair of one folder, with its radar if there is one; errors as of `read_pair`."""
+    radar = folder / "s1.tif"
+    return read_pair(folder / "s2_cloudy.tif", folder / "s2_clear.tif", radar if radar.is_file() else None)
+
+
+def series(path: Path) -> Iterator[ClearImage]:
+    """The clear images of one array file, grown, each with the radar nearest in date; see `chosen`."""
+    for _, image in chosen(path, {}):
+        yield grown(image)
+
+
+def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearImage]]:
+    """The clear images of one array file as they are, by the names that labels give them.
+
+    None if it lacks a visible band. `known` says of images by name whether they are clear; of others
+    `clear_dates` does, or the file itself: places that are no series were chosen as clear ones.
+    """
+    with np.load(path, allow_pickle=False) as data:
+        optical, present = data["s2"], data["s2_present"]
+        radar = data["s1"] if "s1" in data.files else None
+        dates = [str(d) for d in data["s2_dates"]] if "s2_dates" in data.files else []
+        radar_dates = [str(d) for d in data["s1_dates"]] if "s1_dates" in data.files else []
+        clear = _clear(path, data, optical, known)
+    if not present[_VISIBLE].all():
+        return
+    for index in clear:
+        db = None if radar is None else _decode_radar(radar[_nearest(index, dates, radar_dates)])
+        yield _name(path, index), ClearImage(_reflectance(optical[index]), present, db)
+
+
+def is_series(path: Path) -> bool:
+    """Whether the images of an array file are dates of one place, and not places."""
+    with np.load(path, allow_pickle=False) as data:
+        return "place_id" not in data.files
+
+
+def cloudy_dates(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, Pair]]:
+    """The other dates of a series that has all bands, each against the nearest clear one, by name.
+
+    They are `lifted`: the two dates may differ by more than the cloud. None of images that are smaller than
+    MIN_SIZE. `known` is as in `chosen`.
+    """
+    with np.load(path, allow_pickle=False) as data:
+        optical, series, complete = data["s2"], "place_id" not in data.files, data["s2_present"].all()
+        usable = series and complete and min(optical.shape[2:]) >= MIN_SIZE
+        clear = _clear(path, data, optical, known) if usable else []
+    for index in range(len(optical) if clear else 0):
+        if index in clear or not optical[index, 1].all():
+            continue
+        nearest = min(clear, key=lambda other: abs(other - index))
+        images = _reflectance(optical[index]), _reflectance(optical[nearest])
+        yield _name(path, index), Pair(*images, opacity(*images), None, lifted=True)
+
+
+def _clear(path: Path, data: Any, optical: NDArray[Any], known: Mapping[str, bool]) -> list[int]:
+    """Indices of the clear images of an open array file."""
+    if "clean" in data.files:
+        clear = [int(i) for i in np.flatnonzero(data["clean"])]
+    else:
+        clear = list(range(len(optical))) if "place_id" in data.files else clear_dates(optical)
+    return [index for index in range(len(optical)) if known.get(_name(path, index), index in clear)]
+
+
+def _name(path: Path, index: int) -> str:
+    """The name that labels give to an image of an array file."""
+    return f"{path.stem}_{index:03d}"
+
+
+def _reflectance(dn: NDArray[Any]) -> Array:
+    return dn.astype(np.float32) / np.float32(QUANTIFICATION)
+
+
+def clear_dates(optical: NDArray[Any]) -> list[int]:
+    """Indices of the dates that are neither empty nor brighter in blue than the place on its good dates."""
+    blue = optical[:, 1].reshape(len(optical), -1).astype(np.float32)
+    seen = (blue > 0).mean(axis=1) > 0.999
+    if not seen.any():
+        return []
+    middle, high = np.percentile(blue, 50, axis=1), np.percentile(blue, 97, axis=1)
+    good_middle, good_high = np.percentile(middle[seen], 30), np.percentile(high[seen], 30)
+    clear = seen & (middle <= 1.5 * good_middle) & (high <= 1.6 * good_high)
+    if optical[:, BANDS.index("B10")].any():
+        clear &= ~np.array([is_veiled(image / np.float32(QUANTIFICATION)) for image in optical])
+    return [int(i) for i in np.flatnonzero(clear)]
+
+
+def _nearest(index: int, dates: list[str], radar_dates: list[str]) -> int:
+    """The radar acquisition nearest in date; of the same month's name or the same rank where undated."""
+    date = dates[index] if index < len(dates) else ""
+    if len(date) >= 8:
+        return int(np.argmin([abs(_day(d) - _day(date)) for d in radar_dates]))
+    named = [i for i, d in enumerate(radar_dates) if date and d.startswith(date)]
+    return named[0] if named else index % len(radar_dates)
+
+
+def _day(date: str) -> int:
+    return datetime.date.fromisoformat(date).toordinal()
+
+
+def _decode_radar(raw: NDArray[np.int16]) -> Array:
+    db = raw.astype(np.float32) / np.float32(100)
+    db[raw == -32768] = np.nan
+    return db
+
+
+def grown(image: ClearImage) -> ClearImage:
+    """The image with sides of MIN_SIZE or more, which are multiples of 16: all networks accept those."""
+    radar = None if image.radar is None else _grown(image.radar)
+    return replace(image, optical=_grown(image.optical), radar=radar)
+
+
+def _grown(image: Array) -> Array:
+    """Reflect small images up to MIN_SIZE and cut sides to a multiple of 16."""
+    height, width = image.shape[1:]
+    rows, cols = max(height, MIN_SIZE), max(width, MIN_SIZE)
+    padded = np.pad(image, ((0, 0), (0, rows - height), (0, cols - width)), mode="reflect")
+    return padded[:, : rows // 16 * 16, : cols // 16 * 16]
+
+
+def tiles(path: Path, size: int = 256) -> Iterator[ClearImage]:
+    """Squares of a clear scene."""
+    names = tuple(name for name in BANDS if name != "B10")
+    image = canonical(read_stack(path, len(names)), names)
+    present = np.array([name in names for name in BANDS])
+    for top in range(0, image.shape[1] - size + 1, size):
+        for left in range(0, image.shape[2] - size + 1, size):
+            yield ClearImage(image[:, top : top + size, left : left + size].copy(), present, None)

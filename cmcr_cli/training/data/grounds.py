@@ -1,0 +1,117 @@
+"""What a training takes of a folder of the gathered layout: clear ground place by place, and clouds.
+
+Where the folder has labels/, they say which dates of a series are clear, and scenes labelled by eye are left
+out: those are for testing. Places may be left out as well, for weights that are to be scored on them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.training.data import gathered
+from cmcr_cli.training.data.images import Array, ClearImage, Pair, ground_of, has_cloud, unveiled
+from cmcr_cli.training.data.labels import (
+    UNLABELLED,
+    LabelledImage,
+    fold_of,
+    has_labels,
+    labelled_images,
+    place_of,
+)
+
+MOST_COVERED = 0.01
+"""Share of a labelled image that may be covered by what other networks take for cloud."""
+
+SNOW = 4
+"""Clear snow in the masks of labels/network.npz."""
+
+TILE = 96
+"""Pixels along the side below which places are put together, four to an image."""
+
+_AS_ONE = ("benv2", "czech")
+"""Many small places that lack most bands, or lie in one region: together they are drawn like one place."""
+
+
+def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]], list[Pair]]:
+    """The clear images of each place, and the pairs that hold cloud, without the places of `fold`."""
+    labelled = list(labelled_images(folder)) if has_labels(folder) else []
+    by_eye = {image.name for image in labelled if image.by_eye is not None}
+    known = {image.name: image.name not in by_eye and is_clear(image) for image in labelled}
+    pairs: dict[str, Pair] = {}
+    images: list[ClearImage] = []
+    for name, found in _pairs(folder):
+        pairs[name] = pair = replace(unveiled(found), place=place_of(f"{name}_clear", folder))
+        for image in ground_of(pair):
+            cloudy = image.optical is found.cloudy  # nearly cloudless, or so it seems
+            if known.get(f"{name}_cloudy", True) if cloudy else f"{name}_clear" not in by_eye:
+                images.append(image)
+    places: dict[str, list[ClearImage]] = defaultdict(list)
+    for path in gathered.series_files(folder):
+        images += _of_arrays(path, folder, known)
+    for path in gathered.scene_files(folder):
+        images += [replace(tile, place=path.stem.partition("_")[0]) for tile in gathered.tiles(path)]
+    for image in images:
+        if fold_of(image.place) != fold:
+            kind = image.place.partition("_")[0]
+            places[kind if kind in _AS_ONE else image.place].append(image)
+    for path in gathered.series_files(folder):
+        for name, pair in gathered.cloudy_dates(path, known):
+            pairs[name] = replace(pair, place=place_of(name, folder))
+    clouds = [
+        pair
+        for name, pair in pairs.items()
+        if has_cloud(pair) and not by_eye & {name, f"{name}_cloudy"} and fold_of(pair.place) != fold
+    ]
+    return list(places.values()), clouds
+
+
+def is_clear(image: LabelledImage) -> bool:
+    """Whether nothing is over an image, as seen by eye, or else to other networks."""
+    if image.verdict is not None:
+        return image.verdict == "clear"
+    mask = image.network
+    covered = (mask > 0) & (mask != SNOW) & (mask != UNLABELLED)
+    if image.covered is not None:
+        covered |= image.covered > 0
+    return float(covered.mean()) < MOST_COVERED
+
+
+def _pairs(folder: Path) -> Iterator[tuple[str, Pair]]:
+    """The triplets for training and the pairs without radar, by the names that labels give them."""
+    for name, pair in gathered.triplets(folder, "train").items():
+        yield f"tri_{name}", pair
+    for path in gathered.pair_folders(folder):
+        yield f"pair_{path.name}", gathered.read_folder(path)
+
+
+def _of_arrays(path: Path, folder: Path, known: dict[str, bool]) -> Iterator[ClearImage]:
+    """The clear images of an array file with the place of each; small places are put together."""
+    found = [replace(image, place=place_of(name, folder)) for name, image in gathered.chosen(path, known)]
+    if found and min(found[0].optical.shape[1:]) < TILE and not gathered.is_series(path):
+        found = list(mosaics(found))
+    for image in found:
+        yield gathered.grown(image)
+
+
+def mosaics(tiles: Iterable[ClearImage]) -> Iterator[ClearImage]:
+    """Images of four tiles of one place each, every tile once or, where they do not come out even, twice."""
+    places: dict[str, list[ClearImage]] = defaultdict(list)
+    for tile in tiles:
+        places[tile.place].append(tile)
+    for images in places.values():
+        for first in range(0, len(images), 4):
+            four = [images[(first + step) % len(images)] for step in range(4)]
+            radars = [tile.radar for tile in four if tile.radar is not None]
+            radar = _mosaic(radars) if len(radars) == len(four) else None
+            yield replace(four[0], optical=_mosaic([tile.optical for tile in four]), radar=radar)
+
+
+def _mosaic(four: list[Array]) -> Array:
+    rows: list[NDArray[np.float32]] = [np.concatenate(four[i : i + 2], axis=2) for i in (0, 2)]
+    return np.concatenate(rows, axis=1)

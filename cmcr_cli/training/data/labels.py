@@ -1,0 +1,288 @@
+"""Images with cloud masks: what other networks and eyes say of them, and the folds that their places form.
+
+    labels/items.json                  name, group (the source), level and bands present of every image
+    labels/network.npz                 by name the opinion of the CloudSEN12 network (H, W): a CloudClass, or
+                                       4 for clear snow
+    labels/network_b10_spectral.npz    the same, joined with B10 and a spectral network: above 0 is covered
+    labels/by_eye.npz                  scenes labelled by eye: a CloudClass, 255 where nobody can be sure
+    labels/images_by_eye.csv           name and verdict of images that are all of one kind
+
+The images themselves are in the folders that `gathered` describes: tri_NAME_cloudy and pair_NAME_clear are in
+triplets/NAME and pairs_s2/NAME, STEM_007 is the eighth of STEM.npz.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.training.data.gathered import index, scene_files
+from cmcr_cli.training.data.images import Array, read_raster
+
+Verdict = Literal["clear", "thick", "thin"]
+Classes = NDArray[np.uint8]
+
+FOLDS = 3
+"""Parts into which the places fall: weights that are to be scored are trained without one of them."""
+
+UNLABELLED = 255
+"""Value of pixels that no one could tell, in every mask."""
+
+_VERDICTS: dict[str, Verdict] = {
+    "clear": "clear",
+    "wholly under thick cloud": "thick",
+    "wholly under thin cloud or cirrus": "thin",
+}
+
+# Places with many clouds, by hand, so that each fold has thick and thin cloud and shadow; other places fall
+# by a checksum of their names, which leaves clear ground of every kind in each fold.
+_BY_HAND = {
+    1: (
+        "ROIs1970_fall_s2_136", "triplets d", "triplets k", "ssl4eo_0000200", "biomassters_288afc34",
+        "worldcereal_00002806639B424A", "thailand",
+    ),
+    2: (
+        "italy", "triplets b", "triplets h", "ROIs1158_spring_s2_39", "ROIs1970_fall_s2_85",
+        "sigssl4eo_000000", "biomassters_000aa810", "belgium", "ravaen_lahinch",
+    ),
+    3: (
+        "triplets a", "triplets f", "ROIs1158_spring_s2_26", "ROIs1868_summer_s2_100",
+        "ROIs1868_summer_s2_101", "ROIs2017_winter_s2_102", "mamba", "eotdl_boadella_12dates",
+        "eolearn_reference_scenes",
+    ),
+}  # fmt: skip
+_FOLD_OF = {place: fold for fold, places in _BY_HAND.items() for place in places}
+
+# Files of one place that go by different names.
+_SAME_PLACE = {
+    "sen12mscrts_italy_2018": "italy",
+    "sen12mscrts_italy_2018_more": "italy",
+    "presto_wc_2020_20months": "belgium",
+    "worldcereal_belgium_31UFS": "belgium",
+    "ssl4eo_0000200_L1C": "ssl4eo_0000200",
+    "ssl4eo_0000200_L2A": "ssl4eo_0000200",
+}
+_BY_TENS = ("eurosat", "benv2")
+"""Files of places that are near each other where their numbers are."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """An image with what is known of it.
+
+    Attributes:
+        name: As in items.json.
+        source: Its data set, such as `triplets`; the `group` of items.json.
+        level: L1C or L2A.
+        place: The ground that it shows: see `place_of`.
+        image: Reflectance (13, H, W); bands that are absent are 0.
+        present: Bands that it has (13,).
+        network: The CloudSEN12 network's opinion (H, W): 0 to 3 as in CloudClass, 4 clear snow, or
+            UNLABELLED.
+        covered: 1 where that network, B10 or a spectral network says covered, else 0 (H, W), or None.
+        by_eye: 0 to 3 as in CloudClass, or UNLABELLED (H, W); None where nobody looked.
+        verdict: What all of the image is, as seen by eye: clear, under thick or under thin cloud; or None.
+    """
+
+    name: str
+    source: str
+    level: str
+    place: str
+    image: Array
+    present: NDArray[np.bool_]
+    network: Classes
+    covered: Classes | None
+    by_eye: Classes | None
+    verdict: Verdict | None
+
+
+def has_labels(folder: Path) -> bool:
+    """Whether a data folder has masks."""
+    return (folder / "labels" / "items.json").is_file()
+
+
+def label_count(folder: Path) -> int:
+    """How many images items.json names."""
+    return len(_items(folder))
+
+
+def labelled_images(folder: Path) -> Iterator[LabelledImage]:
+    """All images that have masks, in the order of items.json; those whose file is absent are left out.
+
+    Args:
+        folder: The data folder, which has labels/.
+
+    Yields:
+        One image after the other; only the file that it is in is kept in memory.
+
+    Raises:
+        InputError: items.json or network.npz is missing or damaged, or a mask is not as large as its image.
+    """
+    items, labels, verdicts = _items(folder), folder / "labels", _verdicts(folder)
+    images = _Images(folder)
+    with _arrays(labels / "network.npz") as network:
+        joined, by_eye = (_optional(labels / f"{name}.npz") for name in ("network_b10_spectral", "by_eye"))
+        for item in items:
+            name = str(item["name"])
+            dn = images.read(name)
+            if dn is None:
+                continue
+            if name not in network:
+                raise InputError(f"{labels}: items.json names {name}, and network.npz has no mask of it")
+            covered = joined.get(name)
+            found = LabelledImage(
+                name=name,
+                source=str(item["group"]),
+                level=str(item["level"]),
+                place=place_of(name, folder),
+                image=dn.astype(np.float32) / np.float32(QUANTIFICATION),
+                present=np.array(item["present"], bool),
+                network=network[name],
+                covered=None if covered is None else (covered > 0).astype(np.uint8),
+                by_eye=by_eye.get(name),
+                verdict=verdicts.get(name),
+            )
+            for mask in (found.network, found.covered, found.by_eye):
+                if mask is not None and mask.shape != found.image.shape[1:]:
+                    raise InputError(
+                        f"{labels}: the mask of {name} has {mask.shape} pixels; expected those of its image, "
+                        f"{found.image.shape[1:]}"
+                    )
+            yield found
+
+
+def place_of(name: str, folder: Path) -> str:
+    """The ground that an image shows; images of one place are never parted by a fold.
+
+    Args:
+        name: Of the image, as in items.json, or STEM_III of any array file.
+        folder: The data folder: triplets/index.csv and an array file with several places say more.
+
+    Returns:
+        The name of the place.
+    """
+    kind, _, rest = name.partition("_")
+    if kind == "tri":
+        scene = _scenes(folder).get(rest.rpartition("_")[0])
+        return f"triplets {scene}" if scene else name
+    if kind == "pair":
+        return "_".join(rest.split("_")[:4])  # the season and the number of the scene
+    stem, _, number = name.rpartition("_")
+    if not number.isdecimal():
+        return name
+    if kind in _BY_TENS:
+        return f"{kind}_{int(number) // 10}"
+    if kind == "czech":
+        return f"czech_{_czech_groups(folder)[int(number)]}"
+    if kind == "terramind":
+        return stem.rpartition("_")[0]  # without the level
+    return _SAME_PLACE.get(stem, stem)
+
+
+def fold_of(place: str) -> int:
+    """The fold of a place, 1 to FOLDS."""
+    return _FOLD_OF.get(place) or zlib.crc32(place.encode()) % FOLDS + 1
+
+
+class _Images:
+    """Reads the images of a data folder by name, and keeps the array file that it read last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: tuple[Path | None, NDArray[Any]] = (None, np.zeros(0))
+
+    def read(self, name: str) -> NDArray[Any] | None:
+        """DN (13, H, W) of an image, or None where its file is absent."""
+        path = self._path(name)
+        if path is None or not path.is_file():
+            return None
+        if path.suffix == ".npz":
+            if self._kept[0] != path:
+                with _arrays(path) as data:
+                    self._kept = path, data["s2"]
+            return np.asarray(self._kept[1][int(name.rpartition("_")[2])])
+        if name == "thailand":
+            no_cirrus = read_raster(path, len(BANDS) - 1)
+            return np.insert(no_cirrus, BANDS.index("B10"), 0, axis=0)
+        return read_raster(path, len(BANDS))
+
+    def _path(self, name: str) -> Path | None:
+        kind, _, rest = name.partition("_")
+        if folder := {"tri": "triplets", "pair": "pairs_s2"}.get(kind):
+            scene, _, role = rest.rpartition("_")
+            return self._folder / folder / scene / f"s2_{role}.tif"
+        if name == "thailand":
+            return next((path for path in scene_files(self._folder) if path.stem.startswith(name)), None)
+        if name == "mamba":
+            return next(self._folder.glob("scenes/mamba_*/s2_cloudy.tif"), None)
+        stem, _, number = name.rpartition("_")
+        if not number.isdecimal():
+            return None
+        paths = (self._folder / where / f"{stem}.npz" for where in ("optical", "places"))
+        return next((path for path in paths if path.is_file()), None)
+
+
+def _items(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "labels" / "items.json"
+    try:
+        items: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        lacking = [key for item in items for key in ("name", "group", "level", "present") if key not in item]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a list of labelled images") from error
+    if lacking:
+        raise InputError(f"{path}: an image has no {lacking[0]!r}; expected name, group, level and present")
+    return items
+
+
+def _verdicts(folder: Path) -> dict[str, Verdict]:
+    path = folder / "labels" / "images_by_eye.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = {row["name"]: row["verdict"] for row in csv.DictReader(file)}
+    if unknown := set(rows.values()) - _VERDICTS.keys():
+        raise InputError(
+            f"{path}: found the verdict {min(unknown)!r}; expected one of {', '.join(_VERDICTS)}"
+        )
+    return {name: _VERDICTS[verdict] for name, verdict in rows.items()}
+
+
+def _arrays(path: Path) -> Any:
+    """An open file of arrays."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a complete .npz file") from error
+
+
+def _optional(path: Path) -> Mapping[str, Classes]:
+    """All masks of a file, none where there is no such file."""
+    if not path.is_file():
+        return {}
+    with _arrays(path) as masks:
+        return dict(masks)
+
+
+@lru_cache
+def _scenes(folder: Path) -> dict[str, str]:
+    """The scene of each triplet."""
+    return {row["name"]: row["scene"] for row in index(folder)}
+
+
+@lru_cache
+def _czech_groups(folder: Path) -> list[int]:
+    """The group of each Czech tile: tiles of one group are neighbours."""
+    with np.load(folder / "optical" / "czech_forest_64px.npz", allow_pickle=False) as data:
+        return [int(group) for group in data["group"]]

@@ -1,0 +1,228 @@
+"""Clouds and shadows laid over clear ground for the cloud network, with the exact mask of both.
+
+Real clouds of pairs, procedural skies, textureless decks, thin cirrus and haze. All arrays are float32 in
+cells of 20 m; images are reflectance (13, h, w).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.ground import cirrus
+from cmcr_cli.ground.pyramid import block_mean
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.simulate.clouds import SHADOWED, simulate_sky
+from cmcr_cli.simulate.noise import Window
+from cmcr_cli.simulate.palette import draw_recipe
+from cmcr_cli.training.data.images import Pair
+from cmcr_cli.training.samples.mask_ground import (
+    AIR,
+    B09,
+    B10,
+    SHORTWAVE,
+    Array,
+    Noise,
+    haze,
+    jitter,
+    spectrum,
+)
+from cmcr_cli.training.samples.synthesis import CRYSTALS, DROPS, SHADE, cloud_layer, dihedral
+
+CELL_METRES = 20
+
+SKIES, SKY_SIDE = 400, 240
+"""Procedural skies that are drawn from, and cells along their sides: to draw one takes long."""
+
+KEPT = 64
+"""Clouds of pairs that are kept in memory."""
+
+# Part of the light from the ground that a full shadow takes: the sky still lights it, in the blue most.
+_SHADE = np.array([0.35, 0.4, 0.55, 0.65, 0.68, 0.72, 0.74, 0.78, 0.8, 0.8, 0, 0.85, 0.88], np.float32)[
+    :, None, None
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Clouds to be laid over ground: cloudy = (1 - opacity) ground + light, and the shadow they cast.
+
+    light (13, h, w); gain (13, h, w) or (1, h, w): what passes of the ground's light, 1 - opacity if it is
+    the same in all bands; opacity, shadow (h, w) in 0..1; sun (4,): see `model.cloud_network.CloudNetwork`.
+    """
+
+    light: Array
+    gain: Array
+    opacity: Array
+    shadow: Array
+    sun: Array
+
+
+class Clouds:
+    """Draws layers of cloud of `side` x `side` cells."""
+
+    def __init__(self, pairs: Sequence[Pair], noise: Noise) -> None:
+        """`pairs` are those that real clouds are cut from; there may be none."""
+        self._pairs = pairs
+        self._layers: dict[int, tuple[Array, Array]] = {}
+        self._skies: dict[int, Layer] = {}
+        self._noise = noise
+
+    def real(self, side: int, rng: np.random.Generator, sun: Array | None = None) -> Layer:
+        """A real cloud with a shadow cast along `sun`, or along a random one.
+
+        It is a procedural one where there are no pairs.
+        """
+        if not self._pairs:
+            return self.procedural(side, rng)
+        opacity, light = self._layer(int(rng.integers(len(self._pairs))))
+        both = dihedral(np.concatenate([opacity[None], light]), int(rng.integers(8)))
+        if rng.random() < 0.4:
+            both = block_mean(both)  # clouds half as large: the pairs have few small ones
+        both = fitted(both, side, rng)
+        if rng.random() < 0.4:
+            # Some of the clouds alone, that ground with single small clouds is seen as well.
+            kept = (self._noise.draw(rng, side, 4, 30) - np.float32(rng.uniform(0, 1.5))) * 4
+            both *= np.clip(kept, 0, 1)
+        opacity, light = both[0], both[1:]
+        shadow, sun = _cast(opacity, rng, sun)
+        # What is fainter than this is noise.
+        light = light * np.clip(opacity / 0.06, 0, 1)
+        return Layer(light, (1 - opacity * np.clip(opacity / 0.06, 0, 1))[None], opacity, shadow, sun)
+
+    def _layer(self, index: int) -> tuple[Array, Array]:
+        """Opacity (h, w) and light (13, h, w) of the cloud of a pair; the last few are kept."""
+        if index not in self._layers:
+            if len(self._layers) == KEPT:
+                del self._layers[next(iter(self._layers))]
+            pair = self._pairs[index]
+            opacity, light = cloud_layer(pair.cloudy, pair.clear, pair.opacity)
+            self._layers[index] = block_mean(opacity), block_mean(light)
+        return self._layers[index]
+
+    def procedural(self, side: int, rng: np.random.Generator) -> Layer:
+        """Part of a procedural sky, turned together with its sun."""
+        index, turn = int(rng.integers(SKIES)), int(rng.integers(8))
+        if index not in self._skies:
+            self._skies[index] = _sky(index)
+        sky = self._skies[index]
+        top, left = (int(n) for n in rng.integers(SKY_SIDE - side + 1, size=2))
+
+        def cut(array: Array) -> Array:
+            return np.asarray(dihedral(array, turn)[..., top : top + side, left : left + side], np.float32)
+
+        sun = np.array([1, *turned(sky.sun[1], sky.sun[2], turn), sky.sun[3]], np.float32)
+        return Layer(cut(sky.light), cut(sky.gain), cut(sky.opacity), cut(sky.shadow), sun)
+
+    def deck(self, side: int, rng: np.random.Generator) -> Layer:
+        """A sheet with hardly any texture, of drops or ice, dull or bright, over all or part."""
+        edge = self._noise.draw(rng, side, 8, 64) + np.float32(rng.normal(0, 1.5))
+        most = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
+        opacity = np.clip(edge * np.float32(rng.uniform(1, 8)), 0, 1) * np.float32(most)
+        ice = np.float32(rng.choice([0, 1, rng.random()]))
+        colour = spectrum(ice * CRYSTALS + (1 - ice) * DROPS, rng, 0.03)
+        colour *= np.float32(rng.uniform(0.22, 0.95))
+        # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
+        colour[SHORTWAVE] *= 1 - ice * rng.uniform(0, 0.75)
+        colour[B10] = 0.001 + ice * rng.uniform(0.01, 0.35)
+        colour[B09] = colour[B09 - 1] * rng.uniform(0.2, 0.85)
+        fine, coarse = self._noise.draw(rng, side, 1.5, 30), self._noise.draw(rng, side, 20, 64)
+        texture = 1 + np.float32(rng.uniform(0, 0.04)) * fine + np.float32(rng.uniform(0, 0.1)) * coarse
+        shadow, sun = np.zeros_like(opacity), np.zeros(4, np.float32)
+        return Layer(colour * texture * opacity, (1 - opacity)[None], opacity, shadow, sun)
+
+    def veil(self, side: int, rng: np.random.Generator) -> tuple[Layer, Array, bool]:
+        """Thin cirrus or haze; also what it adds to the visible (h, w), and whether it is cirrus."""
+        high, relief = rng.random() < 0.7, self._noise.draw(rng, side, 4, 60)
+        everywhere = rng.random() < 0.5
+        shape = 1 + np.float32(rng.uniform(0, 0.4)) * relief if everywhere else relief + rng.uniform(-1, 1)
+        amount = np.clip(shape, 0, 3).astype(np.float32) * np.float32(0.2 * rng.uniform(0.1, 1) ** 2)
+        if high:
+            colour = spectrum(cirrus.SPECTRUM, rng, 0.05)
+            colour[B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
+        else:
+            colour = haze(rng.uniform(0.7, 1.8))
+            colour[B09], colour[B10] = 0.3 * colour[B09], 0
+        light = amount * colour
+        gain = np.clip(1 - light / cirrus.WHITE, 0.1, 1)
+        opacity, nothing = np.clip(light[1] / cirrus.WHITE, 0, 0.9), np.zeros_like(amount)
+        return Layer(light, gain, opacity, nothing, np.zeros(4, np.float32)), light[1], high
+
+
+def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool) -> Array:
+    """Ground in the shadow (h, w) of a cloud: the direct light goes, the path above the ground stays."""
+    # The light that clouds all around scatter into a shadow is not blue but grey.
+    grey = np.float32(max(rng.uniform(-1, 1), 0))
+    most = (_SHADE + grey * (SHADE[:, None, None] - _SHADE)) * jitter(rng, 0.06)
+    most *= np.float32(1.12 if level2 else 1)
+    lit = 1 - shadow * np.clip(most, 0, 0.97)
+    if level2:
+        return np.asarray(x * lit, np.float32)
+    dark = np.quantile(x.reshape(len(BANDS), -1)[:, ::7], 0.02, axis=1)[:, None, None]
+    share = np.float32(rng.uniform(0.6, 1)) * (1 - grey)
+    path = np.minimum(x, np.minimum(dark, AIR * 1.2).astype(np.float32) * share)
+    return np.asarray(path + (x - path) * lit, np.float32)
+
+
+def is_like_snow(layer: Layer) -> NDArray[np.bool_]:
+    """Where a layer (h, w) is thick and as dark in the shortwave infrared as snow."""
+    green, shortwave = layer.light[BANDS.index("B03")], layer.light[BANDS.index("B11")]
+    return np.asarray((layer.opacity > 0.3) & (green - shortwave > 0.3 * (green + shortwave)))
+
+
+def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> Array:
+    """A random part of the last two axes, (..., side, side); what is too small is mirrored."""
+    rows, columns = (max(side - size, 0) for size in array.shape[-2:])
+    if rows or columns:
+        pad = [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, columns)]
+        array = np.pad(array, pad, mode="symmetric")
+    top, left = (int(rng.integers(size - side + 1)) for size in array.shape[-2:])
+    return np.array(array[..., top : top + side, left : left + side], np.float32)
+
+
+def turned(row: float, column: float, turn: int) -> tuple[float, float]:
+    """A direction (rows, columns) in an image that `dihedral` turned."""
+    for _ in range(turn % 4):
+        row, column = -column, row
+    return row, -column if turn >= 4 else column
+
+
+def _cast(opacity: Array, rng: np.random.Generator, sun: Array | None) -> tuple[Array, Array]:
+    """The shadow (h, w) of clouds at a random height, and the sun (4,): the given one or a random one."""
+    if sun is None:
+        azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(18, 72)))
+        sun = np.array([1, np.cos(azimuth), np.sin(azimuth), slope], np.float32)
+    height = np.exp(rng.uniform(np.log(250), np.log(5000)))
+    cells = float(min(height * sun[3] / CELL_METRES, 0.8 * len(opacity)))
+    # Mirrored, it has shadows of clouds that are not in the picture.
+    edge = "reflect" if rng.random() < 0.4 else "constant"
+    moved = ndimage.shift(opacity, (-cells * sun[1], -cells * sun[2]), order=1, mode=edge)
+    moved = ndimage.gaussian_filter(moved, rng.uniform(0.5, 1.5 + cells / 60), truncate=3)
+    shadow = np.clip(moved * rng.uniform(0.5, 1.3), 0, 1) * rng.uniform(0.35, 1)
+    return shadow.astype(np.float32), sun
+
+
+def _sky(index: int) -> Layer:
+    """Procedural sky `index`: half of them fair, some crowded, some overcast."""
+    rng = np.random.default_rng([7, index])
+    ranges = [(0.05, 0.5)] * 11 + [(0.3, 0.8)] * 6 + [(0.8, 1.0)] * 3
+    seed, cover = 100_000 + index, float(rng.uniform(*ranges[int(rng.integers(len(ranges)))]))
+    sky = simulate_sky(seed, cover, Window(0, 0, 2 * SKY_SIDE, 2 * SKY_SIDE))
+    recipe = draw_recipe(seed)
+    towards = -np.cos(recipe.sun_azimuth), np.sin(recipe.sun_azimuth)
+    # What passes through the cloud alone: the shadow on the ground is drawn anew each time.
+    lit = np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05)
+    passed = block_mean(np.minimum(sky.gain / lit, 1))  # at 60 m bands and shadow do not meet exactly
+    sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
+    half = np.float16  # of all skies, 1.3 GB
+    return Layer(
+        light=block_mean(sky.added).astype(half),
+        gain=passed.astype(half),
+        opacity=block_mean(sky.opacity).astype(half),
+        shadow=block_mean(sky.shadow).astype(half),
+        sun=sun,
+    )

@@ -1,0 +1,155 @@
+"""Other grounds for the cloud network: snow, water, deserts, roofs and relief drawn over clear images.
+
+The places that were photographed are few. All arrays are float32 reflectance in cells of 20 m, (13, h, w).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.simulate.palette import PATH, TRANSMITTANCE
+from cmcr_cli.training.samples.synthesis import MICROMETRES, dihedral
+
+Array = NDArray[np.float32]
+
+B09, B10 = BANDS.index("B09"), BANDS.index("B10")
+SHORTWAVE = slice(BANDS.index("B11"), None)
+
+AIR: Array = PATH[:, None, None]
+CLEARNESS: Array = TRANSMITTANCE[:, None, None]
+
+_SNOW = np.array([0.95, 0.97, 0.96, 0.95, 0.94, 0.92, 0.9, 0.88, 0.85, 0.6, 0, 0.12, 0.1], np.float32)
+_WATER = np.array(
+    [0.12, 0.09, 0.055, 0.033, 0.028, 0.022, 0.019, 0.016, 0.011, 0.006, 0.001, 0.003, 0.002], np.float32
+)
+_TURBID = np.array([0.04, 0.06, 0.1, 0.08, 0.07, 0.04, 0.04, 0.03, 0.025, 0.02, 0, 0.006, 0.004], np.float32)
+_SAND = np.array([0.19, 0.2, 0.25, 0.3, 0.32, 0.34, 0.35, 0.36, 0.39, 0.14, 0.001, 0.44, 0.39], np.float32)
+
+_SCALES = np.geomspace(1.2, 64, 16)  # cells
+_BANK = 448  # cells along the side of a field in the bank
+
+
+class Noise:
+    """Smooth random fields, cut from a bank that is drawn once: to draw a field takes long."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(20)
+        self._fields = [
+            ndimage.gaussian_filter(rng.standard_normal((_BANK, _BANK), np.float32), scale, mode="wrap")
+            for scale in _SCALES
+        ]
+
+    def draw(self, rng: np.random.Generator, side: int, low: float, high: float) -> Array:
+        """A field (side, side) of mean 0 and deviation 1, with structures of `low` to `high` cells."""
+        scale = np.exp(rng.uniform(np.log(low), np.log(high)))
+        field = self._fields[int(np.abs(np.log(_SCALES / scale)).argmin())]
+        top, left = (int(n) for n in rng.integers(_BANK - side + 1, size=2))
+        cut = dihedral(field[top : top + side, left : left + side], int(rng.integers(8)))
+        return np.asarray((cut - cut.mean()) / (cut.std() + 1e-6), np.float32)
+
+
+def spectrum(values: Array, rng: np.random.Generator, deviation: float) -> Array:
+    """A spectrum (13,), or one per band, with every band a little off: (13, 1, 1)."""
+    return np.asarray(values.reshape(-1, 1, 1) * jitter(rng, deviation), np.float32)
+
+
+def jitter(rng: np.random.Generator, deviation: float) -> Array:
+    """Factors about 1 for each band, (13, 1, 1)."""
+    factors: Array = np.exp(deviation * rng.standard_normal((len(BANDS), 1, 1), np.float32))
+    return factors
+
+
+def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
+    """A clear image as it is or with other ground drawn over it; it stays clear."""
+    if rng.random() < 0.25:
+        x = with_relief(x, noise, rng)
+    kind = rng.random()
+    if kind < 0.15:
+        x = as_desert(x, noise, rng)
+    elif kind < 0.31:
+        x = with_snow(x, noise, rng)
+    if rng.random() < 0.25:
+        x = with_water(x, noise, rng)
+    if rng.random() < 0.3:
+        x = with_roofs(x, rng)
+    return x
+
+
+def with_relief(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
+    """Slopes in more and in less light, below the same air."""
+    light = 1 + np.float32(rng.uniform(0.05, 0.3)) * noise.draw(rng, x.shape[1], 2, 14)
+    air = np.minimum(x, AIR * np.float32(rng.uniform(0.5, 1)))
+    return np.asarray(air + (x - air) * np.clip(light, 0.35, 1.6), np.float32)
+
+
+def as_desert(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
+    """The image's own structures on sand of any brightness."""
+    mean = x.mean(axis=(1, 2), keepdims=True)
+    sand = spectrum(_SAND, rng, 0.07) * np.float32(rng.uniform(0.6, 1.9))
+    dunes = 1 + np.float32(rng.uniform(0, 0.12)) * noise.draw(rng, x.shape[1], 2, 10)
+    contrast = np.clip(sand / (mean + 0.02), 0.3, 2) * np.float32(rng.uniform(0.2, 1))
+    y = np.maximum(sand * dunes + (x - mean) * contrast, 0)
+    y[B10] = x[B10]
+    return np.asarray(y, np.float32)
+
+
+def with_snow(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
+    """Snow over part of the image or all of it, old or fresh, on slopes; high snow shows in B10."""
+    side = x.shape[1]
+    level = noise.draw(rng, side, 4, 60) + 0.3 * noise.draw(rng, side, 1.5, 12)
+    share = np.clip((level - rng.normal()) * rng.uniform(1, 6), 0, 1) * rng.uniform(0.5, 1)
+    snow = spectrum(_SNOW, rng, 0.04) * np.float32(rng.uniform(0.35, 1.05))
+    snow[B10] = rng.uniform(0.001, 0.004) if rng.random() < 0.5 else rng.uniform(0.003, 0.014)
+    snow[SHORTWAVE] *= rng.uniform(0.4, 2.2)
+    # Never without slopes: a bright sheet without any texture is a cloud.
+    light = np.float32(rng.uniform(0.05, 0.35)) * noise.draw(rng, side, 2, 12)
+    snow = snow * np.clip(1 + light, 0.12, 1.5)
+    texture = np.clip(x[3] / (x[3].mean() + 1e-3), 0.3, 2) ** rng.uniform(0, 0.4)
+    snow = snow * texture.astype(np.float32)
+    if rng.random() < 0.5:
+        snow = snow + AIR * np.float32(0.5)
+    return np.asarray(x + share.astype(np.float32) * (snow - x), np.float32)
+
+
+def with_water(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
+    """Water up to a random shore: dark or turbid, calm, with waves or with sun glint."""
+    side = x.shape[1]
+    level = noise.draw(rng, side, 4, 50)
+    shore = np.quantile(level[::4, ::4], rng.uniform(0, 0.8))
+    share = np.clip((shore - level) * rng.uniform(3, 20), 0, 1).astype(np.float32)
+    water = spectrum(_WATER, rng, 0.05) * np.float32(rng.uniform(0.3, 1.1))
+    turbid = spectrum(_TURBID, rng, 0.15)
+    if rng.random() < 0.4:
+        water = water + turbid * np.float32(rng.uniform(0, 1.6))
+    if rng.random() < 0.35:
+        waves = 1 + 0.3 * rng.standard_normal((1, side, side), np.float32)
+        water = water + waves * np.float32(rng.uniform(0, 0.06)) * jitter(rng, 0.05)
+    if rng.random() < 0.3:
+        water = water + turbid * np.float32(0.6) * np.clip(noise.draw(rng, side, 3, 20), 0, 2)
+    water[B10] = 0.001
+    return np.asarray(x + share * (water - x), np.float32)
+
+
+def with_roofs(x: Array, rng: np.random.Generator) -> Array:
+    """Bright rectangles with sharp edges: many small roofs, or a few large greenhouses and salt pans."""
+    x, side, large = x.copy(), x.shape[1], rng.random() < 0.3
+    colour = rng.uniform(0.7, 1.15, len(BANDS)) if rng.random() < 0.5 else np.ones(len(BANDS))
+    colour[B09] *= 0.4
+    for _ in range(int(rng.integers(1, 6) if large else rng.integers(8, 90))):
+        rows, columns = rng.integers(8, 40, 2) if large else rng.integers(1, 7, 2)
+        top, left = rng.integers(side, size=2)
+        roof = spectrum(colour.astype(np.float32), rng, 0.06) * np.float32(rng.uniform(0.2, 0.95))
+        roof[B10] = 0.001
+        roof[SHORTWAVE] *= rng.uniform(0.5, 1.1)
+        part = x[:, top : top + rows, left : left + columns]
+        grain = np.float32(0.05) * rng.standard_normal(part.shape[1:], np.float32)
+        part[:] = roof * (1 + grain)
+    return np.asarray(np.maximum(x, 0), np.float32)
+
+
+def haze(exponent: float) -> Array:
+    """Spectrum of small particles, 1 in B02, that falls with the wavelength to a power: (13, 1, 1)."""
+    return np.asarray((MICROMETRES / 0.49) ** -exponent, np.float32)[:, None, None]

@@ -1,0 +1,336 @@
+"""Training samples: a cloudy image, its context as it would be at scene scale, and the ground beneath."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.ground.cirrus import FITTED, THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
+from cmcr_cli.ground.context import MARGIN, constant_context, fit_context
+from cmcr_cli.ground.unmixing import LEVELS, NOTHING, Unmixing
+from cmcr_cli.model.condition import VEILED, PatchInputs
+from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.simulate.noise import Window
+from cmcr_cli.simulate.surface import simulate_ground
+from cmcr_cli.training.data.images import Array, ClearImage, clear_of
+from cmcr_cli.training.data.library import Library
+from cmcr_cli.training.recipe import DataConfig, Mix
+from cmcr_cli.training.samples.synthesis import (
+    cover_mask,
+    flooded,
+    jittered_radar,
+    mistaken,
+    pseudo_radar,
+    recoloured,
+    transplant,
+    under_deck,
+    under_sky,
+    veiled,
+)
+
+Mask = NDArray[np.bool_]
+Item = TypeVar("Item")
+
+CLEAR_WEIGHT, VEILED_WEIGHT, HIDDEN_WEIGHT = 0.1, 0.5, 4.0
+"""Weight in the loss of a clear pixel, of one under a veil that the mask missed, and of one under a cloud
+through which nothing is seen; 1 where covered otherwise.
+
+A clear pixel is pasted over in the end, but must not drift; hidden ones are few, and would drown."""
+
+HIDING = 0.9
+"""Opacity from which on a cloud hides the ground."""
+
+LARGEST = 256
+"""Pixels along the sides of a sample: of larger images a part is taken."""
+
+UNTOLD = 0.3
+"""Of the samples without clear ground, those of which nothing is learnt; the others show how covered pixels
+vary, as the first pass over a scene does."""
+
+LEARNT = 16_384
+"""Covered pixels that the statistics of a sample are taken from, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The fields of `PatchInputs` without the batch axis, the truth, and what was done; float16 on the CPU.
+
+    target (13, H, W) reflectance; weight, opacity, shadow (1, H, W), the weight being that in the loss.
+    """
+
+    optical: Tensor
+    context: Tensor
+    confidence: Tensor
+    cover: Tensor
+    radar: Tensor
+    radar_valid: Tensor
+    spread: Tensor
+    present: Tensor
+    levels: Tensor
+    unmixing: Tensor
+    target: Tensor
+    weight: Tensor
+    opacity: Tensor
+    shadow: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Clouded:
+    """Ground with clouds over it: images (13, H, W), opacity and shadow (H, W) in 0..1.
+
+    `source` is the place that the clouds are from, empty where they are from none; `hidden` says that no mask
+    would leave anything clear.
+    """
+
+    ground: ClearImage
+    cloudy: Array
+    opacity: Array
+    shadow: Array
+    same_date: bool
+    source: str = ""
+    hidden: bool = False
+
+
+def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
+    """Draw ground and put clouds over it, or take a real pair as it is."""
+    regime = rng.random()
+    if regime < mix.hidden + mix.heavy:
+        return _overcast_scene(library, mix, rng, 0 if regime < mix.hidden else rng.uniform(0.01, 0.15))
+    if rng.random() < mix.other_date:
+        pair = _any(library.pairs, rng)
+        if not pair.lifted:
+            ground = clear_of(pair)
+            nothing = np.zeros_like(pair.opacity)
+            return Clouded(ground, pair.cloudy, pair.opacity, nothing, False, pair.place)
+    ground = _ground(library, mix, rng)
+    if rng.random() < mix.cloudless:
+        nothing = np.zeros(ground.optical.shape[1:], np.float32)
+        return Clouded(ground, ground.optical, nothing, nothing, True)
+    if rng.random() < mix.procedural:
+        return Clouded(ground, *under_sky(ground.optical, rng), True)
+    pair = _any(library.pairs, rng)
+    return Clouded(ground, *transplant(ground.optical, pair, rng), True, pair.place)
+
+
+def _overcast_scene(library: Library, mix: Mix, rng: np.random.Generator, gaps: float) -> Clouded:
+    """Ground as it is, with real radar or none, under a deck that leaves a share `gaps` of it clear.
+
+    What the radar and the rest of light say of the ground there has to be learnt by heart, for the scene
+    does not tell; so its colours are not changed. Often there is a real cloud below the deck.
+    """
+    ground = _photographed(library, mix, rng)
+    image, opacity, source = ground.optical, np.zeros(ground.optical.shape[1:], np.float32), ""
+    shadow = np.zeros_like(opacity)
+    if rng.random() < 0.5:
+        pair = _any(library.pairs, rng)
+        source = pair.place
+        image, opacity, shadow = transplant(image, pair, rng)
+    image, deck, _ = under_deck(image, rng, gaps)
+    return Clouded(ground, image, 1 - (1 - opacity) * (1 - deck), shadow, True, source, hidden=not gaps)
+
+
+def _any(items: Sequence[Item], rng: np.random.Generator) -> Item:
+    return items[int(rng.integers(len(items)))]
+
+
+def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
+    if rng.random() < mix.simulated:
+        truth, radar = simulate_ground(int(rng.integers(2**31)), Window(0, 0, LARGEST, LARGEST))
+        return ClearImage(truth, np.ones(13, bool), radar)
+    image = _photographed(library, mix, rng)
+    if rng.random() < mix.recoloured:
+        image = replace(image, optical=recoloured(image.optical, rng))
+    if image.radar is None and rng.random() < mix.pseudo_radar:
+        image = replace(image, radar=pseudo_radar(image.optical, image.present, rng))
+    if rng.random() < mix.flooded:
+        radar = pseudo_radar(image.optical, image.present, rng) if image.radar is None else image.radar
+        optical, radar = flooded(image.optical, radar, rng)
+        image = replace(image, optical=optical, radar=radar)
+    return image
+
+
+def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
+    """An image of the library, at most LARGEST pixels wide and high, at another brightness."""
+    # The root keeps a place of many dates from drowning the others, and still shows more of it.
+    odds = np.sqrt([len(images) for images in library.places])
+    images = library.places[int(rng.choice(len(odds), p=odds / odds.sum()))]
+    image = _any(images, rng)
+    top, left = (2 * int(rng.integers(max(size - LARGEST, 0) // 2 + 1)) for size in image.optical.shape[1:])
+    part = (slice(None), slice(top, top + LARGEST), slice(left, left + LARGEST))
+    optical = image.optical[part] * np.float32(rng.uniform(*mix.gain))
+    return replace(image, optical=optical, radar=None if image.radar is None else image.radar[part])
+
+
+def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
+    """One complete sample, its context fitted to what its mask leaves clear."""
+    scene = draw(library, mix, rng)
+    while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
+        scene = draw(library, mix, rng)
+    return sample_of(scene, mix, rng)
+
+
+def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
+    """The sample of a scene: what is known of it, a mask as it may be found, and the context."""
+    radar = scene.ground.radar
+    radar = None if radar is None or rng.random() < mix.no_radar else jittered_radar(radar, rng)
+    present = scene.ground.present.copy()
+    if rng.random() < mix.no_cirrus:
+        present[BANDS.index("B10")] = False
+    if rng.random() < mix.no_sixty_metre:
+        present[[BANDS.index(name) for name in ("B01", "B09", "B10")]] = False
+    if scene.hidden:
+        cover = np.ones(scene.opacity.shape, np.float32)
+        return assemble(scene, cover, present, radar, context=rng.random() >= UNTOLD)
+    hiding = scene.opacity
+    if scene.same_date and rng.random() < mix.veiled:
+        cloudy, share, high = veiled(scene.cloudy, rng)
+        opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
+        scene = replace(scene, cloudy=cloudy, opacity=opacity)
+        seen_through = high and present[BANDS.index("B10")]
+        hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
+    found = cover_mask(hiding, scene.shadow, rng)
+    if rng.random() < mix.mistaken:
+        found = mistaken(found, hiding, scene.shadow, rng)
+    cover = found.astype(np.float32)
+    if hiding is not scene.opacity:
+        # Under cirrus that B10 shows, the ground is corrected well enough to learn from.
+        cover = np.where(cover_mask(scene.opacity, scene.shadow, rng), np.maximum(cover, VEILED), cover)
+    return assemble(scene, cover, present, radar, context=rng.random() >= mix.no_context)
+
+
+def _overcast(scene: Clouded) -> bool:
+    return float(((scene.opacity > 0.05) | (scene.shadow > 0.1)).mean()) > 0.85
+
+
+def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *, context: bool) -> Sample:
+    """Learn what the scene tells and bring everything into the form in which the network reads it.
+
+    cover (H, W) is 1 under cloud or shadow, VEILED under cirrus that B10 shows, 0 elsewhere. Without
+    `context` nothing is learnt from the scene.
+    """
+    height, width = cover.shape
+    optical, covered = scene.cloudy * present[:, None, None], cover > 0
+    optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else VISIBLE)
+    valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
+    fitted = fit_context(optical, cover < 1, radar, valid, present) if context else constant_context(present)
+    spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
+    matrices = NOTHING
+    if context:
+        unmixing = Unmixing()
+        departure = (optical - spectrum)[:, covered]
+        unmixing.add(departure[:, :: max(departure.shape[1] // LEARNT, 1)])
+        matrices = unmixing.matrices(fitted.covariance)
+    if radar is None or valid is None:
+        radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
+    target = scene.ground.optical * present[:, None, None]
+    if scene.same_date:
+        below = np.where(scene.opacity < HIDING, 1, HIDDEN_WEIGHT)
+        weight = np.where(covered, below, np.where(scene.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT))
+    else:
+        weight = covered
+
+    def plane(array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.array(array, ndmin=3)).half()  # several times as fast as numpy's
+
+    return Sample(
+        optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),
+        radar=plane(scaled_radar(radar)), radar_valid=plane(valid),
+        spread=torch.from_numpy(fitted.spread), present=torch.from_numpy(present.astype(np.float32)),
+        levels=torch.from_numpy(LEVELS), unmixing=torch.from_numpy(matrices),
+        target=plane(target), weight=plane(weight), opacity=plane(scene.opacity), shadow=plane(scene.shadow),
+    )  # fmt: skip
+
+
+def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, Mask | None]:
+    if radar is None or valid is None:
+        return None, None
+    pad = [(MARGIN, MARGIN), (MARGIN, MARGIN)]
+    return np.pad(radar, [(0, 0), *pad], mode="reflect"), np.pad(valid, pad, mode="reflect")
+
+
+class Samples(Dataset[Sample]):
+    """The endless row of samples of one process; each is a pure function of seed, rank and its number."""
+
+    def __init__(self, library: Library, mix: Mix, seed: int, rank: int) -> None:
+        self.library, self.mix, self.seed, self.rank = library, mix, seed, rank
+
+    def __getitem__(self, number: int) -> Sample:
+        """Draw sample `number`."""
+        return make_sample(self.library, self.mix, np.random.default_rng([self.seed, self.rank, 0, number]))
+
+
+def crop_batches(
+    samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
+) -> Iterator[Sample]:
+    """Batches `first`, `first` + 1, ...: each `count` crops of `crop` px, turned and flipped, float32.
+
+    A batch is cut from a window of `config.buffer` samples that moves on by a sample for every
+    `config.crops_per_sample` crops. It is a pure function of the samples and its number, so that a run that
+    goes on sees what it would have seen.
+    """
+    number = first * count // config.crops_per_sample
+    drawn = iter(
+        DataLoader(
+            samples,
+            batch_size=None,
+            sampler=itertools.count(number),
+            num_workers=config.workers,
+            prefetch_factor=8 if config.workers else None,
+        )
+    )
+    window: deque[Sample] = deque(maxlen=config.buffer)
+    for batch in itertools.count(first):
+        end = batch * count // config.crops_per_sample + config.buffer
+        while number < end:
+            window.append(next(drawn))
+            number += 1
+        rng = np.random.default_rng([samples.seed, samples.rank, 1, batch])
+        crops = [_cut(window[rng.integers(len(window))], crop, rng) for _ in range(count)]
+        yield Sample(
+            **{f.name: torch.stack([getattr(c, f.name) for c in crops]).float() for f in fields(Sample)}
+        )
+
+
+def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
+    """A random crop on even pixels, turned or flipped. Raises InputError when the sample is smaller."""
+    height, width = sample.cover.shape[1:]
+    rows, cols = height - crop, width - crop
+    if min(rows, cols) < 0:
+        raise InputError(
+            f"found a training image of {width} x {height} px; expected the size of a crop, {crop} px, "
+            "or more; see --crop"
+        )
+    for _ in range(3):  # a crop without cloud teaches little: look for a better one a few times
+        top, left = 2 * rng.integers(rows // 2 + 1), 2 * rng.integers(cols // 2 + 1)
+        window = (slice(None), slice(top, top + crop), slice(left, left + crop))
+        if sample.cover[window].mean() > 0.1:
+            break
+    turn = int(rng.integers(8))
+
+    def cut(value: Tensor) -> Tensor:
+        if value.shape[-2:] != (height, width):
+            return value
+        turned = torch.rot90(value[window], turn % 4, dims=(1, 2))
+        return turned.flip(2) if turn >= 4 else turned
+
+    return Sample(**{f.name: cut(getattr(sample, f.name)) for f in fields(Sample)})
+
+
+def on_device(batch: Sample, device: torch.device) -> Sample:
+    """The batch with its tensors on `device`."""
+    return Sample(**{f.name: getattr(batch, f.name).to(device, non_blocking=True) for f in fields(Sample)})
+
+
+def patch_inputs(batch: Sample) -> PatchInputs:
+    """The part of a batch that the network may see."""
+    return PatchInputs(**{f.name: getattr(batch, f.name) for f in fields(PatchInputs)})

@@ -1,0 +1,286 @@
+"""Clouds, radar and masks made for training: the target is the very ground under the cloud."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cmcr_cli.ground import cirrus
+from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.simulate.clouds import Sky, simulate_sky
+from cmcr_cli.simulate.noise import Window
+from cmcr_cli.training.data.images import Array, Pair
+
+_SWIR = BANDS.index("B11")
+
+SHADE = np.array([0.75, 0.8, 0.85, 0.9, 0.95, 1, 1, 1, 1, 1, 0.3, 1.05, 1.05], dtype=np.float32)
+"""How much of a shadow's darkening each band takes; the blue sky still lights the blue bands."""
+
+
+KEPT = 40
+"""Clouds of pairs and procedural skies that each process keeps: to make one takes long."""
+
+SKIES, SKY_SIDE = 40, 448
+"""Procedural skies that are drawn from, and pixels along their sides."""
+
+DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.8, 0.66], dtype=np.float32)
+CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], dtype=np.float32)
+"""Spectra of thick clouds of drops and of ice."""
+
+MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
+_DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
+"""Water vapour above a low haze hides it in B09 and B10."""
+
+
+def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
+    """One of the eight flips and rotations of the last two axes, `turn` in 0..7."""
+    turned = np.rot90(array, turn % 4, axes=(-2, -1))
+    return turned[..., ::-1] if turn >= 4 else turned
+
+
+def transplant(clear: Array, pair: Pair, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Put the real cloud of `pair` over `clear` (13, H, W), with a shadow linked to it by geometry.
+
+    Under opacity a the pair's pixel is (1 - a) ground + layer, and our ground comes under that layer. Thin
+    parts of the layer are smoothed: there the pair's two dates differ by more than the cloud, and the other
+    place's fields would shine through. Returns the cloudy image, the opacity and the shadow's darkening,
+    (H, W) each in 0..1.
+    """
+    turn = int(rng.integers(8))
+    alpha, layer = (_fitted(dihedral(part, turn), clear.shape[1:]) for part in _layer_of(pair))
+    shadow = _cast_shadow(alpha, rng)
+    lit = clear * (1 - shadow * SHADE[:, None, None])
+    blend = np.clip(alpha / 0.06, 0, 1)  # fainter than that is noise
+    cloudy = lit + blend * (layer - alpha * lit)
+    return np.maximum(cloudy, 0).astype(np.float32), alpha, shadow
+
+
+@lru_cache(KEPT)
+def _layer_of(pair: Pair) -> tuple[Array, Array]:
+    return cloud_layer(pair.cloudy, pair.clear, pair.opacity)
+
+
+def cloud_layer(cloudy: Array, clear: Array, opacity: Array) -> tuple[Array, Array]:
+    """Opacity (H, W) and light (13, H, W) of the cloud of a pair: cloudy = (1 - opacity) clear + light."""
+    thick = ndimage.gaussian_filter(np.clip((opacity - 0.35) / 0.3, 0, 1), 1.5)
+    alpha = _mixed(opacity, thick)
+    return alpha, _mixed(cloudy - (1 - alpha) * clear, thick)
+
+
+def recoloured(clear: Array, rng: np.random.Generator) -> Array:
+    """Ground (13, H, W) with other colours: level and contrast of each band changed at random.
+
+    A place that always looks the same is learnt by heart; the relation of radar to colour should be read
+    from the clear part of the scene.
+    """
+    mean = clear.mean(axis=(1, 2), keepdims=True)
+    shared, own = rng.normal(0, 0.08, (2, 1)), rng.normal(0, 0.08, (2, len(clear)))
+    level, contrast = np.exp(shared + own * [[0.6], [1.5]])[:, :, None, None]
+    return np.asarray(np.maximum(mean * level + (clear - mean) * contrast, 0), dtype=np.float32)
+
+
+def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
+    """Draw thin cirrus or haze over an image (13, H, W), over all of it or part.
+
+    Cirrus shows in B10, by the spectrum of `ground.cirrus`; haze does not, and falls with the wavelength to
+    the power of about -1.3. Returns the image, the share (H, W) of the ground's light that the veil takes,
+    and whether it is cirrus.
+    """
+    high = rng.random() < 0.7
+    if high:
+        spectrum = cirrus.SPECTRUM * rng.normal(1, np.where(cirrus.SPECTRUM == 1, 0.05, 0.15))
+        spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
+    else:
+        spectrum = (MICROMETRES / 0.49) ** -rng.uniform(0.7, 1.8) * _DRY
+    relief = ndimage.gaussian_filter(rng.normal(size=image.shape[1:]), rng.uniform(4, 60, 2), mode="reflect")
+    relief /= relief.std() + 1e-9
+    shape = 1 + rng.uniform(0, 0.4) * relief if rng.random() < 0.6 else relief + rng.uniform(-1, 1)
+    amount = np.clip(shape, 0, 3) * 0.2 * rng.uniform(0.1, 1) ** 2
+    added = amount * np.maximum(spectrum, 0)[:, None, None]
+    out = image * np.clip(1 - added / cirrus.WHITE, 0.1, 1) + added
+    return out.astype(np.float32), np.clip(added[1] / cirrus.WHITE, 0, 0.9).astype(np.float32), high
+
+
+def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Put part of a procedural sky over ground (13, H, W), turned; returns the same as `transplant`."""
+    sky, turn = _sky(int(rng.integers(SKIES))), int(rng.integers(8))
+    height, width = clear.shape[1:]
+    rows, cols = max(height, SKY_SIDE), max(width, SKY_SIDE)
+    top, left = int(rng.integers(rows - height + 1)), int(rng.integers(cols - width + 1))
+
+    def cut(array: NDArray[np.generic]) -> Array:
+        return _fitted(dihedral(array, turn)[..., top:, left:], clear.shape[1:])
+
+    return clear * cut(sky.gain) + cut(sky.added), cut(sky.opacity), cut(sky.shadow)
+
+
+@lru_cache(KEPT)
+def _sky(index: int) -> Sky:
+    """Procedural sky `index`, of half precision."""
+    cover = float(np.random.default_rng([8, index]).uniform(0.1, 0.8))
+    sky = simulate_sky(200_000 + index, cover, Window(0, 0, SKY_SIDE, SKY_SIDE))
+    return Sky(*(getattr(sky, f.name).astype(np.float16) for f in fields(Sky)))
+
+
+def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Array, Array, Array]:
+    """Put a sheet of cloud over ground (13, H, W) that leaves a share `gaps` of it clear.
+
+    Of drops or ice, dull or bright, with hardly any texture; opaque, or with a rest of the ground's light.
+    Returns the same as `transplant`; the shadow lies below the sheet and is not seen.
+    """
+    shape = clear.shape[1:]
+    relief = _noise(shape, rng.uniform(3, 40), rng)
+    edge = np.clip((relief - np.quantile(relief, gaps)) * rng.uniform(2, 12), 0, 1) if gaps else 1.0
+    most = 1.0 if rng.random() < 0.4 else rng.uniform(0.6, 1)
+    thin = rng.uniform(0, 0.3) * (rng.random() < 0.5)
+    opacity = np.clip(edge * most * (1 - thin * np.clip(_noise(shape, rng.uniform(4, 40), rng), 0, 3)), 0, 1)
+    ice = np.clip(rng.uniform(-0.5, 1.5), 0, 1)
+    colour = (ice * CRYSTALS + (1 - ice) * DROPS) * np.exp(rng.normal(0, 0.03, len(clear)))
+    colour *= rng.uniform(0.3, 0.95)
+    # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
+    colour[_SWIR:] *= 1 - ice * rng.uniform(0, 0.7)
+    colour[cirrus.B10] = 0.001 + ice * rng.uniform(0.01, 0.3)
+    colour[cirrus.B10 - 1] = colour[cirrus.B10 - 2] * rng.uniform(0.2, 0.85)
+    texture = 1 + rng.uniform(0, 0.04) * _noise(shape, 1, rng) + rng.uniform(0, 0.1) * _noise(shape, 20, rng)
+    cloudy = clear * (1 - opacity) + colour[:, None, None] * np.maximum(texture, 0.5) * opacity
+    return cloudy.astype(np.float32), opacity.astype(np.float32), np.zeros(shape, np.float32)
+
+
+def _noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Array:
+    """A smooth random field (H, W) of deviation 1; coarse ones are drawn small and enlarged."""
+    factor = max(int(scale / 3), 1)
+    small = tuple(-(-size // factor) + 2 for size in shape)
+    field = ndimage.gaussian_filter(rng.standard_normal(small, np.float32), scale / factor, mode="wrap")
+    if factor > 1:
+        field = ndimage.zoom(field, factor, order=1)
+    field = field[: shape[0], : shape[1]]
+    return np.asarray((field - field.mean()) / (field.std() + 1e-9), dtype=np.float32)
+
+
+def _mixed(image: Array, sharp: Array) -> Array:
+    """The image (..., H, W) as it is where `sharp` (H, W) is 1, and smoothed where it is 0."""
+    smooth = ndimage.gaussian_filter(image, (*[0] * (image.ndim - 2), 3, 3), mode="nearest", truncate=3)
+    return np.asarray(smooth + sharp * (image - smooth), dtype=np.float32)
+
+
+def _cast_shadow(alpha: Array, rng: np.random.Generator) -> Array:
+    """The cloud's opacity moved along a random sun azimuth by height, softened: darkening 0..0.9."""
+    azimuth, reach = rng.uniform(0, 2 * np.pi), rng.uniform(8, 90)
+    shift = (reach * np.sin(azimuth), reach * np.cos(azimuth))
+    moved = ndimage.shift(alpha, shift, order=1, mode="reflect")
+    soft = ndimage.gaussian_filter(moved, 1 + reach / 40)
+    return np.asarray(rng.uniform(0.3, 0.9) * np.clip(soft, 0, 1), dtype=np.float32)
+
+
+def _fitted(array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
+    """Cut or reflect the last two axes to `shape`."""
+    rows, cols = (max(want - have, 0) for want, have in zip(shape, array.shape[-2:], strict=True))
+    pad = [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, cols)]
+    grown = np.pad(array, pad, mode="symmetric") if rows or cols else array
+    return np.asarray(grown[..., : shape[0], : shape[1]], dtype=np.float32)
+
+
+def flooded(clear: Array, radar: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Lay open water over part of the ground (13, H, W) and its radar (2, H, W) dB, up to a random shore.
+
+    Few photographed places lie at the sea, and water is what cloud shadow is most easily mistaken for. Its
+    colour is near that of the darkest ground, which has the path radiance of the very image.
+    """
+    shape = clear.shape[1:]
+    relief = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(6, 40), mode="wrap")
+    slope = np.add.outer(
+        np.linspace(-1, 1, shape[0]) * rng.normal(), np.linspace(-1, 1, shape[1]) * rng.normal()
+    )
+    level = relief / (relief.std() + 1e-9) * 0.4 + slope
+    shore = np.clip((np.quantile(level, rng.uniform(0.2, 0.95)) - level) * rng.uniform(8, 40), 0, 1)
+    ripples = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(0.5, 3)) * rng.uniform(0, 0.004)
+    colour = (
+        np.quantile(clear, 0.01, axis=(1, 2)) * rng.uniform(0.7, 1.2) * rng.uniform(0.92, 1.08, len(clear))
+    )
+    water = np.maximum(colour[:, None, None] + ripples, 0)
+    looks, level_db = rng.uniform(3, 6), rng.normal([-19.0, -26.5], [3.0, 2.0])
+    backscatter = level_db[:, None, None] + 10 * np.log10(rng.gamma(looks, 1 / looks, radar.shape) + 1e-6)
+    mixed = clear + shore * (water - clear), radar + (shore > 0.5) * (backscatter - radar)
+    return mixed[0].astype(np.float32), mixed[1].astype(np.float32)
+
+
+def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Generator) -> Array:
+    """A radar that never was, dB (2, H, W): a random monotone mix of bands and texture, with speckle.
+
+    It shares the ground's boundaries but not one fixed relation to colour, so a network cannot learn the
+    relation by heart and has to read it from the clear part of the very scene.
+    """
+    bands = np.flatnonzero(present)
+    standard = clear[bands] - clear[bands].mean(axis=(1, 2), keepdims=True)
+    standard /= standard.std(axis=(1, 2), keepdims=True) + 1e-3
+    energy = ndimage.uniform_filter(standard[rng.integers(len(bands))] ** 2, 7)
+    texture = np.sqrt(np.maximum(energy, 0))  # its running sums may end just below zero
+    base = []
+    for _ in range(2):
+        mix = np.tensordot(rng.normal(size=len(bands)) / np.sqrt(len(bands)), standard, axes=1)
+        base.append(np.tanh(mix * rng.uniform(0.5, 1.5)) + rng.normal(0, 0.3) * texture)
+    shared = rng.uniform(0.4, 0.9)
+    vv, vh = base[0], shared * base[0] + (1 - shared) * base[1]
+    level = rng.normal([-10.5, -17.0], [2.0, 2.0])
+    db = np.stack([vv, vh]) * rng.uniform(1.5, 4.0) + level[:, None, None]
+    looks = rng.uniform(3, 8)
+    speckle = 10 * np.log10(rng.gamma(looks, 1 / looks, db.shape) + 1e-6)
+    return np.asarray(np.clip(db + speckle, RADAR_FLOOR_DB[:, None, None] - 5, 5), dtype=np.float32)
+
+
+def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
+    """Real radar with a gain of +-1.5 dB and a shift of up to 2 px, as misaligned acquisitions have."""
+    rows, cols = rng.integers(-2, 3, size=2) if rng.random() < 0.3 else (0, 0)
+    return np.roll(radar, (rows, cols), axis=(1, 2)) + np.float32(rng.normal(0, 0.7))
+
+
+def block_mean(array: Array, factor: int = 2) -> Array:
+    """Mean over factor x factor pixels of the last two axes, whose sizes must be multiples of it."""
+    height, width = array.shape[-2] // factor, array.shape[-1] // factor
+    blocks = array.reshape(*array.shape[:-2], height, factor, width, factor)
+    return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)
+
+
+def cover_mask(opacity: Array, shadow: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """The mask (H, W) that a cloud detector would give: at 20 m, dilated, missing the faintest."""
+    threshold = rng.uniform(0.025, 0.1)
+    coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * max(threshold, 0.04))
+    reach = int(rng.integers(0, 5))
+    if reach:
+        coarse = ndimage.binary_dilation(coarse, iterations=reach)
+    return np.asarray(coarse.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def mistaken(
+    cover: NDArray[np.bool_], opacity: Array, shadow: Array, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """The mask (H, W) of a detector that errs: clear ground called covered, thin cloud and shadow missed.
+
+    False alarms are patches anywhere, or all ground between clouds that are near each other. Missed are
+    patches of thin cloud, seldom of thicker, and shadow, part of it or all.
+    """
+    found = block_mean(cover.astype(np.float32)) > 0
+    dim, shaded = block_mean(opacity), block_mean(shadow) > 0.02
+    shape = found.shape
+    if rng.random() < 0.5:
+        limit = 0.7 if rng.random() < 0.1 else 0.4
+        found &= ~(_blobs(shape, rng.uniform(0, 0.5), rng) & (dim < limit))
+    if rng.random() < 0.35:
+        share = 1.0 if rng.random() < 0.4 else rng.uniform(0.1, 1)
+        found &= ~(_blobs(shape, share, rng) & shaded & (dim < 0.1))
+    if rng.random() < 0.6:
+        found |= _blobs(shape, rng.uniform(0, 0.6) ** 2, rng)
+    if found.any() and rng.random() < 0.35:
+        between = ndimage.distance_transform_edt(~found) < rng.uniform(2, 16)
+        found |= between & _blobs(shape, rng.uniform(0.3, 1), rng)
+    return np.asarray(found.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def _blobs(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Patches that make up a `share` of an area."""
+    field = _noise(shape, rng.uniform(2, 16), rng)
+    return np.asarray(field >= np.quantile(field, 1 - min(share, 1)))

@@ -1,0 +1,1 @@
+"""The three trainings: the cloud network, the teacher and the student."""

@@ -1,0 +1,3 @@
+"""The version of cmcr; the build reads it here."""
+
+__version__ = "0.4.0"

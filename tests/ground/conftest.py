@@ -1,0 +1,3 @@
+from tests.support.rasters import write
+
+__all__ = ["write"]

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from cmcr_cli import removal
+from cmcr_cli.cli.main import app
+from cmcr_cli.output.stac_item import Described, stac_item, time_of
+from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli.removal.results.command_line import command_of
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.raster import open_raster
+from cmcr_cli.scene.sun import Sun
+
+
+@pytest.fixture(scope="module")
+def done(
+    make_product: Callable[..., Any], weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> RemoveOptions:
+    """A removal that writes everything, in a folder whose name HTML must not take for a tag."""
+    folder = tmp_path_factory.mktemp("all") / "<b>bold & co"
+    folder.mkdir()
+    options = RemoveOptions(
+        s2=str(make_product().folder), output=folder / "clear.tif", mask="scl", weights=weights, device="cpu",
+        samples=2, steps=2, provenance=folder / "which.tif", uncertainty=folder / "std.tif",
+        quicklook=folder / "look.png", report=folder / "report.html", stac=folder / "item.json",
+    )  # fmt: skip
+    remove(options)
+    return options
+
+
+def test_item_is_valid_stac(done: RemoveOptions) -> None:
+    pystac = pytest.importorskip("pystac", reason="pystac is not installed (pip install 'cmcr[dev]')")
+    from pystac.extensions.projection import ProjectionExtension
+    from pystac.validation.stac_validator import JsonSchemaSTACValidator
+
+    assert done.stac is not None
+    content = json.loads(done.stac.read_text())
+    # The core of STAC; the schemas of extensions are on the web, so their shape is read by pystac instead.
+    JsonSchemaSTACValidator().validate_core(content, pystac.STACObjectType.ITEM, "1.1.0")
+    item = pystac.Item.from_dict(content)
+    projection = ProjectionExtension.ext(item)
+    with rasterio.open(done.output) as image:
+        assert projection.epsg == image.crs.to_epsg() == 32631
+        assert projection.shape == list(image.shape)
+        assert tuple(projection.transform or ()) == image.transform[:6]
+        assert content["assets"]["image"]["bands"][3]["name"] == image.descriptions[3] == "B04"
+    assert item.datetime == datetime(2024, 6, 1, 10, 20, 31, 24_000, tzinfo=UTC)
+    bands = content["assets"]["image"]["bands"]
+    assert [band["eo:common_name"] for band in bands[:4]] == ["coastal", "blue", "green", "red"]
+    assert (bands[0]["raster:scale"], bands[0]["raster:offset"], bands[0]["nodata"]) == (0.0001, -0.1, 0)
+    assert "reconstruction" in content["properties"]["processing:lineage"]
+    for asset in item.assets.values():
+        assert (done.stac.parent / asset.href).is_file()
+    assert set(item.assets) == {"image", "provenance", "uncertainty", "thumbnail", "report"}
+
+
+def _described(grid: Grid, **changes: Any) -> Described:
+    given = {
+        "names": ("B02", "B03"), "dtype": "uint16", "nodata": None, "scale": 1e-4, "offset": 0.0,
+        "time": None, "lineage": "", "software": {}, "source": "s2.tif",
+    }  # fmt: skip
+    return Described(grid=grid, **{**given, **changes})
+
+
+def test_time_that_is_not_known_is_a_span() -> None:
+    grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 600_000, 0, -10, 5_900_040), 100, 100)
+    item = stac_item(Path("a.json"), {"--output": Path("a.tif")}, _described(grid, source="in/item.json"))
+    properties = item["properties"]
+    assert properties["datetime"] is None
+    assert properties["start_datetime"] == "2015-06-23T00:00:00.000000Z" < properties["end_datetime"]
+    assert [link["rel"] for link in item["links"]] == ["derived_from"]
+    assert item["links"][0]["href"] == "./in/item.json"
+
+
+def test_footprint_is_cut_at_the_antimeridian() -> None:
+    grid = Grid(CRS.from_epsg(32601), Affine(10, 0, 340_000, 0, -10, 7_200_000), 4000, 1000)
+    item = stac_item(Path("a.json"), {"--output": Path("a.tif")}, _described(grid))
+    geometry = shapely.geometry.shape(item["geometry"])
+    west, _, east, _ = item["bbox"]
+    assert geometry.geom_type == "MultiPolygon" and geometry.is_valid
+    assert west > 179 and -180 < east < -178
+    assert geometry.bounds[0] == -180 and geometry.bounds[2] == 180 and geometry.area < 1
+
+
+def test_time_by_tag_or_by_name() -> None:
+    assert time_of({"PRODUCT_START_TIME": "2024-06-01T10:20:31.024Z"}, "x_20200101T000000.tif") == datetime(
+        2024, 6, 1, 10, 20, 31, 24_000, tzinfo=UTC
+    )
+    assert time_of({}, "a/S2A_MSIL1C_20220105T110431_N0301.tif") == datetime(
+        2022, 1, 5, 11, 4, 31, tzinfo=UTC
+    )
+    assert time_of({}, "s2.tif") is None and time_of({}, "s2_20229999T999999.tif") is None
+
+
+class _Page(HTMLParser):
+    """Collects text, and addresses that a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "data", "action")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_report_is_one_file_that_says_what_was_done(done: RemoveOptions) -> None:
+    assert done.report is not None
+    source = done.report.read_text()
+    page = _Page()
+    page.feed(source)
+    assert len(page.loads) == 3 and all(load.startswith("data:image/jpeg;base64,") for load in page.loads)
+    assert "url(" not in source and "@import" not in source
+    assert "b" not in page.tags, "names of files are text"
+    assert command_of(done) in page.text
+    with rasterio.open(done.output.with_name("which.tif")) as file:
+        provenance = file.read(1)
+    for value, name in ((0, "nodata"), (1, "observed"), (2, "reconstructed")):
+        assert f"{(provenance == value).mean():.1%} {name}" in page.text
+    with rasterio.open(done.output) as file:
+        red = file.read(4)[::4, ::4] / 10_000 - 0.1
+    assert f"{red[provenance[::4, ::4] == 1].mean():.3f}" in page.text
+    assert "no Sentinel-1" in page.text
+
+
+def test_report_in_a_browser(done: RemoveOptions, tmp_path: Path) -> None:
+    browser = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
+        None,
+    )
+    if browser is None:
+        pytest.skip("no Chromium is on the path")
+    assert done.report is not None
+    shot = tmp_path / "shot.png"
+    subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--window-size=1200,900", f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
+            done.report.absolute().as_uri(),
+        ],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    with open_raster(shot, "a screenshot") as file:
+        picture = file.read([1, 2, 3]).astype(int)
+    red, green, blue = picture
+    assert picture.shape == (3, 900, 1200)
+    assert ((red == 232) & (green == 105) & (blue == 44)).sum() > 1000, "the bar of the reconstructed share"
+    assert np.unique(picture[:, 150:600, 700:1100].reshape(3, -1), axis=1).shape[1] > 500, "the picture"
+
+
+def test_command_does_what_was_done(done: RemoveOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The printed command, parsed by the command line, gives the very same options."""
+    odd = RemoveOptions(
+        s2="a b.SAFE", s1_vv="v.tif", s1_vh="h.tif", output=Path("it's.tif"), keep_clear=False, context=False,
+        bbox=(-3.5, 40, -3.25, 41.125), bands=("B02", "B03"), offset=-1000.0, dilate=12.5, overwrite=True,
+        batch_size=3, creation_options={"LEVEL": "3", "BLOCKSIZE": "256"}, align="strict",
+        sun=Sun(152.3456789, 41.0),
+    )  # fmt: skip
+    taken: list[RemoveOptions] = []
+
+    def take(options: RemoveOptions, progress: Any) -> Any:
+        taken.append(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(removal, "remove", take)
+    for options in (done, odd, RemoveOptions(s2="s2.tif", s1="s1.tif", output=Path("o.tif"))):
+        program, *words = shlex.split(command_of(options))
+        assert program == "cmcr"
+        with pytest.raises(SystemExit):
+            app(words)
+        assert taken[-1] == options

@@ -1,0 +1,3 @@
+from tests.support.removals import weights
+
+__all__ = ["weights"]

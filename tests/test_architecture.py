@@ -1,0 +1,187 @@
+"""Which folder may import which, and how large files, functions and folders may grow."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
+
+LIGHT = "errors version"
+SCENE = f"{LIGHT} scene scene.masks"
+REMOVAL = f"{SCENE} options ground output model runtime"
+TRAINING = f"{SCENE} ground model output runtime simulate training"
+IMPORTS = {
+    "errors": "",
+    "version": "",
+    "options": SCENE,
+    "scene": f"{LIGHT} scene.products",
+    "scene.masks": f"{LIGHT} scene",
+    "scene.products": f"{LIGHT} scene",
+    "ground": SCENE,
+    "output": SCENE,
+    "model": f"{LIGHT} scene",
+    "runtime": f"{LIGHT} model output",
+    "removal": f"{REMOVAL} removal.survey removal.restore removal.results",
+    "removal.survey": f"{REMOVAL} removal",
+    "removal.restore": f"{REMOVAL} removal removal.survey",
+    "removal.results": f"{REMOVAL} removal removal.survey removal.restore",
+    "simulate": SCENE,
+    "training": f"{TRAINING} training.data training.samples",
+    "training.data": f"{SCENE} ground simulate training",
+    "training.samples": f"{TRAINING} training.data",
+    "training.tasks": f"{TRAINING} training.data training.samples",
+    "evaluation": f"{TRAINING} training.data training.samples removal.survey removal.restore",
+    "cli": f"{SCENE} options cli.commands",
+    "cli.commands": f"{TRAINING} options training.data training.tasks removal evaluation cli",
+    "__init__": f"{LIGHT} removal",
+    "__main__": "cli",
+}
+"""What each folder, and each module beside the folders, may import besides modules of its own folder."""
+
+CIRCLES = [
+    {"removal.restore.budget", "removal.session"},
+    {
+        "removal.pipeline",
+        "removal.results.html_report",
+        "removal.results.outputs",
+        "removal.results.sidecars",
+    },
+]
+"""Modules that still import each other, if only for their types. This list may only shrink."""
+
+MODULES_PER_FOLDER, LINES_PER_FILE, LINES_PER_FUNCTION = 12, 400, 60
+
+LONG = ["removal.mask_file.write_mask"]
+"""Functions that are longer. This list may only shrink."""
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Files by the names of their modules within the package."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def parsed(module: str) -> ast.Module:
+    """The syntax tree of a module."""
+    return ast.parse(modules()[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imported(module: str) -> frozenset[str]:
+    """Modules of the package that a module imports anywhere, also inside functions and for types only."""
+    found = set()
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}".removeprefix("cmcr_cli.")
+                found.add(whole if whole in modules() else node.module.removeprefix("cmcr_cli."))
+        elif isinstance(node, ast.Import):
+            found.update(alias.name.removeprefix("cmcr_cli.") for alias in node.names)
+    return frozenset(found & modules().keys())
+
+
+def folder(module: str) -> str:
+    """The folder of a module; those beside the folders stand for themselves."""
+    path = modules()[module]
+    return module if path.name == "__init__.py" else module.rpartition(".")[0] or module
+
+
+def test_every_folder_is_known() -> None:
+    assert {folder(module) for module in modules()} == IMPORTS.keys()
+
+
+@pytest.mark.parametrize("place", IMPORTS)
+def test_imports_run_one_way(place: str) -> None:
+    allowed = {place, *IMPORTS[place].split()}
+    wrong = {
+        f"{module} imports {other}"
+        for module in modules()
+        if folder(module) == place
+        for other in imported(module)
+        if folder(other) not in allowed
+    }
+    assert not wrong
+
+
+def test_no_modules_import_each_other() -> None:
+    reached: dict[str, set[str]] = {}
+    for module in modules():
+        todo, seen = list(imported(module)), set[str]()
+        while todo:
+            other = todo.pop()
+            if other not in seen:
+                seen.add(other)
+                todo += imported(other)
+        reached[module] = seen
+    circles = {
+        frozenset(m for m in seen if name in reached[m]) for name, seen in reached.items() if name in seen
+    }
+    assert sorted(map(sorted, circles)) == sorted(map(sorted, CIRCLES))
+
+
+@pytest.mark.parametrize(
+    ("place", "library"),
+    [("scene", "torch"), ("ground", "torch"), ("output", "torch"), ("model", "rasterio")],
+)
+def test_some_folders_do_without_a_library(place: str, library: str) -> None:
+    for module in modules():
+        if module.split(".")[0] == place:
+            for node in ast.walk(parsed(module)):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                assert library not in {name.split(".")[0] for name in names}, module
+
+
+def test_options_are_read_without_torch() -> None:
+    todo, seen = ["options"], set[str]()
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += imported(module)
+    assert {module.split(".")[0] for module in seen} <= {"options", "errors", "scene"}
+
+
+def test_no_name_is_used_twice() -> None:
+    names = Counter(path.stem for path in modules().values() if path.stem != "__init__")
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_folders_stay_small_and_say_what_they_hold() -> None:
+    held = Counter(folder(module) for module, path in modules().items() if path.stem != "__init__")
+    assert {place: number for place, number in held.items() if number > MODULES_PER_FOLDER} == {}
+    for module, path in modules().items():
+        assert path.stem != "__init__" or ast.get_docstring(parsed(module)), path
+
+
+def test_files_and_functions_stay_short() -> None:
+    """Of a function its statements count: the options of a command are many lines of signature."""
+    long = []
+    for module, path in modules().items():
+        if len(path.read_text(encoding="utf-8").splitlines()) > LINES_PER_FILE:
+            long.append(module)
+        for node in ast.walk(parsed(module)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.body[0].lineno + 1
+                long += [f"{module}.{node.name}"] if lines > LINES_PER_FUNCTION else []
+    assert long == LONG
+
+
+def test_tests_mirror_the_package() -> None:
+    """A file of tests lies where its module lies; tests of whole runs have names of their own."""
+    tests = PACKAGE.parent / "tests"
+    places = {path.stem: path.parent.relative_to(PACKAGE) for path in modules().values()}
+    for path in tests.rglob("test_*.py"):
+        name = path.stem.removeprefix("test_")
+        if name in places and "faults" not in path.parts:
+            assert path.parent.relative_to(tests) == places[name], path

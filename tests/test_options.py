@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmcr_cli.errors import OptionError
+from cmcr_cli.options import file_name
+from cmcr_cli.removal import RemoveOptions
+
+
+def options(**changes: Any) -> RemoveOptions:
+    return RemoveOptions(s2="s2.tif", output=Path("clear.tif"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": 0}, ["--steps 0", "1 to 64"]),
+        ({"steps": 65}, ["--steps 65", "1 to 64"]),
+        ({"samples": 0}, ["--samples 0", "1 to 256"]),
+        ({"seed": -1}, ["--seed -1"]),
+        ({"batch_size": 0}, ["--batch-size 0"]),
+        ({"mask": "absent.tif", "mask_codes": "fmsk"}, ["--mask-codes fmsk", "omnicloudmask"]),
+        ({"mask": "absent.tif", "mask_codes": "1=fog"}, ["--mask-codes 1=fog", "'1=fog'"]),
+        *(
+            ({"mask": mask, "mask_codes": "scl"}, [f"--mask {mask}", "path of a raster"])
+            for mask in ("auto", "scl", "omnicloudmask", "all")
+        ),
+        ({"uncertainty": Path("std.tif")}, ["--uncertainty", "--samples 2 or more"]),
+        ({"samples": 2}, ["--samples 2", "--steps 1", "--steps 2 or more"]),
+        ({"samples": 8, "uncertainty": Path("std.tif")}, ["--samples 8", "--steps 1", "--steps 2 or more"]),
+    ],
+)
+def test_what_is_out_of_range_or_contradicts_itself_is_refused(
+    changes: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(OptionError) as error:
+        options(**changes)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"samples": 2, "steps": 2},
+        {"samples": 1, "steps": 64},
+        {"mask": "absent.tif", "mask_codes": "cloudsen12"},
+    ],
+)
+def test_what_can_be_done_is_accepted(changes: dict[str, Any]) -> None:
+    assert options(**changes).outputs == {"--output": Path("clear.tif")}
+
+
+def test_every_file_to_be_written_is_named_by_its_option() -> None:
+    paths = {name: Path(f"{name}.tif") for name in ("provenance", "uncertainty", "quicklook")}
+    expected = {"--output": Path("clear.tif"), **{f"--{name}": path for name, path in paths.items()}}
+    assert options(steps=2, samples=2, **paths).outputs == expected
+
+
+def test_names_hold_no_secrets() -> None:
+    assert file_name("/vsicurl/https://host/a/B04.tif?sig=secret") == "B04.tif"
+    assert file_name("in/product.SAFE") == "product.SAFE" and file_name("scl") == "scl"

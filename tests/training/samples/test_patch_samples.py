@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.ground.cirrus import B10, GROUND, SPECTRUM, THIN, VISIBLE, WHITE, without_cirrus
+from cmcr_cli.ground.context import TYPICAL_MEAN
+from cmcr_cli.ground.unmixing import LEVELS, NOTHING
+from cmcr_cli.model.condition import VEILED, PatchInputs
+from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.training.data.images import ClearImage, Pair
+from cmcr_cli.training.data.library import Library
+from cmcr_cli.training.recipe import DataConfig, Mix, load_recipe
+from cmcr_cli.training.samples.patch_samples import (
+    CLEAR_WEIGHT,
+    HIDDEN_WEIGHT,
+    HIDING,
+    VEILED_WEIGHT,
+    Clouded,
+    Sample,
+    Samples,
+    assemble,
+    crop_batches,
+    draw,
+    make_sample,
+    patch_inputs,
+)
+
+CHANNELS = {
+    "optical": 13, "context": 13, "confidence": 1, "cover": 1, "radar": 2, "radar_valid": 1,
+    "target": 13, "weight": 1, "opacity": 1, "shadow": 1,
+}  # fmt: skip
+VECTORS = {"spread": (13,), "present": (13,), "levels": LEVELS.shape, "unmixing": NOTHING.shape}
+USUAL = replace(load_recipe("teacher").mix, simulated=0.0)
+PLAIN = replace(
+    USUAL,
+    hidden=0,
+    heavy=0,
+    mistaken=0,
+    gain=(1, 1),
+    recoloured=0,
+    flooded=0,
+    other_date=0,
+    veiled=0,
+    procedural=0,
+    pseudo_radar=1,
+    no_radar=0,
+    no_context=0,
+    no_cirrus=0,
+    no_sixty_metre=0,
+)
+"""Nothing taken away, and real clouds over photographed ground as it is."""
+
+
+def many(library: Library, mix: Mix, count: int = 8) -> list[Sample]:
+    rng = np.random.default_rng(0)
+    return [make_sample(library, mix, rng) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        USUAL,
+        replace(USUAL, procedural=1, other_date=0),
+        replace(USUAL, other_date=1),
+        replace(USUAL, simulated=1),
+        replace(USUAL, veiled=1, recoloured=1, other_date=0),
+        replace(USUAL, hidden=1, heavy=0),
+        replace(USUAL, hidden=0, heavy=1),
+    ],
+    ids=["usual", "procedural", "other date", "simulated", "veiled", "hidden", "heavy"],
+)
+def test_samples_are_finite_and_of_the_right_shape(library: Library, mix: Mix) -> None:
+    for sample in many(library, mix, 3):
+        height, width = sample.cover.shape[1:]
+        assert height % 16 == width % 16 == 0
+        for name, channels in CHANNELS.items():
+            value = getattr(sample, name)
+            assert value.shape == (channels, height, width), name
+            assert value.dtype == torch.float16, name
+            assert torch.isfinite(value).all(), name
+        for name, shape in VECTORS.items():
+            assert getattr(sample, name).shape == shape
+            assert torch.isfinite(getattr(sample, name)).all()
+            assert getattr(sample, name).dtype == torch.float32
+        assert sample.spread.min() > 0
+        for name in ("confidence", "cover", "radar_valid", "opacity", "shadow"):
+            assert getattr(sample, name).min() >= 0 and getattr(sample, name).max() <= 1, name
+        assert sample.radar.abs().max() <= 1
+        assert sample.weight.min() >= 0 and sample.weight.max() <= HIDDEN_WEIGHT
+        assert set(sample.cover.unique().tolist()) <= {0, VEILED, 1}
+
+
+def test_the_target_is_the_ground_under_the_cloud(library: Library) -> None:
+    grounds = [image.optical for place in library.places for image in place]
+    changed = 0
+    for sample in many(library, PLAIN):
+        target = sample.target.float().numpy()
+        matches = [g for g in grounds if g.shape == target.shape and np.allclose(g, target, atol=1e-3)]
+        assert matches, "the target is none of the library's clear images"
+        clear = (sample.opacity == 0) & (sample.shadow == 0)
+        shown = torch.from_numpy(without_cirrus(matches[0])).half()
+        same = (sample.optical == shown).all(dim=0, keepdim=True)
+        assert same[clear].all()
+        changed += int((~same & (sample.opacity > 0.5)).sum())
+    assert changed > 100
+
+
+def test_weights_of_the_loss(library: Library) -> None:
+    hiding = 0
+    for sample in many(library, PLAIN):
+        missed = torch.where(sample.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT)
+        below = torch.where(sample.opacity >= HIDING, HIDDEN_WEIGHT, 1)
+        differs = sample.weight != torch.where(sample.cover > 0, below, missed).half()
+        # The opacity kept is rounded to 16 bits, the one that was compared is not.
+        assert ((sample.opacity[differs] - HIDING).abs() < 1e-3).all()
+        hiding += int((sample.weight == HIDDEN_WEIGHT).sum())
+    assert hiding > 100
+    for sample in many(library, replace(PLAIN, other_date=1)):
+        assert torch.equal(sample.weight, sample.cover), (
+            "another day's ground must not be learnt where it is clear"
+        )
+
+
+def test_another_date_is_the_pair_as_it_is(library: Library) -> None:
+    scene = draw(library, replace(PLAIN, other_date=1), np.random.default_rng(0))
+    assert not scene.same_date
+    assert any(scene.cloudy is pair.cloudy and scene.ground.optical is pair.clear for pair in library.pairs)
+
+
+def test_cloudless_is_the_ground_itself(library: Library) -> None:
+    scene = draw(library, replace(PLAIN, cloudless=1), np.random.default_rng(0))
+    assert np.array_equal(scene.cloudy, scene.ground.optical)
+    assert not scene.opacity.any() and not scene.shadow.any()
+
+
+def test_gain_is_that_of_ground_and_cloudy_image_alike(library: Library) -> None:
+    plain = draw(library, replace(PLAIN, cloudless=1), np.random.default_rng(3))
+    brighter = draw(library, replace(PLAIN, cloudless=1, gain=(1.5, 1.5)), np.random.default_rng(3))
+    np.testing.assert_allclose(brighter.ground.optical, 1.5 * plain.ground.optical, rtol=1e-6)
+    np.testing.assert_array_equal(brighter.cloudy, brighter.ground.optical)
+
+
+def test_recoloured_ground_has_the_radar_and_the_order_of_what_it_was(library: Library) -> None:
+    with_radar = Library([place for place in library.places if place[0].radar is not None], library.pairs)
+    plain, other = (
+        draw(with_radar, replace(PLAIN, cloudless=1, recoloured=share), np.random.default_rng(3)).ground
+        for share in (0, 1)
+    )
+    assert plain.radar is not None and other.radar is not None
+    np.testing.assert_array_equal(plain.radar, other.radar)
+    assert np.abs(other.optical - plain.optical).mean() > 0.003
+    order = plain.optical[3].argsort(axis=None)
+    assert (np.diff(other.optical[3].ravel()[order]) >= 0).all()
+
+
+def test_a_veil_lies_over_the_image_and_not_over_the_target(library: Library) -> None:
+    grounds = [image.optical for place in library.places for image in place]
+    thin = 0
+    for sample in many(library, replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1), 12):
+        target = sample.target.float().numpy()
+        same = [g.shape == target.shape and np.allclose(g[:9], target[:9], atol=1e-3) for g in grounds]
+        assert any(same), "the target is none of the library's clear images"
+        free = (sample.opacity == 0).expand_as(sample.target)
+        torch.testing.assert_close(sample.optical[free], sample.target[free], rtol=0, atol=5e-3)
+        under = (sample.opacity > 0.1)[0]
+        brighter = (sample.optical - sample.target)[1, under]
+        dark = sample.target[1, under] < 0.3
+        assert (brighter[dark] > 0.02).all()
+        thin += int(under.sum())
+    assert thin > 1000
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["with B10", "without B10"])
+def test_cirrus_is_taken_off_the_image_where_b10_shows_it(library: Library, there: bool) -> None:
+    scene = draw(library, replace(PLAIN, cloudless=1), np.random.default_rng(1))
+    ground = scene.ground.optical.copy()
+    ground[B10] = GROUND
+    added = 0.1 * SPECTRUM[:, None, None]
+    cloudy = ground * (1 - added / WHITE) + added
+    cloudy[B10] += np.float32(0.1) / VISIBLE
+    present = np.ones(13, bool)
+    present[B10] = there
+    scene = replace(scene, cloudy=cloudy.astype(np.float32), ground=replace(scene.ground, optical=ground))
+    sample = assemble(scene, np.zeros_like(scene.opacity), present, None, context=True)
+    expected = torch.from_numpy(ground if there else cloudy).half()
+    torch.testing.assert_close(sample.optical[:10], expected[:10], rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(sample.target[:10], torch.from_numpy(ground).half()[:10], rtol=0, atol=0)
+
+
+def test_ground_is_learnt_from_below_cirrus_but_not_from_below_haze(library: Library) -> None:
+    kinds = set()
+    for sample in many(library, replace(PLAIN, cloudless=1, veiled=1), 16):
+        values = set(sample.cover.unique().tolist())
+        thick = sample.opacity * float(WHITE) > 1.1 * THIN
+        assert (sample.cover[thick] != VEILED).all(), "the ratio of cirrus is not certain enough for that"
+        kinds |= values
+        if values == {VEILED}:
+            assert sample.confidence.min() > 0.9, "below the veil there is ground to learn from"
+    assert kinds == {0, VEILED, 1}
+    for sample in many(library, replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1), 6):
+        assert VEILED not in sample.cover.unique().tolist(), "nothing shows which veil it is"
+
+
+def test_without_radar(library: Library) -> None:
+    for sample in many(library, replace(PLAIN, no_radar=1), 4):
+        assert not sample.radar_valid.any()
+    for sample in many(library, PLAIN, 4):
+        assert sample.radar_valid.float().mean() > 0.9
+
+
+def test_without_context(library: Library) -> None:
+    typical = torch.from_numpy(TYPICAL_MEAN)
+    for sample in many(library, replace(PLAIN, no_context=1), 4):
+        assert not sample.confidence.any()
+        expected = (typical * sample.present)[:, None, None].expand_as(sample.context)
+        torch.testing.assert_close(sample.context.float(), expected, rtol=1e-3, atol=1e-4)
+    for sample in many(library, PLAIN, 4):
+        assert sample.confidence.any() or sample.cover.all()
+
+
+def test_where_nothing_is_clear_ground_and_radar_are_what_they_are(library: Library) -> None:
+    grounds = [image for place in library.places for image in place]
+    mix = replace(PLAIN, hidden=1, recoloured=1, pseudo_radar=1, simulated=1, flooded=1)
+    untold = 0
+    for sample in many(library, mix, 12):
+        assert sample.cover.min() == 1 and not sample.confidence.any()
+        target = sample.target.float().numpy()
+        matches = [
+            ground
+            for ground in grounds
+            if ground.optical.shape == target.shape and np.allclose(ground.optical, target, atol=1e-3)
+        ]
+        assert matches, "the target is none of the library's clear images"
+        assert any((ground.radar is not None) == bool(sample.radar_valid.any()) for ground in matches)
+        untold += not sample.unmixing.any()
+    assert 0 < untold < 12, "some are told how covered pixels vary, as the first pass tells it"
+
+
+def test_little_ground_is_clear_in_heavy_samples(library: Library) -> None:
+    shares = [float((s.cover == 0).float().mean()) for s in many(library, replace(PLAIN, heavy=1), 12)]
+    assert max(shares) < 0.2 and np.mean(shares) > 0.005
+
+
+def test_a_detector_errs_in_both_directions(library: Library) -> None:
+    alarms = misses = 0
+    for sample in many(library, replace(PLAIN, mistaken=1), 24):
+        free = (sample.opacity == 0) & (sample.shadow == 0)
+        seen = (sample.opacity > 0.12) | (sample.shadow > 0.25)
+        alarms += int((sample.cover[free] > 0).sum())
+        misses += int((sample.cover[seen] == 0).sum())
+    assert alarms > 5000 and misses > 300
+
+
+def test_large_ground_is_cut(library: Library) -> None:
+    ground = np.random.default_rng(0).uniform(0.05, 0.3, (13, 600, 300)).astype(np.float32)
+    big = Library([[ClearImage(ground, np.ones(13, bool), None)]], library.pairs)
+    for sample in many(big, PLAIN, 3):
+        assert sample.cover.shape == (1, 256, 256)
+
+
+@pytest.mark.parametrize(
+    ("mix", "absent"),
+    [(replace(PLAIN, no_cirrus=1), {"B10"}), (replace(PLAIN, no_sixty_metre=1), {"B01", "B09", "B10"})],
+)
+def test_bands_left_out_are_zero_everywhere(library: Library, mix: Mix, absent: set[str]) -> None:
+    for sample in many(library, mix, 4):
+        assert {name for name, there in zip(BANDS, sample.present, strict=True) if not there} == absent
+        for name in ("optical", "target", "context"):
+            assert not getattr(sample, name)[sample.present == 0].any(), name
+
+
+def test_the_context_is_learnt_from_clear_pixels_only(library: Library) -> None:
+    scene = draw(library, PLAIN, np.random.default_rng(2))
+    present = np.ones(13, bool)
+    cover = np.zeros_like(scene.opacity)
+    cover[10:40, 20:50] = 1
+    covered = cover > 0
+    brighter = scene.cloudy.copy()
+    brighter[:, covered] += 0.3
+    first, second = (
+        assemble(replace(scene, cloudy=image), cover, present, scene.ground.radar, context=True)
+        for image in (scene.cloudy, brighter)
+    )
+    assert torch.equal(first.context, second.context)
+    assert not torch.equal(first.optical, second.optical)
+    brighter[:, 0] += 0.3
+    third = assemble(replace(scene, cloudy=brighter), cover, present, scene.ground.radar, context=True)
+    assert not torch.equal(third.context, first.context)
+
+
+def test_radar_reaches_the_network_scaled_and_with_its_gaps(library: Library) -> None:
+    pair: Pair = library.pairs[0]
+    assert pair.radar is not None
+    scene = draw(Library(library.places[:1], [pair]), replace(PLAIN, other_date=1), np.random.default_rng(0))
+    assert isinstance(scene, Clouded)
+    sample = assemble(scene, scene.opacity > 0.1, np.ones(13, bool), pair.radar, context=True)
+    assert not sample.radar_valid[0, :4, :4].any()
+    assert sample.radar_valid[0, 4:].all()
+    np.testing.assert_allclose(sample.radar.float().numpy(), scaled_radar(pair.radar), atol=1e-3)
+
+
+def alike(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(Sample))
+
+
+def test_a_sample_is_a_function_of_seed_rank_and_number(library: Library) -> None:
+    samples = Samples(library, PLAIN, 1, 0)
+    first, second = samples[0], samples[1]
+    assert alike(samples[0], first)
+    others = [second, Samples(library, PLAIN, 2, 0)[0], Samples(library, PLAIN, 1, 1)[0]]
+    for other in others:
+        assert first.optical.shape != other.optical.shape or not alike(first, other)
+
+
+class Counted(Samples):
+    """Samples whose every plane tells its pixel's place in the whole, and where the cover is on one side."""
+
+    def __getitem__(self, number: int) -> Sample:
+        place = torch.arange(64 * 64, dtype=torch.float16).reshape(1, 64, 64) / 4
+        planes = {name: place.expand(count, 64, 64) + 0 for name, count in CHANNELS.items()}
+        planes["cover"] = (place % 16 >= 8).half()
+        vectors = {name: torch.full(shape, float(number)) for name, shape in VECTORS.items()}
+        return Sample(**planes, **vectors)
+
+
+@pytest.fixture
+def counted(library: Library) -> Counted:
+    return Counted(library, PLAIN, 0, 0)
+
+
+WINDOW = DataConfig(split_rule="exact", fold=0, buffer=3, crops_per_sample=4, workers=0)
+
+
+def first_of(samples: Samples, count: int, crop: int = 32) -> Sample:
+    return next(crop_batches(samples, WINDOW, count, crop))
+
+
+def test_crops_of_all_planes_are_the_same_window(counted: Counted) -> None:
+    batch = first_of(counted, 12)
+    place = batch.optical[:, :1]
+    for name, channels in CHANNELS.items():
+        value = getattr(batch, name)
+        assert value.shape == (12, channels, 32, 32)
+        assert value.dtype == torch.float32
+        expected = (place % 16 >= 8).float() if name == "cover" else place
+        assert torch.equal(value, expected.expand_as(value)), name
+    for name, shape in VECTORS.items():
+        assert getattr(batch, name).shape == (12, *shape)
+
+
+def test_crops_lie_on_even_pixels_and_are_turned(counted: Counted) -> None:
+    flat = 4 * first_of(counted, 64).optical[:, 0]
+    rows, cols = torch.div(flat, 64, rounding_mode="floor"), flat % 64
+    assert (rows.amin(dim=(1, 2)) % 2 == 0).all()
+    assert (cols.amin(dim=(1, 2)) % 2 == 0).all()
+    corners = {
+        (float(c[0, 0] < c[0, 1]), float(c[0, 0] == c[0, 1]), float(c[0, 0] < c[1, 0]))
+        for c in flat[:, :2, :2]
+    }
+    assert len(corners) >= 4
+    assert len({tuple(c.flatten()[:2].tolist()) for c in flat}) > 20
+
+
+def test_the_window_of_samples_moves_on_at_the_set_rate(counted: Counted) -> None:
+    batches = list(islice(crop_batches(counted, WINDOW, 40, 32), 3))
+    seen = [set(batch.spread[:, 0].tolist()) for batch in batches]
+    assert seen == [{0, 1, 2}, {10, 11, 12}, {20, 21, 22}]  # 40 crops at 4 per sample
+
+
+def test_batches_do_not_depend_on_where_they_begin_nor_on_the_workers(library: Library) -> None:
+    samples = Samples(library, replace(PLAIN, procedural=0.5), 5, 0)
+    whole = list(islice(crop_batches(samples, WINDOW, 6, 32), 5))
+    later = list(islice(crop_batches(samples, WINDOW, 6, 32, first=3), 2))
+    assert all(map(alike, whole[3:], later))
+    assert not alike(whole[3], whole[4])
+    other_rank = next(crop_batches(Samples(library, PLAIN, 5, 1), WINDOW, 6, 32))
+    assert not torch.equal(other_rank.optical, whole[0].optical)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_several_workers_draw_what_one_does(library: Library) -> None:
+    samples = Samples(library, PLAIN, 5, 0)
+    alone = list(islice(crop_batches(samples, WINDOW, 6, 32), 3))
+    together = list(islice(crop_batches(samples, replace(WINDOW, workers=2), 6, 32), 3))
+    assert all(map(alike, alone, together))
+
+
+def test_whole_samples_fit_as_crops(counted: Counted) -> None:
+    assert first_of(counted, 2, 64).optical.shape == (2, 13, 64, 64)
+
+
+def test_crops_larger_than_the_images_are_refused(counted: Counted) -> None:
+    with pytest.raises(InputError, match=r"64 x 64 px.*--crop"):
+        first_of(counted, 2, 128)
+
+
+def test_patch_inputs_are_what_the_network_may_see(counted: Counted) -> None:
+    batch = first_of(counted, 2)
+    inputs = patch_inputs(batch)
+    assert isinstance(inputs, PatchInputs)
+    assert all(getattr(inputs, f.name) is getattr(batch, f.name) for f in fields(PatchInputs))
+    assert not {"target", "opacity", "shadow", "weight"} & {f.name for f in fields(PatchInputs)}
