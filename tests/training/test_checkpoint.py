@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from cmcr_cli.training.checkpoint import NAME
 from cmcr_cli.training.recipe import Recipe, dump_recipe
 
-PATIENCE = 120  # seconds
+PATIENCE = 240  # seconds
 
 
 def command(*args: object) -> list[str]:

@@ -20,7 +20,7 @@ from cmcr_cli.simulate import SimulatedScene
 
 Cmcr = Callable[..., Any]
 
-SECONDS = 120
+SECONDS = 240
 """Bound of everything that is waited for."""
 
 
