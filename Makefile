@@ -24,9 +24,9 @@ TEST := OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKER
 test: lint
 	$(TEST)
 
-# Under a minute: reading, writing, networks and measures, without runs from end to end.
+# Under a minute: reading, writing and networks, without runs from end to end.
 test-quick: .venv/dev.stamp
-	$(TEST) $(addprefix tests/,scene output model runtime evaluation test_api.py test_architecture.py test_options.py)
+	$(TEST) $(addprefix tests/,scene output model runtime test_api.py test_architecture.py test_options.py)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check
