@@ -158,7 +158,7 @@ def test_report_in_a_browser(done: RemoveOptions, tmp_path: Path) -> None:
             "--window-size=1200,900", f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
             done.report.absolute().as_uri(),
         ],
-        check=True, capture_output=True, timeout=120,
+        check=True, capture_output=True, timeout=240,
     )  # fmt: skip
     with open_raster(shot, "a screenshot") as file:
         picture = file.read([1, 2, 3]).astype(int)
