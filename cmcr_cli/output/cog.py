@@ -27,15 +27,12 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.output.files import GDAL_ERRORS, FileSet, output_errors, synchronize
+from cmcr_cli.output.files import GDAL_ERRORS, FileSet, flush_to_disk, output_errors
 from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.grid import Grid
 
 BLOCK = 256
 """Rows and columns of the temporary file's blocks. Strips that do not end on a block are compressed twice."""
-
-NODATA, OBSERVED, RECONSTRUCTED = range(3)
-"""The values of a provenance raster."""
 
 COG_BLOCK = 512
 
@@ -130,7 +127,7 @@ class StripWriter:
         with output_errors(self._spec.path):
             self._dataset.close()  # which is when GDAL completes a file
             if self._files.kept:
-                synchronize(self._temporary)
+                flush_to_disk(self._temporary)
             self._dataset = rasterio.open(self._temporary, "r+")
 
     def __exit__(

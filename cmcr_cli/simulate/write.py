@@ -23,8 +23,9 @@ from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.claims import check_writable
-from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, Radiometry
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.radiometry import Radiometry
 from cmcr_cli.scene.sun import AZIMUTH_TAG, ZENITH_TAG, Sun
 from cmcr_cli.simulate.clouds import add_clouds, check_cover
 from cmcr_cli.simulate.noise import Field, Window

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.ground.cirrus import FITTED, THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
+from cmcr_cli.ground.cirrus import FITTED, THIN, TYPICAL_RATIO, WHITE, fitted_ratio, without_cirrus
 from cmcr_cli.ground.context import MARGIN, constant_context, fit_context
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING, Unmixing
 from cmcr_cli.model.condition import VEILED, PatchInputs
-from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import scaled_radar
 from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.surface import simulate_ground
 from cmcr_cli.training.data.images import Array, ClearImage, clear_of
@@ -228,7 +229,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     """
     height, width = cover.shape
     optical, covered = scene.cloudy * present[:, None, None], cover > 0
-    optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else VISIBLE)
+    optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else TYPICAL_RATIO)
     valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
     fitted = fit_context(optical, cover < 1, radar, valid, present) if context else constant_context(present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
@@ -251,7 +252,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     return Sample(
         optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),
         radar=plane(scaled_radar(radar)), radar_valid=plane(valid),
-        spread=torch.from_numpy(fitted.spread), present=torch.from_numpy(present.astype(np.float32)),
+        spread=torch.from_numpy(fitted.std), present=torch.from_numpy(present.astype(np.float32)),
         levels=torch.from_numpy(LEVELS), unmixing=torch.from_numpy(matrices),
         target=plane(target), weight=plane(weight), opacity=plane(scene.opacity), shadow=plane(scene.shadow),
     )  # fmt: skip

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.ground import cirrus
-from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 from cmcr_cli.simulate.clouds import Sky, simulate_sky
 from cmcr_cli.simulate.noise import Window
 from cmcr_cli.training.data.images import Array, Pair
@@ -109,7 +110,7 @@ def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
     high = rng.random() < 0.7
     if high:
         spectrum = cirrus.SPECTRUM * rng.normal(1, np.where(cirrus.SPECTRUM == 1, 0.05, 0.15))
-        spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
+        spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.TYPICAL_RATIO
     else:
         spectrum = (MICROMETRES / 0.49) ** -rng.uniform(0.7, 1.8) * _DRY
     relief = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(4, 60, 2), mode="reflect")

@@ -71,7 +71,7 @@ def test_dry_run_writes_nothing(cmcr: Cmcr, given: tuple[object, ...], tmp_path:
     ended = cmcr(*given, "-o", tmp_path / "out.tif", "--dry-run", "--json")
     assert ended.code == 0, ended.err
     plan = json.loads(ended.out)
-    assert 0 < plan["patches_to_restore"] <= plan["patches"]
+    assert 0 < plan["patches_restored"] <= plan["patches"]
     assert plan["seconds"] > 0 and plan["memory_mb"] > 0
     assert not list(tmp_path.iterdir())
     human = cmcr(*given, "-o", tmp_path / "out.tif", "--dry-run")

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.ground.cirrus import B10, GROUND, SPECTRUM, THIN, VISIBLE, WHITE, without_cirrus
+from cmcr_cli.ground.cirrus import B10, GROUND, SPECTRUM, THIN, TYPICAL_RATIO, WHITE, without_cirrus
 from cmcr_cli.ground.context import TYPICAL_MEAN
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING
 from cmcr_cli.model.condition import VEILED, PatchInputs
-from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import scaled_radar
 from cmcr_cli.training.data.images import ClearImage, Pair
 from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix, load_recipe
@@ -215,7 +216,7 @@ def test_cirrus_is_taken_off_the_image_where_b10_shows_it(library: Library, ther
     ground[B10] = GROUND
     added = 0.1 * SPECTRUM[:, None, None]
     cloudy = ground * (1 - added / WHITE) + added
-    cloudy[B10] += np.float32(0.1) / VISIBLE
+    cloudy[B10] += np.float32(0.1) / TYPICAL_RATIO
     present = np.ones(13, bool)
     present[B10] = there
     scene = replace(scene, cloudy=cloudy.astype(np.float32), ground=replace(scene.ground, optical=ground))
