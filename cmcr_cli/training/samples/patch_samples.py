@@ -28,6 +28,7 @@ from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix
 from cmcr_cli.training.samples.synthesis import (
     cover_mask,
+    draw_faintest,
     draw_veil,
     flooded,
     jittered_radar,
@@ -47,9 +48,6 @@ CLEAR_WEIGHT, HIDDEN_WEIGHT = 0.1, 4.0
 seen; 1 where covered otherwise.
 
 A clear pixel is pasted over in the end, but must not drift; hidden ones are few, and would drown."""
-
-HAZE = 0.05, 0.1
-"""Share of the ground's light that a veil takes: up to the first no mask finds it, from the second on all."""
 
 HIDING = 0.9
 """Opacity from which on a cloud hides the ground."""
@@ -196,18 +194,18 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
     if scene.hidden:
         cover = np.ones(scene.opacity.shape, np.float32)
         return assemble(scene, cover, present, radar, context=rng.random() >= UNTOLD)
-    hiding = scene.opacity
+    hiding, faintest = scene.opacity, draw_faintest(rng)
     if scene.same_date and rng.random() < mix.veiled:
         veil = draw_veil(scene.opacity.shape, rng)
         share, ground = veil.share, scene.ground.optical
         opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
         seen_through = veil.high and present[BANDS.index("B10")]
         # Haze that no mask finds is all around a hole: without it, what fills the hole would be dark.
-        missed = np.clip((HAZE[1] - share) / (HAZE[1] - HAZE[0]), 0, 1) * (not seen_through)
+        missed = np.clip((1.25 - share / faintest) / 0.5, 0, 1) * (not seen_through)
         haze = missed * (veil.over(ground) - ground)
         scene = replace(scene, cloudy=veil.over(scene.cloudy), opacity=opacity, haze=haze)
         hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
-    found = cover_mask(hiding, scene.shadow, rng)
+    found = cover_mask(hiding, scene.shadow, rng, faintest)
     if rng.random() < mix.mistaken:
         found = mistaken(found, hiding, scene.shadow, rng)
     cover = found.astype(np.float32)

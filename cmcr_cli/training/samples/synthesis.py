@@ -269,9 +269,19 @@ def block_mean(array: Array, factor: int = 2) -> Array:
     return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)
 
 
-def cover_mask(opacity: Array, shadow: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The mask (H, W) that a cloud detector would give: at 20 m, dilated, missing the faintest."""
-    threshold = rng.uniform(0.025, 0.1)
+def draw_faintest(rng: np.random.Generator) -> float:
+    """The opacity of the faintest cloud that a detector finds."""
+    return float(rng.uniform(0.025, 0.1))
+
+
+def cover_mask(
+    opacity: Array, shadow: Array, rng: np.random.Generator, faintest: float | None = None
+) -> NDArray[np.bool_]:
+    """The mask (H, W) that a cloud detector would give: at 20 m, dilated, missing what is below `faintest`.
+
+    That is an opacity; a random one by default.
+    """
+    threshold = draw_faintest(rng) if faintest is None else faintest
     coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * max(threshold, 0.04))
     reach = int(rng.integers(0, 5))
     if reach:
