@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from cmcr_cli.removal.restore.schedule import Lattice, Wavefront
 from cmcr_cli.removal.restore.steps import Restorer
 from cmcr_cli.removal.restore.strips import Row, RowReader
 from cmcr_cli.removal.results.outputs import Outputs
-from cmcr_cli.removal.results.resume import file_state, open_journal
+from cmcr_cli.removal.results.resume import decisive, file_state, open_journal
 from cmcr_cli.removal.results.sidecars import describe
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.survey.first_pass import Survey, survey
@@ -235,9 +235,8 @@ def _about(session: Session) -> dict[str, Any]:
     # What only GDAL knows to be behind an input, and what is known without it.
     read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
     read |= {str(file) for named in options.inputs for file in files_behind(named)}
-    machine = ("overwrite", "resume", "batch_size", "device", "weights")
     return {
-        **{name: value for name, value in asdict(options).items() if name not in machine},
+        **decisive(options),
         "cmcr": __version__,
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,

@@ -10,7 +10,11 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from cmcr_cli.option_fields import OptionField, option_fields
+from cmcr_cli.options import RemoveOptions
+
 PLACE = "<!-- the help of every command -->"
+FIELDS = "<!-- the fields of RemoveOptions -->"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -24,9 +28,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Put in the help of the commands, and keep links out of docs/ inside the site."""
+    """Put in the help of the commands and the options, and keep links out of docs/ inside the site."""
     if PLACE in markdown:
         markdown = markdown.replace(PLACE, _help())
+    if FIELDS in markdown:
+        markdown = markdown.replace(FIELDS, _fields())
     return markdown.replace("](../", "](")
 
 
@@ -35,6 +41,20 @@ def _help() -> str:
     made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     made = made[made.index("\n## ") :]
     return re.sub(r"\n\x08?Examples:\n((?:  .+\n)+)", _examples, made)
+
+
+def _fields() -> str:
+    """A table of the fields of `RemoveOptions`, which say themselves what they are for."""
+    rows = ["| field | default | meaning |", "|---|---|---|"]
+    for field in option_fields(RemoveOptions):
+        meaning = field.meaning.replace("|", "\\|")
+        choices = f" One of {', '.join(map(repr, field.choices))}." if field.choices else ""
+        rows.append(f"| `{field.name}` | {_default(field)} | {meaning}{choices} |")
+    return "\n".join(rows)
+
+
+def _default(field: OptionField) -> str:
+    return "required" if field.required else f"`{field.default!r}`"
 
 
 def _examples(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from cmcr_cli.cli import arguments as opt
 from cmcr_cli.cli.console import echo, print_json, set_verbosity
+from cmcr_cli.option_texts import names_of
 
 EXAMPLES = """\
   cmcr validate clear.tif
@@ -31,7 +32,7 @@ def validate(
     set_verbosity(verbose, quiet)
     from cmcr_cli.output.validation import validate_output
 
-    findings = validate_output(output, source, provenance, bands=tuple(bands.split(",")) if bands else None)
+    findings = validate_output(output, source, provenance, bands=names_of(bands) if bands else None)
     good = all(finding.ok for finding in findings)
     if json:
         print_json({"output": output, "ok": good, "findings": [asdict(finding) for finding in findings]})
