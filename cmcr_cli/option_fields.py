@@ -196,6 +196,19 @@ def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, An
             yield field, value
 
 
+def decisive(options: Any) -> dict[str, Any]:
+    """Options on which the outputs depend, by name: all but how and where to compute.
+
+    They are what a resumed run must have in common with the run that it continues. Inputs and weights are
+    among them by their paths; what the files hold is for the caller to add.
+
+    Args:
+        options: Instance of a class of options.
+    """
+    machine = {field.name for field in option_fields(type(options)) if field.role is Role.RUN}
+    return {name: value for name, value in dataclasses.asdict(options).items() if name not in machine}
+
+
 def absolute_paths(options: Any) -> dict[str, Any]:
     """Absolute paths of all files that `options` name, by the name of the field.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cmcr_cli.ground.context import constant_context
 from cmcr_cli.ground.coregistration import Alignment
+from cmcr_cli.option_fields import decisive
 from cmcr_cli.options import RemoveOptions, file_name
 from cmcr_cli.output.claims import files_behind
 from cmcr_cli.output.cog import rows_of
@@ -29,7 +30,7 @@ from cmcr_cli.removal.restore.schedule import Lattice, Wavefront
 from cmcr_cli.removal.restore.steps import Restorer
 from cmcr_cli.removal.restore.strips import Row, RowReader
 from cmcr_cli.removal.results.outputs import Outputs
-from cmcr_cli.removal.results.resume import decisive, file_state, open_journal
+from cmcr_cli.removal.results.resume import file_state, open_journal
 from cmcr_cli.removal.results.sidecars import describe
 from cmcr_cli.removal.session import Session, open_session
 from cmcr_cli.removal.survey.first_pass import Survey, survey

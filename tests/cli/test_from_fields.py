@@ -20,11 +20,11 @@ from cmcr_cli.option_fields import (
     OptionField,
     Role,
     absolute_paths,
+    decisive,
     option_fields,
 )
 from cmcr_cli.options import COLUMNS, RemoveOptions
 from cmcr_cli.removal.results.command_line import command_of
-from cmcr_cli.removal.results.resume import decisive
 
 FIELDS = option_fields(RemoveOptions)
 

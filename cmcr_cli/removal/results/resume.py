@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,8 +20,6 @@ import numpy as np
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.ground.context import SceneContext
-from cmcr_cli.option_fields import Role, option_fields
-from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import checksum_of
 from cmcr_cli.output.files import GDAL_ERRORS, new_file, synchronize
 from cmcr_cli.removal.survey.cloud_map import Cover
@@ -100,17 +98,6 @@ def open_journal(
     if journal.survey is None:
         (folder / STATE).unlink(missing_ok=True)
     return journal
-
-
-def decisive(options: RemoveOptions) -> dict[str, Any]:
-    """Options on which the outputs depend, by name: all but how and where to compute.
-
-    Weights are among them by their paths only; the caller knows what they hold.
-    """
-    values = asdict(options)
-    return {
-        field.name: values[field.name] for field in option_fields(type(options)) if field.role != Role.RUN
-    }
 
 
 def file_state(path: str | None) -> list[Any]:
