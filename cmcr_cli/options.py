@@ -96,7 +96,7 @@ class RemoveOptions:
         ),
     ] = 1
     samples: Annotated[
-        int, Option("Images to draw and average; more than 1 require --steps 2 or more.", least=1, most=256)
+        int, Option("Images to draw and average; 2 or more require --steps 2 or more.", least=1, most=256)
     ] = 1
     seed: Annotated[
         int,
@@ -107,9 +107,9 @@ class RemoveOptions:
     mask: Annotated[
         str,
         Option(
-            "Which pixels to reconstruct: clouds and shadows found by cmcr's own network (auto), by the "
-            "product's SCL or by OmniCloudMask; all pixels; or those of a raster: one written by cmcr mask, "
-            "one of 0 and 1, an SCL, or one of another tool (see --mask-codes).",
+            "Source of the cloud and shadow mask: cmcr's own network (auto), the product's SCL, "
+            "OmniCloudMask, all pixels, or a raster: one written by cmcr mask, one of 0 and 1, an SCL, or "
+            "one of another tool (see --mask-codes).",
             Role.INPUT,
             commands=ALL,
             column=True,

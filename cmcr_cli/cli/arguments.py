@@ -45,7 +45,7 @@ Scenes = Annotated[
     ),
 ]
 Folder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder of the images to write.")]
-SkipExisting = Annotated[bool, Option("--skip-existing", help="Leave out scenes whose output exists.")]
+SkipExisting = Annotated[bool, Option("--skip-existing", help="Skip scenes whose output is complete.")]
 Scheduler = Annotated[
     str | None, Option(metavar="ADDRESS", help="Dask scheduler whose workers compute the scenes.")
 ]
@@ -76,39 +76,44 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
 # simulation and validation
 OutDir = Annotated[Path, Argument(help="Folder for s2.tif, s1.tif, truth.tif and mask.tif.")]
 Size = Annotated[int, Option(metavar="N", help="Pixels along each side.")]
-SceneSeed = Annotated[int, Option("--seed", help="Which scene.")]
+SceneSeed = Annotated[int, Option("--seed", help="Seed of the scene; every seed is another scene.")]
 CloudCover = Annotated[float, Option(metavar="F", help="Share of the scene under cloud, 0 to 1.")]
-Made = Annotated[str, Argument(metavar="OUTPUT", help="Image that cmcr remove wrote.")]
-Source = Annotated[str | None, Option(metavar="S2", help="The scene it was made from.")]
+Made = Annotated[str, Argument(metavar="OUTPUT", help="Image written by cmcr remove.")]
+Source = Annotated[str | None, Option(metavar="S2", help="Sentinel-2 scene from which it was made.")]
 MadeProvenance = Annotated[
-    str | None, Option("--provenance", metavar="PATH", help="The provenance written with it.")
+    str | None, Option("--provenance", metavar="PATH", help="Provenance raster written with it.")
 ]
 
 # training; None takes the recipe's own value
 Data = Annotated[Path, Argument(help="Folder of training scenes, or the word simulated.")]
 SplitRule = Annotated[
     Literal["exact", "legacy"],
-    Option(help="How SEN12MS-CR is split: exact, by ROI; legacy, as in most papers, which leaks."),
+    Option(
+        help="Split of SEN12MS-CR: exact, by ROI; or legacy, as in most papers, with test places in training."
+    ),
 ]
 RunDir = Annotated[
-    Path, Option(metavar="DIR", help="Folder of the run; one that holds a checkpoint goes on.")
+    Path, Option(metavar="DIR", help="Folder of the run; a run with a checkpoint in it is continued.")
 ]
-Init = Annotated[Path | None, Option(metavar="WEIGHTS", help="Weights to start from; default: fresh ones.")]
+Init = Annotated[Path | None, Option(metavar="WEIGHTS", help="Weights to start from; default: random ones.")]
 Teacher = Annotated[Path, Option(metavar="WEIGHTS", help="Weights of the teacher.")]
 Config = Annotated[
     str | None,
-    Option(metavar="NAME|PATH", help="Packaged recipe, or a .toml file; default: that of the network."),
+    Option(metavar="NAME|PATH", help="Packaged recipe, or a .toml file; default: the recipe of the network."),
 ]
-Images = Annotated[int | None, Option(help="Crops to see in all.")]
+Images = Annotated[int | None, Option(help="Crops in total, counting repetitions.")]
 Batch = Annotated[int | None, Option(help="Crops per update.")]
 Crop = Annotated[int | None, Option(help="Pixels along each side of a crop.")]
 LearningRate = Annotated[float | None, Option(help="Highest learning rate.")]
 TrainingSplitRule = Annotated[
-    Literal["exact", "legacy"] | None, Option("--split-rule", help="Split of SEN12MS-CR; legacy leaks.")
+    Literal["exact", "legacy"] | None, Option("--split-rule", help="Split of SEN12MS-CR, as for data check.")
 ]
-TrainingSeed = Annotated[int | None, Option("--seed", help="Seed of the weights and the crops.")]
+TrainingSeed = Annotated[int | None, Option("--seed", help="Seed of the initial weights and of the crops.")]
 TrainingDryRun = Annotated[
-    bool, Option("--dry-run", help="Print recipe, data found, network and run time; write nothing.")
+    bool,
+    Option(
+        "--dry-run", help="Print the recipe, the data found, the network and the run time; write nothing."
+    ),
 ]
 
 # evaluation
@@ -116,7 +121,7 @@ Split = Annotated[Literal["train", "val", "test"], Option(help="Images to score.
 StepList = Annotated[
     str, Option("--steps", metavar="N,N,...", help="Numbers of network evaluations to compare.")
 ]
-MeanSamples = Annotated[int, Option("--samples", help="Images that are drawn for the row of their mean.")]
+MeanSamples = Annotated[int, Option("--samples", help="Images to draw and average for the row of the mean.")]
 Limit = Annotated[int | None, Option(metavar="N", help="Score N images, evenly spread over the split.")]
 Only = Annotated[
     Literal["restoration", "clouds", "masks"] | None,
@@ -127,6 +132,6 @@ HeldOut = Annotated[
     Option(
         "--held-out",
         metavar="WEIGHTS",
-        help="Weights trained without one fold of places, by which masks are scored there; repeatable.",
+        help="Weights trained without one fold of places, used for the masks of that fold; repeatable.",
     ),
 ]

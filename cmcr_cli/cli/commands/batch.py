@@ -40,7 +40,7 @@ def batch(
 ) -> None:
     """Remove the clouds of many scenes.
 
-    A scene that fails does not stop the others; the exit code is 1 then.
+    A scene that fails does not stop the others; the exit code is then 1.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.removal.many_scenes import check_batch, jobs_of, read_scenes, run_batch

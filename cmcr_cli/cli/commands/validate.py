@@ -24,10 +24,10 @@ def validate(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Check an output of remove; exit 1 when it is wrong.
+    """Check an output of remove; exit code 1 if something is wrong.
 
-    Checks the COG; against the source also grid, bands, dtype and nodata; and with the provenance that
-    observed pixels are unchanged.
+    Checks that the file is a valid COG. With --source also checks grid, bands, data type and nodata; with
+    --provenance also that observed pixels are unchanged.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.output.validation import validate_output
