@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from cmcr_cli.option_fields import OptionField, option_fields
+from cmcr_cli.option_fields import option_fields
 from cmcr_cli.options import RemoveOptions
 
 PLACE = "<!-- the help of every command -->"
 FIELDS = "<!-- the fields of RemoveOptions -->"
+
+MODULE = re.compile(r"\b(?:\w+\.)+(?=[A-Z])")
+"""Before the name of a class."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -45,16 +49,13 @@ def _help() -> str:
 
 def _fields() -> str:
     """A table of the fields of `RemoveOptions`, which say themselves what they are for."""
-    rows = ["| field | default | meaning |", "|---|---|---|"]
+    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
     for field in option_fields(RemoveOptions):
+        kind = MODULE.sub("", inspect.formatannotation(field.type))
+        default = "required" if field.required else f"`{field.default!r}`"
         meaning = field.meaning.replace("|", "\\|")
-        choices = f" One of {', '.join(map(repr, field.choices))}." if field.choices else ""
-        rows.append(f"| `{field.name}` | {_default(field)} | {meaning}{choices} |")
+        rows.append(f"| `{field.name}` | `{kind}` | {default} | {meaning} |")
     return "\n".join(rows)
-
-
-def _default(field: OptionField) -> str:
-    return "required" if field.required else f"`{field.default!r}`"
 
 
 def _examples(found: re.Match[str]) -> str:
