@@ -6,7 +6,7 @@ BIN := .venv/bin
 # On Linux the default build of torch carries 2 GB of CUDA; this index has the small one.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint coverage audit docs clean
+.PHONY: demo test test-quick lint coverage audit docs clean
 
 demo: .venv/validate.stamp
 	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --cloud-cover 0.3 --overwrite
@@ -16,8 +16,17 @@ demo: .venv/validate.stamp
 	@echo
 	@echo "Look at demo/clear.png: before, after, what changed."
 
+# As many processes as there are cores; all tests of a file run in one of them. Threads that wait for each
+# other must not keep a core busy meanwhile, which others need.
+WORKERS ?= 2
+TEST := OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
 test: lint
-	$(BIN)/pytest
+	$(TEST)
+
+# Under a minute: reading, writing and networks, without runs from end to end.
+test-quick: .venv/dev.stamp
+	$(TEST) $(addprefix tests/,scene output model runtime test_api.py test_architecture.py test_options.py)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check

@@ -45,11 +45,11 @@ from patch import inputs, seconds
 
 from cmcr_cli import RemoveOptions, remove, write_mask
 from cmcr_cli.model.condition import Condition
-from cmcr_cli.model.flops import gflop_of_mask, gflop_per_patch
+from cmcr_cli.model.costs import gflop_of_mask, gflop_per_patch
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
-from cmcr_cli.output.cog import OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
 from cmcr_cli.runtime.device import pick_device
 from cmcr_cli.runtime.workers import GPU_BATCH
 from cmcr_cli.training.recipe import dump_recipe, load_recipe

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING
 from cmcr_cli.model.condition import Condition, PatchInputs
-from cmcr_cli.model.flops import PATCH, gflop_per_patch
+from cmcr_cli.model.costs import PATCH, gflop_per_patch
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
-from cmcr_cli.runtime.device import tune_allocator
+from cmcr_cli.runtime.allocator import tune_allocator
 
 ROUNDS = 7
 

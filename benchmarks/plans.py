@@ -29,7 +29,7 @@ from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.removal.many_scenes import check_batch, jobs_of
-from cmcr_cli.removal.session import check_files
+from cmcr_cli.removal.opening.session import check_files
 
 NAMES = ("a.tif", "b.tif", "c.tif", "s2.vrt", "m.vrt", "i.json", "z.zip", "w.bin", "old.tif")
 TOLD = tuple(name for name in NAMES if name != "b.tif")

@@ -13,13 +13,13 @@ import numpy as np
 import rasterio
 import torch
 
-from cmcr_cli.ground.cirrus import VISIBLE, without_cirrus
+from cmcr_cli.ground.cirrus import TYPICAL_RATIO, without_cirrus
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.model.weights import default_path, load
-from cmcr_cli.scene.bands import scaled_radar
+from cmcr_cli.scene.radiometry import scaled_radar
 
 PATCH, OVERLAP = 256, 32
 
@@ -47,7 +47,7 @@ def main(s2: str, s1: str, output: str, steps: int) -> None:
     for top in starts(image.shape[1]):
         for left in starts(image.shape[2]):
             here = (..., slice(top, top + PATCH), slice(left, left + PATCH))
-            seen = torch.from_numpy(without_cirrus(image[here], VISIBLE))[None]
+            seen = torch.from_numpy(without_cirrus(image[here], TYPICAL_RATIO))[None]
             around = torch.from_numpy(radar[here])[None]
             inputs = PatchInputs(
                 seen,

@@ -29,7 +29,7 @@ import rasterio
 from common import arguments, make_scene, measured, remove, write_table
 from numpy.typing import NDArray
 
-from cmcr_cli.output.cog import RECONSTRUCTED
+from cmcr_cli.output.provenance import RECONSTRUCTED
 from cmcr_cli.runtime.device import usable_cores
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.masks.mask_raster import CloudClass

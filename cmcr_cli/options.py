@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.errors import OptionError
 from cmcr_cli.option_fields import OUTPUTS, Option, Role, documented, option_fields, values_by_role
+from cmcr_cli.option_paths import check_input_name, check_output_name
 from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
+from cmcr_cli.scene import OVERLAPS
 from cmcr_cli.scene.masks.mask_codes import help_text, parse_codes
-from cmcr_cli.scene.overlaps import OVERLAPS
 from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
@@ -20,15 +20,6 @@ Align = Literal["warn", "strict"]
 
 MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
 """What `mask` may be besides a path."""
-
-LONGEST_NAME = 220
-"""Bytes in the name of an output: file systems take 255, and temporary files need some 30 for theirs."""
-
-LONGEST_FOLDER, LONGEST_PATH = 255, 4000
-"""Bytes; with the names of temporary files a path must stay below 4096."""
-
-SHOWN = 60
-"""Characters of a long name that a message quotes."""
 
 SINGLE = ("remove",)
 """Commands with options that a batch takes from its list of scenes or names itself."""
@@ -282,11 +273,14 @@ class RemoveOptions:
             if each.base is Path and isinstance(value, str):
                 object.__setattr__(self, each.name, Path(value))
             each.check(value)
-        _check_names(self)
+        for flag, output in self.outputs.items():
+            check_output_name(flag, output)
+        for path in (*self.inputs, *(str(path) for _, path in values_by_role(self, Role.WEIGHTS))):
+            check_input_name(path)
         if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
             raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
         if self.aoi is not None and self.bbox is not None:
-            raise OptionError("--aoi and --bbox both say which pixels are wanted; expected one of them")
+            raise OptionError("--aoi and --bbox both select pixels; expected one of them")
         if self.mask_codes is not None:
             if self.mask in MASKS:
                 raise OptionError(
@@ -295,11 +289,13 @@ class RemoveOptions:
                 )
             parse_codes(self.mask_codes)
         if self.uncertainty is not None and self.samples < 2:
-            raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
+            raise OptionError(
+                "--uncertainty is the standard deviation of several samples; expected --samples 2 or more"
+            )
         if self.samples > 1 and self.steps == 1:
             raise OptionError(
-                f"--samples {self.samples} with --steps 1: samples of one step are all alike, for it hardly "
-                "depends on the noise; expected --steps 2 or more"
+                f"--samples {self.samples} with --steps 1: one step hardly depends on the noise, so that "
+                "all samples are alike; expected --steps 2 or more"
             )
 
     @property
@@ -331,49 +327,3 @@ COLUMNS = tuple(each.name for each in option_fields(RemoveOptions) if each.optio
 
 UNNAMED_COLUMNS = COLUMNS[:3]
 """Columns of a list without a heading; only the first must be there."""
-
-
-def _check_names(options: RemoveOptions) -> None:
-    """Raise an error for a path that no file can have: else it would come up later, and as another one."""
-    for option, output in options.outputs.items():
-        check_output_name(option, output)
-    weights = (str(path) for _, path in values_by_role(options, Role.WEIGHTS))
-    for path in (*options.inputs, *weights):
-        if "\0" in path:
-            raise OptionError(f"{path!r}: holds a zero byte, which no name of a file may. Correct the name.")
-        try:
-            Path(path).exists()
-        except OSError as error:
-            raise InputError(
-                f"{path[:SHOWN]}: cannot be looked at ({error.strerror}); expected a file that can be read. "
-                "Check the path."
-            ) from error
-
-
-def check_output_name(option: str, path: Path) -> None:
-    """Raise OptionError unless `path`, and the temporary files beside it, have names that can be written.
-
-    Args:
-        option: That names the output.
-        path: The output.
-    """
-    if "\0" in str(path):
-        raise OptionError(
-            f"{option} {str(path)!r}: holds a zero byte, which no name of a file may. Correct the name."
-        )
-    *folders, size = (len(os.fsencode(part)) for part in path.absolute().parts)
-    if size > LONGEST_NAME:
-        raise OptionError(
-            f"{option} {path.name[:SHOWN]}...: its name has {size} bytes; expected at most {LONGEST_NAME}, "
-            "since temporary files beside it have longer ones. Choose a shorter name."
-        )
-    if max(folders, default=0) > LONGEST_FOLDER or sum(folders) + len(folders) + size > LONGEST_PATH:
-        raise OptionError(
-            f"{option} {str(path)[:SHOWN]}...: expected folders of at most {LONGEST_FOLDER} bytes each, and "
-            f"{LONGEST_PATH} altogether. Choose a shorter path."
-        )
-
-
-def file_name(path: str) -> str:
-    """Name of a file for tags; the query of a signed address is a secret, and outputs are passed on."""
-    return Path(path.partition("?")[0]).name

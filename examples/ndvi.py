@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 
 from cmcr_cli import RemoveOptions, remove
-from cmcr_cli.output.cog import OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
 
 
 def main() -> None:

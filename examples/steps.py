@@ -13,7 +13,7 @@ import pyproj
 import rasterio
 
 from cmcr_cli import RemoveOptions, load_model, open_scene, remove
-from cmcr_cli.output.cog import RECONSTRUCTED
+from cmcr_cli.output.provenance import RECONSTRUCTED
 
 HALF = 1280
 """Metres from the middle to each side of the window."""

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +86,13 @@ def cmcr(
     ours.setLevel(levels[1])
 
 
-@pytest.fixture
-def sen12mscr(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a SEN12MS-CR of five ROIs of two patches: flat ground, the upper half of it overcast.
+@pytest.fixture(scope="session")
+def built_sen12mscr(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Makes what `sen12mscr` copies, once for each `cirrus`; to be read only."""
 
-    `cirrus`: DN of B10 over all of the clear images.
-    """
-
-    def build(cirrus: int = 10) -> Path:
+    @cache
+    def build(cirrus: int) -> Path:
+        folder = tmp_path_factory.mktemp("sen12mscr")
         rois = [("ROIs1158_spring", n) for n in (1, 31, 106)] + [("ROIs1868_summer", n) for n in (17, 119)]
         clear = np.full((13, 256, 256), 1000, np.uint16)
         clear[BANDS.index("B10")] = cirrus
@@ -104,10 +105,23 @@ def sen12mscr(tmp_path: Path) -> Callable[..., Path]:
         }
         for season, roi in rois:
             for kind, values in images.items():
-                place = tmp_path / "SEN12MS-CR" / f"{season}_{kind}" / f"{kind}_{roi}"
+                place = folder / f"{season}_{kind}" / f"{kind}_{roi}"
                 for patch in (30, 31):
                     _write(place / f"{season}_{kind}_{roi}_p{patch}.tif", values)
-        return tmp_path / "SEN12MS-CR"
+        return folder
+
+    return build
+
+
+@pytest.fixture
+def sen12mscr(tmp_path: Path, built_sen12mscr: Callable[[int], Path]) -> Callable[..., Path]:
+    """Makes a SEN12MS-CR of five ROIs of two patches: flat ground, the upper half of it overcast.
+
+    `cirrus`: DN of B10 over all of the clear images.
+    """
+
+    def build(cirrus: int = 10) -> Path:
+        return shutil.copytree(built_sen12mscr(cirrus), tmp_path / "SEN12MS-CR")
 
     return build
 
@@ -246,7 +260,7 @@ def make_product(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made
             with rasterio.open(
                 path, "w", driver="JP2OpenJPEG", width=size // step, height=size // step, count=1,
                 dtype=pixels.dtype, crs="EPSG:32631", quality=100, reversible=True,
-                transform=rasterio.Affine(metres, 0, 600_000, 0, -metres, 5_900_040),
+                transform=rasterio.Affine(metres, 0, 600_900, 0, -metres, 5_901_840),
             ) as file:  # fmt: skip
                 file.write(found[name][None])
             found[name] = found[name].repeat(step, 0).repeat(step, 1)

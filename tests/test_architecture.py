@@ -13,13 +13,15 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "errors version"
 SCENE = f"{LIGHT} scene scene.masks"
-OPTIONS = "options option_fields option_texts"
+OPTIONS = "options option_fields option_paths option_texts"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
+PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
 IMPORTS = {
     "errors": "",
     "version": "",
     "option_fields": "errors",
+    "option_paths": "errors",
     "option_texts": SCENE,
     "options": f"{SCENE} {OPTIONS}",
     "scene": f"{LIGHT} scene.products",
@@ -27,13 +29,14 @@ IMPORTS = {
     "scene.products": f"{LIGHT} scene",
     "ground": SCENE,
     "output": SCENE,
-    "model": f"{LIGHT} scene",
+    "model": LIGHT,
     "runtime": f"{LIGHT} model output",
-    "removal": f"{REMOVAL} removal.survey removal.restore removal.results",
-    "removal.survey": f"{REMOVAL} removal",
-    "removal.restore": f"{REMOVAL} removal removal.survey",
-    "removal.results": f"{REMOVAL} removal removal.survey removal.restore",
-    "simulate": SCENE,
+    "removal": f"{PASSES} removal.restore removal.results",
+    "removal.survey": REMOVAL,
+    "removal.opening": f"{REMOVAL} removal.survey",
+    "removal.restore": PASSES,
+    "removal.results": f"{PASSES} removal.restore",
+    "simulate": f"{SCENE} output",
     "training": f"{TRAINING} training.data training.samples",
     "training.data": f"{SCENE} ground simulate training",
     "training.samples": f"{TRAINING} training.data",
@@ -46,21 +49,7 @@ IMPORTS = {
 }
 """What each folder, and each module beside the folders, may import besides modules of its own folder."""
 
-CIRCLES = [
-    {"removal.restore.budget", "removal.session"},
-    {
-        "removal.pipeline",
-        "removal.results.html_report",
-        "removal.results.outputs",
-        "removal.results.sidecars",
-    },
-]
-"""Modules that still import each other, if only for their types. This list may only shrink."""
-
 MODULES_PER_FOLDER, LINES_PER_FILE, LINES_PER_FUNCTION = 12, 400, 60
-
-LONG = ["removal.mask_file.write_mask"]
-"""Functions that are longer. This list may only shrink."""
 
 
 @cache
@@ -129,7 +118,7 @@ def test_no_modules_import_each_other() -> None:
     circles = {
         frozenset(m for m in seen if name in reached[m]) for name, seen in reached.items() if name in seen
     }
-    assert sorted(map(sorted, circles)) == sorted(map(sorted, CIRCLES))
+    assert [sorted(circle) for circle in circles] == []
 
 
 @pytest.mark.parametrize(
@@ -168,16 +157,17 @@ def test_folders_stay_small_and_say_what_they_hold() -> None:
 
 
 def test_files_and_functions_stay_short() -> None:
-    """Of a function its statements count: the options of a command are many lines of signature."""
+    """Of a function its statements count: some signatures are long, and so are docstrings."""
     long = []
     for module, path in modules().items():
         if len(path.read_text(encoding="utf-8").splitlines()) > LINES_PER_FILE:
             long.append(module)
         for node in ast.walk(parsed(module)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = (node.end_lineno or 0) - node.body[0].lineno + 1
+                first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+                lines = (node.end_lineno or 0) - first.lineno + 1
                 long += [f"{module}.{node.name}"] if lines > LINES_PER_FUNCTION else []
-    assert long == LONG
+    assert long == []
 
 
 def test_tests_mirror_the_package() -> None:

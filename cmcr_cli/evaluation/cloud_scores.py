@@ -20,7 +20,8 @@ from cmcr_cli.ground.pyramid import block_mean as halved
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.removal.survey.cloud_map import CELL, lifted_cells
 from cmcr_cli.removal.survey.detection import UNKNOWN_SUN, detect
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.gathered import clear_dates, series, series_files
 from cmcr_cli.training.data.images import Array, Pair
 from cmcr_cli.training.samples.held_out import Check, evenly

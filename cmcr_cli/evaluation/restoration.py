@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.evaluation.cloud_scores import SEEN, THICK, THIN, find_mask
-from cmcr_cli.model.flops import PATCH, gflop_per_patch
+from cmcr_cli.model.costs import PATCH, gflop_per_patch
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.removal.restore.composite import harmonise
+from cmcr_cli.removal.restore.composite import match_offsets
 from cmcr_cli.removal.restore.patch_inputs import COVER
-from cmcr_cli.removal.survey.cloud_map import CELL, Cover, treatment
+from cmcr_cli.removal.survey.cloud_map import CELL, CloudMap, treatment
 from cmcr_cli.scene.masks.mask_codes import CloudClass
 from cmcr_cli.training.data.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
@@ -183,7 +183,7 @@ def _composite(image: Array, check: Check) -> Array:
     """What `remove` makes of an image (13, H, W): harmonised, and pasted into the clear pixels."""
     seen, covered = check.scene.cloudy, check.covered
     cells = (CloudClass.THICK * covered[::CELL, ::CELL]).astype(np.uint8)
-    strength = Cover.of(cells, covered.shape[1]).strength(0, len(covered))
+    strength = CloudMap.of(cells, covered.shape[1]).strength(0, len(covered))
     planes = (torch.from_numpy(plane)[None].float() for plane in (image, seen, ~covered[None]))
-    fitted: Array = harmonise(*planes)[0].numpy()
+    fitted: Array = match_offsets(*planes)[0].numpy()
     return strength * fitted + (1 - strength) * seen

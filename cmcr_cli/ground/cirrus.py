@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import Numbers
 
 Floats = NDArray[np.float32]
 
@@ -28,7 +29,7 @@ WHITE = np.float32(0.75)
 SPECTRUM: Floats = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.93, 0.6, 0, 0.9, 0.75], np.float32)
 """What cirrus adds to each band, in parts of what it adds to the visible; B10 is kept as it is."""
 
-VISIBLE = np.float32(1.4)
+TYPICAL_RATIO = np.float32(1.4)
 """What cirrus adds to the visible for 1 in B10, where the image does not tell; vapour above it decides."""
 
 THIN = np.float32(0.08)
@@ -48,39 +49,57 @@ _PRIOR_DEVIATION = 0.3  # of the ratio between scenes
 _TILE_DEVIATION = 0.2  # of the ratio within a scene, so that no single tile decides
 
 
-def without_cirrus(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
+def without_cirrus(image: Floats, ratio: np.float32 | float = TYPICAL_RATIO) -> Floats:
     """Reflectance (13, ...) less the thin cirrus that B10 shows; unchanged where B10 is absent (0)."""
-    veil = veil_of(image, visible)
+    spectrum = SPECTRUM.reshape(-1, *[1] * (image.ndim - 1))
+    return np.asarray(subtracted(image, image[B10 : B10 + 1], spectrum, ratio), np.float32)
+
+
+def subtracted(image: Numbers, b10: Numbers, spectrum: Numbers, ratio: np.float32 | float) -> Numbers:
+    """Subtract thin cirrus from reflectance, for arrays and tensors alike.
+
+    Args:
+        image: Reflectance of the 13 bands.
+        b10: That of B10, of a shape that is broadcast against it.
+        spectrum: SPECTRUM where `image` is, likewise.
+        ratio: What cirrus adds to the visible for 1 in B10.
+
+    Returns:
+        Reflectance, at least 0; `image` itself where B10 shows no cirrus.
+    """
+    veil = veil_of_band(b10, ratio)
     if not veil.any():
         return image
-    added = SPECTRUM.reshape(-1, *[1] * veil.ndim) * veil
-    cleared = (image - added) / (1 - added / WHITE)
-    return np.asarray(np.maximum(cleared, 0), dtype=np.float32)
+    added = spectrum * veil
+    cleared: Numbers = ((image - added) / (1 - added / float(WHITE))).clip(0)
+    return cleared
 
 
-def veil_of(image: Floats, visible: np.float32 = VISIBLE) -> Floats:
+def veil_of(image: Floats, ratio: np.float32 | float = TYPICAL_RATIO) -> Floats:
     """What the cirrus that B10 shows adds to the visible reflectance of an image (13, ...), (...)."""
-    return veil_of_band(image[B10], visible)
+    return veil_of_band(image[B10], ratio)
 
 
-def veil_of_band(b10: Floats, visible: np.float32) -> Floats:
-    """The same from the reflectance of B10 alone (...)."""
-    return np.asarray(np.clip(b10 - GROUND, 0, thickest(visible)) * visible, np.float32)
+def veil_of_band(b10: Numbers, ratio: np.float32 | float) -> Numbers:
+    """The same from the reflectance of B10 alone (...), for arrays and tensors alike."""
+    veil: Numbers = (b10 - float(GROUND)).clip(0, thickest(ratio)) * float(ratio)
+    return veil
 
 
-def thickest(visible: np.float32 | float) -> float:
+def thickest(ratio: np.float32 | float) -> float:
     """What B10 counts for at most: what shines brighter is no veil."""
-    return 0.4 / float(visible)
+    return 0.4 / float(ratio)
 
 
 def fitted_ratio(images: Iterable[Floats]) -> np.float32:
-    """The `visible` of this scene, from parts of it in FITTED (2, H, W); VISIBLE where they do not tell.
+    """The ratio of this scene, from parts of it in FITTED (2, H, W); TYPICAL_RATIO where they do not tell.
 
     Ground does not show in B10, so where B02 follows B10 from cell to cell within a tile it is the cirrus
-    that it follows (Gao et al. 1998). The slopes of all tiles and VISIBLE are averaged by their precision.
+    that it follows (Gao et al. 1998). The slopes of all tiles and TYPICAL_RATIO are averaged by
+    their precision.
     """
     weight = 1 / _PRIOR_DEVIATION**2
-    total = weight * float(VISIBLE)
+    total = weight * float(TYPICAL_RATIO)
     for image in images:
         height, width = image.shape[1:]
         for top in range(0, height, TILE):

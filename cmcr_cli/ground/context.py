@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.ground.pyramid import block_mean, fill, hats, upsample
-from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, RADAR_FLOOR_DB
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -39,8 +40,8 @@ TYPICAL_MEAN: Floats = np.array(
 ) / np.float32(1000)
 """Reflectance of clear land; stands in for the scene's mean where the scene shows no clear ground."""
 
-TYPICAL_SPREAD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
-SPREAD_FLOOR = np.float32(0.01)
+TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
+STD_FLOOR = np.float32(0.01)
 
 _SCALES = (1, 3, 7, 15, 31)  # in blocks; the widest reaches 15, and one more of MARGIN's 16 serves upsampling
 _TEXTURE_SCALES = (7, 31)
@@ -77,9 +78,9 @@ class SceneContext:
     cell: int
 
     @property
-    def spread(self) -> Floats:
-        """Standard deviation of the clear blocks per band (13,), at least SPREAD_FLOOR."""
-        return np.sqrt(np.maximum(np.diagonal(self.covariance), SPREAD_FLOOR**2))
+    def std(self) -> Floats:
+        """Standard deviation of the clear blocks per band (13,), at least STD_FLOOR."""
+        return np.sqrt(np.maximum(np.diagonal(self.covariance), STD_FLOOR**2))
 
     def evaluate(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
@@ -117,19 +118,22 @@ class SceneContext:
         return np.maximum(values, 0, out=values)
 
 
+def block_bytes(size: int) -> int:
+    """Bytes of what `SceneContext.blocks` gives for a window of `size` x `size` pixels."""
+    return (len(BANDS) + 1) * (size // 2 + 2) ** 2 * 4
+
+
 def enlarged(blocks: Floats) -> tuple[Floats, Floats]:
     """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
     values = upsample(upsample(blocks, axis=2), axis=1)
     return values[:-1], values[-1]
 
 
-def constant_context(
-    present: Bools, mean: Floats = TYPICAL_MEAN, spread: Floats = TYPICAL_SPREAD
-) -> SceneContext:
+def constant_context(present: Bools, mean: Floats = TYPICAL_MEAN, std: Floats = TYPICAL_STD) -> SceneContext:
     """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
     readout = np.zeros((1, 1, len(BANDS), 1 + _BASIS), np.float32)
     field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
-    return SceneContext(mean * present, np.diag(np.square(spread * present)), readout, field, 2 * _CELL)
+    return SceneContext(mean * present, np.diag(np.square(std * present)), readout, field, 2 * _CELL)
 
 
 class ContextBuilder:

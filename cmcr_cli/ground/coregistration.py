@@ -17,9 +17,9 @@ from numpy.fft import irfft2, rfft2
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cmcr_cli.scene.bands import RADAR_FLOOR_DB
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample, zeroed
-from cmcr_cli.scene.patches import mirrored
 
 N_CLASSES = 4
 """Clear, thick cloud, thin cloud or cirrus, shadow: in the order of `scene.masks.mask_codes.CloudClass`."""
@@ -145,8 +144,8 @@ def _with_mirror(squares: Tensor) -> Tensor:
     """Squares (B, C, h, w) with AROUND more on each side, mirrored about the edge."""
     for axis in (2, 3):
         size = squares.shape[axis]
-        lines = torch.from_numpy(mirrored(-AROUND, size + 2 * AROUND, size))
-        squares = squares.index_select(axis, lines.to(squares.device))
+        phase = torch.arange(-AROUND, size + AROUND, device=squares.device) % (2 * size)
+        squares = squares.index_select(axis, torch.minimum(phase, 2 * size - 1 - phase))
     return squares
 
 

@@ -27,20 +27,20 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.output.files import GDAL_ERRORS, FileSet, output_errors, synchronize
+from cmcr_cli.output.files import GDAL_ERRORS, FileSet, flush_to_disk, output_errors
 from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.grid import Grid
 
 BLOCK = 256
 """Rows and columns of the temporary file's blocks. Strips that do not end on a block are compressed twice."""
 
-NODATA, OBSERVED, RECONSTRUCTED = range(3)
-"""The values of a provenance raster."""
-
 COG_BLOCK = 512
 
-TRIAL = (16, 1040)
-"""Rows and columns of the raster on which creation options are tried; wide enough for overviews."""
+TRIAL = 16
+"""Rows of the raster on which creation options are tried; it is as much wider than a block, for overviews."""
+
+TRIAL_BLOCK = 1024
+"""The widest block to which that applies: GDAL fills up the blocks, which takes its time."""
 
 TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
 
@@ -127,7 +127,7 @@ class StripWriter:
         with output_errors(self._spec.path):
             self._dataset.close()  # which is when GDAL completes a file
             if self._files.kept:
-                synchronize(self._temporary)
+                flush_to_disk(self._temporary)
             self._dataset = rasterio.open(self._temporary, "r+")
 
     def __exit__(
@@ -195,7 +195,8 @@ def check_creation_options(spec: OutputSpec) -> None:
     # GDAL aborts the whole process on a BLOCKSIZE that is no number.
     if not (block.isdecimal() and 128 <= int(block) <= 4096 and int(block) % 16 == 0):
         raise OptionError(f"--co BLOCKSIZE={block}: expected a multiple of 16 from 128 to 4096.")
-    pixels = _noise((spec.count, *TRIAL), np.dtype(spec.dtype))
+    shape = TRIAL, TRIAL + min(int(block), TRIAL_BLOCK)
+    pixels = _noise((spec.count, *shape), np.dtype(spec.dtype))
     # Asked for by hand, the number of threads is part of the trial; otherwise one, which reports all errors.
     options["NUM_THREADS"] = spec.creation_options.get("NUM_THREADS", "1")
     profile = {
@@ -205,7 +206,7 @@ def check_creation_options(spec: OutputSpec) -> None:
         "dtype": spec.dtype,
     }
     with MemoryFile() as plain, MemoryFile() as cog, _gdal_warnings() as warnings:
-        with plain.open(driver="GTiff", height=TRIAL[0], width=TRIAL[1], **profile) as dataset:
+        with plain.open(driver="GTiff", height=shape[0], width=shape[1], **profile) as dataset:
             dataset.write(pixels)
         try:
             gdal_copy(plain.name, cog.name, driver="COG", **options)
@@ -214,7 +215,7 @@ def check_creation_options(spec: OutputSpec) -> None:
         if warnings:
             raise OptionError(f"--co {text}: {warnings[0]}; expected creation options of GDAL's COG driver.")
         with cog.open() as dataset:
-            same_grid = dataset.transform == spec.grid.transform and dataset.shape == TRIAL
+            same_grid = dataset.transform == spec.grid.transform and dataset.shape == shape
             if not (same_grid and np.array_equal(dataset.read(), pixels)):
                 raise OptionError(
                     f"--co {text}: changes the grid or the pixels; expected lossless creation options, "

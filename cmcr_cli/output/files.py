@@ -114,7 +114,7 @@ class FileSet:
         with output_errors(self.paths[0]):
             for path in self.paths:
                 self._check_unchanged(path)
-                synchronize(self.part(path))
+                flush_to_disk(self.part(path))
         moves: list[tuple[Path, Path]] = []
         try:
             for source, target in self._renames():
@@ -130,7 +130,7 @@ class FileSet:
             raise
         for folder in {path.parent for path in self.paths}:
             with contextlib.suppress(OSError):  # too late to fail: all bear their names
-                synchronize(folder)
+                flush_to_disk(folder)
 
     def _renames(self) -> Iterator[tuple[Path, Path]]:
         """All renames in order: old files aside, the first one first; new ones in, the first one last."""
@@ -204,7 +204,7 @@ def rename(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-def synchronize(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Have the disk hold a file, or the names in a folder; OSError when it cannot."""
     folder = path.is_dir()
     if folder and os.name == "nt":  # folders cannot be opened there

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from cmcr_cli.output.cog import NODATA, RECONSTRUCTED
 from cmcr_cli.output.files import FileSet, write_whole
+from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED
 
 LARGEST, SMALLEST = 1024, 512
 """Longest side of a panel in pixels: larger scenes are averaged in square cells, smaller ones repeated."""

@@ -139,6 +139,8 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
         "--quicklook": ("thumbnail", {"type": "image/png", "roles": ["thumbnail"]}),
         "--report": ("report", {"type": "text/html", "roles": ["metadata"]}),
     }
+    for option in sorted(files.keys() - kinds.keys()):  # of rasters that nothing more is known of
+        kinds[option] = option.lstrip("-"), {"type": COG_TYPE, "roles": ["data"]}
     return {
         name: {"href": _relative(files[option], path), **fields}
         for option, (name, fields) in kinds.items()

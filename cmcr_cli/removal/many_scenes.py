@@ -19,9 +19,9 @@ from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked
-from cmcr_cli.removal.opened import Model, load_model
+from cmcr_cli.removal.opening.opened import Model, load_model
+from cmcr_cli.removal.opening.session import claim
 from cmcr_cli.removal.pipeline import remove
-from cmcr_cli.removal.session import claim
 from cmcr_cli.scene.raster import is_complete
 
 log = logging.getLogger("cmcr")

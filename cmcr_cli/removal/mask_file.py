@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.options import RemoveOptions, check_output_name
+from cmcr_cli.ground.ground import Ground
+from cmcr_cli.option_paths import check_output_name
+from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import OutputSpec, StripWriter
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
-from cmcr_cli.removal.pipeline import Progress
-from cmcr_cli.removal.session import open_session
-from cmcr_cli.removal.survey.cloud_map import Cover
-from cmcr_cli.removal.survey.first_pass import survey
-from cmcr_cli.removal.survey.mask_sources import FoundMask
-from cmcr_cli.scene.masks.mask_codes import CLEAR
+from cmcr_cli.removal.opening.session import Progress, Session, open_session
+from cmcr_cli.removal.restore.budget import Budget
+from cmcr_cli.removal.survey.first_pass import Survey, survey
+from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.version import __version__
 
@@ -73,74 +72,57 @@ def write_mask(
             )
         check_output_name("--confidence", confidence)
     paths = [options.output] + ([] if confidence is None else [confidence])
-    with (
-        open_session(options, others=paths[1:]) as session,
-        locked(paths),
-        FileSet(paths, overwrite=options.overwrite) as files,
-        ExitStack() as stack,
-    ):
-        optical = session.optical
-        tags = {
-            "TIFFTAG_SOFTWARE": f"cmcr {__version__}",
-            "CMCR_MASK": options.mask,
-            "CMCR_DILATE": f"{options.dilate:g}",
-        }
-        writer = stack.enter_context(
-            StripWriter(
-                _spec(options, optical, options.output, "mask", tags | {"CMCR_VALUES": VALUES}), files
-            )
-        )
-        sure = None
-        if confidence is not None:
-            sure = stack.enter_context(
-                StripWriter(_spec(options, optical, confidence, "confidence", tags), files)
-            )
-        # A pass before --dilate has its own.
-        certainty = None
-        if sure is not None and not isinstance(session.mask, FoundMask):
-            certainty = np.zeros(Cover.empty(optical.grid).shape, np.uint8)
-        found = survey(
-            optical,
-            None,
-            session.mask,
-            with_context=False,
-            progress=lambda done: progress("mask", done),
-            certainty=certainty,
-        )
-        for top in range(0, optical.grid.height, ROWS):
-            dn = optical.read(top, min(ROWS, optical.grid.height - top))
-            valid, classes = optical.valid(dn), found.cover.classes(top, dn.shape[1])
-            writer.write(np.where(valid, classes, NODATA).astype(np.uint8)[None])
-            if sure is not None:
-                per_cent = _confidence(session.mask, found.cover, certainty, top, classes)
-                sure.write(np.where(valid, per_cent, NODATA).astype(np.uint8)[None])
+    with open_session(options, others=paths[1:]) as session:
+        Budget.of(session).check()
+        with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:
+            found = _write(session, files, confidence, progress)
+        grid = session.optical.grid
         return MaskReport(
             output=str(options.output),
             confidence=None if confidence is None else str(confidence),
             mask=options.mask,
-            width=optical.grid.width,
-            height=optical.grid.height,
+            width=grid.width,
+            height=grid.height,
             valid_share=found.valid_share,
             covered_share=found.covered_share,
             notes=session.notes,
         )
 
 
-def _confidence(
-    mask: object, cover: Cover, certainty: NDArray[np.uint8] | None, top: int, classes: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """How likely full-width rows of `classes` from row `top` are right, per cent.
-
-    `certainty` is that of the cells, None where `mask` brings its own.
-    """
-    if certainty is not None:
-        return cover.spread(certainty, top, len(classes))
-    if not isinstance(mask, FoundMask) or mask.certainty is None:
-        raise TypeError("only a mask that the network made has a certainty")
-    known = cover.spread(mask.certainty, top, len(classes))
-    # What --dilate added is covered against the network's opinion.
-    added = (classes != CLEAR) & (mask.cover.classes(top, len(classes)) == CLEAR)
-    return np.where(added, 100 - known, known).astype(np.uint8)
+def _write(session: Session, files: FileSet, confidence: Path | None, progress: Progress) -> Survey:
+    """Find the mask and write it, with how likely it is right where that is asked for."""
+    options, optical, mask = session.options, session.optical, session.mask
+    tags = {
+        "TIFFTAG_SOFTWARE": f"cmcr {__version__}",
+        "CMCR_MASK": options.mask,
+        "CMCR_DILATE": f"{options.dilate:g}",
+    }
+    with ExitStack() as stack:
+        spec = _spec(options, optical, options.output, "mask", tags | {"CMCR_VALUES": VALUES})
+        writer, sure = stack.enter_context(StripWriter(spec, files)), None
+        if confidence is not None:
+            mask.keep_certainty()
+            spec = _spec(options, optical, confidence, "confidence", tags)
+            sure = stack.enter_context(StripWriter(spec, files))
+        found = survey(
+            optical,
+            None,
+            mask,
+            Ground.unknown(present(optical.names)),
+            learn=False,
+            each=session.workers.map,
+            progress=lambda done: progress("mask", done),
+        )
+        for top in range(0, optical.grid.height, ROWS):
+            dn = optical.read(top, min(ROWS, optical.grid.height - top))
+            valid, classes = optical.valid(dn), found.cloud_map.classes(top, dn.shape[1])
+            writer.write(np.where(valid, classes, NODATA).astype(np.uint8)[None])
+            if sure is not None:
+                per_cent = mask.certainty(found.cloud_map, top, classes)
+                if per_cent is None:
+                    raise TypeError("only a mask that the network made has a certainty")
+                sure.write(np.where(valid, per_cent, NODATA).astype(np.uint8)[None])
+    return found
 
 
 def _spec(

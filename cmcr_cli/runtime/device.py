@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from typing import Any
 
 import torch
@@ -12,9 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.errors import OptionError
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""Parameters of glibc's mallopt, from its malloc.h."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -35,7 +30,7 @@ def pick_devices(names: str) -> list[torch.device]:
     return [pick_device(name.strip()) for name in names.split(",")]
 
 
-def placed(array: NDArray[Any], device: torch.device) -> Tensor:
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """An array as a tensor on a device: on the CPU the array itself, else a copy that is complete.
 
     On its way to a GPU it passes memory that the system may not move, which is much faster.
@@ -44,7 +39,7 @@ def placed(array: NDArray[Any], device: torch.device) -> Tensor:
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device)
 
 
-def fetched(tensor: Tensor) -> NDArray[Any]:
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """A tensor as an array: on the CPU the tensor itself, else a copy that is complete."""
     if tensor.is_cuda:
         tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
@@ -52,7 +47,7 @@ def fetched(tensor: Tensor) -> NDArray[Any]:
     return found
 
 
-def settle(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait until a GPU has done what this thread asked of it: then others may use, or free, its memory."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
@@ -62,34 +57,3 @@ def usable_cores() -> int:
     """Cores that this process may use: those of its affinity mask, and no more than OMP_NUM_THREADS says."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(allowed, torch.get_num_threads()), 1)
-
-
-def tune_allocator() -> None:
-    """Let glibc reuse the blocks of layers, give back those of rows, and serve all threads from one heap.
-
-    Else each page of a large layer is cleared again at every call, and every thread holds on to memory that
-    the others could use. Elsewhere than on glibc nothing is done.
-    """
-    libc = _glibc()
-    if libc is not None:
-        libc.mallopt(M_ARENA_MAX, 1)
-        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-        libc.mallopt(M_TRIM_THRESHOLD, 128 * 2**20)
-
-
-def trim_heap() -> None:
-    """Give back what glibc still holds of a stage that is over: the next one needs pieces of other sizes."""
-    libc = _glibc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        _ = libc.mallopt, libc.malloc_trim
-    except (AttributeError, OSError):  # another C library
-        return None
-    return libc

@@ -1,4 +1,4 @@
-"""What waits for its next step: where it is as far as there is room, the rest in a file beside the output.
+"""Store for intermediate results: in memory up to a limit, beyond it in a file beside the output.
 
 The file has no name, so that nothing is left of it however the run ends.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,24 +26,54 @@ Tensors = Sequence[Tensor]
 CPU = torch.device("cpu")
 
 
-class Shelf:
+@dataclass(slots=True)
+class Spilled:
+    """Tensors in a store; get one from `SpillStore.put`. Whoever holds it may load them, and drops them."""
+
+    _store: SpillStore
+    _size: int  # bytes
+    _held: Tensors | None = None  # where they are in memory
+    _place: int = 0  # in the file, where they are not
+    _like: list[Any] = field(default_factory=list)  # their shapes and types there
+    _dropped: bool = False
+
+    def load(self) -> Tensors:
+        """Read the tensors, which stay in the store.
+
+        Returns:
+            The tensors, on their device or on the CPU; nobody may change them.
+
+        Raises:
+            OutputError: The file cannot be read.
+        """
+        return self._store._load(self)
+
+    def drop(self) -> None:
+        """Make room: the tensors cannot be loaded any more."""
+        self._store._drop(self)
+
+
+class SpillStore:
     """Context manager that keeps tensors until they are wanted; many threads may use it at once.
 
-    `rooms` are the bytes that they may take up on each device, `output` is a path beside which the file may
-    lie. What finds no room on a GPU moves to the CPU, and from there to the file.
+    What finds no room on a GPU moves to the CPU, and from there to the file.
     """
 
-    def __init__(self, rooms: Mapping[torch.device, int], output: Path) -> None:
-        self._rooms, self._output = defaultdict(int, rooms), output
+    def __init__(self, limits: Mapping[torch.device, int], output: Path) -> None:
+        """Store of which nothing is opened yet.
+
+        Args:
+            limits: Bytes that the tensors may take up on each device; those that are not named count as 0.
+            output: A path; the file is made beside it.
+        """
+        self._free_bytes, self._output = defaultdict(int, limits), output
         self._lock = threading.Lock()
-        self._held: dict[Hashable, Tensors] = {}
-        self._stored: dict[Hashable, tuple[int, int, list[Any]]] = {}  # where, bytes, shapes and types
-        self._free: dict[int, list[int]] = defaultdict(list)  # places by their size
+        self._free_places: dict[int, list[int]] = defaultdict(list)  # in the file, by their size
         self._end = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Make the file, which takes no room as long as it is not used."""
+        """Create the file, which is empty as long as it is not used."""
         with output_errors(self._output):
             self._file = self._stack.enter_context(tempfile.TemporaryFile(dir=self._output.parent))
         return self
@@ -50,26 +81,30 @@ class Shelf:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of everything."""
-        self._held.clear()
+        """Close the file."""
         self._stack.close()
 
-    def put(self, key: Hashable, tensors: Tensors) -> None:
-        """Keep `tensors` of one device, which nobody may change any more; OutputError when the disk is full.
+    def put(self, tensors: Tensors) -> Spilled:
+        """Keep tensors.
 
-        What was kept under the same `key` is forgotten.
+        Args:
+            tensors: All on one device. Nobody may change them any more.
+
+        Returns:
+            The handle to load and to drop them.
+
+        Raises:
+            OutputError: The disk is full.
         """
         with self._lock:
-            self._drop(key)
             size = _bytes(tensors)
             if not self._has_room(tensors, size):
                 tensors = [tensor.cpu() for tensor in tensors]
             if self._has_room(tensors, size):
-                self._rooms[_device(tensors)] -= size
-                self._held[key] = tensors
-                return
-            if self._free[size]:
-                place = self._free[size].pop()
+                self._free_bytes[_device(tensors)] -= size
+                return Spilled(self, size, tensors)
+            if self._free_places[size]:
+                place = self._free_places[size].pop()
             else:
                 place, self._end = self._end, self._end + size
             with output_errors(self._output):
@@ -77,37 +112,36 @@ class Shelf:
                 for tensor in tensors:
                     self._file.write(tensor.contiguous().numpy().data)
                 self._file.flush()
-            self._stored[key] = place, size, [(tensor.shape, tensor.numpy().dtype) for tensor in tensors]
+            like = [(tensor.shape, tensor.numpy().dtype) for tensor in tensors]
+            return Spilled(self, size, None, place, like)
 
-    def get(self, key: Hashable) -> Tensors:
-        """What is kept under `key`, on its device or on the CPU; KeyError where nothing is."""
+    def _load(self, spilled: Spilled) -> Tensors:
         with self._lock:
-            if key in self._held:
-                return self._held[key]
-            place, _, like = self._stored[key]
+            if spilled._dropped:
+                raise ValueError("these tensors were dropped")
+            if spilled._held is not None:
+                return spilled._held
             # Memory of numpy's, since what torch aligns tears holes into a heap that many threads share.
-            arrays = [np.empty(shape, dtype) for shape, dtype in like]
+            arrays = [np.empty(shape, dtype) for shape, dtype in spilled._like]
             with output_errors(self._output):
-                self._file.seek(place)
+                self._file.seek(spilled._place)
                 for array in arrays:
                     self._file.readinto(array.data)
             return [torch.from_numpy(array) for array in arrays]
 
-    def drop(self, key: Hashable) -> None:
-        """Forget what is kept under `key`, if anything is."""
+    def _drop(self, spilled: Spilled) -> None:
         with self._lock:
-            self._drop(key)
-
-    def _drop(self, key: Hashable) -> None:
-        if key in self._held:
-            tensors = self._held.pop(key)
-            self._rooms[_device(tensors)] += _bytes(tensors)
-        if key in self._stored:
-            place, size, _ = self._stored.pop(key)
-            self._free[size].append(place)
+            if spilled._dropped:
+                return
+            spilled._dropped = True
+            if spilled._held is not None:
+                self._free_bytes[_device(spilled._held)] += spilled._size
+                spilled._held = None
+            else:
+                self._free_places[spilled._size].append(spilled._place)
 
     def _has_room(self, tensors: Tensors, size: int) -> bool:
-        return size <= self._rooms[_device(tensors)]
+        return size <= self._free_bytes[_device(tensors)]
 
 
 def _device(tensors: Tensors) -> torch.device:

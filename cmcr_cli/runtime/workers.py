@@ -1,4 +1,4 @@
-"""Lanes: threads that run the networks side by side, as many as there are cores, shared out to the devices.
+"""Workers: threads that run the networks side by side, as many as there are cores, shared out to the devices.
 
 On a CPU many networks of one thread each make better use of the cores than one network of many threads: all
 that is done to a patch runs in parallel, not the convolutions alone, nothing waits for the slowest thread of
@@ -26,7 +26,7 @@ from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.runtime.device import settle, usable_cores
+from cmcr_cli.runtime.device import synchronize, usable_cores
 
 log = logging.getLogger("cmcr")
 
@@ -34,14 +34,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 GPU_BATCH = 8
-"""Patches per call on a GPU, which serves several lanes at once."""
+"""Patches per call on a GPU, which serves several workers at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Worker:
     """A device and the networks on it; `stopped` is set when the run has failed or was interrupted.
 
-    Work on a lane ends when its stream has done all of it, so no tensor is used by two streams at once.
+    Work on a worker ends when its stream has done all of it, so no tensor is used by two streams at once.
     """
 
     device: torch.device
@@ -57,14 +57,14 @@ class Lane:
 
 
 @dataclass(slots=True)
-class Lanes:
-    """Threads that share out work; get one from `open_lanes`. `batch_size` is in patches, and may shrink.
+class WorkerPool:
+    """Threads that share out work; get one from `open_workers`. `batch_size` is in patches, and may shrink.
 
-    Each thread has a lane of its own. If any thread might take any lane, a GPU would keep a workspace for
+    Each thread has a worker of its own. If any thread might take any worker, a GPU would keep a workspace for
     every pair of a thread and a stream.
     """
 
-    lanes: Sequence[Lane]
+    workers: Sequence[Worker]
     batch_size: int
     notes: list[str]
     _pool: ThreadPoolExecutor
@@ -72,27 +72,27 @@ class Lanes:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the lanes share the processor with all other work."""
-        return all(lane.device.type == "cpu" for lane in self.lanes)
+        """Whether the workers share the processor with all other work."""
+        return all(worker.device.type == "cpu" for worker in self.workers)
 
     @property
     def home(self) -> torch.device:
-        """The device on which what all lanes make is put together."""
-        return self.lanes[0].device
+        """The device on which what all workers make is put together."""
+        return self.workers[0].device
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items, like the builtin, on as many threads as there are lanes."""
+        """Results in the order of the items, like the builtin, on as many threads as there are workers."""
         return self._pool.map(work, items)
 
-    def submit(self, work: Callable[[Lane, Item], Result], item: Item) -> Future[Result]:
-        """Start `work` on the lane of the next thread that is free."""
-        return self._pool.submit(self._on_a_lane, work, item)
+    def submit(self, work: Callable[[Worker, Item], Result], item: Item) -> Future[Result]:
+        """Start `work` on the worker of the next thread that is free."""
+        return self._pool.submit(self._on_a_worker, work, item)
 
-    def _on_a_lane(self, work: Callable[[Lane, Item], Result], item: Item) -> Result:
-        lane: Lane = self._mine.lane
-        with torch.cuda.stream(lane.stream):
-            result = work(lane, item)
-            settle(lane.device)
+    def _on_a_worker(self, work: Callable[[Worker, Item], Result], item: Item) -> Result:
+        worker: Worker = self._mine.worker
+        with torch.cuda.stream(worker.stream):
+            result = work(worker, item)
+            synchronize(worker.device)
             return result
 
     def in_parts(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
@@ -115,15 +115,15 @@ class Lanes:
 
 
 @contextmanager
-def open_lanes(
+def open_workers(
     weights: Weights, devices: Sequence[torch.device], batch_size: int | None, notes: list[str]
-) -> Iterator[Lanes]:
-    """As many lanes as cores, at least one per device; `notes` receives what there is to say.
+) -> Iterator[WorkerPool]:
+    """As many workers as cores, at least one per device; `notes` receives what there is to say.
 
     When the context is left on an exception, what has not begun is cancelled, and what has is stopped. That a
     GPU's memory is too small for as much as is needed at once becomes a CmcrError.
     """
-    parts: list[list[Lane]] = []
+    parts: list[list[Worker]] = []
     stopped = Event()
     for index, device in enumerate(devices):
         networks = weights.denoiser, weights.clouds
@@ -131,26 +131,26 @@ def open_lanes(
         to_inference(denoiser, device)
         to_inference(clouds, device)
         cores = range(max(usable_cores() // len(devices), 1))
-        parts.append([Lane(device, _stream(device), denoiser, clouds, stopped) for _ in cores])
+        parts.append([Worker(device, _stream(device), denoiser, clouds, stopped) for _ in cores])
     # The devices in turn: threads begin as work comes in, and little work should be shared out as well.
-    lanes = [lane for turn in zip(*parts, strict=True) for lane in turn]
+    workers = [worker for turn in zip(*parts, strict=True) for worker in turn]
     on_cpu = all(device.type == "cpu" for device in devices)
     threads = torch.get_num_threads()
-    mine, rest = local(), SimpleQueue[Lane]()
-    for lane in lanes:
-        rest.put(lane)
+    mine, rest = local(), SimpleQueue[Worker]()
+    for worker in workers:
+        rest.put(worker)
 
     def begin() -> None:
         torch.set_num_threads(1)
-        mine.lane = rest.get()
+        mine.worker = rest.get()
 
-    pool = ThreadPoolExecutor(len(lanes), "lane", begin)
+    pool = ThreadPoolExecutor(len(workers), "worker", begin)
     try:
-        # What this thread does meanwhile must not ask for the cores of the lanes, nor wait for them.
+        # What this thread does meanwhile must not ask for the cores of the workers, nor wait for them.
         torch.set_num_threads(1)
         # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
         with threadpool_limits(1, "blas"):
-            yield Lanes(lanes, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, mine)
+            yield WorkerPool(workers, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, mine)
     except torch.cuda.OutOfMemoryError as error:
         raise CmcrError(
             "the GPU's memory is too small for a patch and some rows of the scene; free some of it, or "

@@ -1,10 +1,8 @@
-"""Band names, product levels and radiometry: DN to reflectance, linear power to dB."""
+"""Names and order of the bands of Sentinel-2 and Sentinel-1."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,43 +15,7 @@ BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "
 L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 """Level-2A products have no cirrus band."""
 
-QUANTIFICATION = 10_000
-"""DN of reflectance 1 in every Sentinel-2 product so far."""
-
 RADAR_BANDS = ("VV", "VH")
-
-RADAR_FLOOR_DB = np.array([-25.0, -32.5], dtype=np.float32)
-"""VV and VH below this are clipped; both are clipped at 0 dB above."""
-
-
-@dataclass(frozen=True, slots=True)
-class Radiometry:
-    """How a file's DN relate to reflectance: reflectance = (DN + offset) / quantification."""
-
-    offset: float = 0.0
-    quantification: float = QUANTIFICATION
-
-    def reflectance(self, dn: NDArray[Any]) -> NDArray[np.float32]:
-        """DN of any dtype, or means of them, to float32 reflectance, not clipped."""
-        scaled = dn.astype(np.float32)
-        scaled += np.float32(self.offset)
-        scaled /= np.float32(self.quantification)
-        return scaled
-
-    def dn(
-        self, reflectance: NDArray[np.float32], dtype: np.dtype[Any], nodata: float | None
-    ) -> NDArray[Any]:
-        """Reflectance to DN of `dtype`, rounded, clipped to what the dtype holds, and kept off `nodata`.
-
-        A reconstructed pixel must never read as nodata, so a value that rounds to it moves by one DN.
-        """
-        scaled = np.rint(reflectance * np.float32(self.quantification) - np.float32(self.offset))
-        limits = np.iinfo(dtype)
-        values: NDArray[Any] = np.clip(scaled, limits.min, limits.max).astype(dtype)
-        if nodata is not None and limits.min <= nodata <= limits.max:
-            beside = nodata + 1 if nodata < limits.max else nodata - 1
-            values[values == nodata] = beside
-        return values
 
 
 def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -72,19 +34,6 @@ def canonical(values: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np
     for source, name in enumerate(names):
         out[BANDS.index(name)] = values[source]
     return out
-
-
-def decibels(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Linear backscatter power to dB; values that are not positive become NaN."""
-    positive = np.where(power > 0, power, np.float32(np.nan))
-    return np.asarray(10 * np.log10(positive), dtype=np.float32)
-
-
-def scaled_radar(db: NDArray[np.float32]) -> NDArray[np.float32]:
-    """VV, VH in dB (2, ...) to [-1, 1] over the clipping range of each; NaN becomes -1."""
-    floor = RADAR_FLOOR_DB.reshape(2, *([1] * (db.ndim - 1)))
-    clipped = np.clip(np.nan_to_num(db, nan=-99.0), floor, 0)
-    return np.asarray(1 - 2 * clipped / floor, dtype=np.float32)
 
 
 def band_name(text: str) -> str | None:

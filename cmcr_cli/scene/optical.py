@@ -13,19 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.scene.bands import (
-    BANDS,
-    L2A_BANDS,
-    QUANTIFICATION,
-    Radiometry,
-    band_name,
-    check_names,
-    described_names,
-)
+from cmcr_cli.scene.bands import BANDS, L2A_BANDS, band_name, canonical, check_names, described_names
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.products.safe import is_safe, read_safe
-from cmcr_cli.scene.products.stac import is_item, optical_item
+from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
+from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
 from cmcr_cli.scene.raster import Source, open_raster
 from cmcr_cli.scene.sun import Sun, sun_of_tags
 
@@ -80,20 +72,29 @@ class Optical:
         """
         return self.source.read(top, rows, None if names is None else list(map(self.names.index, names)))
 
-    def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where DN (bands, ...) hold a measurement, shape (...).
+    def reflectance(self, dn: NDArray[Any]) -> NDArray[np.float32]:
+        """Convert stored values to reflectance in the 13 canonical bands.
 
-        A pixel is nodata when all its bands but B10 hold the nodata value, or 0 where the file declares
-        none: a single 0 is a dark pixel, and in B10 the usual one.
+        Args:
+            dn: DN, or means of them (bands in file order, ...).
+
+        Returns:
+            Reflectance (13, ...), not clipped; absent bands are 0.
         """
-        empty = 0 if self.nodata is None else self.nodata
-        valid = np.zeros(dn.shape[1:], dtype=np.bool_)
-        for name, band in zip(self.names, dn, strict=True):
-            if name != "B10":
-                valid |= band != empty
-                if valid.all():  # mostly so from the first band on
-                    break
-        return valid
+        return canonical(self.radiometry.reflectance(dn), self.names)
+
+    def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell where DN hold a measurement.
+
+        A pixel is nodata when all its bands but B10 hold the nodata value, or 0 where the file declares none.
+
+        Args:
+            dn: Of all bands (bands, ...).
+
+        Returns:
+            Booleans (...).
+        """
+        return np.asarray(measured(dn, self.names, 0 if self.nodata is None else self.nodata))
 
 
 @contextmanager
@@ -154,16 +155,6 @@ def open_optical(
             scl=None if product is None else product.scl,
             sun=_sun(dataset, product, sun),
         )
-
-
-def read_product(path: str) -> Product | None:
-    """What the product or STAC item at `path` says of itself; None when `path` is a raster of bands.
-
-    Raises InputError for a product that is broken.
-    """
-    if is_item(path):
-        return optical_item(path)
-    return read_safe(path) if is_safe(path) else None
 
 
 @contextmanager

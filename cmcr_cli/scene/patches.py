@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.scene.overlaps import OVERLAPS
+from cmcr_cli.scene import OVERLAPS
 
 PATCH = 256
 """Side of a patch in pixels, the network's input."""

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
-from cmcr_cli.scene.bands import RADAR_BANDS, decibels
+from cmcr_cli.scene.bands import RADAR_BANDS
 from cmcr_cli.scene.grid import Grid, crs_name
 from cmcr_cli.scene.products.stac import is_item, radar_item
 from cmcr_cli.scene.products.stack import open_stack
+from cmcr_cli.scene.radiometry import decibels
 from cmcr_cli.scene.raster import Source, aligned, open_raster
 
 RadarUnits = Literal["db", "linear"]

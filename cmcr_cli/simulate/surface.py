@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import gammaincinv
 
-from cmcr_cli.scene.bands import BANDS, decibels
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import decibels
 from cmcr_cli.simulate.land_cover import Cover, lay_cover
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, pixel_keys, smoothstep
 from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Recipe, draw_recipe

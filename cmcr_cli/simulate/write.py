@@ -22,8 +22,10 @@ from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
-from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, Radiometry
+from cmcr_cli.output.claims import check_writable
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.radiometry import Radiometry
 from cmcr_cli.scene.sun import AZIMUTH_TAG, ZENITH_TAG, Sun
 from cmcr_cli.simulate.clouds import add_clouds, check_cover
 from cmcr_cli.simulate.noise import Field, Window
@@ -180,6 +182,8 @@ def simulate_scene(
         raise OutputError(f"{out_dir}: {', '.join(present)} exist already; give --overwrite to replace them.")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
+        for path in astuple(scene):
+            check_writable(path, overwrite)
         with TemporaryDirectory(prefix=".part-", dir=out_dir) as part:
             _write(Path(part), size, seed, cloud_cover, progress)
             for path in astuple(scene):

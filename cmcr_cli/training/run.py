@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.errors import InputError, OptionError, OutputError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.condition import Condition, to_scene_units
@@ -22,7 +23,7 @@ from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.data.library import Library, load_library
-from cmcr_cli.training.loop import Batches, Task, train
+from cmcr_cli.training.loop import STATS, Batches, Task, train
 from cmcr_cli.training.pictures import Panel, write_panels
 from cmcr_cli.training.processes import Process, joined
 from cmcr_cli.training.recipe import Recipe, differences, dump_recipe, parse_recipe
@@ -33,6 +34,9 @@ from cmcr_cli.version import __version__
 log = logging.getLogger("cmcr")
 
 Network = TypeVar("Network", Denoiser, CloudNetwork)
+
+WEIGHTS, RECIPE, PICTURES = "weights.safetensors", "recipe.toml", "samples"
+"""What a run writes into its folder, beside its checkpoint and STATS."""
 
 SHOWN = 6
 """Validation samples in the pictures."""
@@ -61,7 +65,7 @@ class Run:
 
     def save(self, training: str, images: int, network: nn.Module) -> Path:
         """Write the weights with `network` in its place, and a card that says how they were made."""
-        path = self.folder / "weights.safetensors"
+        path = self.folder / WEIGHTS
         history = {
             **self.weights.card.get("history", {}),
             training: {"images": images, **asdict(self.recipe)},
@@ -97,12 +101,12 @@ def run_training(
         folder.mkdir(parents=True, exist_ok=True)
         recipe_text = dump_recipe(run.recipe)
         if run.process.rank == 0:
-            (folder / "recipe.toml").write_text(recipe_text, encoding="utf-8")
+            (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
 
         def snapshot(average: nn.Module, images: int) -> dict[str, float]:
             run.save(training.name, images, average)
             rows = [training.panels(average, check) for check in evenly(run.checks, SHOWN)]
-            write_panels(folder / "samples" / f"{images}.png", rows)
+            write_panels(folder / PICTURES / f"{images}.png", rows)
             return training.scores(average, run.checks)
 
         signature = {"training": training.name, "recipe": recipe_text}
@@ -112,7 +116,7 @@ def run_training(
         )
         if run.process.rank == 0:
             run.save(training.name, run.recipe.loop.images, average)
-        return folder / "weights.safetensors"
+        return folder / WEIGHTS
 
 
 @contextmanager
@@ -122,7 +126,8 @@ def start(
     """Join the other processes, check what is asked for, load weights and data; writes nothing.
 
     Raises OptionError for a batch that the processes cannot share, InputError for data that cannot be trained
-    on and for a checkpoint in `folder` of another training, WeightsError as in `weights.load`.
+    on and for a checkpoint in `folder` of another training, OutputError for a `folder` with files of others
+    that would be replaced, WeightsError as in `weights.load`.
     """
     with joined(device) as process:
         if recipe.loop.batch % process.world_size:
@@ -133,6 +138,7 @@ def start(
         if given is not None:
             recipe = _resolved(recipe, given, training.name)
         _check_resumable(folder / checkpoint.NAME, training.name, recipe)
+        _check_folder(folder, recipe, init)
         if process.rank == 0:
             log.warning("recipe:\n%s", dump_recipe(recipe))
         torch.manual_seed(recipe.loop.seed)
@@ -188,6 +194,26 @@ def _resolved(recipe: Recipe, given: Weights, training: str) -> Recipe:
     return replace(recipe, clouds=given.clouds.config) if clouds else recipe
 
 
+def _check_folder(folder: Path, recipe: Recipe, init: Path | None) -> None:
+    """Raise OutputError when the run would replace what is not its own."""
+    path = folder / WEIGHTS
+    if init is not None and path.exists() and path.samefile(init):
+        raise OutputError(f"{path}: is what the run starts from (--init, --teacher); give another --run-dir")
+    taken = [name for name in (WEIGHTS, RECIPE, STATS, PICTURES) if os.path.lexists(folder / name)]
+    if not taken or (folder / checkpoint.NAME).exists():
+        return
+    # A run that was killed before its first checkpoint has left its recipe.
+    try:
+        ours = (folder / RECIPE).read_text(encoding="utf-8") == dump_recipe(recipe)
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise OutputError(
+            f"{folder}: holds {', '.join(taken)} and no checkpoint of this run; expected an empty folder or "
+            "that of a run to go on with. Give another --run-dir"
+        )
+
+
 def _check_resumable(path: Path, training: str, recipe: Recipe) -> None:
     if not path.is_file():
         return
@@ -208,7 +234,7 @@ def _check_resumable(path: Path, training: str, recipe: Recipe) -> None:
     if changed:
         raise InputError(
             f"{path}: was made with another recipe ({'; '.join(changed)} now); expected the same, but for "
-            f"loop.images and data.workers: use {path.with_name('recipe.toml')} with --config, or begin "
+            f"loop.images and data.workers: use {path.with_name(RECIPE)} with --config, or begin "
             "a new run with another --run-dir"
         )
 

@@ -41,8 +41,8 @@ FENCED = re.compile(r"(?:<!-- not run: ([^>]+) -->\n)?^```(.*)\n((?:.*\n)*?)^```
 PLAIN = re.compile(r"cmcr [^$*?|&;<>()`#]+")
 """A call in which the shell does nothing but part words."""
 
-PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 600_000, 0, -10, 5_900_040)}
-"""Of all inputs; that of the made product."""
+PLACE = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 600_900, 0, -10, 5_901_840)}
+"""Of all inputs; that of the made product, where 128 pixels lie in one patch."""
 
 WRITES = ("-o", "--provenance", "--quicklook", "--report", "--uncertainty")
 
@@ -117,12 +117,16 @@ def test_the_parser_finds_mistakes(words: str) -> None:
         parse(shlex.split(words))
 
 
-@pytest.fixture
-def inputs(make_product: Callable[..., Any], sen12mscr: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(
+    make_product: Callable[..., Any],
+    built_sen12mscr: Callable[[int], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A folder that holds, small, what the pages name."""
-    folder = tmp_path / "here"
-    (folder / "products").mkdir(parents=True)
-    scene = simulate_scene(tmp_path / "scene", size=120, seed=3, cloud_cover=0.4)
+    folder = tmp_path_factory.mktemp("here")
+    (folder / "products").mkdir()
+    scene = simulate_scene(tmp_path_factory.mktemp("scene"), size=120, seed=3, cloud_cover=0.4)
     with rasterio.open(scene.s1) as file:
         db, radar = file.read(), file.profile
     with rasterio.open(scene.s2) as file:
@@ -135,7 +139,7 @@ def inputs(make_product: Callable[..., Any], sen12mscr: Callable[..., Path], tmp
     _write(folder / "classes.tif", {**radar, "dtype": "uint8", "nodata": None}, classes)
     for name, band in zip(("VV.tif", "VH.tif"), 10 ** (db / 10), strict=True):
         _write(folder / name, radar, band[None])
-    x, y = 600_300, 5_899_640
+    x, y = 601_200, 5_901_440
     ring = [[x, y], [x + 500, y], [x + 200, y - 600], [x, y]]
     crs = {"type": "name", "properties": {"name": PLACE["crs"]}}
     field = {"type": "Polygon", "coordinates": [ring], "crs": crs}
@@ -144,9 +148,15 @@ def inputs(make_product: Callable[..., Any], sen12mscr: Callable[..., Path], tmp
     product = make_product(size=120).zipped
     for name in ("S2B_MSIL2A_20240601T102031", "product", "monday", "friday", "products/S2A_one"):
         shutil.copy(product, folder / f"{name}.SAFE.zip")
-    sen12mscr().rename(folder / "SEN12MS-CR")
+    shutil.copytree(built_sen12mscr(10), folder / "SEN12MS-CR")
     (folder / "examples").symlink_to(ROOT / "examples")
     return folder
+
+
+@pytest.fixture
+def inputs(made: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, to be worked in."""
+    return shutil.copytree(made, tmp_path / "here", symlinks=True)
 
 
 def _write(path: Path, profile: Any, pixels: NDArray[Any]) -> None:

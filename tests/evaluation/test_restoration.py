@@ -13,7 +13,7 @@ from cmcr_cli.evaluation.restoration import (
     under_veils,
     whole_image,
 )
-from cmcr_cli.model.flops import gflop_per_patch
+from cmcr_cli.model.costs import gflop_per_patch
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.training.data.images import Pair
 from cmcr_cli.training.metrics import psnr, scores

@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
     "picture": (quicklook, "write_whole", 1),
     "report": (html_report, "write_whole", 1),
     "item": (stac_item, "write_whole", 1),
-    **{f"sync {number}": (files, "synchronize", number) for number in (1, 5)},
+    **{f"sync {number}": (files, "flush_to_disk", number) for number in (1, 5)},
     **{f"rename {number}": (files, "rename", number) for number in range(1, 6)},
 }
 

@@ -143,7 +143,7 @@ def everything(given: list[str], out: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("where", "what", "at"),
-    [(files, "new_file", 1), (files, "new_file", 3), (files, "synchronize", 5), (files, "rename", 8)],
+    [(files, "new_file", 1), (files, "new_file", 3), (files, "flush_to_disk", 5), (files, "rename", 8)],
     ids=["picture", "item", "sync", "rename"],
 )
 def test_no_room_for_one_of_a_set(

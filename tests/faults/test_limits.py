@@ -17,8 +17,9 @@ from rasterio._env import get_gdal_config
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.removal.restore import budget
+from cmcr_cli.runtime import limits
 from cmcr_cli.runtime.device import usable_cores
-from cmcr_cli.runtime.spill import Shelf
+from cmcr_cli.runtime.spill import SpillStore
 from cmcr_cli.scene.raster import NETWORK, open_raster
 
 Cmcr = Callable[..., Any]
@@ -27,7 +28,7 @@ Cmcr = Callable[..., Any]
 def test_too_little_memory_is_refused_before_the_work(
     cmcr: Cmcr, given: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "room", lambda: 200 * 2**20)
+    monkeypatch.setattr(limits, "available", lambda: 200 * 2**20)
     ended = cmcr(*given)
     assert ended.code == 1 and "leaves 200 MB" in ended.err.splitlines()[-1]
     assert not list(out.iterdir())
@@ -37,18 +38,18 @@ def test_with_less_memory_less_is_kept_and_the_pixels_are_the_same(
     cmcr: Cmcr, given: list[str], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What finds no room between two steps waits on disk."""
-    room, init = [], Shelf.__init__
+    room, init = [], SpillStore.__init__
 
-    def noted(self: Shelf, rooms: dict[torch.device, int], output: Path) -> None:
-        room.append(rooms[torch.device("cpu")])
-        init(self, rooms, output)
+    def noted(self: SpillStore, limits: dict[torch.device, int], output: Path) -> None:
+        room.append(limits[torch.device("cpu")])
+        init(self, limits, output)
 
-    monkeypatch.setattr(Shelf, "__init__", noted)
-    images, lane = [], 400 * 2**20 // usable_cores()
+    monkeypatch.setattr(SpillStore, "__init__", noted)
+    images, worker = [], 400 * 2**20 // usable_cores()
     for left, at_work in ((None, 2**28), (10 * 2**30, 2**28), (610 * 2**20, 2**28), (None, 0)):
         monkeypatch.setattr(budget, "IN_FLIGHT", at_work)
-        monkeypatch.setattr(budget, "room", lambda left=left: left)
-        monkeypatch.setattr(budget, "LANE_BYTES", 2**20 if left is None or left > 2**30 else lane)
+        monkeypatch.setattr(limits, "available", lambda left=left: left)
+        monkeypatch.setattr(budget, "WORKING_BYTES", 2**20 if left is None or left > 2**30 else worker)
         ended = cmcr(*given, "--steps", 2, "--overwrite", "--batch-size", 1)
         assert ended.code == 0, ended.err
         images.append((out / "clear.tif").read_bytes())
@@ -61,8 +62,8 @@ def test_ulimit(given: list[str], out: Path) -> None:
     """In a process of its own, which may take 50 MB more than it has when all libraries are loaded."""
     code = (
         "import resource, sys; from cmcr_cli.cli.main import main; from cmcr_cli import removal\n"
-        "from cmcr_cli.removal.restore import budget\n"
-        "limit = budget._statm()[0] + 250 * 2**20\n"
+        "from cmcr_cli.runtime import limits\n"
+        "limit = limits._statm()[0] + 250 * 2**20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
         "main(sys.argv[1:])"
     )
@@ -80,13 +81,13 @@ def test_limits_of_control_groups(tmp_path: Path) -> None:
     (tmp_path / "memory.stat").write_text("anon 5\nfile 7\n")
     (tmp_path / "a" / "memory.max").write_text("1000\n")
     (tmp_path / "a" / "memory.stat").write_text("anon 100\nfile 700\n")
-    assert list(budget._left(tmp_path, "/a/b", "memory.max", "anon")) == [900]
+    assert list(limits._left(tmp_path, "/a/b", "memory.max", "anon")) == [900]
     (group / "limit").write_text("9223372036854771712")
     (group / "memory.stat").write_text("total_rss 10\n")
-    assert list(budget._left(tmp_path, "/a/b", "limit", "total_rss")) == []
+    assert list(limits._left(tmp_path, "/a/b", "limit", "total_rss")) == []
     (group / "limit").write_text("50")
-    assert list(budget._left(tmp_path, "/a/b", "limit", "total_rss")) == [40]
-    assert list(budget._left(tmp_path, "/../x", "memory.max", "anon")) == []
+    assert list(limits._left(tmp_path, "/a/b", "limit", "total_rss")) == [40]
+    assert list(limits._left(tmp_path, "/../x", "memory.max", "anon")) == []
 
 
 def test_requests_have_limits_that_the_user_may_change(

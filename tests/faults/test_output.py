@@ -11,7 +11,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from cmcr_cli.removal.survey import first_pass
+from cmcr_cli.removal.survey import learning
 from cmcr_cli.runtime import workers
 from cmcr_cli.scene.bands import BANDS
 
@@ -75,9 +75,9 @@ def test_twice_the_same_bytes_on_other_cores_in_other_batches_and_strips(
     words = ["--overwrite", "--steps", "2", "--samples", "2"]
     words += [str(word) for option, name in names.items() for word in (option, out / name)]
     found = []
-    for cores, batch, strip in ((1, 1, first_pass.STRIP), (1, 1, first_pass.STRIP), (3, 2, 34)):
+    for cores, batch, strip in ((1, 1, learning.STRIP), (1, 1, learning.STRIP), (3, 2, 34)):
         monkeypatch.setattr(workers, "usable_cores", lambda cores=cores: cores)
-        monkeypatch.setattr(first_pass, "STRIP", strip)
+        monkeypatch.setattr(learning, "STRIP", strip)
         ended = cmcr(*given, *words, "--batch-size", batch)
         assert ended.code == 0, ended.err
         found.append({path.name: path.read_bytes() for path in out.iterdir()})

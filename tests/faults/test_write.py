@@ -30,10 +30,9 @@ BESIDE = {
 
 
 def refused(ended: Any, told: str) -> None:
-    assert ended.code == 1
-    assert ended.out == ""
+    assert (ended.code, ended.out) == (1, ""), ended
     (line,) = (line for line in ended.err.splitlines() if "error" in line)
-    assert line.startswith("cmcr: error: ") and told in line
+    assert line.startswith("cmcr: error: ") and told in line, line
 
 
 @contextmanager
@@ -114,7 +113,8 @@ def test_two_runs_that_share_only_a_provenance(cmcr: Cmcr, given: list[str], out
     with locked([out / "which.tif"]):
         refused(cmcr(*given, "--provenance", out / "which.tif"), "another run is writing it")
     assert not list(out.iterdir())
-    assert cmcr(*given, "--provenance", out / "which.tif").code == 0
+    ended = cmcr(*given, "--provenance", out / "which.tif")
+    assert ended.code == 0, ended.err
 
 
 def test_a_mask_that_another_run_writes(cmcr: Cmcr, scene: dict[str, Path], weights: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from cmcr_cli.ground.cirrus import (
     FITTED,
     GROUND,
     SPECTRUM,
-    VISIBLE,
+    TYPICAL_RATIO,
     WHITE,
     Floats,
     fitted_ratio,
@@ -32,7 +32,7 @@ def under(image: Floats, veil: NDArray[np.floating]) -> Floats:
     """The image under a veil that adds `veil` to the visible, by the module's own spectrum."""
     added = SPECTRUM.reshape(-1, *[1] * veil.ndim) * veil
     seen = image * (1 - added / WHITE) + added
-    seen[B10] = image[B10] + veil / VISIBLE
+    seen[B10] = image[B10] + veil / TYPICAL_RATIO
     return seen.astype(np.float32)
 
 
@@ -55,7 +55,7 @@ def test_a_single_pixel_is_an_image_too() -> None:
 def test_no_more_is_taken_off_than_a_thin_veil_holds() -> None:
     """Thick cloud high up has a bright B10, and nothing beneath it to bring out."""
     image = np.full((len(BANDS), 4), 0.6, np.float32)
-    image[B10] = GROUND + np.array([0.1, 0.4 / VISIBLE, 0.5, 1])
+    image[B10] = GROUND + np.array([0.1, 0.4 / TYPICAL_RATIO, 0.5, 1])
     visible = without_cirrus(image)[1]
     assert 0.4 < visible[1] < visible[0] < 0.6
     np.testing.assert_allclose(visible[2:], visible[1], rtol=1e-4)
@@ -105,13 +105,13 @@ def test_the_ratio_is_read_from_the_scene(ratio: float) -> None:
     images = []
     for seed in range(6):
         image = under(fields(seed), cirrus(seed))
-        image[B10] = GROUND + (image[B10] - GROUND) * VISIBLE / ratio
+        image[B10] = GROUND + (image[B10] - GROUND) * TYPICAL_RATIO / ratio
         images.append(image)
     found = fitted_ratio(image[FITTED] for image in images)
     assert found.dtype == np.float32
     assert float(found) == pytest.approx(ratio, rel=0.1)
     if ratio != 1.4:
-        fitted, usual = (without_cirrus(images[0], visible) - fields(0) for visible in (found, VISIBLE))
+        fitted, usual = (without_cirrus(images[0], visible) - fields(0) for visible in (found, TYPICAL_RATIO))
         assert np.abs(fitted[OTHERS]).mean() < 0.5 * np.abs(usual[OTHERS]).mean()
     one = float(fitted_ratio([images[0][FITTED]]))
     assert min(ratio, 1.4) - 0.1 < one < max(ratio, 1.4) + 0.1, "one tile moves it part of the way"
@@ -128,8 +128,8 @@ def test_the_ratio_is_read_from_the_scene(ratio: float) -> None:
     ids=["no cirrus", "nodata", "too small", "thick cloud"],
 )
 def test_where_the_scene_does_not_tell_the_usual_ratio_holds(image: Floats) -> None:
-    assert float(fitted_ratio([image[FITTED]])) == pytest.approx(float(VISIBLE))
-    assert float(fitted_ratio([])) == pytest.approx(float(VISIBLE))
+    assert float(fitted_ratio([image[FITTED]])) == pytest.approx(float(TYPICAL_RATIO))
+    assert float(fitted_ratio([])) == pytest.approx(float(TYPICAL_RATIO))
 
 
 def test_low_cloud_that_b10_hardly_shows_does_not_count() -> None:
@@ -137,7 +137,7 @@ def test_low_cloud_that_b10_hardly_shows_does_not_count() -> None:
     cloud = 4 * cirrus(3)
     image[:9] += cloud
     image[B10] += cloud / 20
-    assert float(fitted_ratio([image[FITTED]])) == pytest.approx(float(VISIBLE), abs=0.05)
+    assert float(fitted_ratio([image[FITTED]])) == pytest.approx(float(TYPICAL_RATIO), abs=0.05)
 
 
 def test_veil_is_what_is_taken_off_the_visible() -> None:

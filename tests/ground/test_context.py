@@ -12,10 +12,11 @@ from scipy import ndimage
 from cmcr_cli.ground.context import (
     MARGIN,
     REGION,
-    SPREAD_FLOOR,
+    STD_FLOOR,
     TYPICAL_MEAN,
     ContextBuilder,
     SceneContext,
+    block_bytes,
     constant_context,
     fit_context,
 )
@@ -74,7 +75,7 @@ def test_a_linear_relation_between_radar_and_colour_is_recovered_under_a_hole() 
     error = rms((spectrum - optical)[:, ~clear])
     assert error < 0.2 * rms((optical - context.mean[:, None, None])[:, ~clear])
     assert np.allclose(context.mean, optical[:, clear].mean(axis=1), atol=1e-3)
-    assert np.allclose(context.spread, np.maximum(optical[:, clear].std(axis=1), SPREAD_FLOOR), atol=2e-3)
+    assert np.allclose(context.std, np.maximum(optical[:, clear].std(axis=1), STD_FLOOR), atol=2e-3)
 
 
 def test_confidence_is_one_on_clear_ground_and_falls_with_the_distance_to_it() -> None:
@@ -152,7 +153,7 @@ def test_without_clear_ground_the_typical_colour_comes_back_without_confidence()
     spectrum, confidence = window(context, radar, valid, 0, 0, 64, 64)
     assert np.allclose(spectrum, TYPICAL_MEAN[:, None, None], atol=1e-6)
     assert not confidence.any()
-    assert (context.spread >= SPREAD_FLOOR).all()
+    assert (context.std >= STD_FLOOR).all()
 
 
 def test_a_constant_context_knows_nothing_and_keeps_absent_bands_at_zero() -> None:
@@ -311,3 +312,9 @@ def test_context_beats_mean_colours_and_a_plain_regression_under_real_clouds(sha
     assert of_context > of_training + 5.8
     assert of_context > of_textbook + 0.05
     assert of_context > 31.0
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_blocks_take_as_many_bytes_as_they_are_counted_for(size: int) -> None:
+    blocks = constant_context(np.ones(13, bool)).blocks(0, 0, size, size, None, None)
+    assert blocks.nbytes == block_bytes(size)

@@ -65,7 +65,7 @@ def test_all_bear_their_names_in_the_end(tmp_path: Path, old: str) -> None:
 
 @pytest.mark.parametrize("stop", [_full, _interrupted])
 @pytest.mark.parametrize("old", ["all", "none", "first", "others"])
-@pytest.mark.parametrize("name", ["synchronize", "rename", "new_file"])
+@pytest.mark.parametrize("name", ["flush_to_disk", "rename", "new_file"])
 def test_a_failure_anywhere_puts_everything_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, stop: Callable[[], None]
 ) -> None:
@@ -81,7 +81,7 @@ def test_a_failure_anywhere_puts_everything_back(
                 _build(paths)
             except (OutputError, KeyboardInterrupt):
                 assert _contents(folder) in (before, NEW)
-                assert _contents(folder) == before or name == "synchronize"
+                assert _contents(folder) == before or name == "flush_to_disk"
             else:
                 assert _contents(folder) == NEW
                 assert at > 2
@@ -90,7 +90,7 @@ def test_a_failure_anywhere_puts_everything_back(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("old", ["all", "none", "first", "others"])
-@pytest.mark.parametrize("name", ["synchronize", "rename", "new_file"])
+@pytest.mark.parametrize("name", ["flush_to_disk", "rename", "new_file"])
 def test_a_kill_anywhere_leaves_an_old_or_a_new_set_or_none_that_could_be_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str
 ) -> None:

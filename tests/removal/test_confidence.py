@@ -15,7 +15,8 @@ from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.removal import RemoveOptions, mask_file, write_mask
 from cmcr_cli.removal.survey import detection
-from cmcr_cli.removal.survey.cloud_map import Cover
+from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.removal.survey.mask_sources import NetworkMask
 
 HEIGHT, WIDTH = 90, 81
 
@@ -136,7 +137,7 @@ def test_both_files_or_none(
         return old and names == {chosen.output.name, sure.name}
 
     with monkeypatch.context() as patched:  # while the strips are written
-        patched.setattr(mask_file, "_confidence", failing)
+        patched.setattr(NetworkMask, "certainty", failing)
         with pytest.raises(OutputError, match="no space"):
             write_mask(chosen, confidence=sure)
     assert calls and kept()
@@ -146,7 +147,7 @@ def test_both_files_or_none(
             write_mask(chosen, confidence=sure)
     assert kept()
     with monkeypatch.context() as patched, pytest.raises(OutputError, match="no space"):  # with the mask
-        patched.setattr(Cover, "classes", failing)
+        patched.setattr(CloudMap, "classes", failing)
         write_mask(chosen, confidence=sure)
     assert kept()
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.model.locked_noise import ground_noise
-from cmcr_cli.output.cog import OBSERVED
-from cmcr_cli.removal import RemoveOptions, estimate, pipeline, remove, write_mask
+from cmcr_cli.output.provenance import OBSERVED
+from cmcr_cli.removal import RemoveOptions, estimate, remove, write_mask
 from cmcr_cli.removal.restore import steps
+from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.runtime import workers
 
 pytestmark = pytest.mark.cuda
@@ -92,9 +93,7 @@ def test_the_result_does_not_depend_on_lanes_devices_or_room(
         ("cuda", 3, 0),
     ):
         monkeypatch.setattr(workers, "usable_cores", lambda cores=cores: cores)
-        monkeypatch.setattr(
-            pipeline, "shelf_rooms", lambda session, lefts, room=room: {device: room, CPU: room}
-        )
+        monkeypatch.setattr(Budget, "spill_limits", lambda budget, room=room: {device: room, CPU: room})
         remove(options(device=names, steps=3, weights=None, mask="auto"))
         images.append(read(options().output))
     assert [int((image != images[0]).sum()) for image in images] == [0] * len(images)

@@ -15,20 +15,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmcr_cli.ground.cirrus import VISIBLE
-from cmcr_cli.ground.context import constant_context
-from cmcr_cli.ground.unmixing import NOTHING
+from cmcr_cli.ground.ground import Ground
 from cmcr_cli.model.cloud_network import NEAR_MARGIN
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import load
-from cmcr_cli.removal import RemoveOptions, estimate, pipeline, remove
+from cmcr_cli.removal import RemoveOptions, estimate, remove
 from cmcr_cli.removal.restore import steps as steps_module
+from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.removal.restore.patch_inputs import InputMaker
 from cmcr_cli.removal.restore.steps import Restorer
-from cmcr_cli.removal.restore.strips import Row, Strips
-from cmcr_cli.removal.survey.detection import SIDE, UNKNOWN_SUN, WIDE, detect
-from cmcr_cli.runtime.spill import Shelf
-from cmcr_cli.runtime.workers import Lane
+from cmcr_cli.removal.restore.strips import DeviceStrip, Strip
+from cmcr_cli.removal.survey.detection import UNKNOWN_SUN, WIDE, detect
+from cmcr_cli.removal.survey.tiles import SIDE
+from cmcr_cli.runtime.spill import Spilled, SpillStore
+from cmcr_cli.runtime.workers import Worker
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.scene.patches import PATCH, lattice_starts
 from tests.support.removals import ROW0
@@ -72,18 +72,20 @@ def test_a_patch_takes_its_steps_on_one_device(
     networks = load(weights)
     denoiser = copy.deepcopy(networks.denoiser)
     to_inference(denoiser, META)
-    lane = Lane(META, None, denoiser, networks.clouds, Event())
+    worker = Worker(META, None, denoiser, networks.clouds, Event())
     row = scene(np.random.default_rng(1), names, np.uint16, 0)
-    context = constant_context(np.isin(BANDS, names))
-    maker = InputMaker(optical(names, np.uint16, 0.0), context, np.float32(VISIBLE), NOTHING)
+    maker = InputMaker(optical(names, np.uint16, 0.0), Ground.unknown(np.isin(BANDS, names)))
     lefts, steps = [-30, 20], 3
-    with Shelf({META: 2**30}, tmp_path / "clear.tif") as shelf:
-        restorer = Restorer(maker, steps, samples, seed=3, harmonised=True, shelf=shelf)
+    with SpillStore({META: 2**30}, tmp_path / "clear.tif") as spill:
+        restorer = Restorer(maker, steps, samples, seed=3, match_offsets=True, spill=spill)
         estimates: Tensor | None = None
+        cached: list[Spilled] = []
         for step in range(steps):
-            found = restorer.advance(lane, row, lefts, step, estimates)
+            found = restorer.advance(worker, row, lefts, step, estimates, cached)
+            if not step:
+                cached = [patch.cached for patch in found if patch.cached is not None]
             bands = 1 if step == 0 else min(samples, 2) if step == steps - 1 else samples
-            estimates = torch.stack(found)
+            estimates = torch.stack([patch.image for patch in found])
             assert estimates.shape == (len(lefts), bands * len(BANDS), PATCH, PATCH)
             assert estimates.device == META
     assert not taken
@@ -110,15 +112,15 @@ def test_nothing_but_integers_comes_back_from_a_whole_run(
 ) -> None:
     """But for the spread of samples, where it is asked for, and for what the survey looks at: see below."""
     sent: list[torch.device] = []
-    on = Row.on
+    on = Strip.on
 
-    def counted(row: Row, device: torch.device) -> Strips:
-        if device not in row._strips:
+    def counted(row: Strip, device: torch.device) -> DeviceStrip:
+        if device not in row._sent:
             sent.append(device)
         return on(row, device)
 
-    monkeypatch.setattr(Row, "on", counted)
-    monkeypatch.setattr(pipeline, "shelf_rooms", lambda session, lefts: {META: 2**30, CPU: 2**30})
+    monkeypatch.setattr(Strip, "on", counted)
+    monkeypatch.setattr(Budget, "spill_limits", lambda budget: {META: 2**30, CPU: 2**30})
     uncertainty = tmp_path / "uncertainty.tif" if samples > 1 else None
     chosen = options(
         device="meta", steps=steps, samples=samples, uncertainty=uncertainty, mask="auto", keep_clear=False

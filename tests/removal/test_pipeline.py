@@ -17,11 +17,11 @@ from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, scalings
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
-from cmcr_cli.output.cog import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.output.validation import validate_output
 from cmcr_cli.removal import RemoveOptions, estimate, remove
 from cmcr_cli.removal.restore import schedule, steps
-from cmcr_cli.removal.survey import first_pass
+from cmcr_cli.removal.survey import learning
 from cmcr_cli.runtime import workers
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
 from cmcr_cli.simulate import simulate_window
@@ -67,7 +67,7 @@ def test_result_does_not_depend_on_the_height_of_strips(
 ) -> None:
     remove(options(mask="auto"))
     expected = read(options().output)
-    monkeypatch.setattr(first_pass, "STRIP", 34)
+    monkeypatch.setattr(learning, "STRIP", 34)
     remove(options(mask="auto"))
     assert np.array_equal(read(options().output), expected)
 
@@ -128,7 +128,7 @@ def test_a_gpu_without_room_for_a_row_is_told(
     def full(*args: Any, **options: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(schedule, "row_canvas", full)
+    monkeypatch.setattr(schedule, "strip_canvas", full)
     with pytest.raises(CmcrError, match="--device cpu"):
         remove(options())
     assert not list(tmp_path.iterdir())
@@ -272,7 +272,7 @@ def under_cirrus(scene: Any, tmp_path: Path) -> tuple[Path, NDArray[Any]]:
     ground[cirrus.B10] = cirrus.GROUND
     added = 0.1 * cirrus.SPECTRUM[:, None, None]
     seen = ground * (1 - added / cirrus.WHITE) + added
-    seen[cirrus.B10] += 0.1 / cirrus.VISIBLE
+    seen[cirrus.B10] += 0.1 / cirrus.TYPICAL_RATIO
     path = tmp_path / "cirrus.tif"
     with rasterio.open(path, "w", **profile) as file:
         file.write(np.rint(seen * 10_000).astype(np.uint16))
@@ -316,7 +316,7 @@ def test_estimate_writes_nothing_and_counts_what_remove_does(options: Options, t
     expected = estimate(chosen)
     assert list(tmp_path.iterdir()) == []
     report = remove(chosen)
-    assert (expected.patches, expected.patches_to_restore) == (report.patches, report.patches_restored)
+    assert (expected.patches, expected.patches_restored) == (report.patches, report.patches_restored)
     assert expected.seconds > 0 and expected.memory_mb > 0
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.runtime.spill import Shelf
+from cmcr_cli.runtime.spill import Spilled, SpillStore
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -35,73 +35,70 @@ def test_everything_comes_back_as_it_was(
     room: int, puts: list[tuple[int, list[Any]]], gets: list[tuple[int, bool]]
 ) -> None:
     """Whatever finds room in memory, and whatever is put, and got, in whatever order."""
-    with Shelf({CPU: room}, Path(tempfile.gettempdir()) / "out.tif") as shelf:
-        kept: dict[int, list[Any]] = {}
+    with SpillStore({CPU: room}, Path(tempfile.gettempdir()) / "out.tif") as spill:
+        kept: dict[int, tuple[Spilled, list[Any]]] = {}
         for n in range(max(len(puts), len(gets))):
             for key, tensors in puts[n : n + 1]:
-                shelf.put(key, tensors)
-                kept[key] = tensors
+                kept[key] = spill.put(tensors), tensors
             for key, last in gets[n : n + 1]:
                 if key not in kept:
-                    with pytest.raises(KeyError):
-                        shelf.get(key)
                     continue
-                for got, put in zip(shelf.get(key), kept[key], strict=True):
+                handle, tensors = kept[key]
+                for got, put in zip(handle.load(), tensors, strict=True):
                     assert got.dtype == put.dtype
                     torch.testing.assert_close(got, put, rtol=0, atol=0, equal_nan=True)
                 if last:
-                    shelf.drop(key)
+                    handle.drop()
                     del kept[key]
+                    with pytest.raises(ValueError, match="dropped"):
+                        handle.load()
 
 
 def test_room_and_places_are_used_again(tmp_path: Path) -> None:
     page = torch.zeros(1000, dtype=torch.uint8)
-    with Shelf({CPU: 1000}, tmp_path / "out.tif") as shelf:
+    with SpillStore({CPU: 1000}, tmp_path / "out.tif") as spill:
         for n in range(50):
-            shelf.put("held", [page + n % 7])
-            shelf.put("stored", [page.flip(0) + n % 5])
-            assert shelf.get("held")[0][0] == n % 7
-            assert shelf.get("stored")[0][0] == n % 5
-            if n % 3 == 0:
-                shelf.drop("held")
-                shelf.drop("stored")
-        assert shelf._end == 1000
+            held, stored = spill.put([page + n % 7]), spill.put([page.flip(0) + n % 5])
+            assert held.load()[0][0] == n % 7
+            assert stored.load()[0][0] == n % 5
+            for _ in range(n % 3 + 1):  # dropped more than once it does not count twice
+                held.drop()
+                stored.drop()
+        assert spill._end == 1000
     assert not list(tmp_path.iterdir())
 
 
 def test_what_has_no_room_on_a_gpu_moves_to_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype))
     page = torch.zeros(1000, dtype=torch.uint8, device=META)
-    with Shelf({META: 1000, CPU: 1000}, tmp_path / "out.tif") as shelf:
-        for n in range(3):
-            shelf.put(n, [page])
-        assert [shelf.get(n)[0].device for n in range(3)] == [META, CPU, CPU]
-        assert shelf._end == 1000  # the third is in the file
-        shelf.drop(0)
-        shelf.put(3, [page])
-        assert shelf.get(3)[0].device == META
+    with SpillStore({META: 1000, CPU: 1000}, tmp_path / "out.tif") as spill:
+        handles = [spill.put([page]) for _ in range(3)]
+        assert [handle.load()[0].device for handle in handles] == [META, CPU, CPU]
+        assert spill._end == 1000  # the third is in the file
+        handles[0].drop()
+        assert spill.put([page]).load()[0].device == META
 
 
 def test_many_threads(tmp_path: Path) -> None:
     def there_and_back(n: int) -> bool:
         page = torch.full((n % 13 + 1, 999), n, dtype=torch.int32)
-        shelf.put(n, [page, page[:1].T])
-        one, other = shelf.get(n)
-        shelf.drop(n)
+        handle = spill.put([page, page[:1].T])
+        one, other = handle.load()
+        handle.drop()
         return torch.equal(one, page) and torch.equal(other, page[:1].T)
 
-    with Shelf({CPU: 10_000}, tmp_path / "out.tif") as shelf, ThreadPoolExecutor(8) as pool:
+    with SpillStore({CPU: 10_000}, tmp_path / "out.tif") as spill, ThreadPoolExecutor(8) as pool:
         assert all(pool.map(there_and_back, range(400)))
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"), Shelf({}, tmp_path / "none" / "out.tif"):
+    with pytest.raises(OutputError, match="cannot be written"), SpillStore({}, tmp_path / "none" / "out.tif"):
         pass
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    with Shelf({}, tmp_path / "out.tif") as shelf, Path("/dev/full").open("r+b", buffering=0) as full:
-        shelf._file = full  # type: ignore[assignment]
+    with SpillStore({}, tmp_path / "out.tif") as spill, Path("/dev/full").open("r+b", buffering=0) as full:
+        spill._file = full  # type: ignore[assignment]
         with pytest.raises(OutputError, match="No space left"):
-            shelf.put("page", [torch.zeros(10)])
+            spill.put([torch.zeros(10)])

@@ -9,43 +9,46 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from cmcr_cli.model.weights import load
-from cmcr_cli.runtime.workers import Lane, open_lanes
+from cmcr_cli.runtime.workers import Worker, open_workers
 
 
 def blas_threads() -> set[int]:
     return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
 
 
-def test_numpy_has_one_thread_for_each_lane_and_its_own_number_afterwards(weights: Path) -> None:
+def test_numpy_has_one_thread_for_each_worker_and_its_own_number_afterwards(weights: Path) -> None:
     np.eye(2) @ np.eye(2)
-    with threadpool_limits(2, "blas"), open_lanes(load(weights), [torch.device("cpu")], None, []) as lanes:
+    with (
+        threadpool_limits(2, "blas"),
+        open_workers(load(weights), [torch.device("cpu")], None, []) as workers,
+    ):
         assert blas_threads() == {1}
-        assert {lanes.submit(lambda lane, _: max(blas_threads()), None).result() for _ in range(4)} == {1}
+        assert {workers.submit(lambda worker, _: max(blas_threads()), None).result() for _ in range(4)} == {1}
     with threadpool_limits(2, "blas"):
-        with open_lanes(load(weights), [torch.device("cpu")], None, []):
+        with open_workers(load(weights), [torch.device("cpu")], None, []):
             pass
         assert blas_threads() == {2}
 
 
 def test_one_patch_at_a_time_on_cpus_unless_asked_for_more(weights: Path) -> None:
     for asked, given in ((None, 1), (3, 3)):
-        with open_lanes(load(weights), [torch.device("cpu")], asked, []) as lanes:
-            assert lanes.batch_size == given
+        with open_workers(load(weights), [torch.device("cpu")], asked, []) as workers:
+            assert workers.batch_size == given
 
 
-def test_each_thread_keeps_to_one_lane_and_devices_take_turns(weights: Path) -> None:
+def test_each_thread_keeps_to_one_worker_and_devices_take_turns(weights: Path) -> None:
     """A GPU keeps a workspace for every pair of a thread and a stream."""
     pairs: set[tuple[int, int]] = set()
 
-    def work(lane: Lane, _: int) -> None:
-        pairs.add((get_ident(), id(lane)))
+    def work(worker: Worker, _: int) -> None:
+        pairs.add((get_ident(), id(worker)))
         sleep(0.002)
 
     devices = [torch.device("cpu")] * 2
-    with open_lanes(load(weights), devices, None, []) as lanes:
-        for future in [lanes.submit(work, number) for number in range(40)]:
+    with open_workers(load(weights), devices, None, []) as workers:
+        for future in [workers.submit(work, number) for number in range(40)]:
             future.result()
         threads, used = ({pair[index] for pair in pairs} for index in (0, 1))
         assert len(pairs) == len(threads) == len(used)
-        networks = [id(lane.denoiser) for lane in lanes.lanes]
+        networks = [id(worker.denoiser) for worker in workers.workers]
         assert len(set(networks[:2])) == 2 and networks[::2] == networks[:1] * (len(networks) // 2)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from cmcr_cli.removal.restore.strips import Row
-from cmcr_cli.scene.bands import Radiometry
+from cmcr_cli.removal.restore.strips import Strip
 from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.radiometry import Radiometry
 
 HEIGHT, WIDTH = 300, 290
 
@@ -22,7 +22,7 @@ def optical(names: tuple[str, ...], dtype: type, nodata: float | None) -> Optica
     )  # fmt: skip
 
 
-def scene(rng: np.random.Generator, names: tuple[str, ...], dtype: type, empty: float) -> Row:
+def scene(rng: np.random.Generator, names: tuple[str, ...], dtype: type, empty: float) -> Strip:
     """The whole scene as one row, with a hole, a veil and DN of all sizes."""
     dn = rng.integers(0, 4000, (len(names), HEIGHT, WIDTH)).astype(dtype)
     dn[:, :20, :30] = rng.integers(0, np.iinfo(dtype).max, (len(names), 20, 30), endpoint=True)
@@ -33,4 +33,4 @@ def scene(rng: np.random.Generator, names: tuple[str, ...], dtype: type, empty: 
     radar = rng.normal(-12, 8, (2, HEIGHT, WIDTH)).astype(np.float32)
     valid = rng.random((HEIGHT, WIDTH)) > 0.1
     radar[:, ~valid] = np.nan
-    return Row(-40, 0, dn, cover, 0, radar, valid)
+    return Strip(-40, 0, dn, cover, 0, radar, valid)

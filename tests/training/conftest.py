@@ -88,6 +88,12 @@ def library(data: Path) -> Library:
 
 
 @pytest.fixture(scope="session")
+def real_library(shared_data: Path) -> Library:
+    """What training reads of the real imagery; to be read only."""
+    return load_library(shared_data)
+
+
+@pytest.fixture(scope="session")
 def toy() -> Recipe:
     """The packaged recipe from which tests make theirs."""
     return load_recipe("toy-teacher")

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from cmcr_cli import __version__
-from cmcr_cli.errors import InputError
+from cmcr_cli.errors import InputError, OutputError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.cloud_network import CloudConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.training.data.library import Library
-from cmcr_cli.training.recipe import Recipe, load_recipe
+from cmcr_cli.training.recipe import Recipe, dump_recipe, load_recipe
 from cmcr_cli.training.run import Run, crops, prepared, run_training, start
 from cmcr_cli.training.samples.held_out import as_batch, validation_samples
 from cmcr_cli.training.samples.patch_samples import Sample
@@ -130,6 +130,37 @@ def test_a_run_leaves_its_recipe_and_a_picture_for_each_snapshot(
     assert {p.name for p in (tmp_path / "samples").iterdir()} == {"8.png", "16.png"}
     with rasterio.open(tmp_path / "samples" / "16.png") as file:
         assert file.count == 3 and file.width == 5 * 256 and file.height % 256 == 0
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "stats.jsonl", "samples"])
+def test_files_of_others_in_the_folder_are_left_alone(
+    data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe, name: str
+) -> None:
+    mine = tmp_path / name / "mine" if name == "samples" else tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(OutputError, match=f"holds {name} and no checkpoint .* --run-dir"):
+        run_training(TEACHER, data, tmp_path, tiny_recipe, untrained)
+    assert mine.read_text() == "mine"
+
+
+def test_a_run_that_left_its_recipe_alone_goes_on(
+    data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    (tmp_path / "recipe.toml").write_text(dump_recipe(tiny_recipe))
+    begun(data, tmp_path, tiny_recipe, untrained)
+
+
+def test_what_a_run_starts_from_is_not_replaced(
+    data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    shutil.copy(untrained, path)
+    (tmp_path / "recipe.toml").write_text(dump_recipe(tiny_recipe))
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OutputError, match="what the run starts from"):
+        run_training(TEACHER, data, tmp_path, tiny_recipe, tmp_path / "link")
+    assert path.read_bytes() == untrained.read_bytes()
 
 
 @pytest.mark.parametrize("change", ["recipe", "training"])

@@ -25,7 +25,7 @@ def info(
 ) -> None:
     """Print versions and devices, and describe the weights."""
     set_verbosity(verbose, quiet)
-    from cmcr_cli.model import flops, network
+    from cmcr_cli.model import costs, network
     from cmcr_cli.model import weights as weights_file
     from cmcr_cli.output.validation import check_made_with
 
@@ -42,7 +42,7 @@ def info(
             "clouds": network.parameters(loaded.clouds),
         },
         "gflop_per_patch": {
-            str(steps): round(flops.gflop_per_patch(loaded.denoiser, steps), 2) for steps in STEPS
+            str(steps): round(costs.gflop_per_patch(loaded.denoiser, steps), 2) for steps in STEPS
         },
     }
     if json:

@@ -59,6 +59,6 @@ def _summary(report: Report) -> str:
 def _plan(plan: Estimate) -> str:
     return (
         f"{plan.width} x {plan.height} px, {plan.level}, offset {plan.offset:g} ({plan.offset_source}), "
-        f"{plan.covered_share:.1%} covered: {plan.patches_to_restore} of {plan.patches} patches to restore "
+        f"{plan.covered_share:.1%} covered: {plan.patches_restored} of {plan.patches} patches to restore "
         f"on {plan.device} with {plan.weights}, about {plan.seconds:.0f} s and {plan.memory_mb} MB"
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from cmcr_cli.scene.patches import PATCH
 
 
-def row_canvas(bands: int, lefts: Sequence[int], device: torch.device, *, half: bool = False) -> Tensor:
+def strip_canvas(bands: int, lefts: Sequence[int], device: torch.device, *, half: bool = False) -> Tensor:
     """Zeros (bands, PATCH, width) for one row of patches, of 32 bits or of 16.
 
     Its columns begin at the first of `lefts`.

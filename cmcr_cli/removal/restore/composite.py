@@ -1,16 +1,13 @@
-"""Putting reconstructed pixels into the image: harmonised to the clear ground nearby, under a soft seam."""
+"""Putting reconstructed pixels into the image: matched to the clear ground nearby, with feathered edges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmcr_cli.output.cog import NODATA, OBSERVED, RECONSTRUCTED
-from cmcr_cli.removal.restore.radiometry import reflectance, stored
+from cmcr_cli.removal.restore.stored_bits import reflectance, stored
 from cmcr_cli.scene.optical import Optical
 
 COARSE = 8
@@ -23,7 +20,7 @@ FAITH = 0.15
 """Share of clear pixels in a cell at which its own offset counts as much as that of the coarser scale."""
 
 
-def harmonise(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
+def match_offsets(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
     """Add to `restored` (B, 13, H, W) the low-frequency offset that it shows on clear pixels (B, 1, H, W).
 
     Both images exist on clear ground; what they differ by there is carried into the holes by a pyramid of
@@ -66,10 +63,3 @@ def composite(
             new = stored((share * image[lines]).add_(reflectance(seen, optical).mul_(rest)), optical)
             seen.bitwise_xor_(new.bitwise_xor_(seen).bitwise_and_(bits))
     return out
-
-
-def provenance_of(valid: NDArray[np.bool_], strength: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """What became of each pixel: NODATA, OBSERVED or RECONSTRUCTED."""
-    provenance = np.where(valid, OBSERVED, NODATA).astype(np.uint8)
-    provenance[valid & (strength > 0)] = RECONSTRUCTED
-    return provenance

@@ -1,6 +1,6 @@
-"""What the network is given of the patches of a row, made on its device from the integers of the scene.
+"""The inputs of the network for patches of a strip, made on its device from the integers of the scene.
 
-The arithmetic is that of `scene`, which does it for strips in numpy.
+Cutting and enlarging are those of `scene.patches` and `ground.context`, which do it in numpy.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmcr_cli.ground.cirrus import B10, GROUND, SPECTRUM, WHITE, thickest
-from cmcr_cli.ground.context import MARGIN, SceneContext
+from cmcr_cli.ground.cirrus import B10, SPECTRUM, subtracted
+from cmcr_cli.ground.context import MARGIN
+from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.unmixing import LEVELS
 from cmcr_cli.model.condition import VEILED, PatchInputs
-from cmcr_cli.removal.restore.radiometry import reflectance
-from cmcr_cli.removal.restore.strips import Array, Row
+from cmcr_cli.removal.restore.stored_bits import reflectance
+from cmcr_cli.removal.restore.strips import Array, Strip
 from cmcr_cli.removal.survey.cloud_map import CELL
-from cmcr_cli.runtime.device import placed
-from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB, present
+from cmcr_cli.runtime.device import to_device
+from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, cut, reflected
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB, measured, scaled_radar
 
 COVER = np.array([0, VEILED, 1], np.float32)
 """What the network is told of a pixel that is clear, under VEIL, under CLOUD."""
@@ -32,53 +34,54 @@ COVER = np.array([0, VEILED, 1], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class InputMaker:
-    """Makes the inputs of patches of one scene, given what the survey found out about it."""
+    """Makes the inputs of patches of one scene, given what the first pass learnt about its ground."""
 
     optical: Optical
-    context: SceneContext
-    visible: np.float32
-    unmixing: Array
+    ground: Ground
 
-    def blocks(self, row: Row, left: int) -> Array:
+    def blocks(self, strip: Strip, left: int) -> Array:
         """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it."""
         grid = self.optical.grid
-        top, start = (n + origin % CELL for n, origin in zip((row.top, left), grid.origin, strict=True))
-        if row.radar is None or row.radar_valid is None:
-            return self.context.blocks(top, start, PATCH, PATCH, None, None)
-        lines = reflected(row.top - MARGIN, PATCH + 2 * MARGIN, grid.height) - row.radar_first
+        top, start = (n + origin % CELL for n, origin in zip((strip.top, left), grid.origin, strict=True))
+        if strip.radar is None or strip.radar_valid is None:
+            return self.ground.context.blocks(top, start, PATCH, PATCH, None, None)
+        lines = reflected(strip.top - MARGIN, PATCH + 2 * MARGIN, grid.height) - strip.radar_first
         wide = reflected(left - MARGIN, PATCH + 2 * MARGIN, grid.width)
-        radar, valid = cut(row.radar, lines, wide), cut(row.radar_valid, lines, wide)
-        return self.context.blocks(top, start, PATCH, PATCH, radar, valid)
+        radar, valid = cut(strip.radar, lines, wide), cut(strip.radar_valid, lines, wide)
+        return self.ground.context.blocks(top, start, PATCH, PATCH, radar, valid)
 
-    def make(self, row: Row, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
+    def make(self, strip: Strip, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
         """The patches at columns `lefts` as they were observed (B, 13, H, W), and their inputs.
 
         `blocks` are those of each patch, on the device on which all is made.
         """
         device, grid = blocks.device, self.optical.grid
-        strips = row.on(device)
-        lines = reflected(row.top, PATCH, grid.height)
+        sent = strip.on(device)
+        lines = reflected(strip.top, PATCH, grid.height)
         columns = [reflected(left, PATCH, grid.width) for left in lefts]
 
-        def cuts(strip: Tensor, first: int) -> Tensor:
-            return torch.stack([_cut(strip, lines - first, each) for each in columns])
+        def cuts(values: Tensor, first: int) -> Tensor:
+            return torch.stack([_cut(values, lines - first, each) for each in columns])
 
-        dn = cuts(strips.dn, row.first)
+        dn = cuts(sent.dn, strip.first)
         observed, valid = self._reflectance(dn), self._valid(dn)
         spectrum, confidence = _enlarged(blocks)
-        cover = placed(COVER, device)[cuts(strips.cover, row.first).int()][:, None]
+        cover = to_device(COVER, device)[cuts(sent.cover, strip.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():
             observed, cover = torch.where(valid, observed, spectrum), torch.where(valid, cover, 1.0)
-        if strips.radar is None or strips.radar_valid is None:
+        if sent.radar is None or sent.radar_valid is None:
             radar, radar_valid = torch.zeros_like(observed[:, :2]), torch.zeros_like(cover)
         else:
-            radar = _scaled_radar(cuts(strips.radar, row.radar_first))
-            radar_valid = cuts(strips.radar_valid, row.radar_first)[:, None].float()
-        image = _without_cirrus(observed, float(self.visible))
+            floor = to_device(RADAR_FLOOR_DB, device)[:, None, None]
+            radar = scaled_radar(cuts(sent.radar, strip.radar_first), floor)
+            radar_valid = cuts(sent.radar_valid, strip.radar_first)[:, None].float()
+        spectrum_of_cirrus = to_device(SPECTRUM, device)[:, None, None]
+        b10 = observed[:, B10 : B10 + 1]
+        image = subtracted(observed, b10, spectrum_of_cirrus, self.ground.cirrus_ratio)
         names = present(self.optical.names).astype(np.float32)
-        vectors = (self.context.spread, names, LEVELS, self.unmixing)
-        shared = (placed(vector, device).expand(len(lefts), *vector.shape) for vector in vectors)
+        vectors = (self.ground.context.std, names, LEVELS, self.ground.unmixing)
+        shared = (to_device(vector, device).expand(len(lefts), *vector.shape) for vector in vectors)
         return observed, PatchInputs(image, spectrum, confidence, cover, radar, radar_valid, *shared)
 
     def _reflectance(self, dn: Tensor) -> Tensor:
@@ -96,13 +99,8 @@ class InputMaker:
         if not (limits.min <= empty <= limits.max and empty == int(empty)):  # what no DN can be
             return torch.ones_like(dn[:, :1], dtype=torch.bool)
         bits = int(np.array(int(empty), self.optical.dtype).view(np.int16))
-        valid = torch.zeros_like(dn[:, :1], dtype=torch.bool)
-        for index, name in enumerate(self.optical.names):
-            if name != "B10":
-                valid |= dn[:, index : index + 1] != bits
-                if valid.all():
-                    break
-        return valid
+        bands = (dn[:, band : band + 1] for band in range(dn.shape[1]))
+        return measured(bands, self.optical.names, bits)
 
 
 def _cut(strip: Tensor, lines: NDArray[np.intp], columns: NDArray[np.intp]) -> Tensor:
@@ -111,7 +109,7 @@ def _cut(strip: Tensor, lines: NDArray[np.intp], columns: NDArray[np.intp]) -> T
     strip = strip[..., top : int(lines.max()) + 1, left : int(columns.max()) + 1]
     for axis, pixels in ((-2, lines - top), (-1, columns - left)):
         if (np.diff(pixels) != 1).any():
-            strip = strip.index_select(axis, placed(pixels, strip.device))
+            strip = strip.index_select(axis, to_device(pixels, strip.device))
     return strip
 
 
@@ -123,19 +121,3 @@ def _enlarged(blocks: Tensor) -> tuple[Tensor, Tensor]:
         for part in parts
     )
     return spectrum, confidence
-
-
-def _scaled_radar(db: Tensor) -> Tensor:
-    """As `scene.bands.scaled_radar`, (B, 2, H, W)."""
-    floor = placed(RADAR_FLOOR_DB, db.device)[:, None, None]
-    return 1 - 2 * torch.maximum(db.nan_to_num(nan=-99.0), floor).clamp(max=0) / floor
-
-
-def _without_cirrus(image: Tensor, visible: float) -> Tensor:
-    """As `ground.cirrus.without_cirrus`, (B, 13, H, W)."""
-    veil = (image[:, B10 : B10 + 1] - float(GROUND)).clamp(0, thickest(visible)) * visible
-    if not veil.any():
-        return image
-    added = placed(SPECTRUM, image.device)[:, None, None] * veil
-    cleared = image - added
-    return cleared.div_(added.div_(-float(WHITE)).add_(1)).clamp_(min=0)

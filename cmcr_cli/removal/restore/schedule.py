@@ -1,177 +1,259 @@
-"""The steps of PDMSR over a whole scene: step k runs one row of patches behind step k - 1.
+"""The steps of PDMSR over a whole scene: step k runs one strip behind step k - 1.
 
-A step re-noises what the step before made of the same ground, and that is blended first: so neighbouring
-patches agree on their overlap at every step, not only in the end. A row can be blended as soon as the row
-below it has taken the same step, so no more rows are begun than there are steps; between two steps they lie
-on the shelf.
+A step adds noise to what the step before made of the same ground, and that is blended first: so neighbouring
+patches agree on their overlap at every step, not only in the end. A strip can be blended as soon as the strip
+below it has taken the same step, so no more strips are begun than there are steps; between two steps they
+wait in the spill store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cmcr_cli.removal.restore.blending import blend, join_rows, row_canvas
-from cmcr_cli.removal.restore.steps import Restorer, batches
-from cmcr_cli.removal.restore.strips import Row
-from cmcr_cli.runtime.device import placed, settle, trim_heap
-from cmcr_cli.runtime.spill import Shelf
-from cmcr_cli.runtime.workers import Lane, Lanes
+from cmcr_cli.removal.restore.blending import blend, join_rows, strip_canvas
+from cmcr_cli.removal.restore.steps import Advanced, Restorer, batches
+from cmcr_cli.removal.restore.strips import Strip
+from cmcr_cli.runtime.allocator import trim_heap
+from cmcr_cli.runtime.device import synchronize, to_device
+from cmcr_cli.runtime.spill import Spilled, SpillStore
+from cmcr_cli.runtime.workers import Worker, WorkerPool
 from cmcr_cli.scene.patches import edge_ramps
 
-Canvases = dict[int, Tensor]
-Running = list[tuple[Sequence[int], Future[list[Tensor]]]]
+Running = list[tuple[Sequence[int], Future[list[Advanced]]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """First lines and columns of all patches of a scene, relative to it."""
+    """First rows and columns of all patches of a scene, relative to it."""
 
     tops: list[int]
     lefts: list[int]
     overlap: int
 
     def column(self, left: int) -> int:
-        """The first column of a patch in the canvas of its row."""
+        """The first column of a patch in the canvas of its strip."""
         return left - self.lefts[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Wavefront:
-    """Restores a scene row by row; get the rows from `run`.
+@dataclass(slots=True)
+class Begun:
+    """A strip between its first step and its last.
 
-    `todo` holds for each row of the lattice the patches in which something is replaced, `load` reads a row,
-    and `progress` is told of every patch that took a step.
+    Attributes:
+        strip: As it was read; without its arrays while it waits.
+        arrays: Those of the strip, once it has waited.
+        canvas: The blended patches of its last step, all or only their upper rows.
+        cached: For each patch, by its first column, what its next steps need again.
     """
 
-    lattice: Lattice
-    todo: list[list[int]]
-    restorer: Restorer
-    lanes: Lanes
-    shelf: Shelf
-    load: Callable[[int], Row]
-    progress: Callable[[int], None]
+    strip: Strip
+    arrays: Spilled | None = None
+    canvas: Spilled | None = None
+    cached: dict[int, Spilled] = field(default_factory=dict)
 
-    def run(self, first: int = 0) -> Iterator[tuple[int, Row, Tensor | None]]:
-        """Yield (index, row, restored layers) from row `first` down; None where nothing is restored.
 
-        The layers (n, PATCH, width of the lattice) are complete but for the overlap with the next row, and
-        may be changed when the next row is asked for.
+class Canvases:
+    """The blended patches of one step, strip by strip: whole while they are needed, else their edges."""
+
+    def __init__(self, overlap: int) -> None:
+        self._held: dict[int, Tensor] = {}
+        self._overlap = overlap
+
+    def __contains__(self, index: int) -> bool:
+        """Whether anything is held of a strip."""
+        return index in self._held
+
+    def __getitem__(self, index: int) -> Tensor:
+        """What is held of a strip."""
+        return self._held[index]
+
+    def __setitem__(self, index: int, canvas: Tensor) -> None:
+        """Hold the canvas of a strip."""
+        self._held[index] = canvas
+
+    def drop(self, index: int) -> None:
+        """Forget a strip."""
+        self._held.pop(index, None)
+
+    def keep_top(self, index: int) -> None:
+        """Keep only the rows that a strip shares with the one above."""
+        self._held[index] = self._held[index][:, : self._overlap].clone()
+
+    def keep_bottom(self, index: int) -> None:
+        """Keep only the rows that a strip shares with the one below."""
+        if index in self._held:
+            self._held[index] = self._held[index][:, -self._overlap :].clone()
+
+    def patch(self, index: int, column: int) -> Tensor:
+        """The blended values (layers, PATCH, PATCH) of a strip from a column of its canvas."""
+        above, below = self._held.get(index - 1), self._held.get(index + 1)
+        return join_rows(above, self._held[index], below, self._overlap, column)
+
+    def complete(self, index: int) -> Tensor | None:
+        """The canvas of a strip with the rows that the strip above shares; None where nothing is restored."""
+        if index in self._held and index - 1 in self._held:
+            self._held[index][:, : self._overlap] += self._held[index - 1]
+        self.drop(index - 1)
+        return self._held.get(index)
+
+
+class Schedule:
+    """Restores a scene strip by strip; get the strips from `run`."""
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        todo: list[list[int]],
+        restorer: Restorer,
+        workers: WorkerPool,
+        spill: SpillStore,
+        load: Callable[[int], Strip],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Schedule of which nothing has begun.
+
+        Args:
+            lattice: The patches.
+            todo: For each strip the first columns of the patches in which something is replaced.
+            restorer: Takes patches through their steps.
+            workers: Share out the patches.
+            spill: Keeps what waits for its next step.
+            load: Reads a strip.
+            progress: Called with the number of patches that took a step.
         """
-        steps, count = self.restorer.steps, len(self.lattice.tops)
-        canvases: list[Canvases] = [{} for _ in range(steps)]
-        rows: dict[int, Row] = {}
-        begin = max(first - steps + 1, 0)
+        self._lattice, self._todo, self._restorer = lattice, todo, restorer
+        self._workers, self._spill, self._load, self._progress = workers, spill, load, progress
+        self._steps = restorer.steps
+        self._canvases = [Canvases(lattice.overlap) for _ in range(self._steps)]
+        self._begun: dict[int, Begun] = {}
+        self._first = 0  # strip with which the first step begins
+
+    def run(self, first: int = 0) -> Iterator[tuple[int, Strip, Tensor | None]]:
+        """Restore the scene from a strip down.
+
+        Args:
+            first: Number of the strip.
+
+        Yields:
+            Number of the strip, the strip, and its restored layers (n, PATCH, width of the lattice); None
+            where nothing is restored. The layers are complete but for the overlap with the next strip, and
+            may be changed when that is asked for.
+        """
+        steps, count = self._steps, len(self._lattice.tops)
+        self._first = max(first - steps + 1, 0)
         ahead: Running = []
-
-        def takes(index: int, step: int) -> bool:
-            # Above the first row asked for, each step begins a row later: the rest is not needed.
-            return begin + (step if begin else 0) <= index < count
-
-        for turn in range(begin, count + steps - 1):
+        for turn in range(self._first, count + steps - 1):
             for step in range(steps):
                 index = turn - step
-                if not takes(index, step):
+                if not self._takes(index, step):
                     continue
                 if step:
-                    self._fetch(rows, canvases[step - 1], step, index)
-                elif index not in rows:
-                    rows[index] = self.load(index)
-                    ahead = self._start(canvases, rows[index], 0, index)
-                running = self._start(canvases, rows[index], step, index) if step else ahead
-                self._collect(canvases, running, step, index)
+                    self._fetch(index, step)
+                elif index not in self._begun:
+                    ahead = self._begin(index)
+                running = self._start(index, step) if step else ahead
+                self._collect(index, step, running)
                 if step < steps - 1:
-                    self._put(rows, canvases[step], step, index, takes(index, step + 1))
-            # The lanes need not wait while the caller writes. With more steps that matters less than memory.
+                    self._put_by(index, step)
+            # The workers need not wait while the caller writes; with more steps memory matters more.
             if steps == 1 and turn + 1 < count:
-                rows[turn + 1] = self.load(turn + 1)
-                ahead = self._start(canvases, rows[turn + 1], 0, turn + 1)
+                ahead = self._begin(turn + 1)
             done = turn - steps + 1
             if done >= first:
-                # Nothing here may hold on to what is handed out: a row of a whole scene is large.
-                yield done, rows.pop(done), self._complete(canvases[-1], done)
-            rows.pop(done, None)
-            self._trim(canvases[-1], done)
+                # Nothing here may hold on to what is handed out: a strip of a whole scene is large.
+                yield done, self._begun.pop(done).strip, self._canvases[-1].complete(done)
+            self._begun.pop(done, None)
+            self._canvases[-1].keep_bottom(done)
 
-    def _put(self, rows: dict[int, Row], held: Canvases, step: int, index: int, goes_on: bool) -> None:
-        """Shelve what a row that `goes_on` needs for its next step; the row above sees its canvas's top."""
-        if not goes_on:
-            del rows[index]
-            self._trim(held, index)
+    def _takes(self, index: int, step: int) -> bool:
+        """Whether a strip takes a step; above the first that is asked for not all of them are needed."""
+        begins = self._first + (step if self._first else 0)
+        return begins <= index < len(self._lattice.tops)
+
+    def _begin(self, index: int) -> Running:
+        self._begun[index] = Begun(self._load(index))
+        return self._start(index, 0)
+
+    def _put_by(self, index: int, step: int) -> None:
+        """Store what a strip needs for its next step, if it takes one. The strip above sees its upper rows"""
+        canvases = self._canvases[step]
+        if not self._takes(index, step + 1):
+            begun = self._begun.pop(index)
+            for handle in (begun.arrays, *begun.cached.values()):
+                if handle is not None:
+                    handle.drop()
+            canvases.keep_bottom(index)
             return
-        if step == 0:
-            self.shelf.put(("row", index), rows[index].arrays)
-        rows[index] = rows[index].on_shelf()
-        if index in held:
-            self.shelf.put(("canvas", step, index), [held[index]])
-            held[index] = held[index][:, : self.lattice.overlap].clone()
+        begun = self._begun[index]
+        if begun.arrays is None:
+            begun.arrays = self._spill.put(begun.strip.arrays)
+        begun.strip = begun.strip.unloaded()
+        if index in canvases:
+            begun.canvas = self._spill.put([canvases[index]])
+            canvases.keep_top(index)
 
-    def _fetch(self, rows: dict[int, Row], held: Canvases, step: int, index: int) -> None:
-        """Take from the shelf what a row needs for `step`."""
-        last = step == self.restorer.steps - 1
-        if last or self.todo[index]:
-            rows[index] = rows[index].off_shelf(self.shelf.get(("row", index)))
-        if last:
-            self.shelf.drop(("row", index))
-        if index in held:
-            (canvas,) = self.shelf.get(("canvas", step - 1, index))
-            held[index] = canvas.to(self.lanes.home)
-            self.shelf.drop(("canvas", step - 1, index))
+    def _fetch(self, index: int, step: int) -> None:
+        """Load what a strip needs for a step."""
+        begun, last = self._begun[index], step == self._steps - 1
+        if begun.arrays is not None and (last or self._todo[index]):
+            begun.strip = begun.strip.loaded(begun.arrays.load())
+        if begun.arrays is not None and last:
+            begun.arrays.drop()
+        if begun.canvas is not None:
+            (canvas,) = begun.canvas.load()
+            self._canvases[step - 1][index] = canvas.to(self._workers.home)
+            begun.canvas.drop()
+            begun.canvas = None
 
-    def _start(self, canvases: list[Canvases], row: Row, step: int, index: int) -> Running:
-        """Hand the patches of a row to the lanes; the step before must be done up to the next row."""
-        before, home = canvases[step - 1] if step else {}, self.lanes.home
-        settle(home)
+    def _start(self, index: int, step: int) -> Running:
+        """Hand the patches of a strip to the workers; the step before must be done up to the next strip."""
+        home, begun, lattice = self._workers.home, self._begun[index], self._lattice
+        before = self._canvases[step - 1] if step else None
+        strip = begun.strip
+        synchronize(home)
 
-        def advance(lane: Lane, lefts: Sequence[int]) -> list[Tensor]:
-            def part(some: Sequence[int]) -> list[Tensor]:
-                last = torch.stack([self._blended(before, index, left) for left in some]) if step else None
-                return [patch.to(home) for patch in self.restorer.advance(lane, row, some, step, last)]
+        def advance(worker: Worker, lefts: Sequence[int]) -> list[Advanced]:
+            def part(some: Sequence[int]) -> list[Advanced]:
+                last, cached = None, list[Spilled]()
+                if before is not None:
+                    last = torch.stack([before.patch(index, lattice.column(left)) for left in some])
+                    cached = [begun.cached[left] for left in some]
+                done = self._restorer.advance(worker, strip, some, step, last, cached)
+                return [Advanced(patch.image.to(home), patch.cached) for patch in done]
 
-            return self.lanes.in_parts(part, lefts)
+            return self._workers.in_parts(part, lefts)
 
         return [
-            (lefts, self.lanes.submit(advance, lefts))
-            for lefts in batches(self.todo[index], self.lanes.batch_size)
+            (lefts, self._workers.submit(advance, lefts))
+            for lefts in batches(self._todo[index], self._workers.batch_size)
         ]
 
-    def _collect(self, canvases: list[Canvases], running: Running, step: int, index: int) -> None:
-        """Add up what a row of patches gave, from left to right, and drop what nothing needs any more."""
-        lefts, overlap, home = self.lattice.lefts, self.lattice.overlap, self.lanes.home
-        down = placed(edge_ramps(len(self.lattice.tops), overlap)[index], home)
-        across = dict(zip(lefts, placed(np.stack(edge_ramps(len(lefts), overlap)), home), strict=True))
-        # Estimates that wait for their next step are re-noised anyway: 16 bits are more than enough.
-        half = step < len(canvases) - 1
+    def _collect(self, index: int, step: int, running: Running) -> None:
+        """Add up what a strip of patches gave, from left to right, and drop what nothing needs any more."""
+        lefts, overlap, home = self._lattice.lefts, self._lattice.overlap, self._workers.home
+        down = to_device(edge_ramps(len(self._lattice.tops), overlap)[index], home)
+        across = dict(zip(lefts, to_device(np.stack(edge_ramps(len(lefts), overlap)), home), strict=True))
+        canvases, begun, last = self._canvases[step], self._begun[index], step == self._steps - 1
         while running:
             some, future = running.pop(0)
             for left, patch in zip(some, future.result(), strict=True):
-                if index not in canvases[step]:
-                    canvases[step][index] = row_canvas(len(patch), lefts, home, half=half)
-                blend(canvases[step][index], self.lattice.column(left), patch, down, across[left])
-            settle(home)  # before the lane uses the memory of its patches again
-            self.progress(len(some))
+                if index not in canvases:
+                    # Estimates that wait for their next step get noise anyway: 16 bits are enough.
+                    canvases[index] = strip_canvas(len(patch.image), lefts, home, half=not last)
+                blend(canvases[index], self._lattice.column(left), patch.image, down, across[left])
+                if patch.cached is not None:
+                    begun.cached[left] = patch.cached
+                if last and left in begun.cached:
+                    begun.cached.pop(left).drop()
+            synchronize(home)  # before the worker uses the memory of its patches again
+            self._progress(len(some))
         if step:
-            canvases[step - 1].pop(index - 1, None)
-            self._trim(canvases[step - 1], index)
+            self._canvases[step - 1].drop(index - 1)
+            self._canvases[step - 1].keep_bottom(index)
         trim_heap()
-
-    def _blended(self, held: Canvases, index: int, left: int) -> Tensor:
-        above, below = held.get(index - 1), held.get(index + 1)
-        return join_rows(above, held[index], below, self.lattice.overlap, self.lattice.column(left))
-
-    def _complete(self, held: Canvases, index: int) -> Tensor | None:
-        """The canvas of a row with the lines that the row above shares."""
-        if index in held and index - 1 in held:
-            held[index][:, : self.lattice.overlap] += held[index - 1]
-        held.pop(index - 1, None)
-        return held.get(index)
-
-    def _trim(self, held: Canvases, index: int) -> None:
-        """Keep only the lines that a row shares with the next one."""
-        if index in held:
-            held[index] = held[index][:, -self.lattice.overlap :].clone()

@@ -1,9 +1,9 @@
-"""Rows of patches: what each reads from the scene, full-width and as it is stored, on any device."""
+"""Strips of a scene: what one row of patches reads, full-width and as it is stored, on any device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.ground.context import MARGIN
-from cmcr_cli.removal.survey.cloud_map import Cover
-from cmcr_cli.runtime.device import placed
+from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.runtime.device import to_device
 from cmcr_cli.runtime.spill import Tensors
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.raster import Lines
+from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Strips:
-    """The arrays of a `Row` on one device; `dn` holds the bits of the stored integers as int16."""
+class DeviceStrip:
+    """The arrays of a `Strip` on one device; `dn` holds the bits of the stored integers as int16."""
 
     dn: Tensor
     cover: Tensor
@@ -35,12 +36,18 @@ class Strips:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Strip:
     """What one row of patches reads from the scene, full-width; floats are made patch by patch.
 
-    dn (bands, n, W) and cover (n, W), 0, VEIL or CLOUD, are the scene's lines from `first`; radar (2, m, W)
-    dB and radar_valid (m, W) those from `radar_first`, with MARGIN more above and below. `top` is the row's
-    first line in the scene, which may be negative: what lies beyond the scene's edges is reflected.
+    Attributes:
+        top: First row of the patches in the scene. It may be negative: what is beyond the scene's edges is
+            reflected.
+        first: First row of the scene in `dn` and `cover`.
+        dn: The scene as it is stored (bands, rows, W).
+        cover: 0, VEIL or CLOUD (rows, W), see `survey.cloud_map`.
+        radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
+        radar: VV and VH in dB (2, rows, W); None: there is no radar.
+        radar_valid: Where it is valid (rows, W).
     """
 
     top: int
@@ -50,63 +57,71 @@ class Row:
     radar_first: int
     radar: Array | None
     radar_valid: Mask | None
-    _strips: dict[torch.device, Strips] = field(default_factory=dict, init=False, repr=False)
+    _sent: dict[torch.device, DeviceStrip] = field(default_factory=dict, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def arrays(self) -> Tensors:
         """All that takes up memory of the CPU."""
         arrays = self.dn, self.cover, self.radar, self.radar_valid
-        return [torch.from_numpy(each) for each in arrays if each is not None]
+        return [torch.from_numpy(array) for array in arrays if array is not None]
 
-    def on(self, device: torch.device) -> Strips:
-        """The arrays on a device, to which they are sent once, whatever the number of patches and lanes."""
+    def rows(self, span: Span) -> NDArray[np.generic]:
+        """The stored values of rows of the scene (bands, rows, W)."""
+        return self.dn[:, span.within(self.first)]
+
+    def on(self, device: torch.device) -> DeviceStrip:
+        """Return the arrays on a device; they are sent once, whatever the number of patches and workers."""
         with self._lock:
-            if device not in self._strips:
+            if device not in self._sent:
                 arrays = self.dn.view(np.int16), self.cover, self.radar, self.radar_valid
-                sent = (None if array is None else placed(array, device) for array in arrays)
-                self._strips[device] = Strips(*sent)  # type: ignore[arg-type]
-            return self._strips[device]
+                sent = (None if array is None else to_device(array, device) for array in arrays)
+                self._sent[device] = DeviceStrip(*sent)  # type: ignore[arg-type]
+            return self._sent[device]
 
-    def on_shelf(self) -> Row:
-        """The row without its arrays; what was sent to a GPU stays there."""
+    def unloaded(self) -> Strip:
+        """Return the strip without its arrays; what was sent to a GPU stays there."""
         return self._with(self.dn[:0].copy(), self.cover[:0].copy(), None, None)
 
-    def off_shelf(self, arrays: Tensors) -> Row:
-        """The row with its arrays again."""
+    def loaded(self, arrays: Tensors) -> Strip:
+        """Return the strip with its `arrays` again."""
         dn, cover, *radar = (array.numpy() for array in arrays)
         return self._with(dn, cover, *(radar or (None, None)))
 
     def _with(
         self, dn: NDArray[np.generic], cover: NDArray[np.uint8], radar: Array | None, radar_valid: Mask | None
-    ) -> Row:
-        row = Row(self.top, self.first, dn, cover, self.radar_first, radar, radar_valid)
-        # On the CPU the strips are the arrays themselves.
-        row._strips.update((device, sent) for device, sent in self._strips.items() if device.type != "cpu")
-        return row
+    ) -> Strip:
+        strip = replace(self, dn=dn, cover=cover, radar=radar, radar_valid=radar_valid)
+        # On the CPU what was sent are the arrays themselves.
+        strip._sent.update((device, sent) for device, sent in self._sent.items() if device.type != "cpu")
+        return strip
 
 
-class RowReader:
-    """Reads the rows of patches of a scene, from the top down."""
+class StripReader:
+    """Reads the strips of a scene, from the top down."""
 
-    def __init__(self, optical: Optical, radar: Radar | None, cover: Cover, tops: Sequence[int]) -> None:
-        self._cover, self._tops, self._height = cover, tops, optical.grid.height
+    def __init__(
+        self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, tops: Sequence[int]
+    ) -> None:
+        """Reader of strips whose patches begin at the rows `tops`."""
+        self._cloud_map, self._tops, self._height = cloud_map, tops, optical.grid.height
         self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
         self._radar = None if radar is None else Lines(radar.read)
 
-    def load(self, index: int) -> Row:
-        """Row `index` of the lattice, also the lines that its patches show by reflection."""
+    def load(self, index: int) -> Strip:
+        """Read strip `index`, also the rows that its patches show by reflection."""
         top, *below = self._tops[index : index + 2]
-        first, stop = self._lines(top, PATCH)
-        (dn,) = self._dn.window(first, stop, self._lines(below[0], PATCH)[0] if below else stop)
-        cover = self._cover.pixels(first, stop - first)
+        span = self._shown(top, PATCH)
+        (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)
+        cover = self._cloud_map.pixels(span.start, span.size)
         if self._radar is None:
-            return Row(top, first, dn, cover, 0, None, None)
+            return Strip(top, span.start, dn, cover, 0, None, None)
         wider = PATCH + 2 * MARGIN
-        start, end = self._lines(top - MARGIN, wider)
-        following = self._lines(below[0] - MARGIN, wider)[0] if below else end
-        return Row(top, first, dn, cover, start, *self._radar.window(start, end, following))
+        around = self._shown(top - MARGIN, wider)
+        following = self._shown(below[0] - MARGIN, wider).start if below else around.stop
+        return Strip(top, span.start, dn, cover, around.start, *self._radar.window(*around, following))
 
-    def _lines(self, top: int, count: int) -> tuple[int, int]:
-        lines = reflected(top, count, self._height)
-        return int(lines.min()), int(lines.max()) + 1
+    def _shown(self, top: int, count: int) -> Span:
+        """Rows of the scene in a window that may hang over its edges."""
+        rows = reflected(top, count, self._height)
+        return Span(int(rows.min()), int(rows.max()) + 1)

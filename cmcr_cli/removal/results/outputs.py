@@ -1,25 +1,31 @@
-"""The files of one removal, fed together row by row."""
+"""The files of one removal, fed together strip by strip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.options import RemoveOptions
-from cmcr_cli.output.cog import NODATA, OBSERVED, RECONSTRUCTED, OutputSpec, StripWriter
+from cmcr_cli.option_paths import file_name
+from cmcr_cli.output.cog import StripWriter, rows_of
 from cmcr_cli.output.files import FileSet
+from cmcr_cli.output.lock import locked
+from cmcr_cli.output.provenance import NODATA
 from cmcr_cli.output.quicklook import Quicklook
-from cmcr_cli.removal.results.html_report import Statistics
-from cmcr_cli.removal.results.resume import Journal
+from cmcr_cli.removal.opening.session import Session
+from cmcr_cli.removal.restore.second_pass import FinishedStrip
+from cmcr_cli.removal.results.rasters import RASTERS, Setting
+from cmcr_cli.removal.results.report import Report
+from cmcr_cli.removal.results.resume import Journal, fingerprint, open_journal
+from cmcr_cli.removal.results.sidecars import describe
+from cmcr_cli.removal.results.statistics import Statistics
 from cmcr_cli.scene.area import Area
-from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.span import Span
 from cmcr_cli.version import __version__
 
 TRUE_COLOUR = ("B04", "B03", "B02")
@@ -28,153 +34,168 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 class Outputs:
     """Context manager that takes finished rows from the top down and builds what was asked for.
 
-    Rows that `journal` knows from an earlier run are ignored; those that become safe it is told of.
+    Rows that the journal knows from an earlier run are ignored; those that become safe it is told of.
     """
 
-    def __init__(
-        self,
-        options: RemoveOptions,
-        optical: Optical,
-        tags: Mapping[str, str],
-        journal: Journal,
-        files: FileSet,
-        area: Area | None = None,
-    ) -> None:
-        """Outputs on the grid of `optical`, or of the `area` of it that is wanted; `files` names them."""
-        self._options, self._optical, self._journal, self._area = options, optical, journal, area
+    def __init__(self, session: Session, journal: Journal, files: FileSet) -> None:
+        """Outputs of which nothing is opened yet.
+
+        Args:
+            session: What is open.
+            journal: How far an earlier run has come.
+            files: Gives the files their names.
+        """
+        self.journal = journal
+        self._options, self._optical, self._area = session.options, session.optical, session.area
         self._files = files
-        self.grid = optical.grid if area is None else area.grid
+        grid = session.optical.grid if session.area is None else session.area.grid
+        self._setting = Setting(session.options, session.optical, grid, _tags(session))
         self._known = journal.rows
         self._writers: dict[str, StripWriter] = {}
-        self._tags = {"TIFFTAG_SOFTWARE": f"cmcr {__version__}", **tags}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Create the temporary files."""
-        options, grid = self._options, self.grid
+        options, grid = self._options, self._setting.grid
         with ExitStack() as stack:
             pictured = options.quicklook or options.report
             self.quicklook = Quicklook(grid.width, grid.height) if pictured else None
             self.statistics = Statistics(self._optical.names) if options.report else None
-            spec = image_spec(options, self._optical, self.grid, self._tags)
-            self._image = stack.enter_context(self._writer("--output", spec))
-            self._provenance = self._uncertainty = None
-            if options.provenance:
-                spec = self._provenance_spec(options.provenance)
-                self._provenance = stack.enter_context(self._writer("--provenance", spec))
-            if options.uncertainty:
-                spec = self._uncertainty_spec(options.uncertainty)
-                self._uncertainty = stack.enter_context(self._writer("--uncertainty", spec))
+            for raster in RASTERS:
+                if (path := options.outputs.get(raster.option)) is not None:
+                    checksum = self.journal.checksums.get(raster.option, 0)
+                    spec = raster.spec(self._setting, path)
+                    writer = StripWriter(spec, self._files, resumed=self._known, checksum=checksum)
+                    self._writers[raster.option] = stack.enter_context(writer)
             self._stack = stack.pop_all()
         return self
-
-    def write(
-        self,
-        top: int,
-        before: NDArray[Any],
-        after: NDArray[Any],
-        provenance: NDArray[np.uint8],
-        deviation: NDArray[np.float32] | None,
-    ) -> None:
-        """Append rows from row `top`: DN before and after (bands, rows, width), provenance, spread.
-
-        The spread is in reflectance.
-        """
-        if self._area is not None:
-            top, rows, columns, inside = self._area.part(top, len(provenance))
-            if not inside.size:
-                return
-            before, after = before[:, rows, columns], after[:, rows, columns]
-            empty = 0 if self._optical.nodata is None else self._optical.nodata
-            after = np.where(inside, after, np.asarray(empty, after.dtype))
-            provenance = np.where(inside, provenance[rows, columns], np.uint8(NODATA))
-            deviation = None if deviation is None else deviation[:, rows, columns]
-        new = (slice(None), slice(max(self._known - top, 0), None))
-        self._image.write(after[new])
-        if self._provenance is not None:
-            self._provenance.write(provenance[None][new])
-        if self._uncertainty is not None and deviation is not None:
-            shown = np.where(provenance == RECONSTRUCTED, deviation, np.float32(0))
-            self._uncertainty.write(np.where(provenance >= OBSERVED, shown, np.float32(np.nan))[new])
-        self._show(top, before, after, provenance)
-        if self._image.written > self._journal.rows:
-            for writer in self._writers.values():
-                writer.checkpoint()
-            checksums = {option: writer.checksum for option, writer in self._writers.items()}
-            self._journal.keep_rows(self._image.written, checksums)
-
-    def show_again(self, top: int, before: NDArray[Any], provenance: NDArray[np.uint8]) -> None:
-        """Put rows into the pictures that an earlier run has written."""
-        if self._area is not None:
-            top, rows, columns, inside = self._area.part(top, len(provenance))
-            before = before[:, rows, columns]
-            provenance = np.where(inside, provenance[rows, columns], np.uint8(NODATA))
-        if provenance.size:
-            self._show(top, before, self._image.read(top, len(provenance)), provenance)
-
-    def _show(
-        self, top: int, before: NDArray[Any], after: NDArray[Any], provenance: NDArray[np.uint8]
-    ) -> None:
-        if self.statistics is not None:
-            self.statistics.add(self._optical, before, after, provenance)
-        if self.quicklook is not None:
-            rgb = [self._optical.names.index(name) for name in TRUE_COLOUR]
-            old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (before, after))
-            self.quicklook.add(top, old, new, provenance)
-
-    def _writer(self, option: str, spec: OutputSpec) -> StripWriter:
-        checksum = self._journal.checksums.get(option, 0)
-        writer = StripWriter(spec, self._files, resumed=self._known, checksum=checksum)
-        self._writers[option] = writer
-        return writer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish all files, unless an exception is on its way."""
-        if kind is not None:
-            self._stack.__exit__(kind, error, trace)
+        """Let go of the files; what was not finished is not left behind."""
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def finished(self) -> int:
+        """Rows of the scene that an earlier run has written."""
+        above = 0 if self._area is None else self._area.top
+        return self._known and above + self._known
+
+    def write(self, strip: FinishedStrip) -> None:
+        """Append finished rows; those that are written already are only shown."""
+        if self._area is not None:
+            cropped = self._cropped(strip, self._area)
+            if cropped is None:
+                return
+            strip = cropped
+        if strip.after is None:
+            image = self._writers[RASTERS[0].option]
+            self._show(strip, image.read(strip.rows.start, strip.rows.size))
             return
+        new = (slice(None), slice(max(self._known - strip.rows.start, 0), None))
+        for raster in RASTERS:
+            pixels = raster.pixels(strip) if raster.option in self._writers else None
+            if pixels is not None:
+                self._writers[raster.option].write(pixels[new])
+        self._show(strip, strip.after)
+        written = self._writers[RASTERS[0].option].written
+        if written > self.journal.rows:
+            for writer in self._writers.values():
+                writer.checkpoint()
+            checksums = {option: writer.checksum for option, writer in self._writers.items()}
+            self.journal.keep_rows(written, checksums)
+
+    def finish(self) -> None:
+        """Complete the rasters and the quicklook."""
         with self._stack:  # which must learn of a picture that fails
             if self.quicklook is not None and self._options.quicklook is not None:
                 self.quicklook.write(self._options.quicklook, self._files)
 
-    def _provenance_spec(self, path: Path) -> OutputSpec:
-        return OutputSpec(
-            path=path,
-            grid=self.grid,
-            count=1,
-            dtype="uint8",
-            nodata=NODATA,
-            descriptions=("provenance",),
-            tags={**self._tags, "CMCR_VALUES": "0 nodata, 1 observed, 2 reconstructed"},
-            categorical=True,
+    def describe(self, report: Report) -> None:
+        """Add the HTML report and the STAC item, as far as they are asked for.
+
+        Args:
+            report: What was done.
+
+        Raises:
+            OutputError: One cannot be written.
+        """
+        look = (
+            None if self.quicklook is None or self.statistics is None else (self.quicklook, self.statistics)
+        )
+        describe(self._setting, report, look, self._files)
+
+    def _cropped(self, strip: FinishedStrip, area: Area) -> FinishedStrip | None:
+        """The part of a strip that is in the area of interest; None where there is none."""
+        top, rows, columns, inside = area.part(strip.rows.start, strip.rows.size)
+        if not inside.size:
+            return None
+        after = None
+        if strip.after is not None:
+            empty = 0 if self._optical.nodata is None else self._optical.nodata
+            after = strip.after[:, rows, columns]
+            after = np.where(inside, after, np.asarray(empty, after.dtype))
+        return replace(
+            strip,
+            rows=Span(top, top + len(inside)),
+            before=strip.before[:, rows, columns],
+            after=after,
+            provenance=np.where(inside, strip.provenance[rows, columns], np.uint8(NODATA)),
+            std=None if strip.std is None else strip.std[:, rows, columns],
         )
 
-    def _uncertainty_spec(self, path: Path) -> OutputSpec:
-        names = self._optical.names
-        return OutputSpec(
-            path=path,
-            grid=self.grid,
-            count=len(names),
-            dtype="float32",
-            nodata=float("nan"),
-            descriptions=tuple(f"std_{name}" for name in names),
-            tags={**self._tags, "CMCR_VALUES": "standard deviation of the samples in reflectance"},
-        )
+    def _show(self, strip: FinishedStrip, after: NDArray[Any]) -> None:
+        if self.statistics is not None:
+            self.statistics.add(self._optical, strip.before, after, strip.provenance)
+        if self.quicklook is not None:
+            rgb = [self._optical.names.index(name) for name in TRUE_COLOUR]
+            old, new = (self._optical.radiometry.reflectance(dn[rgb]) for dn in (strip.before, after))
+            self.quicklook.add(strip.rows.start, old, new, strip.provenance)
 
 
-def image_spec(options: RemoveOptions, optical: Optical, grid: Grid, tags: Mapping[str, str]) -> OutputSpec:
-    """The image is stored as the input was, so that clear pixels can be the very same DN."""
-    return OutputSpec(
-        path=options.output,
-        grid=grid,
-        count=len(optical.names),
-        dtype=str(optical.dtype),
-        nodata=optical.nodata,
-        descriptions=optical.names,
-        scales=optical.scales,
-        offsets=optical.offsets,
-        tags={**optical.tags, **tags},
-        creation_options=options.creation_options,
-    )
+@contextmanager
+def open_outputs(session: Session) -> Iterator[Outputs]:
+    """Lock the outputs of a removal and create their temporary files.
+
+    Args:
+        session: What is open.
+
+    Yields:
+        The outputs; they bear their names when the context is left without an exception.
+
+    Raises:
+        OutputError: They cannot be written, or another run writes them.
+        OptionError: GDAL refuses the creation options.
+    """
+    options = session.options
+    paths = list(options.outputs.values())
+    with (
+        locked(paths),
+        FileSet(paths, overwrite=options.overwrite, kept=options.resume) as files,
+    ):
+        rasters = {name: rows_of(files, path) for name, path in options.rasters.items()}
+        folder = files.part(options.output).parent
+        journal = open_journal(folder, fingerprint(session), rasters, session.notes, resume=options.resume)
+        with Outputs(session, journal, files) as outputs:
+            yield outputs
+
+
+def _tags(session: Session) -> dict[str, str]:
+    """What every raster says about itself."""
+    options, optical = session.options, session.optical
+    radar = [file_name(path) for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
+    return {
+        "TIFFTAG_SOFTWARE": f"cmcr {__version__}",
+        "CMCR_WEIGHTS": session.weights.label,
+        "CMCR_WEIGHTS_SHA256": session.weights.sha256,
+        "CMCR_STEPS": str(options.steps),
+        "CMCR_SAMPLES": str(options.samples),
+        "CMCR_SEED": str(options.seed),
+        "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
+        "CMCR_MASK": file_name(options.mask),
+        "CMCR_DILATE": f"{options.dilate:g}",
+        "CMCR_S2": file_name(options.s2),
+        **({} if session.area is None else {"CMCR_AREA": session.area.name}),
+        "CMCR_S1": ", ".join(radar) or "none",
+    }

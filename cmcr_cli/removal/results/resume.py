@@ -19,11 +19,15 @@ from typing import IO, Any
 import numpy as np
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.ground.context import SceneContext
+from cmcr_cli.ground.ground import Ground
+from cmcr_cli.option_fields import decisive
+from cmcr_cli.output.claims import files_behind
 from cmcr_cli.output.cog import checksum_of
-from cmcr_cli.output.files import GDAL_ERRORS, new_file, synchronize
-from cmcr_cli.removal.survey.cloud_map import Cover
+from cmcr_cli.output.files import GDAL_ERRORS, flush_to_disk, new_file
+from cmcr_cli.removal.opening.session import Session
+from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey
+from cmcr_cli.version import __version__
 
 STATE, SURVEY = "journal.json", "survey.npz"
 
@@ -41,20 +45,18 @@ class Journal:
     survey: Survey | None
     checksums: dict[str, int]  # of these rows, by the option that names the raster
 
-    def keep_survey(self, survey: Survey) -> None:
-        """Write down what the first pass found."""
+    def keep_survey(self, survey: Survey) -> Survey:
+        """Write down what the first pass found, and return it."""
         arrays: dict[str, Any] = {
-            "cover": survey.cover.planes,
-            "scene": np.array([*survey.cover.phase, survey.cover.width]),
+            "planes": survey.cloud_map.planes,
+            "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
             "shares": np.array([survey.valid_share, survey.covered_share]),
-            "visible": survey.visible,
-            "unmixing": survey.unmixing,
+            **survey.ground.arrays(),
         }
-        if survey.context is not None:
-            arrays |= {name: getattr(survey.context, name) for name in SceneContext.__slots__}
         with _replacing(self.folder / SURVEY) as file:
             np.savez(file, **arrays)
         self._save()
+        return survey
 
     def keep_rows(self, rows: int, checksums: Mapping[str, int]) -> None:
         """Write down that the first `rows` rows are finished and safe."""
@@ -100,6 +102,23 @@ def open_journal(
     return journal
 
 
+def fingerprint(session: Session) -> dict[str, Any]:
+    """All that the pixels of a removal depend on."""
+    options, optical = session.options, session.optical
+    # What only GDAL knows to be behind an input, and what is known without it.
+    read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
+    read |= {str(file) for named in options.inputs for file in files_behind(named)}
+    return {
+        **decisive(options),
+        "cmcr": __version__,
+        "sun": str(optical.sun),  # as it is used, whoever stated it
+        "weights": session.weights.sha256,
+        "devices": sorted({device.type for device in session.devices}),
+        "inputs": [file_state(path) for path in sorted(read)],
+        "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
+    }
+
+
 def file_state(path: str | None) -> list[Any]:
     """What tells one state of an input file from another; only the name where it is no local file."""
     if path is None or not Path(path).exists():
@@ -111,13 +130,8 @@ def file_state(path: str | None) -> list[Any]:
 def _read_survey(path: Path) -> Survey:
     with np.load(path, allow_pickle=False) as arrays:
         top, left, width = (int(n) for n in arrays["scene"])
-        context = None
-        if "mean" in arrays:
-            fields = {name: arrays[name] for name in SceneContext.__slots__ if name != "cell"}
-            context = SceneContext(**fields, cell=int(arrays["cell"]))
         shares = (float(share) for share in arrays["shares"])
-        learnt = context, np.float32(arrays["visible"]), arrays["unmixing"]
-        return Survey(Cover(arrays["cover"], (top, left), width), *learnt, *shares)
+        return Survey(CloudMap(arrays["planes"], (top, left), width), Ground.from_arrays(arrays), *shares)
 
 
 @contextmanager
@@ -127,7 +141,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with new_file(new) as file:
             yield file
-        synchronize(new)
+        flush_to_disk(new)
         new.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error}); free some space, see -o") from error

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from cmcr_cli.options import RemoveOptions, file_name
+from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.files import FileSet
+from cmcr_cli.output.quicklook import Quicklook
 from cmcr_cli.output.stac_item import Described, time_of, write_item
 from cmcr_cli.removal.results.command_line import command_of
 from cmcr_cli.removal.results.html_report import write_report
-from cmcr_cli.removal.results.outputs import Outputs
-from cmcr_cli.scene.optical import Optical
+from cmcr_cli.removal.results.rasters import Setting
+from cmcr_cli.removal.results.report import Report
+from cmcr_cli.removal.results.statistics import Statistics
 from cmcr_cli.version import __version__
-
-if TYPE_CHECKING:
-    from cmcr_cli.removal.pipeline import Report
 
 
 def describe(
-    optical: Optical, options: RemoveOptions, report: Report, outputs: Outputs, files: FileSet
+    setting: Setting, report: Report, look: tuple[Quicklook, Statistics] | None, files: FileSet
 ) -> None:
-    """Add the report and the item to `files`, where they are asked for; OutputError when that fails."""
-    if options.report is not None and outputs.quicklook is not None and outputs.statistics is not None:
+    """Add the HTML report and the STAC item to the files of a removal, as far as they are asked for.
+
+    Args:
+        setting: Options, scene and grid of the outputs.
+        report: What was done.
+        look: What the report shows; None where none is asked for.
+        files: The open set.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    options, optical = setting.options, setting.optical
+    if options.report is not None and look is not None:
         # The query of a signed address is a secret, and reports are passed on.
         command = re.sub(r"\?[^\s']+", "?...", command_of(options))
-        write_report(options.report, report, command, outputs.quicklook, outputs.statistics, files)
+        write_report(options.report, report, command, *look, files)
     if options.stac is None:
         return
     radiometry = optical.radiometry
@@ -40,7 +49,7 @@ def describe(
         options.stac,
         described,
         Described(
-            grid=outputs.grid,
+            grid=setting.grid,
             names=optical.names,
             dtype=str(optical.dtype),
             nodata=optical.nodata,

@@ -37,7 +37,7 @@ REACH = 2 * RING * CELL
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
+class CloudMap:
     """Cells (rows, columns) with a CloudClass each. The first begins `phase` pixels before the scene.
 
     planes (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is thin cirrus
@@ -49,7 +49,7 @@ class Cover:
     width: int  # of the scene, pixels
 
     @classmethod
-    def empty(cls, grid: Grid) -> Cover:
+    def empty(cls, grid: Grid) -> CloudMap:
         """Nothing covered yet."""
         phase = (grid.origin[0] % CELL, grid.origin[1] % CELL)
         rows, columns = (
@@ -68,7 +68,7 @@ class Cover:
         return -(-(self.width + self.phase[1]) // CELL)
 
     @classmethod
-    def of(cls, classes: NDArray[np.uint8], width: int) -> Cover:
+    def of(cls, classes: NDArray[np.uint8], width: int) -> CloudMap:
         """The cover of given classes (rows, columns) of cells, which begin with the scene."""
         return cls(_packed(classes, np.zeros(classes.shape, np.bool_)), (0, 0), width)
 
@@ -97,18 +97,18 @@ class Cover:
         cells = _OPAQUE[np.maximum.reduceat(by_row, np.flatnonzero(np.diff(x, prepend=-1)), axis=1)]
         self.enter(int(y[0]), cells, np.zeros(cells.shape, np.bool_))
 
-    def lift(self, top: int, rows: int, cirrus: NDArray[np.float32], visible: np.float32) -> None:
+    def lift(self, top: int, rows: int, cirrus: NDArray[np.float32], cirrus_ratio: np.float32) -> None:
         """Find out which cells of full-width rows of pixels are cirrus, by their B10: see `lifted_cells`."""
         y = self._rows(top, rows)
         cells = self.cells(int(y[0]), int(y[-1]) + 1)
-        self.enter(int(y[0]), cells, lifted_cells(cells, cirrus[: len(cells), : self.columns], visible))
+        self.enter(int(y[0]), cells, lifted_cells(cells, cirrus[: len(cells), : self.columns], cirrus_ratio))
 
     def classes(self, top: int, rows: int) -> NDArray[np.uint8]:
         """CloudClass of full-width rows of pixels, (rows, width)."""
         y = self._rows(top, rows)
         return np.asarray(self.cells(int(y[0]), int(y[-1]) + 1)[(y - y[0])[:, None], self._cols()])
 
-    def spread(self, cells: NDArray[np.uint8], top: int, rows: int) -> NDArray[np.uint8]:
+    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int) -> NDArray[np.uint8]:
         """Values of all cells (of `shape`) in the pixels of full-width rows, (rows, width)."""
         return np.asarray(cells[self._rows(top, rows)[:, None], self._cols()])
 
@@ -162,13 +162,13 @@ def treatment(classes: NDArray[np.uint8], lifted: NDArray[Any]) -> NDArray[np.ui
 
 
 def lifted_cells(
-    classes: NDArray[np.uint8], cirrus: NDArray[np.float32], visible: np.float32
+    classes: NDArray[np.uint8], cirrus: NDArray[np.float32], cirrus_ratio: np.float32
 ) -> NDArray[np.bool_]:
     """Which cells of thin cloud are cirrus that is subtracted well enough to learn from the ground below.
 
     classes and cirrus, the reflectance of B10 (0: absent), are (rows, columns); visible: see `ground.cirrus`.
     """
-    veil = veil_of_band(cirrus, visible)
+    veil = veil_of_band(cirrus, cirrus_ratio)
     return np.asarray((classes == THIN) & (veil > SEEN_VEIL) & (veil <= LIFTABLE))
 
 

@@ -1,12 +1,8 @@
-"""What the cloud network finds in a scene, one row of tiles after the other.
-
-Tiles begin at multiples of their side on the map, so a crop of a scene has the same tiles as the whole.
-"""
+"""The cloud network at work on a scene, one row of tiles after the other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +17,18 @@ from cmcr_cli.ground.cirrus import B10
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
 from cmcr_cli.removal.survey.cloud_map import CELL
-from cmcr_cli.runtime.device import fetched, placed
-from cmcr_cli.scene.bands import canonical, present
+from cmcr_cli.removal.survey.tiles import SIDE, Each
+from cmcr_cli.runtime.device import to_device, to_numpy
+from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import cut, mirrored, reflected
+from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
-SIDE, WIDE = 256, 512
-"""Cells of 20 m, rows and columns, of a tile."""
+WIDE = 512
+"""Columns of cells of 20 m of a tile."""
 
 ABOVE, BELOW = NEAR_MARGIN * CELL, FAR_MARGIN * CELL
 """Pixels around a row of tiles that must be read: what lies farther above is kept as squares."""
@@ -78,8 +75,8 @@ class Detector:
     def __init__(self, network: CloudNetwork, optical: Optical, each: Each) -> None:
         self._network, self._optical, self._each = network, optical, each
         self._device = next(network.parameters()).device
-        self._names = placed(present(optical.names).astype(np.float32), self._device)[None]
-        self._sun = placed(sun_vector(optical), self._device)[None]
+        self._names = to_device(present(optical.names).astype(np.float32), self._device)[None]
+        self._sun = to_device(sun_vector(optical), self._device)[None]
         grid = optical.grid
         self._rows, self._columns = (
             (start // _SQUARE, (start + size - 1) // _SQUARE)
@@ -87,15 +84,21 @@ class Detector:
         )
         self._squares: dict[int, Array] = {}
 
-    def find(self, core: tuple[int, int], first: int, dn: NDArray[Any]) -> Detections:
-        """What is found in the tiles at the rows `core` of the scene; `dn` are full-width rows from `first`.
+    def find(self, core: Span, first: int, dn: NDArray[Any]) -> Detections:
+        """Find the clouds in one row of tiles.
 
-        They begin with the first row of cells of the scene that `core` touches.
+        Args:
+            core: Its rows of the scene.
+            first: The first row of the scene in `dn`.
+            dn: The scene as it is stored (bands, rows, width), with the rows that the network looks at.
+
+        Returns:
+            What is found, from the first row of cells that `core` touches.
         """
         grid = self._optical.grid
         row0, col0 = grid.origin
         side, wide = SIDE * CELL, WIDE * CELL
-        top = (core[0] + row0) // side * side
+        top = (core.start + row0) // side * side
         self._look_ahead(top // _SQUARE, first, dn)
         far = np.stack([self._squares[n] for n in self._mirrored(top // _SQUARE, SIDE, self._rows)], axis=1)
         rows = reflected(top - row0 - ABOVE, side + 2 * ABOVE, grid.height) - first
@@ -108,16 +111,15 @@ class Detector:
             return classes[inner, inner], certainty[inner, inner], cells[B10, inner, inner]
 
         found = list(self._each(find, range(col0 // wide * wide, col0 + grid.width, wide)))
-        inside = (slice((core[0] + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))
+        inside = (slice((core.start + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))
         return Detections(*(np.concatenate(part, axis=1)[inside] for part in zip(*found, strict=True)))
 
     def _probability(self, cells: Array, far: Array) -> Array:
-        seen, squares = placed(cells, self._device)[None], placed(far, self._device)[None]
-        return fetched(_probability(self._network, seen, squares, self._names, self._sun))
+        seen, squares = to_device(cells, self._device)[None], to_device(far, self._device)[None]
+        return to_numpy(_probability(self._network, seen, squares, self._names, self._sun))
 
     def _cells(self, dn: NDArray[Any]) -> Array:
-        values = self._optical.radiometry.reflectance(block_mean(dn))
-        return canonical(values, self._optical.names)
+        return self._optical.reflectance(block_mean(dn))
 
     def _look_ahead(self, top: int, first: int, dn: NDArray[Any]) -> None:
         """Make the squares that the row of tiles from square row `top` needs, and forget what none will."""
@@ -132,8 +134,8 @@ class Detector:
         def squares(left: int) -> Array:
             pixels = min(_AT_ONCE, count - left) * _SQUARE
             columns = reflected((self._columns[0] + left) * _SQUARE - col0, pixels, grid.width)
-            cells = placed(self._cells(cut(dn, lines, columns)), self._device)[None]
-            return fetched(squares_of(cells)[0])
+            cells = to_device(self._cells(cut(dn, lines, columns)), self._device)[None]
+            return to_numpy(squares_of(cells)[0])
 
         if start < stop:
             made = np.concatenate(list(self._each(squares, range(0, count, _AT_ONCE))), axis=2)
@@ -168,13 +170,13 @@ def detect(
         lines, columns = (
             reflected(-margin, -(-size // SQUARE) * SQUARE + 2 * margin, size) for size in (height, width)
         )
-        return placed(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
+        return to_device(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
 
-    squares = fetched(squares_of(with_margin(0))[0])
+    squares = to_numpy(squares_of(with_margin(0))[0])
     far = cut(squares, *(mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
-    known, towards = (placed(np.asarray(part, np.float32), device)[None] for part in (names, sun))
+    known, towards = (to_device(np.asarray(part, np.float32), device)[None] for part in (names, sun))
     near = with_margin(NEAR_MARGIN)
-    probability = fetched(_probability(network, near, placed(far, device)[None], known, towards))
+    probability = to_numpy(_probability(network, near, to_device(far, device)[None], known, towards))
     inner = slice(NEAR_MARGIN, NEAR_MARGIN + height), slice(NEAR_MARGIN, NEAR_MARGIN + width)
     classes, certainty = classified(probability)
     return classes[inner], certainty[inner]
@@ -213,9 +215,9 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     classes = np.where(covered > COVERED, likeliest, CLEAR).astype(np.uint8)
     classes[(classes == CLEAR) & (probability[SHADOW] > SHADED)] = SHADOW
     rim = (classes == CLEAR) & (covered > RIM)
-    grown = classes.copy()
+    dilated = classes.copy()
     for kind in (SHADOW, THIN, THICK):
         near = ndimage.binary_dilation(classes == kind, iterations=REACH)
-        grown[near & rim] = kind
-    certainty = np.where(grown == CLEAR, probability[CLEAR], covered)
-    return grown, np.rint(100 * certainty).astype(np.uint8)
+        dilated[near & rim] = kind
+    certainty = np.where(dilated == CLEAR, probability[CLEAR], covered)
+    return dilated, np.rint(100 * certainty).astype(np.uint8)

@@ -1,146 +1,174 @@
-"""What counts as covered: the network's finds, the product's classification, OmniCloudMask's, a raster."""
+"""Where the mask of clouds and shadows comes from: cmcr's own network, a raster, or no mask at all."""
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module, resources
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.errors import InputError, WeightsError
+from cmcr_cli.ground.cirrus import B10, TYPICAL_RATIO
+from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import CloudNetwork
-from cmcr_cli.options import RemoveOptions
-from cmcr_cli.removal.survey.cloud_map import Cover
-from cmcr_cli.removal.survey.first_pass import survey
-from cmcr_cli.scene.masks.mask_raster import CoverRows, dilated, open_mask
+from cmcr_cli.removal.survey.cloud_map import CELL, CloudMap, lifted_cells
+from cmcr_cli.removal.survey.detection import ABOVE, BELOW, Detector
+from cmcr_cli.removal.survey.tiles import Each, Progress, TileRow, tile_rows
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.masks.mask_codes import CLEAR, THICK, THIN
+from cmcr_cli.scene.masks.mask_raster import dilated
 from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.patches import cut, reflected
+from cmcr_cli.scene.span import Span
 
 log = logging.getLogger("cmcr")
 
-OMNI = "omnicloudmask"
-OMNI_BANDS = ("B04", "B03", "B8A")
-OMNI_ROWS, OMNI_MARGIN = 2048, 300
-"""Rows that OmniCloudMask is shown at once, and those around them; its own patches overlap by as much."""
-
-LEAST_WEIGHTS = 2**20
-"""Bytes; OmniCloudMask downloads anew what is not larger, and cmcr must not use the network."""
+Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class FoundMask:
-    """Cover that was found in a pass of its own, grown by `dilate` pixels as it is read, as Mask is."""
+class MaskSource(Protocol):
+    """Anything that says where a scene is covered, one row of tiles after the other."""
 
-    cover: Cover
-    certainty: NDArray[np.uint8] | None  # of each cell, per cent; None: not known
-    height: int
-    dilate: float
+    above: int  # rows of the scene above a row of tiles that `mark` looks at
+    below: int  # and below it
+    reads_ahead: bool  # whether `begin` takes a pass of its own
+    notes: tuple[str, ...]
 
-    def read(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """CloudClass codes (rows, width)."""
-        return dilated(self.cover.classes, self.height, self.dilate, top, rows)
+    def begin(self, each: Each, progress: Progress) -> None:
+        """Begin a pass over the scene, with all that must be done before its first row of tiles."""
 
+    def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
+        """Enter the classes of one row of tiles, and which of its cells show the ground through cirrus."""
 
-@contextmanager
-def chosen_mask(
-    options: RemoveOptions, optical: Optical, network: CloudNetwork
-) -> Iterator[tuple[CoverRows | CloudNetwork | None, tuple[str, ...]]]:
-    """What `options.mask` means for the scene, and notes; None: all is covered.
+    def keep_certainty(self) -> None:
+        """Keep how sure the mask is in the passes to come, if it is known."""
 
-    Raises InputError when the mask cannot be had, WeightsError when OmniCloudMask's weights are missing.
-    """
-    grid, pixels = optical.grid, options.dilate / min(optical.grid.pixel_size)
-    if options.mask == "all":
-        yield None, ()
-    elif options.mask == OMNI:
-        cover = _omnicloudmask(optical, options)
-        yield (
-            FoundMask(cover, None, grid.height, pixels),
-            ("the mask is OmniCloudMask's: cloud, thin cloud, shadow",),
-        )
-    elif options.mask == "auto" and pixels > 0:
-        certainty = np.zeros(Cover.empty(grid).shape, np.uint8)
-        found = survey(optical, None, network, with_context=False, certainty=certainty)
-        yield FoundMask(found.cover, certainty, grid.height, pixels), ()
-    elif options.mask == "auto":
-        yield network, ()
-    else:
-        path, codes = options.mask, options.mask_codes
-        if path == "scl":
-            path, codes = _scl_path(optical), "scl"
-        with open_mask(path, grid, dilate=pixels, codes=codes) as mask:
-            yield mask, mask.notes
+    def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
+        """How likely full-width rows of `classes` from row `top` are right, per cent; None: not known."""
 
 
-def _scl_path(optical: Optical) -> str:
-    if optical.scl is None:
-        raise InputError(
-            f"{optical.path}: has no scene classification (SCL); expected a Level-2A product or item for "
-            "--mask scl. Give the file of the classification to --mask, or use --mask auto."
-        )
-    return optical.scl
+class NoMask:
+    """In place of a mask: every pixel that was measured is covered."""
+
+    above = below = 0
+    reads_ahead = False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, optical: Optical) -> None:
+        self._optical = optical
+
+    def begin(self, each: Each, progress: Progress) -> None:
+        """Do nothing."""
+
+    def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
+        """Enter thick cloud wherever there is a measurement."""
+        valid = self._optical.valid(tiles.rows(tiles.core))
+        cloud_map.mark(tiles.core.start, np.where(valid, THICK, CLEAR).astype(np.uint8))
+
+    def keep_certainty(self) -> None:
+        """Do nothing: it is not known."""
+
+    def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
+        """Return None: it is not known."""
 
 
-def _omnicloudmask(optical: Optical, options: RemoveOptions) -> Cover:
-    """Run OmniCloudMask from a local folder of weights over strips of the scene."""
-    if missing := set(OMNI_BANDS) - set(optical.names):
-        raise InputError(
-            f"{optical.path}: lacks {', '.join(sorted(missing))}; expected {' '.join(OMNI_BANDS)} for --mask "
-            f"{OMNI}. Use --mask auto."
-        )
-    try:
-        predict: Any = import_module(OMNI).predict_from_array
-    except ImportError as error:
-        raise InputError(
-            f"OmniCloudMask cannot be imported ({error}); expected it for --mask {OMNI}. Install it with pip "
-            "install 'cmcr[mask]', or use --mask auto."
-        ) from error
-    folder = _omni_weights(options.mask_weights)
-    grid, cover = optical.grid, Cover.empty(optical.grid)
-    bands = [optical.names.index(name) for name in OMNI_BANDS]
-    for start in range(0, grid.height, OMNI_ROWS):
-        # Strips begin on even map rows, for a cell must not be marked from two of them.
-        top, stop = (max(row - cover.phase[0], 0) for row in (start, start + OMNI_ROWS))
-        stop = grid.height if start + OMNI_ROWS >= grid.height else stop
-        first, last = max(top - OMNI_MARGIN, 0), min(stop + OMNI_MARGIN, grid.height)
-        dn = optical.read(first, last - first)
-        log.info("OmniCloudMask: rows %d to %d of %d", top, stop, grid.height)
-        classes = predict(
-            dn[bands],
-            patch_size=min(1000, dn.shape[1], dn.shape[2]),
-            patch_overlap=min(300, dn.shape[1] // 2, dn.shape[2] // 2),
-            inference_device=None if options.device == "auto" else options.device,
-            no_data_value=0 if optical.nodata is None else optical.nodata,
-            destination_model_dir=folder,
-        )[0]
-        cover.mark(top, np.asarray(classes[top - first : stop - first], np.uint8))
-    return cover
+class RasterMask(NoMask):
+    """A mask that can be read by rows of pixels."""
+
+    def __init__(
+        self, optical: Optical, read: Callable[[int, int], Bytes], notes: tuple[str, ...] = ()
+    ) -> None:
+        """Mask that is read by `read`, from its first row and number of rows: CloudClass (rows, width)."""
+        super().__init__(optical)
+        self._read, self.notes = read, notes
+
+    def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
+        """Enter what the raster says; thin cloud is cirrus where B10 shows it."""
+        core = tiles.core
+        classes = self._read(core.start, core.size)
+        cloud_map.mark(core.start, classes)
+        if "B10" in self._optical.names and (classes == THIN).any():
+            shown = _cirrus_cells(self._optical, tiles, cloud_map.phase)
+            cloud_map.lift(core.start, core.size, shown, cirrus_ratio)
 
 
-def _omni_weights(folder: Path | None) -> Path:
-    """The folder, once everything is there that OmniCloudMask would otherwise download."""
-    if folder is None:
-        raise WeightsError(
-            f"--mask {OMNI} needs weights; expected the folder that holds them. Say --mask-weights DIR."
-        )
-    index = csv.DictReader((resources.files(OMNI) / "model_download_links.csv").read_text().splitlines())
-    rows = list(index)
-    newest = max(float(row["version"]) for row in rows)
-    names = [row["file_name"] for row in rows if float(row["version"]) == newest]
-    missing = [
-        name
-        for name in names
-        if not (folder / name).is_file() or (folder / name).stat().st_size <= LEAST_WEIGHTS
-    ]
-    if missing:
-        raise WeightsError(
-            f"{folder}: lacks {', '.join(missing)} of OmniCloudMask {newest:g}; expected all of its weights, "
-            "since cmcr downloads nothing. Put them there, or choose another folder with --mask-weights."
-        )
-    return folder
+class NetworkMask:
+    """cmcr's own network for clouds and shadows."""
+
+    above, below = ABOVE, BELOW
+    reads_ahead = False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, optical: Optical, network: CloudNetwork) -> None:
+        self._optical, self._network = optical, network
+        self._certainty: Bytes | None = None
+
+    def begin(self, each: Each, progress: Progress) -> None:
+        """Start at the top of the scene."""
+        self._detector = Detector(self._network, self._optical, each)
+
+    def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
+        """Enter what the network finds in cells of 20 m."""
+        found = self._detector.find(tiles.core, tiles.first, tiles.dn)
+        row = (tiles.core.start + cloud_map.phase[0]) // CELL
+        cloud_map.enter(row, found.classes, lifted_cells(found.classes, found.cirrus, cirrus_ratio))
+        if self._certainty is not None:
+            known = self._certainty[row : row + len(found.certainty)]
+            known[:] = found.certainty[: len(known), : known.shape[1]]
+
+    def keep_certainty(self) -> None:
+        """Keep the probability that the network gives to the class of each cell."""
+        self._certainty = np.zeros(CloudMap.empty(self._optical.grid).shape, np.uint8)
+
+    def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
+        """Return the probability of the pixels' cells, per cent, if it was kept."""
+        return None if self._certainty is None else cloud_map.to_pixels(self._certainty, top, len(classes))
+
+
+class DilatedMask(RasterMask):
+    """Another source, whose classes grow into clear ground; it is read in a pass of its own."""
+
+    reads_ahead = True
+
+    def __init__(self, optical: Optical, source: MaskSource, pixels: float) -> None:
+        """Mask that grows by `pixels`."""
+        super().__init__(optical, self._dilated, source.notes)
+        self._source, self._pixels = source, pixels
+
+    def begin(self, each: Each, progress: Progress) -> None:
+        """Read the whole of the other source."""
+        optical, source = self._optical, self._source
+        source.begin(each, progress)
+        own = (lambda done: None) if source.reads_ahead else progress
+        self._map = CloudMap.empty(optical.grid)
+        for tiles in tile_rows(optical, source.above, source.below):
+            source.mark(self._map, tiles, TYPICAL_RATIO)  # the ratio decides nothing about classes
+            own(tiles.core.stop / optical.grid.height)
+            del tiles  # before the next rows are read
+
+    def keep_certainty(self) -> None:
+        """Keep that of the other source."""
+        self._source.keep_certainty()
+
+    def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
+        """Return that of the other source; what was added is covered against its opinion."""
+        before = self._map.classes(top, len(classes))
+        known = self._source.certainty(cloud_map, top, before)
+        if known is None:
+            return None
+        added = (classes != CLEAR) & (before == CLEAR)
+        return np.where(added, 100 - known, known).astype(np.uint8)
+
+    def _dilated(self, top: int, rows: int) -> Bytes:
+        return dilated(self._map.classes, self._optical.grid.height, self._pixels, top, rows)
+
+
+def _cirrus_cells(optical: Optical, tiles: TileRow, phase: tuple[int, int]) -> NDArray[np.float32]:
+    """Reflectance of B10 in the cells of a row of tiles."""
+    core: Span = tiles.core
+    top, left = core.start - (phase[0] if core.start == 0 else 0), -phase[1]
+    height, width = (-(-size // CELL) * CELL for size in (core.stop - top, optical.grid.width - left))
+    rows, columns = reflected(top, height, optical.grid.height), reflected(left, width, optical.grid.width)
+    band = tiles.dn[optical.names.index(BANDS[B10])]
+    return optical.radiometry.reflectance(block_mean(cut(band, rows - tiles.first, columns)))

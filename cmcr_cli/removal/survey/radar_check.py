@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import GridMismatchError
 from cmcr_cli.ground.coregistration import Alignment, measure_alignment
-from cmcr_cli.removal.session import Session
-from cmcr_cli.removal.survey.first_pass import Survey
+from cmcr_cli.options import Align
+from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.removal.survey.tiles import Each
+from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.radar import Radar
 
 log = logging.getLogger("cmcr")
 
@@ -19,22 +22,39 @@ MOST_SHIFT = 30
 """Metres between radar and image beyond which there is a warning: three pixels."""
 
 
-def checked_alignment(session: Session, found: Survey) -> Alignment | None:
-    """The measured shift of the radar; a large one is noted, or refused as `--align strict` asks."""
-    if session.radar is None:
+def check_radar(
+    optical: Optical, radar: Radar | None, cloud_map: CloudMap, align: Align, each: Each, notes: list[str]
+) -> Alignment | None:
+    """Measure the shift of the radar on clear ground.
+
+    Args:
+        optical: The scene.
+        radar: Its radar.
+        cloud_map: What covers the scene.
+        align: What happens when the shift is large: "warn" or "strict".
+        each: Works on several windows at once.
+        notes: Receive a warning of a large shift.
+
+    Returns:
+        The shift; None where there is no radar, or nothing to measure it by.
+
+    Raises:
+        GridMismatchError: The shift is large or unknown, and `align` is strict.
+    """
+    if radar is None:
         return None
 
     def clear(top: int, dn: NDArray[Any]) -> NDArray[np.bool_]:
-        seen = found.cover.pixels(top, dn.shape[1]) == 0
-        return np.asarray(session.optical.valid(dn) & seen)
+        seen = cloud_map.pixels(top, dn.shape[1]) == 0
+        return np.asarray(optical.valid(dn) & seen)
 
-    alignment = measure_alignment(session.optical, session.radar, clear, session.lanes.map)
-    strict = session.options.align == "strict"
+    alignment = measure_alignment(optical, radar, clear, each)
+    strict = align == "strict"
     if alignment is None:
         text = "its shift against the image cannot be measured: too little clear ground or no distinct match"
         if strict:
             raise GridMismatchError(
-                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. "
+                f"{radar.path}: {text}; expected at most {MOST_SHIFT} m. "
                 "Go on all the same with --align warn."
             )
         log.info("Sentinel-1: %s", text)
@@ -44,8 +64,8 @@ def checked_alignment(session: Session, found: Survey) -> Alignment | None:
         text = f"{alignment.describe()}, as measured on clear ground in {alignment.windows} windows"
         if strict:
             raise GridMismatchError(
-                f"{session.radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
+                f"{radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
                 "terrain-corrected and geocoded well, or go on all the same with --align warn."
             )
-        session.notes.append(f"{text}: it is used as it is, and blurs what is reconstructed")
+        notes.append(f"{text}: it is used as it is, and blurs what is reconstructed")
     return alignment

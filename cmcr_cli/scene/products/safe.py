@@ -20,8 +20,9 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.products.stack import Product
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster, read_bytes
 from cmcr_cli.scene.readable import check_readable
 from cmcr_cli.scene.sun import Sun, sun_of

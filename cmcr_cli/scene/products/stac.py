@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION, RADAR_BANDS, band_name
+from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, band_name
 from cmcr_cli.scene.products.stack import Product
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import read_start
 from cmcr_cli.scene.sun import Sun, sun_of
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.scene.bands import QUANTIFICATION
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.training.data import gathered, sen12mscr
 from cmcr_cli.training.data.images import is_veiled

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION, canonical
+from cmcr_cli.scene.bands import BANDS, canonical
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.images import (
     Array,
     ClearImage,

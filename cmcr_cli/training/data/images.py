@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster
 
 Array = NDArray[np.float32]

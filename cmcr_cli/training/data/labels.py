@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.gathered import index, scene_files
 from cmcr_cli.training.data.images import Array, read_raster
 

@@ -143,7 +143,7 @@ class Clouds:
         amount = np.clip(shape, 0, 3).astype(np.float32) * np.float32(0.2 * rng.uniform(0.1, 1) ** 2)
         if high:
             colour = spectrum(cirrus.SPECTRUM, rng, 0.05)
-            colour[B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
+            colour[B10] = np.exp(rng.normal(0, 0.25)) / cirrus.TYPICAL_RATIO
         else:
             colour = haze(rng.uniform(0.7, 1.8))
             colour[B09], colour[B10] = 0.3 * colour[B09], 0

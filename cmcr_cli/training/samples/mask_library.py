@@ -16,8 +16,9 @@ from scipy import ndimage
 
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import N_CLASSES
-from cmcr_cli.scene.bands import BANDS, QUANTIFICATION
+from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
+from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.gathered import (
     clear_dates,
     index,

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.ground.cirrus import FITTED, THIN, VISIBLE, WHITE, fitted_ratio, without_cirrus
+from cmcr_cli.ground.cirrus import FITTED, THIN, TYPICAL_RATIO, WHITE, fitted_ratio, without_cirrus
 from cmcr_cli.ground.context import MARGIN, constant_context, fit_context
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING, Unmixing
 from cmcr_cli.model.condition import VEILED, PatchInputs
-from cmcr_cli.scene.bands import BANDS, scaled_radar
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import scaled_radar
 from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.surface import simulate_ground
 from cmcr_cli.training.data.images import Array, ClearImage, clear_of
@@ -27,6 +28,7 @@ from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.recipe import DataConfig, Mix
 from cmcr_cli.training.samples.synthesis import (
     cover_mask,
+    draw_veil,
     flooded,
     jittered_radar,
     mistaken,
@@ -35,17 +37,19 @@ from cmcr_cli.training.samples.synthesis import (
     transplant,
     under_deck,
     under_sky,
-    veiled,
 )
 
 Mask = NDArray[np.bool_]
 Item = TypeVar("Item")
 
-CLEAR_WEIGHT, VEILED_WEIGHT, HIDDEN_WEIGHT = 0.1, 0.5, 4.0
-"""Weight in the loss of a clear pixel, of one under a veil that the mask missed, and of one under a cloud
-through which nothing is seen; 1 where covered otherwise.
+CLEAR_WEIGHT, HIDDEN_WEIGHT = 0.1, 4.0
+"""Weight in the loss of a pixel that is kept as it is, and of one under a cloud through which nothing is
+seen; 1 where covered otherwise.
 
 A clear pixel is pasted over in the end, but must not drift; hidden ones are few, and would drown."""
+
+HAZE = 0.05, 0.1
+"""Share of the ground's light that a veil takes: up to the first no mask finds it, from the second on all."""
 
 HIDING = 0.9
 """Opacity from which on a cloud hides the ground."""
@@ -89,7 +93,7 @@ class Clouded:
     """Ground with clouds over it: images (13, H, W), opacity and shadow (H, W) in 0..1.
 
     `source` is the place that the clouds are from, empty where they are from none; `hidden` says that no mask
-    would leave anything clear.
+    would leave anything clear. `haze` is what a haze that no mask finds adds to the ground (13, H, W).
     """
 
     ground: ClearImage
@@ -99,6 +103,7 @@ class Clouded:
     same_date: bool
     source: str = ""
     hidden: bool = False
+    haze: Array | None = None
 
 
 def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
@@ -193,10 +198,14 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         return assemble(scene, cover, present, radar, context=rng.random() >= UNTOLD)
     hiding = scene.opacity
     if scene.same_date and rng.random() < mix.veiled:
-        cloudy, share, high = veiled(scene.cloudy, rng)
+        veil = draw_veil(scene.opacity.shape, rng)
+        share, ground = veil.share, scene.ground.optical
         opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
-        scene = replace(scene, cloudy=cloudy, opacity=opacity)
-        seen_through = high and present[BANDS.index("B10")]
+        seen_through = veil.high and present[BANDS.index("B10")]
+        # Haze that no mask finds is all around a hole: without it, what fills the hole would be dark.
+        missed = np.clip((HAZE[1] - share) / (HAZE[1] - HAZE[0]), 0, 1) * (not seen_through)
+        haze = missed * (veil.over(ground) - ground)
+        scene = replace(scene, cloudy=veil.over(scene.cloudy), opacity=opacity, haze=haze)
         hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
     found = cover_mask(hiding, scene.shadow, rng)
     if rng.random() < mix.mistaken:
@@ -220,7 +229,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     """
     height, width = cover.shape
     optical, covered = scene.cloudy * present[:, None, None], cover > 0
-    optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else VISIBLE)
+    optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else TYPICAL_RATIO)
     valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
     fitted = fit_context(optical, cover < 1, radar, valid, present) if context else constant_context(present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
@@ -232,12 +241,10 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         matrices = unmixing.matrices(fitted.covariance)
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
-    target = scene.ground.optical * present[:, None, None]
-    if scene.same_date:
-        below = np.where(scene.opacity < HIDING, 1, HIDDEN_WEIGHT)
-        weight = np.where(covered, below, np.where(scene.opacity > 0, VEILED_WEIGHT, CLEAR_WEIGHT))
-    else:
-        weight = covered
+    ground = scene.ground.optical if scene.haze is None else scene.ground.optical + scene.haze
+    target = np.where(covered, ground * present[:, None, None], optical)
+    below = np.where(scene.opacity < HIDING, 1, HIDDEN_WEIGHT) if scene.same_date else 1
+    weight = np.where(covered, below, CLEAR_WEIGHT)
 
     def plane(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.array(array, ndmin=3)).half()  # several times as fast as numpy's
@@ -245,7 +252,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     return Sample(
         optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),
         radar=plane(scaled_radar(radar)), radar_valid=plane(valid),
-        spread=torch.from_numpy(fitted.spread), present=torch.from_numpy(present.astype(np.float32)),
+        spread=torch.from_numpy(fitted.std), present=torch.from_numpy(present.astype(np.float32)),
         levels=torch.from_numpy(LEVELS), unmixing=torch.from_numpy(matrices),
         target=plane(target), weight=plane(weight), opacity=plane(scene.opacity), shadow=plane(scene.shadow),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.ground import cirrus
-from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 from cmcr_cli.simulate.clouds import Sky, simulate_sky
 from cmcr_cli.simulate.noise import Window
 from cmcr_cli.training.data.images import Array, Pair
@@ -83,26 +84,49 @@ def recoloured(clear: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.maximum(mean * level + (clear - mean) * contrast, 0), dtype=np.float32)
 
 
-def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
-    """Draw thin cirrus or haze over an image (13, H, W), over all of it or part.
+@dataclass(frozen=True, slots=True)
+class Veil:
+    """Thin cirrus or haze: an image under it is `kept` image + `added`, both (13, H, W).
+
+    `share` (H, W) is the part of the ground's light that it takes; `high` says that it is cirrus.
+    """
+
+    kept: Array
+    added: Array
+    share: Array
+    high: bool
+
+    def over(self, image: Array) -> Array:
+        """The image (13, H, W) under the veil."""
+        return np.asarray(image * self.kept + self.added, np.float32)
+
+
+def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
+    """A veil over all of an image (H, W) or over part of it.
 
     Cirrus shows in B10, by the spectrum of `ground.cirrus`; haze does not, and falls with the wavelength to
-    the power of about -1.3. Returns the image, the share (H, W) of the ground's light that the veil takes,
-    and whether it is cirrus.
+    the power of about -1.3.
     """
     high = rng.random() < 0.7
     if high:
         spectrum = cirrus.SPECTRUM * rng.normal(1, np.where(cirrus.SPECTRUM == 1, 0.05, 0.15))
-        spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.VISIBLE
+        spectrum[cirrus.B10] = np.exp(rng.normal(0, 0.25)) / cirrus.TYPICAL_RATIO
     else:
         spectrum = (MICROMETRES / 0.49) ** -rng.uniform(0.7, 1.8) * _DRY
-    relief = ndimage.gaussian_filter(rng.normal(size=image.shape[1:]), rng.uniform(4, 60, 2), mode="reflect")
+    relief = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(4, 60, 2), mode="reflect")
     relief /= relief.std() + 1e-9
-    shape = 1 + rng.uniform(0, 0.4) * relief if rng.random() < 0.6 else relief + rng.uniform(-1, 1)
-    amount = np.clip(shape, 0, 3) * 0.2 * rng.uniform(0.1, 1) ** 2
+    relief = 1 + rng.uniform(0, 0.4) * relief if rng.random() < 0.6 else relief + rng.uniform(-1, 1)
+    amount = np.clip(relief, 0, 3) * 0.2 * rng.uniform(0.1, 1) ** 2
     added = amount * np.maximum(spectrum, 0)[:, None, None]
-    out = image * np.clip(1 - added / cirrus.WHITE, 0.1, 1) + added
-    return out.astype(np.float32), np.clip(added[1] / cirrus.WHITE, 0, 0.9).astype(np.float32), high
+    share = np.clip(added[1] / cirrus.WHITE, 0, 0.9)
+    kept = np.clip(1 - added / cirrus.WHITE, 0.1, 1)
+    return Veil(kept.astype(np.float32), added.astype(np.float32), share.astype(np.float32), high)
+
+
+def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
+    """An image (13, H, W) under a veil, the `share` (H, W) that the veil takes, and whether it is cirrus."""
+    veil = draw_veil(image.shape[1:], rng)
+    return veil.over(image), veil.share, veil.high
 
 
 def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:

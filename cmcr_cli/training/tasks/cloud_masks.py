@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cmcr_cli.model.cloud_network import CloudNetwork
-from cmcr_cli.model.flops import gflop_of_mask
+from cmcr_cli.model.costs import gflop_of_mask
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW
 from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.loop import Batches, Task

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from cmcr_cli.model.consistency import denoising_loss
+from cmcr_cli.model.costs import gflop_per_patch
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.model.flops import gflop_per_patch
 from cmcr_cli.training.loop import Task
 from cmcr_cli.training.pictures import Panel, true_colour
 from cmcr_cli.training.recipe import Recipe

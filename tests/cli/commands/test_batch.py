@@ -20,7 +20,7 @@ from cmcr_cli.simulate import SimulatedScene
 
 Cmcr = Callable[..., Any]
 
-SECONDS = 120
+SECONDS = 240
 """Bound of everything that is waited for."""
 
 
@@ -88,22 +88,27 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
     files = ("--scheduler-file", str(file))
     with ExitStack() as stack:
 
-        def start(module: str, *args: str) -> subprocess.Popen[bytes]:
+        def start(module: str, *args: str, log: Path) -> subprocess.Popen[bytes]:
             process = subprocess.Popen(
                 [*python[:2], f"{python[2]}.{module}", *args], cwd=tmp_path,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=stack.enter_context(log.open("wb")),
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
             )  # fmt: skip
             stack.callback(process.wait)
             stack.callback(process.kill)
             return process
 
-        start(*scheduler, *files)
+        start(*scheduler, *files, log=tmp_path / "scheduler.log")
         until = time.monotonic() + SECONDS
         while not file.exists() or not file.read_text().endswith("}"):
             assert time.monotonic() < until
             time.sleep(0.1)
-        workers = [start(*worker, *files) for _ in range(2)]
+        logs = [tmp_path / f"worker{n}.log" for n in range(2)]
+        workers = [start(*worker, *files, log=log) for log in logs]
+        # Else the first might have done all of the work before the second is there.
+        while not all("Registered to" in log.read_text() for log in logs):
+            assert time.monotonic() < until
+            time.sleep(0.1)
         yield json.loads(file.read_text())["address"], workers
 
 
@@ -118,7 +123,7 @@ def test_a_cluster_survives_the_loss_of_a_worker(
     names = [f"{letter}.tif" for letter in "abc"]
     listed = tmp_path / "scenes.csv"
     listed.write_text("".join(f"{scene.s2},{scene.s1},{name}\n" for name in names))
-    out, settings = tmp_path / "out", (*given, "--steps", 8)
+    out, settings = tmp_path / "out", (*given, "--steps", 4)
     args = ["batch", listed, "-o", out, *settings, "--scheduler", address, "--json"]
     command = [sys.executable, "-m", "cmcr_cli", *map(str, args)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cmcr_cli.removal.restore.blending import blend, join_rows, row_canvas
+from cmcr_cli.removal.restore.blending import blend, join_rows, strip_canvas
 from cmcr_cli.scene.patches import PATCH, edge_ramps, lattice_starts, reflected
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def blended(image: Tensor, origin: tuple[int, int], overlap: int) -> Tensor:
     lefts = lattice_starts(origin[1], width, overlap)
     canvases = []
     for top, down in zip(tops, ramps(len(tops), overlap), strict=True):
-        canvases.append(row_canvas(bands, lefts, CPU))
+        canvases.append(strip_canvas(bands, lefts, CPU))
         rows = reflected(top, PATCH, height)
         for left, across in zip(lefts, ramps(len(lefts), overlap), strict=True):
             patch = image[:, rows[:, None], reflected(left, PATCH, width)]
@@ -63,7 +63,7 @@ def test_blending_the_patches_of_an_image_gives_the_image(
 
 
 def test_rows_without_patches_count_as_zero() -> None:
-    canvas, middle = row_canvas(1, [0], CPU), ramps(3, 32)[1]
+    canvas, middle = strip_canvas(1, [0], CPU), ramps(3, 32)[1]
     blend(canvas, 0, torch.ones(1, PATCH, PATCH), middle, ramps(1, 32)[0])
     alone = join_rows(None, canvas, None, 32, 0)
     assert torch.equal(alone[0, :, 0], middle)
@@ -75,7 +75,7 @@ def test_rows_without_patches_count_as_zero() -> None:
 def test_estimates_that_wait_are_rounded_once_for_each_patch() -> None:
     """As sums of 32 bits that are stored in 16: the rounding of one patch, not that of its every part."""
     torch.manual_seed(0)
-    canvas, down, (left, right) = row_canvas(2, [0, 224], CPU, half=True), ramps(1, 32)[0], ramps(2, 32)
+    canvas, down, (left, right) = strip_canvas(2, [0, 224], CPU, half=True), ramps(1, 32)[0], ramps(2, 32)
     first, second = torch.randn(2, 2, PATCH, PATCH)
     blend(canvas, 0, first, down, left)
     blend(canvas, 224, second, down, right)

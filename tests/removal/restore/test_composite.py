@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.output.cog import NODATA, OBSERVED, RECONSTRUCTED
-from cmcr_cli.removal.restore.composite import composite, harmonise, provenance_of
-from cmcr_cli.removal.restore.radiometry import reflectance, stored
-from cmcr_cli.scene.bands import Radiometry
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, provenance_of
+from cmcr_cli.removal.restore.composite import composite, match_offsets
+from cmcr_cli.removal.restore.stored_bits import reflectance, stored
+from cmcr_cli.scene.radiometry import Radiometry
 
 
 def scene_of(dtype: str, nodata: float | None, offset: float) -> Any:
@@ -30,14 +30,14 @@ def test_harmonising_carries_the_offset_of_clear_ground_into_the_hole() -> None:
     clear = torch.ones(1, 1, 256, 256)
     clear[..., 90:170, 60:200] = 0
     restored = truth + 0.03
-    mended = harmonise(restored, truth, clear)
+    mended = match_offsets(restored, truth, clear)
     assert float((mended - truth).abs().max()) < 0.004
 
 
 def test_harmonising_changes_nothing_where_it_knows_nothing() -> None:
     restored, observed = torch.rand(2, 13, 256, 256), torch.rand(2, 13, 256, 256)
-    assert torch.equal(harmonise(restored, observed, torch.zeros(2, 1, 256, 256)), restored)
-    assert torch.equal(harmonise(restored, restored, torch.ones(2, 1, 256, 256)), restored)
+    assert torch.equal(match_offsets(restored, observed, torch.zeros(2, 1, 256, 256)), restored)
+    assert torch.equal(match_offsets(restored, restored, torch.ones(2, 1, 256, 256)), restored)
 
 
 def test_composite_keeps_bits_mixes_by_strength_and_says_which() -> None:

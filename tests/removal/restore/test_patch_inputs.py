@@ -10,19 +10,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cmcr_cli.ground.cirrus import VISIBLE, without_cirrus
-from cmcr_cli.ground.context import MARGIN, constant_context, enlarged
+from cmcr_cli.ground.cirrus import without_cirrus
+from cmcr_cli.ground.context import MARGIN, enlarged
+from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.removal.restore.patch_inputs import COVER, InputMaker
-from cmcr_cli.removal.restore.strips import Row
-from cmcr_cli.scene.bands import BANDS, L2A_BANDS, canonical, scaled_radar
+from cmcr_cli.removal.restore.strips import Strip
+from cmcr_cli.scene.bands import BANDS, L2A_BANDS, canonical
 from cmcr_cli.scene.patches import PATCH, reflected
+from cmcr_cli.scene.radiometry import scaled_radar
 from tests.support.strips import HEIGHT, WIDTH, optical, scene
 
 CPU = torch.device("cpu")
 
 
-def places(row: Row, left: int) -> tuple[Any, ...]:
+def places(row: Strip, left: int) -> tuple[Any, ...]:
     return ..., reflected(row.top, PATCH, HEIGHT)[:, None], reflected(left, PATCH, WIDTH)
 
 
@@ -47,7 +49,7 @@ def test_inputs_are_those_of_the_strips(
     row, lefts = scene(rng, names, dtype, stored), [-30, 20, 34]
     if not radar:
         row = replace(row, radar=None, radar_valid=None)
-    maker = InputMaker(source, constant_context(np.ones(13, bool)), np.float32(VISIBLE), NOTHING)
+    maker = InputMaker(source, Ground.unknown(np.ones(13, bool)))
     blocks = rng.random((len(lefts), 14, PATCH // 2 + 2, PATCH // 2 + 2), dtype=np.float32)
     observed, inputs = maker.make(row, lefts, torch.from_numpy(blocks))
     for index, left in enumerate(lefts):
@@ -85,11 +87,11 @@ def test_a_row_is_sent_to_a_device_once() -> None:
     strips = row.on(CPU)
     assert row.on(CPU) is strips
     assert np.shares_memory(strips.dn.numpy(), row.dn)
-    back = row.on_shelf().off_shelf(row.arrays)
+    back = row.unloaded().loaded(row.arrays)
     assert np.array_equal(back.dn, row.dn) and back.dn.dtype == row.dn.dtype
     assert back.on(CPU) is not strips
     elsewhere = row.on(torch.device("meta"))
-    assert row.on_shelf().on(torch.device("meta")) is elsewhere
+    assert row.unloaded().on(torch.device("meta")) is elsewhere
 
 
 def test_the_context_sees_the_radar_around_the_patch() -> None:
@@ -98,13 +100,14 @@ def test_the_context_sees_the_radar_around_the_patch() -> None:
     asked: list[Any] = []
 
     class Context:
-        spread = np.ones(13, np.float32)
+        std = np.ones(13, np.float32)
 
         def blocks(self, *args: Any) -> NDArray[np.float32]:
             asked.append(args)
             return np.zeros((14, PATCH // 2 + 2, PATCH // 2 + 2), np.float32)
 
-    maker = InputMaker(optical(BANDS, np.uint16, None), Context(), np.float32(1), NOTHING)  # type: ignore[arg-type]
+    ground = Ground(Context(), np.float32(1), NOTHING)  # type: ignore[arg-type]
+    maker = InputMaker(optical(BANDS, np.uint16, None), ground)
     maker.blocks(whole, 20)
     top, left, height, width, radar, valid = asked[0]
     assert (top, left, height, width) == (-40, 20, PATCH, PATCH)

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from cmcr_cli.model.weights import load
-from cmcr_cli.removal.restore.blending import blend, join_rows, row_canvas
-from cmcr_cli.removal.restore.schedule import Lattice, Wavefront
-from cmcr_cli.removal.restore.strips import Row
-from cmcr_cli.runtime.spill import Shelf
-from cmcr_cli.runtime.workers import Lanes, open_lanes
+from cmcr_cli.removal.restore.blending import blend, join_rows, strip_canvas
+from cmcr_cli.removal.restore.schedule import Lattice, Schedule
+from cmcr_cli.removal.restore.steps import Advanced
+from cmcr_cli.removal.restore.strips import Strip
+from cmcr_cli.runtime.spill import Spilled, SpillStore
+from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.patches import PATCH, edge_ramps
 
 OVERLAP = 64
@@ -40,13 +41,27 @@ class Fake:
 
     steps: int
     begun: list[tuple[int, int]]
+    spill: SpillStore
 
     def advance(
-        self, lane: Any, row: Row, lefts: Sequence[int], step: int, estimates: Tensor | None
-    ) -> list[Tensor]:
-        self.begun.append((TOPS.index(row.top), step))
+        self,
+        worker: Any,
+        strip: Strip,
+        lefts: Sequence[int],
+        step: int,
+        estimates: Tensor | None,
+        cached: Sequence[Spilled],
+    ) -> list[Advanced]:
+        self.begun.append((TOPS.index(strip.top), step))
+        if step:  # what the first step has kept comes back to the same patches
+            assert [handle.load()[0].tolist() for handle in cached] == [[strip.top, left] for left in lefts]
         known = [None] * len(lefts) if estimates is None else list(estimates)
-        return [step_of(row.top, left, step, last) for left, last in zip(lefts, known, strict=True)]
+        done = []
+        for left, last in zip(lefts, known, strict=True):
+            keep = not step and self.steps > 1
+            handle = self.spill.put([torch.tensor([strip.top, left])]) if keep else None
+            done.append(Advanced(step_of(strip.top, left, step, last), handle))
+        return done
 
 
 def plainly(steps: int, todo: list[list[int]]) -> list[Tensor]:
@@ -54,7 +69,7 @@ def plainly(steps: int, todo: list[list[int]]) -> list[Tensor]:
     down, across = ([*map(torch.from_numpy, edge_ramps(len(axis), OVERLAP))] for axis in (TOPS, LEFTS))
     canvases: list[Tensor] = []
     for step in range(steps):
-        last, canvases = canvases, [row_canvas(13, LEFTS, CPU) for _ in TOPS]
+        last, canvases = canvases, [strip_canvas(13, LEFTS, CPU) for _ in TOPS]
         for index, top in enumerate(TOPS):
             for left in todo[index]:
                 column = left - LEFTS[0]
@@ -71,29 +86,29 @@ def plainly(steps: int, todo: list[list[int]]) -> list[Tensor]:
 
 
 @pytest.fixture(params=[1, 3])
-def lanes(weights: Path, request: pytest.FixtureRequest) -> Iterator[Lanes]:
-    with open_lanes(load(weights), [CPU] * request.param, 2, []) as lanes:
-        yield lanes
+def workers(weights: Path, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
+    with open_workers(load(weights), [CPU] * request.param, 2, []) as workers:
+        yield workers
 
 
 @pytest.fixture(params=[0, 2**30], ids=["on disk", "in memory"])
-def shelf(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shelf]:
-    with Shelf({CPU: request.param}, tmp_path / "out.tif") as shelf:
-        yield shelf
+def spill(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SpillStore]:
+    with SpillStore({CPU: request.param}, tmp_path / "out.tif") as spill:
+        yield spill
 
 
 def run(
-    lanes: Lanes, shelf: Shelf, steps: int, todo: list[list[int]], first: int = 0
+    workers: WorkerPool, spill: SpillStore, steps: int, todo: list[list[int]], first: int = 0
 ) -> tuple[Fake, dict[int, Any]]:
-    fake, taken, found = Fake(steps, []), [], {}
+    fake, taken, found = Fake(steps, [], spill), [], {}
     none = np.zeros((1, 1), np.uint8)
 
-    def load_row(index: int) -> Row:
-        return Row(TOPS[index], 0, np.full((1, 1, 1), index, np.uint16), none, 0, None, None)
+    def load_row(index: int) -> Strip:
+        return Strip(TOPS[index], 0, np.full((1, 1, 1), index, np.uint16), none, 0, None, None)
 
     lattice = Lattice(TOPS, LEFTS, OVERLAP)
-    wave = Wavefront(lattice, todo, fake, lanes, shelf, load_row, taken.append)  # type: ignore[arg-type]
-    for index, row, canvas in wave.run(first):
+    schedule = Schedule(lattice, todo, fake, workers, spill, load_row, taken.append)  # type: ignore[arg-type]
+    for index, row, canvas in schedule.run(first):
         assert (row.top, row.dn.item()) == (TOPS[index], index)
         found[index] = None if canvas is None else canvas.clone()
     assert sum(taken) == sum(len(todo[row]) for row, _ in set(fake.begun))
@@ -102,17 +117,17 @@ def run(
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 def test_every_step_sees_what_the_whole_scene_was_at_the_step_before(
-    lanes: Lanes, shelf: Shelf, steps: int
+    workers: WorkerPool, spill: SpillStore, steps: int
 ) -> None:
     todo = [LEFTS for _ in TOPS]
-    _, found = run(lanes, shelf, steps, todo)
+    _, found = run(workers, spill, steps, todo)
     assert list(found) == list(range(len(TOPS)))
     for canvas, expected in zip(found.values(), plainly(steps, todo), strict=True):
         np.testing.assert_allclose(canvas[:, :-OVERLAP], expected[:, :-OVERLAP], atol=0.02)
 
 
-def test_rows_wait_for_no_more_than_their_neighbours(lanes: Lanes, shelf: Shelf) -> None:
-    fake, _ = run(lanes, shelf, 3, [LEFTS for _ in TOPS])
+def test_rows_wait_for_no_more_than_their_neighbours(workers: WorkerPool, spill: SpillStore) -> None:
+    fake, _ = run(workers, spill, 3, [LEFTS for _ in TOPS])
     order = list(dict.fromkeys(fake.begun))
     for row, step in order:
         if step:
@@ -122,9 +137,9 @@ def test_rows_wait_for_no_more_than_their_neighbours(lanes: Lanes, shelf: Shelf)
     assert order.index((0, 2)) < order.index((4, 0))
 
 
-def test_patches_and_rows_without_cloud_are_left_out(lanes: Lanes, shelf: Shelf) -> None:
+def test_patches_and_rows_without_cloud_are_left_out(workers: WorkerPool, spill: SpillStore) -> None:
     todo = [LEFTS[:1], [], LEFTS, LEFTS[1:], []]
-    fake, found = run(lanes, shelf, 3, todo)
+    fake, found = run(workers, spill, 3, todo)
     assert {row for row, _ in fake.begun} == {0, 2, 3}
     assert found[1] is None and found[4] is None
     for index in (0, 2, 3):
@@ -137,11 +152,11 @@ def test_patches_and_rows_without_cloud_are_left_out(lanes: Lanes, shelf: Shelf)
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("first", [1, 3, 4])
 def test_a_later_start_gives_the_same_bits_from_the_second_row_on(
-    lanes: Lanes, shelf: Shelf, steps: int, first: int
+    workers: WorkerPool, spill: SpillStore, steps: int, first: int
 ) -> None:
     todo = [LEFTS for _ in TOPS]
-    _, whole = run(lanes, shelf, steps, todo)
-    fake, found = run(lanes, shelf, steps, todo, first)
+    _, whole = run(workers, spill, steps, todo)
+    fake, found = run(workers, spill, steps, todo, first)
     assert list(found) == list(range(first, len(TOPS)))
     assert min(row for row, _ in fake.begun) == max(first - steps + 1, 0)
     for index in range(first, len(TOPS)):
@@ -150,10 +165,12 @@ def test_a_later_start_gives_the_same_bits_from_the_second_row_on(
 
 
 def test_rows_are_put_together_on_the_first_device_whichever_made_the_patches(
-    weights: Path, shelf: Shelf
+    weights: Path, spill: SpillStore
 ) -> None:
     meta = torch.device("meta")
-    with open_lanes(load(weights), [CPU], 2, []) as lanes:
-        lanes.lanes = [replace(lane, device=meta) for lane in lanes.lanes]  # those that work stay on the CPU
-        _, found = run(lanes, shelf, 1, [LEFTS for _ in TOPS])
+    with open_workers(load(weights), [CPU], 2, []) as workers:
+        workers.workers = [
+            replace(worker, device=meta) for worker in workers.workers
+        ]  # those that work stay on the CPU
+        _, found = run(workers, spill, 1, [LEFTS for _ in TOPS])
     assert {canvas.device for canvas in found.values()} == {meta}

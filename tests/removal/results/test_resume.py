@@ -37,11 +37,11 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], list[int
     advance = Restorer.advance
 
     def until(line: int | None) -> list[int]:
-        def failing(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, last: Any) -> Any:
-            seen.append(row.top)
-            if line is not None and row.top > line and step == self.steps - 1:
+        def failing(self: Restorer, worker: Any, strip: Any, lefts: Any, step: int, *rest: Any) -> Any:
+            seen.append(strip.top)
+            if line is not None and strip.top > line and step == self.steps - 1:
                 raise KeyboardInterrupt
-            return advance(self, lane, row, lefts, step, last)
+            return advance(self, worker, strip, lefts, step, *rest)
 
         monkeypatch.setattr(Restorer, "advance", failing)
         return seen
@@ -90,9 +90,9 @@ def test_a_run_that_was_killed_can_be_resumed(
         "import os, signal, sys; from cmcr_cli.removal.restore import steps\n"
         "from cmcr_cli.cli.main import main\n"
         "advance = steps.Restorer.advance\n"
-        "def dying(self, lane, row, lefts, step, last):\n"
-        "    if row.top > 500 and step: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return advance(self, lane, row, lefts, step, last)\n"
+        "def dying(self, worker, strip, lefts, step, *rest):\n"
+        "    if strip.top > 500 and step: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return advance(self, worker, strip, lefts, step, *rest)\n"
         "steps.Restorer.advance = dying\n"
         "main(sys.argv[1:])"
     )

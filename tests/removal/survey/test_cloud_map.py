@@ -14,7 +14,7 @@ from cmcr_cli.removal.survey.cloud_map import (
     REACH,
     SEEN_VEIL,
     VEIL,
-    Cover,
+    CloudMap,
     lifted_cells,
     treatment,
 )
@@ -41,7 +41,7 @@ def test_marked_pixels_are_covered_and_seams_lie_outside(
     rng = np.random.default_rng(seed)
     truth = rng.random((height, width)) > 0.97
     classes = np.where(truth, rng.integers(THICK, SHADOW + 1, truth.shape), CLEAR).astype(np.uint8)
-    cover = Cover.empty(grid(height, width, row0, col0))
+    cover = CloudMap.empty(grid(height, width, row0, col0))
     cut = data.draw(st.integers(0, height // 2)) * 2 + (row0 % 2)
     for top, stop in ((0, min(cut, height)), (min(cut, height), height)):
         if stop > top:
@@ -61,7 +61,7 @@ def test_marked_pixels_are_covered_and_seams_lie_outside(
 
 
 def test_strength_falls_to_nothing_within_reach() -> None:
-    cover = Cover.empty(grid(100, 100))
+    cover = CloudMap.empty(grid(100, 100))
     covered = np.zeros((100, 100), np.uint8)
     covered[:, :40] = SHADOW
     cover.mark(0, covered)
@@ -72,7 +72,7 @@ def test_strength_falls_to_nothing_within_reach() -> None:
 
 
 def test_cells_lie_on_even_map_pixels() -> None:
-    cover = Cover.empty(grid(4, 4, row0=1, col0=1))
+    cover = CloudMap.empty(grid(4, 4, row0=1, col0=1))
     covered = np.zeros((4, 4), np.uint8)
     covered[1, 1] = THIN
     cover.mark(0, covered)
@@ -83,7 +83,7 @@ def test_cells_lie_on_even_map_pixels() -> None:
 
 
 def test_veiled_cells_are_replaced_and_clouds_are_marked_over_them() -> None:
-    cover = Cover.empty(grid(40, 40))
+    cover = CloudMap.empty(grid(40, 40))
     veiled = np.zeros((20, 20), np.uint8)
     veiled[:, :10] = THIN
     cover.enter(0, veiled, veiled == THIN)
@@ -99,7 +99,7 @@ def test_veiled_cells_are_replaced_and_clouds_are_marked_over_them() -> None:
 
 @given(st.integers(1, 20), st.integers(1, 40), st.integers(-3, 3), st.integers(0, 2**31))
 def test_cells_come_back_as_they_were_entered(height: int, width: int, origin: int, seed: int) -> None:
-    cover = Cover.empty(grid(height, width, origin, origin))
+    cover = CloudMap.empty(grid(height, width, origin, origin))
     rows = len(cover.planes[0])
     assert cover.shape == (rows, cover.columns)
     rng = np.random.default_rng(seed)
@@ -113,15 +113,15 @@ def test_cells_come_back_as_they_were_entered(height: int, width: int, origin: i
     np.testing.assert_array_equal(cover.cells(cut, rows), crop[cut:])
     y, x = ((np.arange(size) + origin % CELL) // CELL for size in (height, width))
     np.testing.assert_array_equal(cover.classes(0, height), crop[y[:, None], x])
-    np.testing.assert_array_equal(cover.spread(crop, 0, height), crop[y[:, None], x])
+    np.testing.assert_array_equal(cover.to_pixels(crop, 0, height), crop[y[:, None], x])
     expected = np.where(crop == CLEAR, 0, np.where(up, VEIL, CLOUD))[y[:, None], x]
     np.testing.assert_array_equal(cover.pixels(0, height), expected)
     top = int(rng.integers(0, height))
     np.testing.assert_array_equal(cover.classes(top, height - top), crop[y[top:, None], x])
-    np.testing.assert_array_equal(cover.spread(crop, top, height - top), crop[y[top:, None], x])
+    np.testing.assert_array_equal(cover.to_pixels(crop, top, height - top), crop[y[top:, None], x])
     np.testing.assert_array_equal(cover.pixels(top, height - top), expected[top:])
     if not origin % 2:
-        np.testing.assert_array_equal(Cover.of(crop, width).cells(0, rows), crop)
+        np.testing.assert_array_equal(CloudMap.of(crop, width).cells(0, rows), crop)
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(-3, 3), st.integers(-3, 3), st.integers(0, 2**31))
@@ -130,7 +130,7 @@ def test_a_cell_takes_the_class_of_its_most_opaque_pixel(
 ) -> None:
     rng = np.random.default_rng(seed)
     classes = rng.choice(4, (height, width), p=(0.7, 0.1, 0.1, 0.1)).astype(np.uint8)
-    cover = Cover.empty(grid(height, width, row0, col0))
+    cover = CloudMap.empty(grid(height, width, row0, col0))
     cover.mark(0, classes)
     found = cover.classes(0, height)
     opacity = {CLEAR: 0, THIN: 1, SHADOW: 2, THICK: 3}
@@ -144,15 +144,15 @@ def test_a_cell_takes_the_class_of_its_most_opaque_pixel(
 def test_what_is_written_of_cells_leads_to_the_same_cells() -> None:
     """`cmcr mask` writes `classes`, and `remove` marks with them."""
     rng = np.random.default_rng(4)
-    cover, again = (Cover.empty(grid(31, 29, 7, 13)) for _ in range(2))
+    cover, again = (CloudMap.empty(grid(31, 29, 7, 13)) for _ in range(2))
     cells = rng.integers(CLEAR, SHADOW + 1, cover.shape).astype(np.uint8)
     cover.enter(0, cells, np.zeros(cells.shape, bool))
     again.mark(0, cover.classes(0, 31))
     assert np.array_equal(again.planes, cover.planes)
 
 
-VISIBLE = cirrus.VISIBLE
-SEEN, LIFTABLE = (float(cirrus.GROUND + veil / VISIBLE) for veil in (SEEN_VEIL, cirrus.THIN))
+TYPICAL_RATIO = cirrus.TYPICAL_RATIO
+SEEN, LIFTABLE = (float(cirrus.GROUND + veil / TYPICAL_RATIO) for veil in (SEEN_VEIL, cirrus.THIN))
 """Reflectances of B10 at which cirrus begins to be seen, and ceases to be subtracted well."""
 
 
@@ -160,11 +160,11 @@ def test_only_thin_cloud_that_b10_shows_well_is_lifted() -> None:
     levels = [0, float(cirrus.GROUND), SEEN - 1e-4, SEEN + 1e-4, LIFTABLE - 1e-4, LIFTABLE + 1e-4, 0.5]
     b10 = np.array([levels] * 4, np.float32)
     classes = np.repeat(np.array([[CLEAR], [THICK], [THIN], [SHADOW]], np.uint8), len(levels), 1)
-    lifted = lifted_cells(classes, b10, VISIBLE)
+    lifted = lifted_cells(classes, b10, TYPICAL_RATIO)
     assert not lifted[[CLEAR, THICK, SHADOW]].any()
     assert lifted[THIN].tolist() == [False, False, False, True, True, False, False]
     # What the scene taught of its cirrus moves the limits.
-    assert lifted_cells(classes, b10, np.float32(2 * VISIBLE))[THIN, 2:6].tolist() == [
+    assert lifted_cells(classes, b10, np.float32(2 * TYPICAL_RATIO))[THIN, 2:6].tolist() == [
         True,
         True,
         False,
@@ -177,17 +177,17 @@ def test_only_thin_cloud_that_b10_shows_well_is_lifted() -> None:
 
 @pytest.mark.parametrize(("row0", "col0"), [(0, 0), (7, 13), (-1, 2)])
 def test_lifting_keeps_the_classes_and_takes_the_cells_of_the_rows(row0: int, col0: int) -> None:
-    cover = Cover.empty(grid(24, 20, row0, col0))
+    cover = CloudMap.empty(grid(24, 20, row0, col0))
     rng = np.random.default_rng(2)
     cells = rng.integers(CLEAR, SHADOW + 1, cover.shape).astype(np.uint8)
     cover.enter(0, cells, np.zeros(cells.shape, bool))
     b10 = rng.choice([0, SEEN + 1e-3, 0.5], (len(cells) + 1, cover.columns + 1)).astype(np.float32)
     cut = 12 - row0 % CELL
     first = (cut + row0 % CELL) // CELL
-    cover.lift(0, cut, b10[:first], VISIBLE)
-    cover.lift(cut, 24 - cut, b10[first:], VISIBLE)
+    cover.lift(0, cut, b10[:first], TYPICAL_RATIO)
+    cover.lift(cut, 24 - cut, b10[first:], TYPICAL_RATIO)
     assert np.array_equal(cover.cells(0, len(cells)), cells)
     seen = b10[: len(cells), : cover.columns] == np.float32(SEEN + 1e-3)
     expected = treatment(cells, (cells == THIN) & seen)
     assert (expected == VEIL).any()
-    assert np.array_equal(cover.pixels(0, 24), cover.spread(expected, 0, 24))
+    assert np.array_equal(cover.pixels(0, 24), cover.to_pixels(expected, 0, 24))

@@ -12,6 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import (
     FAR_MARGIN,
@@ -21,7 +22,7 @@ from cmcr_cli.model.cloud_network import (
     CloudNetwork,
     squares_of,
 )
-from cmcr_cli.removal.survey import detection, first_pass
+from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.detection import (
     COVERED,
     LOWEST_SUN,
@@ -34,7 +35,9 @@ from cmcr_cli.removal.survey.detection import (
     detect,
     sun_vector,
 )
-from cmcr_cli.scene.bands import BANDS, L2A_BANDS, canonical, present
+from cmcr_cli.removal.survey.first_pass import survey
+from cmcr_cli.removal.survey.mask_sources import NetworkMask
+from cmcr_cli.scene.bands import BANDS, L2A_BANDS, present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.patches import mirrored, reflected
@@ -101,11 +104,11 @@ def stack(tmp_path: Path) -> Write:
 def found(network: CloudNetwork, path: Path, sun: Sun | None = SUN) -> Found:
     """What the survey finds: classes and certainty of all cells."""
     with open_optical(path, sun=sun) as optical:
-        cover = first_pass.Cover.empty(optical.grid)
-        certainty = np.full(cover.shape, 201, np.uint8)
-        cover = first_pass.survey(optical, None, network, with_context=False, certainty=certainty).cover
-        assert certainty.max() <= 100
-        return cover.cells(0, len(certainty)), certainty
+        mask = NetworkMask(optical, network)
+        mask.keep_certainty()
+        cloud_map = survey(optical, None, mask, Ground.unknown(present(optical.names)), learn=False).cloud_map
+        assert mask._certainty is not None and mask._certainty.max() <= 100
+        return cloud_map.cells(0, len(mask._certainty)), mask._certainty
 
 
 def at_once(network: CloudNetwork, optical: Optical) -> Found:
@@ -126,7 +129,7 @@ def at_once(network: CloudNetwork, optical: Optical) -> Found:
             )
         )
         wide = dn[:, lines[:, None], columns]
-        return canonical(optical.radiometry.reflectance(block_mean(wide)), optical.names)
+        return optical.reflectance(block_mean(wide))
 
     squares = squares_of(torch.from_numpy(cells(0))[None])
     around = FAR_MARGIN // SQUARE
@@ -184,7 +187,7 @@ def test_row_by_row_finds_what_the_whole_scene_shows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     height, width, row0, col0 = scene
-    for module in (detection, first_pass):
+    for module in (detection, tiles):
         monkeypatch.setattr(module, "SIDE", tile[0])
     monkeypatch.setattr(detection, "WIDE", tile[1])
     path = stack(pixels(height, width), row0, col0)
@@ -253,7 +256,7 @@ def test_a_crop_is_found_as_the_whole_is(network: CloudNetwork, stack: Write) ->
 def test_squares_that_no_row_of_tiles_will_need_are_forgotten(
     network: CloudNetwork, stack: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (detection, first_pass):
+    for module in (detection, tiles):
         monkeypatch.setattr(module, "SIDE", 16)
     monkeypatch.setattr(detection, "WIDE", 16)
     held, made = [], []

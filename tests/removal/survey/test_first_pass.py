@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import rasterio
 from torch import Tensor
 
 from cmcr_cli.ground import cirrus
+from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.model.cloud_network import FAR_MARGIN, REACH, SQUARE, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
-from cmcr_cli.removal.survey import detection
-from cmcr_cli.removal.survey import first_pass as module
+from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.cloud_map import CELL, CLOUD, VEIL
 from cmcr_cli.removal.survey.first_pass import Survey, survey
-from cmcr_cli.removal.survey.sample_windows import spread
+from cmcr_cli.removal.survey.mask_sources import MaskSource, NetworkMask, NoMask, RasterMask
+from cmcr_cli.removal.survey.sample_windows import evenly_spread
+from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, THICK, THIN
 from cmcr_cli.scene.masks.mask_raster import open_mask
 from cmcr_cli.scene.optical import open_optical
@@ -31,19 +34,26 @@ def clouds() -> CloudNetwork:
     return load(default_path()).clouds.eval()
 
 
-def surveyed(files: Any, mask: CloudNetwork | str | None, *, with_context: bool = False) -> Survey:
-    with open_optical(files.s2) as optical, open_radar(files.s1, optical.grid) as radar:
+def surveyed(files: Any, mask: CloudNetwork | str | None, *, learn: bool = False) -> Survey:
+    with (
+        open_optical(files.s2) as optical,
+        open_radar(files.s1, optical.grid) as radar,
+        contextlib.ExitStack() as stack,
+    ):
+        source: MaskSource = NoMask(optical)
         if isinstance(mask, str):
-            with open_mask(mask, optical.grid, codes="cmcr") as raster:
-                return survey(optical, radar, raster, with_context=with_context)
-        return survey(optical, radar, mask, with_context=with_context)
+            raster = stack.enter_context(open_mask(mask, optical.grid, codes="cmcr"))
+            source = RasterMask(optical, raster.read)
+        elif mask is not None:
+            source = NetworkMask(optical, mask)
+        return survey(optical, radar, source, Ground.unknown(present(optical.names)), learn=learn)
 
 
 def test_network_finds_the_same_cover_in_a_crop(make_scene: Callable[..., Any], clouds: CloudNetwork) -> None:
     # These scenes do not tell where the sun stands, so the network does not look along its line.
     top, left, edge = 40, 52, (FAR_MARGIN - REACH * SQUARE) * CELL
-    whole = surveyed(make_scene(640, 600), clouds).cover.pixels(0, 640) > 0
-    crop = surveyed(make_scene(560, 500, top, left), clouds).cover.pixels(0, 560) > 0
+    whole = surveyed(make_scene(640, 600), clouds).cloud_map.pixels(0, 640) > 0
+    crop = surveyed(make_scene(560, 500, top, left), clouds).cloud_map.pixels(0, 560) > 0
     inside = (slice(edge, 560 - edge), slice(edge, 500 - edge))
     assert np.array_equal(crop[inside], whole[top : top + 560, left : left + 500][inside])
     assert 0.02 < whole[top:-top, left:-left].mean() < 0.98
@@ -53,11 +63,11 @@ def test_tiles_meet_without_a_trace(
     make_scene: Callable[..., Any], clouds: CloudNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = make_scene(300, 280)
-    large = surveyed(files, clouds).cover.cells(0, 150)
-    for place in (module, detection):
+    large = surveyed(files, clouds).cloud_map.cells(0, 150)
+    for place in (tiles, detection):
         monkeypatch.setattr(place, "SIDE", 64)
     monkeypatch.setattr(detection, "WIDE", 64)
-    small = surveyed(files, clouds).cover.cells(0, 150)
+    small = surveyed(files, clouds).cloud_map.cells(0, 150)
     # Edges of the scene are reflected alike; only rounding in the network may tell the two apart.
     assert (large != small).mean() < 1e-3
 
@@ -67,17 +77,16 @@ def test_shares_count_valid_pixels_only(make_scene: Callable[..., Any]) -> None:
     found = surveyed(files, None)
     assert found.valid_share == pytest.approx(0.75) and found.covered_share == 1
     raster = surveyed(files, str(files.mask))
-    assert 0 < raster.covered_share < 1 and raster.context is None
+    assert 0 < raster.covered_share < 1 and not raster.ground.context.field.any()
 
 
 def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> None:
     files = make_scene(300, 280)
-    found = surveyed(files, str(files.mask), with_context=True)
+    found = surveyed(files, str(files.mask), learn=True)
     with open_optical(files.s2) as optical:
         seen = optical.radiometry.reflectance(optical.read(0, 300))
-    clear = found.cover.pixels(0, 300) == 0
-    assert found.context is not None
-    np.testing.assert_allclose(found.context.mean, seen[:, clear].mean(axis=1), rtol=0.15, atol=0.003)
+    clear = found.cloud_map.pixels(0, 300) == 0
+    np.testing.assert_allclose(found.ground.context.mean, seen[:, clear].mean(axis=1), rtol=0.15, atol=0.003)
 
 
 @pytest.fixture
@@ -88,7 +97,7 @@ def veiled(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
         image = file.read() / 10_000
     added = 0.05 * cirrus.SPECTRUM[:, None, None]
     image = image * (1 - added / cirrus.WHITE) + added
-    image[cirrus.B10] += 0.05 / cirrus.VISIBLE
+    image[cirrus.B10] += 0.05 / cirrus.TYPICAL_RATIO
     with rasterio.open(under.s2, "r+") as file:
         file.write(np.rint(image * 10_000).astype(np.uint16))
     return plain, under
@@ -106,18 +115,18 @@ def test_thin_cloud_that_b10_shows_is_learnt_through(
     files = make_scene(90, 81)
     image = np.full((13, 90, 81), 0.2, np.float32)
     image[3, :30], image[3, 60:] = 0.3, 0.14
-    image[cirrus.B10] = cirrus.GROUND + added / cirrus.VISIBLE
+    image[cirrus.B10] = cirrus.GROUND + added / cirrus.TYPICAL_RATIO
     with rasterio.open(files.s2, "r+") as file:
         file.write(np.rint(image * 10_000).astype(np.uint16))
     with rasterio.open(files.mask) as file:
         profile = file.profile
-    cover = surveyed(files, Plain()).cover
+    cover = surveyed(files, Plain()).cloud_map
     assert (cover.pixels(0, 28) == CLOUD).all() and not cover.pixels(64, 26).any()
     assert (cover.classes(32, 26) == THIN).all() and (cover.classes(0, 28) == THICK).all()
     assert (cover.pixels(32, 26) == expected).all()
     with rasterio.open(tmp_path / "mask.tif", "w", **profile) as file:
         file.write(cover.classes(0, 90), 1)
-    assert np.array_equal(surveyed(files, str(tmp_path / "mask.tif")).cover.planes, cover.planes)
+    assert np.array_equal(surveyed(files, str(tmp_path / "mask.tif")).cloud_map.planes, cover.planes)
 
 
 def test_thin_cloud_is_not_learnt_through_where_the_image_has_no_b10(make_scene: Callable[..., Any]) -> None:
@@ -129,7 +138,7 @@ def test_thin_cloud_is_not_learnt_through_where_the_image_has_no_b10(make_scene:
     with rasterio.open(files.s2, "w", **profile | {"count": 12}) as file:
         file.write(dn[kept])
         file.descriptions = [names[n] for n in kept]
-    cover = surveyed(files, Plain()).cover
+    cover = surveyed(files, Plain()).cloud_map
     assert (cover.classes(0, 60) == THIN).all() and (cover.pixels(0, 60) == CLOUD).all()
 
 
@@ -143,31 +152,28 @@ def test_under_cirrus_alone_all_is_restored_and_learnt_from(veiled: tuple[Any, A
             logits[:, THIN] += 5
             return logits
 
-    under = surveyed(veiled[1], Veiled(), with_context=True)
-    pixels = under.cover.pixels(0, 300)
+    under = surveyed(veiled[1], Veiled(), learn=True)
+    pixels = under.cloud_map.pixels(0, 300)
     assert (pixels > 0).all(), "a veil that B10 shows is to be taken off everywhere"
     assert 0.2 < (pixels == VEIL).mean() < 0.9, "below the clouds there is a veil too"
-    assert under.context is not None
-    assert 0.9 < float(under.visible / cirrus.VISIBLE) < 1.1
-    found, _ = under.context.evaluate(0, 0, 300, 280, None, None)
+    assert 0.9 < float(under.ground.cirrus_ratio / cirrus.TYPICAL_RATIO) < 1.1
+    found, _ = under.ground.context.evaluate(0, 0, 300, 280, None, None)
     assert found[:9].std() > 0, "no clear cell, and yet a context of the scene's own"
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (16, 1), (1, 30), (2, 2), (10, 12)])
-@pytest.mark.parametrize("with_context", [False, True])
-def test_scenes_of_a_few_pixels(
-    height: int, width: int, with_context: bool, make_scene: Callable[..., Any]
-) -> None:
+@pytest.mark.parametrize("learn", [False, True])
+def test_scenes_of_a_few_pixels(height: int, width: int, learn: bool, make_scene: Callable[..., Any]) -> None:
     files = make_scene(height, width)
     for mask in (Plain(), None, str(files.mask)):
-        found = surveyed(files, mask, with_context=with_context)
+        found = surveyed(files, mask, learn=learn)
         assert found.valid_share == 1 and 0 <= found.covered_share <= 1
-        assert found.cover.classes(0, height).shape == (height, width)
+        assert found.cloud_map.classes(0, height).shape == (height, width)
 
 
 @pytest.mark.parametrize("height", [1, 16, 31, 512, 513, 10_980])
 def test_strips_are_spread_over_the_whole_scene(height: int) -> None:
-    strips = list(spread(height, 16, 32))
+    strips = list(evenly_spread(height, 16, 32))
     assert len(strips) <= 16 and strips[0][0] == 0 and sum(strips[-1]) == height
     assert all(top >= 0 and rows == min(32, height) for top, rows in strips)
     if height <= 512:
@@ -176,13 +182,12 @@ def test_strips_are_spread_over_the_whole_scene(height: int) -> None:
 
 def test_the_unmixing_is_learnt_where_the_scene_is_covered(make_scene: Callable[..., Any]) -> None:
     files = make_scene(300, 280)
-    found = surveyed(files, str(files.mask), with_context=True).unmixing
+    found = surveyed(files, str(files.mask), learn=True).ground.unmixing
     assert found.shape == NOTHING.shape and np.isfinite(found).all() and found.any()
-    assert not surveyed(files, str(files.mask)).unmixing.any(), "nothing is learnt without context"
+    assert not surveyed(files, str(files.mask)).ground.unmixing.any(), "nothing is learnt without context"
 
 
 def test_context_learns_the_ground_without_the_cirrus_above_it(veiled: tuple[Any, Any]) -> None:
-    plain, under = (surveyed(files, str(files.mask), with_context=True).context for files in veiled)
-    assert plain is not None and under is not None
+    plain, under = (surveyed(files, str(files.mask), learn=True).ground.context for files in veiled)
     others = np.arange(13) != cirrus.B10
     np.testing.assert_allclose(under.mean[others], plain.mean[others], rtol=0.02, atol=1e-3)

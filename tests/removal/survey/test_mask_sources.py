@@ -15,11 +15,11 @@ from scipy import ndimage
 
 from cmcr_cli.errors import InputError, OptionError, WeightsError
 from cmcr_cli.model.cloud_network import CloudNetwork
-from cmcr_cli.output.cog import OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
 from cmcr_cli.output.validation import validate_output
 from cmcr_cli.removal import RemoveOptions, remove, write_mask
-from cmcr_cli.removal.survey import mask_sources
-from cmcr_cli.scene.masks.mask_raster import Mask
+from cmcr_cli.removal.survey import mask_choice, omnicloudmask
+from cmcr_cli.removal.survey.mask_sources import RasterMask
 from cmcr_cli.scene.optical import open_optical
 from tests.support.removals import Plain
 
@@ -146,8 +146,9 @@ def test_the_classification_of_a_product_is_scl_whatever_its_name(
         file.write(stored, 1)
     with open_optical(scene.s2) as optical:
         product = replace(optical, scl=str(tmp_path / "classes.tif"))
-        with mask_sources.chosen_mask(options(mask="scl"), product, None) as (mask, _):  # type: ignore[arg-type]
-            assert isinstance(mask, Mask) and np.array_equal(mask.read(0, 400), np.where(stored == 3, 3, 0))
+        with mask_choice.chosen_mask(options(mask="scl"), product, None) as mask:  # type: ignore[arg-type]
+            assert isinstance(mask, RasterMask)
+            assert np.array_equal(mask._read(0, 400), np.where(stored == 3, 3, 0))
 
 
 @pytest.mark.parametrize("dilate", [-1, 5000])
@@ -204,8 +205,8 @@ def test_omnicloudmask_runs_over_strips(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(mask_sources, "OMNI_ROWS", 128)
-    monkeypatch.setattr(mask_sources, "OMNI_MARGIN", 40)
+    monkeypatch.setattr(omnicloudmask, "OMNI_ROWS", 128)
+    monkeypatch.setattr(omnicloudmask, "OMNI_MARGIN", 40)
     (tmp_path / "new.safetensors").write_bytes(bytes(2**20 + 1))
     report = write_mask(options(mask="omnicloudmask", mask_weights=tmp_path))
     assert [call["shape"][1:] for call in stand_in] == [(167, 333), (208, 333), (185, 333), (57, 333)]

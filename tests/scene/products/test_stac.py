@@ -14,7 +14,8 @@ from rasterio.crs import CRS
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.optical import open_optical, read_product
+from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stac import radar_item
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.sun import Sun

@@ -34,7 +34,7 @@ def ground(seed: int) -> Array:
 
 def under_cirrus(image: Array, amount: float = 0.02) -> Array:
     """A veil over all of an image, `amount` of it in B10."""
-    added = (amount * cirrus.VISIBLE * cirrus.SPECTRUM).reshape(13, 1, 1)
+    added = (amount * cirrus.TYPICAL_RATIO * cirrus.SPECTRUM).reshape(13, 1, 1)
     veiled = image * (1 - added / cirrus.WHITE) + added
     veiled[cirrus.B10] = image[cirrus.B10] + amount
     return np.asarray(veiled, np.float32)

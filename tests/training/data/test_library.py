@@ -53,15 +53,14 @@ def test_the_legacy_rule_is_for_sen12mscr_only(data: Path) -> None:
         load_library(data, "legacy")
 
 
-def test_real_validation_scenes_never_enter_the_training(shared_data: Path) -> None:
+def test_real_validation_scenes_never_enter_the_training(shared_data: Path, real_library: Library) -> None:
     with (shared_data / "triplets" / "index.csv").open() as file:
         rows = list(csv.DictReader(file))
     scenes = {split: {row["scene"] for row in rows if row["split"] == split} for split in ("train", "val")}
     assert scenes["val"] and not scenes["train"] & scenes["val"]
-    library = load_library(shared_data)
-    assert len(library.pairs) >= 10
-    images = [image.optical for place in library.places for image in place]
-    images += [values for pair in library.pairs for values in (pair.clear, pair.cloudy)]
+    assert len(real_library.pairs) >= 10
+    images = [image.optical for place in real_library.places for image in place]
+    images += [values for pair in real_library.pairs for values in (pair.clear, pair.cloudy)]
     corners = {values[:, :8, :8].tobytes() for values in images}
     assert len(corners) > 0.5 * len(images)
     for pair in load_pairs(shared_data, "train").values():
@@ -70,4 +69,4 @@ def test_real_validation_scenes_never_enter_the_training(shared_data: Path) -> N
         for values in (pair.clear, pair.cloudy):
             assert values[:, :8, :8].tobytes() not in corners
     assert all(np.isfinite(values).all() and values.min() >= 0 for values in images)
-    assert all(image.present[[1, 2, 3]].all() for place in library.places for image in place)
+    assert all(image.present[[1, 2, 3]].all() for place in real_library.places for image in place)

@@ -63,8 +63,9 @@ def test_batches_are_pure_functions_of_their_number(library: MaskLibrary, mix: M
 
 
 def test_samples_are_finite_and_their_classes_add_up(library: MaskLibrary, mix: MaskMix) -> None:
+    drawn = samples(library, mix)
     for number in range(6):
-        batch = samples(library, mix)[number]
+        batch = drawn[number]
         assert all(bool(torch.isfinite(getattr(batch, name)).all()) for name in MaskSample.__slots__)
         known = batch.weight > 0
         total = batch.classes.sum(dim=1)
@@ -79,7 +80,8 @@ def test_a_plain_image_stays_as_it_is(library: MaskLibrary) -> None:
 
 
 def test_a_made_image_tells_its_sun(library: MaskLibrary, mix: MaskMix) -> None:
-    suns = [samples(library, mix).over_ground(48, np.random.default_rng(seed)).sun for seed in range(12)]
+    made = samples(library, mix)
+    suns = [made.over_ground(48, np.random.default_rng(seed)).sun for seed in range(12)]
     assert sum(int(sun[0]) for sun in suns) > 5
 
 

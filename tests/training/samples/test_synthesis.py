@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.ground.cirrus import B10, GROUND, without_cirrus
-from cmcr_cli.scene.bands import BANDS, RADAR_FLOOR_DB
+from cmcr_cli.scene.bands import BANDS
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.images import Array, Pair, opacity
 from cmcr_cli.training.samples.synthesis import (

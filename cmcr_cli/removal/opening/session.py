@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,26 @@ import rasterio
 import torch
 
 from cmcr_cli.errors import OutputError, WeightsError
-from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.files import folder_of, put_back
 from cmcr_cli.output.lock import locked
-from cmcr_cli.removal.opened import Model, load_model
-from cmcr_cli.removal.restore.budget import CACHE_BYTES, check_memory
-from cmcr_cli.removal.survey.mask_sources import chosen_mask
-from cmcr_cli.runtime.device import tune_allocator
-from cmcr_cli.runtime.workers import Lanes, open_lanes
+from cmcr_cli.removal.opening.opened import Model, load_model
+from cmcr_cli.removal.survey.mask_choice import chosen_mask
+from cmcr_cli.removal.survey.mask_sources import MaskSource
+from cmcr_cli.runtime.allocator import tune_allocator
+from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
-from cmcr_cli.scene.masks.mask_raster import CoverRows
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+
+Progress = Callable[[str, float], None]
+"""Called with the name of the stage and the part of it that is done, 0 to 1."""
+
+CACHE_BYTES = 160 * 2**20
+"""GDAL's block cache: two rows of blocks of a whole scene, since strips of patches straddle blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,10 @@ class Session:
     options: RemoveOptions
     weights: Weights
     devices: tuple[torch.device, ...]
-    lanes: Lanes
+    workers: WorkerPool
     optical: Optical
     radar: Radar | None
-    mask: CoverRows | CloudNetwork | None
+    mask: MaskSource
     area: Area | None
     notes: list[str]
 
@@ -79,13 +83,11 @@ def open_session(
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             claims.read(*radar.source.files)
             notes += radar.notes
-        mask, mask_notes = stack.enter_context(chosen_mask(options, optical, weights.clouds))
-        notes += mask_notes
+        mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
+        notes += mask.notes
         claims.check()  # with what only GDAL knew of
-        lanes = stack.enter_context(open_lanes(weights, devices, options.batch_size, notes))
-        session = Session(options, weights, devices, lanes, optical, radar, mask, area, notes)
-        check_memory(session)
-        yield session
+        workers = stack.enter_context(open_workers(weights, devices, options.batch_size, notes))
+        yield Session(options, weights, devices, workers, optical, radar, mask, area, notes)
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:

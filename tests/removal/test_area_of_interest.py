@@ -89,11 +89,11 @@ def test_only_the_areas_patches_are_computed(whole: RemoveOptions, large: Any, t
     chosen = _part(whole, tmp_path, aoi=path)
     plan, full = estimate(chosen), estimate(replace(whole, overwrite=True))
     # those that show the area, and at two steps their neighbours, which are blended into them
-    assert 0 < plan.patches_to_restore <= 4 < full.patches_to_restore
+    assert 0 < plan.patches_restored <= 4 < full.patches_restored
     one = replace(chosen, steps=1, samples=1, uncertainty=None)
-    assert 0 < estimate(one).patches_to_restore <= 2
+    assert 0 < estimate(one).patches_restored <= 2
     report = remove(chosen)
-    assert report.patches_restored == plan.patches_to_restore
+    assert report.patches_restored == plan.patches_restored
     assert report.covered_share == full.covered_share  # the survey, and so the context, is of the whole scene
 
 
@@ -120,12 +120,12 @@ def test_a_stopped_run_of_an_area_goes_on_to_the_same_bytes(
     remove(chosen("straight"))
     advance, seen, last = Restorer.advance, [], [600]
 
-    def stopped(self: Restorer, lane: Any, row: Any, lefts: Any, step: int, before: Any) -> Any:
+    def stopped(self: Restorer, worker: Any, strip: Any, lefts: Any, step: int, *rest: Any) -> Any:
         if step == self.steps - 1:
-            if row.top > last[0]:
+            if strip.top > last[0]:
                 raise KeyboardInterrupt
-            seen.append(row.top)
-        return advance(self, lane, row, lefts, step, before)
+            seen.append(strip.top)
+        return advance(self, worker, strip, lefts, step, *rest)
 
     monkeypatch.setattr(Restorer, "advance", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cmcr_cli.removal.restore.strips import RowReader
+from cmcr_cli.removal.restore.strips import StripReader
 from cmcr_cli.scene.patches import lattice_starts
 
 
@@ -29,7 +29,7 @@ def test_rows_read_each_line_once(origin: int, height: int) -> None:
     optical = SimpleNamespace(read=image, grid=SimpleNamespace(height=height))
     cover = SimpleNamespace(pixels=lambda top, rows: np.zeros((rows, 1), np.uint8))
     tops = lattice_starts(origin, height, 32)
-    reader = RowReader(optical, SimpleNamespace(read=radar), cover, tops)  # type: ignore[arg-type]
+    reader = StripReader(optical, SimpleNamespace(read=radar), cover, tops)  # type: ignore[arg-type]
     for index in range(len(tops)):
         row = reader.load(index)
         assert row.dn[0, :, 0].tolist() == list(range(row.first, row.first + row.dn.shape[1]))

@@ -16,7 +16,6 @@ from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.options import Units
 from cmcr_cli.runtime.device import pick_devices
-from cmcr_cli.scene.bands import canonical
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
@@ -65,8 +64,7 @@ class Scene:
         Bands that the scene lacks are 0, and so is nodata.
         """
         dn = self.optical.read(top, rows)
-        values = canonical(self.optical.radiometry.reflectance(dn), self.optical.names)
-        return values * self.optical.valid(dn)
+        return self.optical.reflectance(dn) * self.optical.valid(dn)
 
     def backscatter(self, top: int, rows: int) -> NDArray[np.float32]:
         """VV and VH in dB (2, rows, width) on the scene's grid; NaN where there is no radar."""

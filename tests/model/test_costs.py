@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR
+from cmcr_cli.model.costs import feature_bytes, gflop_per_patch
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
-from cmcr_cli.model.flops import gflop_per_patch
 from cmcr_cli.model.network import NetworkConfig
 
 
@@ -31,3 +32,13 @@ def test_the_default_network_stays_within_its_budget() -> None:
     assert four <= 90
     assert four < 4 * one, "the encoder runs at every step"
     assert four - two == pytest.approx(2 * (two - one))
+
+
+@pytest.mark.parametrize("widths", [(32, 64, 128), (8, 16)])
+def test_features_take_as_many_bytes_as_they_are_counted_for(widths: tuple[int, ...]) -> None:
+    """In 16 bits, as they wait for the next step; what may wait in memory is reckoned by it."""
+    ones = (1,) * len(widths)
+    encoder = Denoiser(NetworkConfig(widths, ones, ones), DiffusionConfig()).encoder.to("meta")
+    planes, vector = (torch.zeros(1, *shape, device="meta") for shape in ((CHANNELS, 256, 256), (VECTOR,)))
+    features = encoder(planes, vector)
+    assert sum(each.half().nbytes for each in features) == feature_bytes(NetworkConfig(widths), 256)

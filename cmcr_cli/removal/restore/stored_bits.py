@@ -1,4 +1,4 @@
-"""DN of a scene to reflectance and back, on any device; DN are the bits of the stored integers as int16."""
+"""DN of a scene as bits of int16, which is the one kind of 16-bit integer that devices compute with."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ def reflectance(
     dn: Tensor, optical: Optical, memory_format: torch.memory_format = torch.preserve_format
 ) -> Tensor:
     """DN of any shape as float32 reflectance, not clipped, as `Radiometry.reflectance` makes it."""
-    values = dn.view(_integers(optical)).to(torch.float32, memory_format=memory_format)
-    return values.add_(optical.radiometry.offset).div_(optical.radiometry.quantification)
+    return optical.radiometry.scaled(
+        dn.view(_integers(optical)).to(torch.float32, memory_format=memory_format)
+    )
 
 
 def stored(reflectance: Tensor, optical: Optical) -> Tensor:
     """The DN that a scene stores for `reflectance`, which is used up, as `Radiometry.dn` makes them."""
-    limits, nodata = np.iinfo(optical.dtype), optical.nodata
-    low, high = limits.min + (nodata == limits.min), limits.max - (nodata == limits.max)
-    values = reflectance.mul_(optical.radiometry.quantification).sub_(optical.radiometry.offset)
-    values.round_().clamp_(low, high)
-    if nodata is not None and low < nodata < high:
-        values.masked_fill_(values == nodata, nodata + 1)
+    values = optical.radiometry.unscaled(reflectance, optical.dtype, optical.nodata)
     return values.to(_integers(optical)).view(torch.int16)
 
 

@@ -1,4 +1,7 @@
-"""Counting what the network costs: floating-point operations, two per multiply-add."""
+"""What the networks cost: floating-point operations, two per multiply-add, and memory.
+
+The constants belong to the architecture, and must be measured again when it changes.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,16 @@ from cmcr_cli.model.cloud_network import CloudNetwork, squares_of
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.pdmsr import sample
 
 PATCH = 256
+
+WORKING_BYTES = 300 * 2**20
+"""What the networks of one worker take up at most while they compute. Measured with the released weights."""
+
+RESIDENT_BYTES = 110 * 2**20
+"""What one worker on a CPU adds to the peak: a run on two cores takes 104 MB more than one on one core."""
 
 
 @torch.inference_mode()
@@ -37,3 +47,14 @@ def gflop_of_mask(network: CloudNetwork) -> float:
     with FlopCounterMode(display=False) as counter:
         network.look_near(cells, present, network.look_far(squares_of(cells), present, sun))
     return float(counter.get_total_flops() / 1e9)
+
+
+def feature_bytes(config: NetworkConfig, size: int) -> int:
+    """Bytes of the encoder's features of a patch, in 16 bits, as they wait for the next step.
+
+    Args:
+        config: Of the network.
+        size: Rows and columns of the patch.
+    """
+    levels = enumerate(config.widths, 1)
+    return sum(2 * width * (size >> level) ** 2 for level, width in levels)

@@ -1,0 +1,108 @@
+"""The rasters that a removal writes: the file of each, and what goes into it. A new one is added here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.cog import OutputSpec
+from cmcr_cli.output.provenance import MEANING, NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.removal.restore.second_pass import FinishedStrip
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.optical import Optical
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the rasters of one removal have in common.
+
+    Attributes:
+        options: Of the removal.
+        optical: The scene.
+        grid: Of the outputs: that of the scene, or of the area of interest.
+        tags: What every raster says about itself.
+    """
+
+    options: RemoveOptions
+    optical: Optical
+    grid: Grid
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRaster:
+    """One kind of raster.
+
+    Attributes:
+        option: That names its path.
+        spec: Describes the file, given its path.
+        pixels: What it shows of finished rows (bands, rows, width).
+    """
+
+    option: str
+    spec: Callable[[Setting, Path], OutputSpec]
+    pixels: Callable[[FinishedStrip], NDArray[Any] | None]
+
+
+def image_spec(setting: Setting, path: Path) -> OutputSpec:
+    """Describe the image: it is stored as the input is, so that clear pixels can be the same DN."""
+    optical = setting.optical
+    return OutputSpec(
+        path=path,
+        grid=setting.grid,
+        count=len(optical.names),
+        dtype=str(optical.dtype),
+        nodata=optical.nodata,
+        descriptions=optical.names,
+        scales=optical.scales,
+        offsets=optical.offsets,
+        tags={**optical.tags, **setting.tags},
+        creation_options=setting.options.creation_options,
+    )
+
+
+def _provenance_spec(setting: Setting, path: Path) -> OutputSpec:
+    return OutputSpec(
+        path=path,
+        grid=setting.grid,
+        count=1,
+        dtype="uint8",
+        nodata=NODATA,
+        descriptions=("provenance",),
+        tags={**setting.tags, "CMCR_VALUES": MEANING},
+        categorical=True,
+    )
+
+
+def _uncertainty_spec(setting: Setting, path: Path) -> OutputSpec:
+    names = setting.optical.names
+    return OutputSpec(
+        path=path,
+        grid=setting.grid,
+        count=len(names),
+        dtype="float32",
+        nodata=float("nan"),
+        descriptions=tuple(f"std_{name}" for name in names),
+        tags={**setting.tags, "CMCR_VALUES": "standard deviation of the samples in reflectance"},
+    )
+
+
+def _uncertainty(strip: FinishedStrip) -> NDArray[np.float32] | None:
+    if strip.std is None:
+        return None
+    shown = np.where(strip.provenance == RECONSTRUCTED, strip.std, np.float32(0))
+    return np.where(strip.provenance >= OBSERVED, shown, np.float32(np.nan))
+
+
+RASTERS = (
+    OutputRaster("--output", image_spec, lambda strip: strip.after),
+    OutputRaster("--provenance", _provenance_spec, lambda strip: strip.provenance[None]),
+    OutputRaster("--uncertainty", _uncertainty_spec, _uncertainty),
+)
+"""All of them; the image comes first."""

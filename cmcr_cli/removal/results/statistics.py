@@ -1,0 +1,52 @@
+"""Shares and mean reflectance of observed and reconstructed pixels, counted while rows are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
+from cmcr_cli.scene.optical import Optical
+
+EVERY = 4
+"""Rows and columns of which one is taken for the means of the bands."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What is counted while rows are written."""
+
+    names: tuple[str, ...]
+    pixels: NDArray[np.int64] = field(init=False)  # by value of the provenance
+    sums: NDArray[np.float64] = field(init=False)  # (3, bands): observed, covered before, reconstructed
+    counts: NDArray[np.int64] = field(init=False)  # (3,) pixels that the sums hold
+
+    def __post_init__(self) -> None:
+        """Start from nothing."""
+        self.pixels = np.zeros(3, np.int64)
+        self.sums = np.zeros((3, len(self.names)))
+        self.counts = np.zeros(3, np.int64)
+
+    def add(
+        self, optical: Optical, before: NDArray[Any], after: NDArray[Any], provenance: NDArray[np.uint8]
+    ) -> None:
+        """Add rows: DN before and after (bands, rows, width), and their provenance."""
+        self.pixels += np.bincount(provenance.ravel(), minlength=3)
+        few = provenance[::EVERY, ::EVERY]
+        sources = ((after, OBSERVED), (before, RECONSTRUCTED), (after, RECONSTRUCTED))
+        for row, (dn, value) in enumerate(sources):
+            chosen = dn[:, ::EVERY, ::EVERY][:, few == value]
+            self.sums[row] += optical.radiometry.reflectance(chosen).sum(axis=1, dtype=np.float64)
+            self.counts[row] += chosen.shape[1]
+
+    def share(self, value: int) -> float:
+        """Part of all pixels that have this provenance, 0 to 1."""
+        return float(self.pixels[value] / max(self.pixels.sum(), 1))
+
+    def means(self) -> NDArray[np.float64]:
+        """Mean reflectance (3, bands); NaN where there was no pixel."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.sums / np.where(self.counts, self.counts, np.nan)[:, None])

@@ -1,0 +1,67 @@
+"""Memory that this process may still take: `ulimit -v`, and the control groups of containers and queues."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def available() -> int | None:
+    """Bytes until the tightest limit; None where there is none, or the system does not tell."""
+    found = [*_address_space(), *_control_groups()]
+    return min(found) if found else None
+
+
+def resident() -> int | None:
+    """Bytes that this process holds now; None where the system does not tell."""
+    held = _statm()
+    return None if held is None else held[1]
+
+
+def _statm() -> list[int] | None:
+    """Bytes of address space, and of memory, in use."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return None
+    return [int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in statm.read_text().split()]
+
+
+def _address_space() -> Iterator[int]:
+    held = _statm()
+    if held is None or sys.platform == "win32":
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        yield limit - held[0]
+
+
+def _control_groups() -> Iterator[int]:
+    """What is left in the groups of this process and those above them, of either version."""
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            yield from _left(GROUPS, name, "memory.max", "anon")
+        elif "memory" in controllers.split(","):
+            yield from _left(GROUPS / "memory", name, "memory.limit_in_bytes", "total_rss")
+
+
+def _left(root: Path, name: str, limit: str, used: str) -> Iterator[int]:
+    # What is cached of files does not count: the kernel gives it back.
+    group = root / name.lstrip("/")
+    while group.is_relative_to(root):
+        try:
+            text = (group / limit).read_text().strip()
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            # Version 1 writes a number near 2^63 for no limit.
+            if text != "max" and int(text) < 2**60:
+                yield int(text) - int(stat[used])
+        except (OSError, KeyError, ValueError):
+            pass  # not there inside a container, or of another shape
+        group = group.parent
