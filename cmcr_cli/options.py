@@ -2,101 +2,285 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.scene.masks.mask_codes import parse_codes
-from cmcr_cli.scene.patches import OVERLAPS
+from cmcr_cli.errors import OptionError
+from cmcr_cli.option_fields import OUTPUTS, Option, Role, documented, option_fields, values_by_role
+from cmcr_cli.option_paths import check_input_name, check_output_name
+from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
+from cmcr_cli.scene import OVERLAPS
+from cmcr_cli.scene.masks.mask_codes import help_text, parse_codes
 from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
 
-MASKS = ("auto", "scl", "omnicloudmask", "all")
+MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
 """What `mask` may be besides a path."""
 
-OFFSETS = (-2000, 2000)
-"""DN; products so far have 0 or -1000."""
+SINGLE = ("remove",)
+"""Commands with options that a batch takes from its list of scenes or names itself."""
 
-LONGEST_NAME = 220
-"""Bytes in the name of an output: file systems take 255, and temporary files need some 30 for theirs."""
-
-LONGEST_FOLDER, LONGEST_PATH = 255, 4000
-"""Bytes; with the names of temporary files a path must stay below 4096."""
-
-SHOWN = 60
-"""Characters of a long name that a message quotes."""
-
-MOST_DILATION = 2000
-"""Metres; a mask that must grow farther is not worth using."""
+ALL = ("remove", "batch", "mask")
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveOptions:
-    """Inputs, outputs and settings of `remove`; paths of inputs may be any that GDAL knows."""
+    """Inputs, outputs and settings of `remove`.
 
-    s2: str
-    output: Path
-    s1: str | None = None
-    s1_vv: str | None = None  # in place of s1: one file per polarisation
-    s1_vh: str | None = None
-    steps: int = 1  # network evaluations per patch: 1 is nearest to the truth on average, more draw detail
-    samples: int = 1  # images that are drawn and averaged; more than 1 need steps >= 2
-    seed: int = 0
-    mask: str = "auto"  # "auto" (the network), "scl" (the product's), "omnicloudmask", "all", or a path
-    mask_codes: str | None = None  # what the values of a mask that is a path mean, as parse_codes takes it
-    mask_weights: Path | None = None  # folder of OmniCloudMask's weights
-    dilate: float = 0.0  # metres by which the mask is grown
-    keep_clear: bool = True  # copy clear pixels bit for bit
-    context: bool = True  # learn the scene's own colours first
-    aoi: Path | None = None  # GeoJSON of the only pixels to compute and write
-    bbox: tuple[float, float, float, float] | None = None  # the same: west, south, east, north in degrees
-    bands: tuple[str, ...] | None = None  # names of the Sentinel-2 bands in file order
-    offset: float | None = None  # DN, 0 or -1000; None takes the file's tags
-    sun: Sun | None = None  # None takes the product's metadata or the file's tags
-    s1_units: Units = "auto"
-    align: Align = "warn"  # radar more than 30 m off the image: a note; strict: an error, also if unknown
-    overlap: int = 32  # pixels between neighbouring patches
-    weights: Path | None = None  # None: the weights that come with cmcr
-    device: str = "auto"
-    batch_size: int | None = None  # None: chosen by device
-    provenance: Path | None = None
-    uncertainty: Path | None = None  # needs samples >= 2
-    quicklook: Path | None = None
-    report: Path | None = None  # HTML
-    stac: Path | None = None  # JSON
-    overwrite: bool = False
-    resume: bool = False  # keep what is done when stopped, and go on from there when started again
-    creation_options: Mapping[str, str] = field(default_factory=dict)
+    Paths may be given as strings. Values out of range or that contradict each other raise OptionError.
+    """
+
+    # A new option is one field here, and the code that uses it: command line, batches, Dask, resumed runs,
+    # recorded commands and documentation read the field.
+
+    s2: Annotated[
+        str,
+        Option(
+            "Sentinel-2: .SAFE folder or zip, STAC item, or stack of bands; any path that GDAL can open.",
+            Role.INPUT,
+            commands=("remove", "mask"),
+            column=True,
+            positional=True,
+        ),
+    ]
+    s1: Annotated[
+        str | None,
+        Option(
+            "Sentinel-1 VV and VH, on any grid, or a STAC item; optional.",
+            Role.INPUT,
+            commands=SINGLE,
+            column=True,
+            positional=True,
+        ),
+    ] = None
+    output: Annotated[
+        Path,
+        Option(
+            "Image to write: a COG on the grid of S2.", Role.RASTER, commands=SINGLE, column=True, letter="-o"
+        ),
+    ]
+    s1_vv: Annotated[
+        str | None,
+        Option(
+            "Sentinel-1 VV in a file of its own, instead of S1.",
+            Role.INPUT,
+            commands=SINGLE,
+            column=True,
+        ),
+    ] = None
+    s1_vh: Annotated[
+        str | None,
+        Option("Sentinel-1 VH, together with --s1-vv.", Role.INPUT, commands=SINGLE, column=True),
+    ] = None
+    steps: Annotated[
+        int,
+        Option(
+            "Network evaluations per patch: 1 has the lowest expected error; 4 adds (mostly synthetic) "
+            "detail.",
+            least=1,
+            most=64,
+        ),
+    ] = 1
+    samples: Annotated[
+        int, Option("Images to draw and average; 2 or more require --steps 2 or more.", least=1, most=256)
+    ] = 1
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of the random noise; the noise also depends on the map position.", least=0, most=2**63 - 1
+        ),
+    ] = 0
+    mask: Annotated[
+        str,
+        Option(
+            "Source of the cloud and shadow mask: cmcr's own network (auto), the product's SCL, "
+            "OmniCloudMask, all pixels, or a raster: one written by cmcr mask, one of 0 and 1, an SCL, or "
+            "one of another tool (see --mask-codes).",
+            Role.INPUT,
+            commands=ALL,
+            column=True,
+            words=MASKS,
+        ),
+    ] = "auto"
+    mask_codes: Annotated[
+        str | None,
+        Option(
+            "What the values of the raster given to --mask mean; needed where its tags, name and values do "
+            "not show it. Either a list such as 1=cloud,2=shadow,8-10=thin,else=clear, with the "
+            "classes clear, cloud, thin, shadow and nodata; values that are not listed are refused, except "
+            f"0, which is clear. Or a name: {help_text()}.",
+            commands=ALL,
+            column=True,
+            metavar="NAME|VALUE=CLASS,...",
+        ),
+    ] = None
+    mask_weights: Annotated[
+        Path | None,
+        Option(
+            "Folder with the weights of OmniCloudMask; nothing is downloaded.",
+            Role.WEIGHTS,
+            commands=ALL,
+            metavar="DIR",
+        ),
+    ] = None
+    dilate: Annotated[
+        float,
+        Option(
+            "Grow the mask by this distance on all sides.", commands=ALL, metavar="METRES", least=0, most=2000
+        ),
+    ] = 0.0
+    keep_clear: Annotated[bool, Option("Copy clear pixels bit for bit, or reconstruct them as well.")] = True
+    context: Annotated[
+        bool,
+        Option("Learn the colours of this scene from its clear ground, or use training statistics only."),
+    ] = True
+    aoi: Annotated[
+        Path | None,
+        Option(
+            "GeoJSON, in any CRS: only the pixels inside are computed and written.",
+            Role.INPUT,
+        ),
+    ] = None
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        Option(
+            "West, south, east and north in degrees: only the pixels inside are computed and written.",
+            metavar="W,S,E,N",
+            read=bounds_of,
+        ),
+    ] = None
+    bands: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Names of the bands of S2, in file order.", commands=ALL, metavar="B02,B03,...", read=names_of
+        ),
+    ] = None
+    offset: Annotated[
+        float | None,
+        Option(
+            "Radiometric offset of S2, 0 or -1000; default: from its metadata or tags, else 0.",
+            commands=ALL,
+            metavar="DN",
+            least=-2000,
+            most=2000,
+        ),
+    ] = None
+    sun: Annotated[
+        Sun | None,
+        Option(
+            "Position of the sun in degrees, as in 152.3,41.0; default: from the metadata or tags of S2.",
+            commands=ALL,
+            metavar="AZIMUTH,ELEVATION",
+            read=sun_of_text,
+        ),
+    ] = None
+    s1_units: Annotated[Units, Option("Units of S1; auto: detected from the value range.")] = "auto"
+    align: Annotated[
+        Align,
+        Option(
+            "What to do if S1 is shifted against S2 by more than 30 m: warn, or stop with exit code 4; "
+            "strict also stops if the shift cannot be measured."
+        ),
+    ] = "warn"
+    overlap: Annotated[
+        int,
+        Option(
+            "Width over which neighbouring patches are blended, an even number.",
+            metavar="PX",
+            least=OVERLAPS[0],
+            most=OVERLAPS[1],
+        ),
+    ] = 32
+    weights: Annotated[
+        Path | None,
+        Option(
+            "Weights file; default: the one that comes with cmcr.",
+            Role.WEIGHTS,
+            commands=ALL,
+            environment="CMCR_WEIGHTS",
+        ),
+    ] = None
+    device: Annotated[
+        str,
+        Option(
+            "Where to compute; several GPUs share a scene.",
+            Role.RUN,
+            commands=ALL,
+            metavar="auto|cpu|cuda|cuda:0,cuda:1|mps",
+            environment="CMCR_DEVICE",
+        ),
+    ] = "auto"
+    batch_size: Annotated[
+        int | None,
+        Option(
+            "Patches per call of the network; default: chosen for the device.",
+            Role.RUN,
+            metavar="auto|N",
+            least=1,
+            most=4096,
+            read=batch_size_of,
+        ),
+    ] = None
+    provenance: Annotated[
+        Path | None,
+        Option("Raster to write: 0 nodata, 1 observed, 2 reconstructed, that is, synthetic.", Role.RASTER),
+    ] = None
+    uncertainty: Annotated[
+        Path | None,
+        Option(
+            "Raster to write: standard deviation of the samples in each band, in reflectance; requires "
+            "--samples 2 or more.",
+            Role.RASTER,
+        ),
+    ] = None
+    quicklook: Annotated[
+        Path | None, Option("Picture to write: before, after, and what changed.", Role.SIDECAR, ending=".png")
+    ] = None
+    report: Annotated[
+        Path | None,
+        Option(
+            "Web page to write: before and after, statistics, settings, command.",
+            Role.SIDECAR,
+            ending=".html",
+        ),
+    ] = None
+    stac: Annotated[Path | None, Option("STAC item to write.", Role.SIDECAR, ending=".json")] = None
+    overwrite: Annotated[bool, Option("Replace existing outputs.", Role.RUN, commands=ALL)] = False
+    resume: Annotated[
+        bool,
+        Option("Keep finished rows if the run is stopped, and continue from there next time.", Role.RUN),
+    ] = False
+    creation_options: Annotated[
+        Mapping[str, str],
+        Option(
+            "GDAL creation option of the COG; repeatable.",
+            commands=ALL,
+            flag="--co",
+            metavar="NAME=VALUE",
+            read=creation_options_of,
+        ),
+    ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take strings for paths; raise OptionError for values out of range or that contradict each other."""
-        for each in fields(self):
+        for each in option_fields(type(self)):
             value = getattr(self, each.name)
-            if "Path" in str(each.type) and isinstance(value, str):
+            if each.base is Path and isinstance(value, str):
                 object.__setattr__(self, each.name, Path(value))
-        _check_names(self)
-        low, high = OVERLAPS
-        limits = (
-            ("--steps", self.steps, 1, 64),
-            ("--samples", self.samples, 1, 256),
-            ("--seed", self.seed, 0, 2**63 - 1),
-            ("--overlap", self.overlap, low, high),
-            ("--offset", self.offset or 0, *OFFSETS),
-            ("--dilate", self.dilate, 0, MOST_DILATION),
-            ("--batch-size", 1 if self.batch_size is None else self.batch_size, 1, 4096),
-        )
-        for name, value, least, most in limits:
-            if not least <= value <= most:
-                raise OptionError(f"{name} {value}: expected {least} to {most}")
+            each.check(value)
+        for flag, output in self.outputs.items():
+            check_output_name(flag, output)
+        for path in (*self.inputs, *(str(path) for _, path in values_by_role(self, Role.WEIGHTS))):
+            check_input_name(path)
         if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
             raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
         if self.aoi is not None and self.bbox is not None:
-            raise OptionError("--aoi and --bbox both say which pixels are wanted; expected one of them")
+            raise OptionError("--aoi and --bbox both select pixels; expected one of them")
         if self.mask_codes is not None:
             if self.mask in MASKS:
                 raise OptionError(
@@ -105,11 +289,13 @@ class RemoveOptions:
                 )
             parse_codes(self.mask_codes)
         if self.uncertainty is not None and self.samples < 2:
-            raise OptionError("--uncertainty is the spread of several samples; expected --samples 2 or more")
+            raise OptionError(
+                "--uncertainty is the standard deviation of several samples; expected --samples 2 or more"
+            )
         if self.samples > 1 and self.steps == 1:
             raise OptionError(
-                f"--samples {self.samples} with --steps 1: samples of one step are all alike, for it hardly "
-                "depends on the noise; expected --steps 2 or more"
+                f"--samples {self.samples} with --steps 1: one step hardly depends on the noise, so that "
+                "all samples are alike; expected --steps 2 or more"
             )
 
     @property
@@ -121,71 +307,23 @@ class RemoveOptions:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Paths of every file that is named for reading."""
-        mask = None if self.mask in MASKS else self.mask
-        named = (self.s2, self.s1, self.s1_vv, self.s1_vh, mask, self.aoi)
-        return tuple(str(path) for path in named if path is not None)
+        """Paths of every file that is named for reading, besides weights."""
+        named = values_by_role(self, Role.INPUT)
+        return tuple(str(path) for each, path in named if path not in each.option.words)
 
     @property
     def outputs(self) -> dict[str, Path]:
         """Every file that will be written, by the option that names it."""
-        named = {
-            "--output": self.output,
-            "--provenance": self.provenance,
-            "--uncertainty": self.uncertainty,
-            "--quicklook": self.quicklook,
-            "--report": self.report,
-            "--stac": self.stac,
-        }
-        return {option: path for option, path in named.items() if path is not None}
+        return {each.flag: path for each, path in values_by_role(self, *OUTPUTS)}
 
     @property
     def rasters(self) -> dict[str, Path]:
         """The outputs that are written row by row."""
-        rasters = ("--output", "--provenance", "--uncertainty")
-        return {option: path for option, path in self.outputs.items() if option in rasters}
+        return {each.flag: path for each, path in values_by_role(self, Role.RASTER)}
 
 
-def _check_names(options: RemoveOptions) -> None:
-    """Raise an error for a path that no file can have: else it would come up later, and as another one."""
-    for option, output in options.outputs.items():
-        check_output_name(option, output)
-    for path in (*options.inputs, str(options.weights), str(options.mask_weights)):
-        if "\0" in path:
-            raise OptionError(f"{path!r}: holds a zero byte, which no name of a file may. Correct the name.")
-        try:
-            Path(path).exists()
-        except OSError as error:
-            raise InputError(
-                f"{path[:SHOWN]}: cannot be looked at ({error.strerror}); expected a file that can be read. "
-                "Check the path."
-            ) from error
+COLUMNS = tuple(each.name for each in option_fields(RemoveOptions) if each.option.column)
+"""Names that the columns of a list of scenes may have."""
 
-
-def check_output_name(option: str, path: Path) -> None:
-    """Raise OptionError unless `path`, and the temporary files beside it, have names that can be written.
-
-    Args:
-        option: That names the output.
-        path: The output.
-    """
-    if "\0" in str(path):
-        raise OptionError(
-            f"{option} {str(path)!r}: holds a zero byte, which no name of a file may. Correct the name."
-        )
-    *folders, size = (len(os.fsencode(part)) for part in path.absolute().parts)
-    if size > LONGEST_NAME:
-        raise OptionError(
-            f"{option} {path.name[:SHOWN]}...: its name has {size} bytes; expected at most {LONGEST_NAME}, "
-            "since temporary files beside it have longer ones. Choose a shorter name."
-        )
-    if max(folders, default=0) > LONGEST_FOLDER or sum(folders) + len(folders) + size > LONGEST_PATH:
-        raise OptionError(
-            f"{option} {str(path)[:SHOWN]}...: expected folders of at most {LONGEST_FOLDER} bytes each, and "
-            f"{LONGEST_PATH} altogether. Choose a shorter path."
-        )
-
-
-def file_name(path: str) -> str:
-    """Name of a file for tags; the query of a signed address is a secret, and outputs are passed on."""
-    return Path(path.partition("?")[0]).name
+UNNAMED_COLUMNS = COLUMNS[:3]
+"""Columns of a list without a heading; only the first must be there."""

@@ -13,13 +13,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "errors version"
 SCENE = f"{LIGHT} scene scene.masks"
-REMOVAL = f"{SCENE} options ground output model runtime"
+OPTIONS = "options option_fields option_paths option_texts"
+REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
 IMPORTS = {
     "errors": "",
     "version": "",
-    "options": SCENE,
+    "option_fields": "errors",
+    "option_paths": "errors",
+    "option_texts": SCENE,
+    "options": f"{SCENE} {OPTIONS}",
     "scene": f"{LIGHT} scene.products",
     "scene.masks": f"{LIGHT} scene",
     "scene.products": f"{LIGHT} scene",
@@ -38,8 +42,8 @@ IMPORTS = {
     "training.samples": f"{TRAINING} training.data",
     "training.tasks": f"{TRAINING} training.data training.samples",
     "evaluation": f"{TRAINING} training.data training.samples removal.survey removal.restore",
-    "cli": f"{SCENE} options cli.commands",
-    "cli.commands": f"{TRAINING} options training.data training.tasks removal evaluation cli",
+    "cli": f"{SCENE} {OPTIONS} cli.commands",
+    "cli.commands": f"{TRAINING} {OPTIONS} training.data training.tasks removal evaluation cli",
     "__init__": f"{LIGHT} removal",
     "__main__": "cli",
 }
@@ -137,7 +141,7 @@ def test_options_are_read_without_torch() -> None:
         if module not in seen:
             seen.add(module)
             todo += imported(module)
-    assert {module.split(".")[0] for module in seen} <= {"options", "errors", "scene"}
+    assert {module.split(".")[0] for module in seen} <= {*OPTIONS.split(), "errors", "scene"}
 
 
 def test_no_name_is_used_twice() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.options import file_name
 from cmcr_cli.removal import RemoveOptions
 
 
@@ -59,8 +58,3 @@ def test_every_file_to_be_written_is_named_by_its_option() -> None:
     paths = {name: Path(f"{name}.tif") for name in ("provenance", "uncertainty", "quicklook")}
     expected = {"--output": Path("clear.tif"), **{f"--{name}": path for name, path in paths.items()}}
     assert options(steps=2, samples=2, **paths).outputs == expected
-
-
-def test_names_hold_no_secrets() -> None:
-    assert file_name("/vsicurl/https://host/a/B04.tif?sig=secret") == "B04.tif"
-    assert file_name("in/product.SAFE") == "product.SAFE" and file_name("scl") == "scl"

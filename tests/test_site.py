@@ -13,6 +13,8 @@ import pytest
 import typer
 
 from cmcr_cli.cli.main import app
+from cmcr_cli.option_fields import option_fields
+from cmcr_cli.options import RemoveOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,5 +51,8 @@ def test_site_has_every_option_and_the_python_interface(site: Path) -> None:
     assert cli.count("<strong>Examples</strong>") == 10
     for name in ("remove", "open_scene", "load_model", "write_mask", "estimate", "RemoveOptions"):
         assert f'id="cmcr_cli.{name}"' in python, name
+    for field in option_fields(RemoveOptions):
+        assert f"<td><code>{field.name}</code></td>" in python, field.name
+    assert "Annotated" not in python
     assert "backscatter" in python and "VV and VH in dB" in python
     assert (site / "weights" / "index.html").is_file() and (site / "examples" / "steps.py").is_file()

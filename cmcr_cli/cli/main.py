@@ -35,14 +35,14 @@ log = logging.getLogger("cmcr")
 app = typer.Typer(
     name="cmcr",
     help="Remove clouds from whole Sentinel-2 scenes, with Sentinel-1 and a consistency model.",
-    epilog="Exit codes: 0 done, 1 error, 2 usage, 3 weights, 4 grids do not match, 130 interrupted.",
+    epilog="Exit codes: 0 success, 1 error, 2 usage, 3 weights, 4 grids do not match, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-data_app = typer.Typer(help="Look after the data of trainings.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(help="Check training data.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 
 for group, command, examples in (

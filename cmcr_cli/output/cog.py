@@ -11,7 +11,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,17 +182,6 @@ def checksum_of(path: Path, rows: int) -> int:
             window = Window(0, top, dataset.width, min(BLOCK, rows - top))
             checksum = zlib.crc32(dataset.read(window=window).data, checksum)
     return checksum
-
-
-def parse_creation_options(items: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE strings as given to `--co`, names in capitals; OptionError for anything else."""
-    options = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        if not (name and equals and value):
-            raise OptionError(f"--co {item}: expected NAME=VALUE, such as --co COMPRESS=ZSTD.")
-        options[name.strip().upper()] = value.strip()
-    return options
 
 
 def check_creation_options(spec: OutputSpec) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmcr_cli.errors import CmcrError, InputError, OptionError, OutputError
-from cmcr_cli.options import RemoveOptions
+from cmcr_cli.option_fields import absolute_paths, option_fields
+from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked
@@ -25,12 +26,7 @@ from cmcr_cli.scene.raster import is_complete
 
 log = logging.getLogger("cmcr")
 
-COLUMNS = ("s2", "s1", "output", "s1_vv", "s1_vh", "mask", "mask_codes")
-"""Of a list of scenes; without a heading the first three, of which only the first must be there."""
-
 SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
-
-ENDINGS = {"quicklook": ".png", "report": ".html", "stac": ".json"}
 
 CONNECT_SECONDS = 30
 
@@ -47,15 +43,23 @@ class Outcome:
 
 
 def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
-    """Scenes of a CSV: columns by their heading, or s2, s1, output; blank lines and comments are skipped.
+    """Read a list of scenes.
 
-    Cells that are empty are left out of a scene. Raises InputError for a list that is empty, has columns
-    that are not known, or a line without s2.
+    Args:
+        lines: Lines of a CSV: columns by their heading, else s2, s1 and output. Blank lines and comments (#)
+            are skipped.
+        source: Name of the list, for messages.
+
+    Returns:
+        The cells of each scene by column, without those that are empty.
+
+    Raises:
+        InputError: The list is empty, has unknown columns, or a line without s2.
     """
     rows = [
         row for row in csv.reader(line for line in lines if not line.lstrip().startswith("#")) if any(row)
     ]
-    names: Sequence[str] = COLUMNS[:3]
+    names: Sequence[str] = UNNAMED_COLUMNS
     if rows and rows[0][0].strip().lower() == "s2":
         names = [name.strip().lower() for name in rows.pop(0)]
     if not rows:
@@ -80,12 +84,19 @@ def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
 def jobs_of(
     scenes: Sequence[dict[str, str]], folder: Path, settings: dict[str, Any], extras: Sequence[str] = ()
 ) -> list[RemoveOptions]:
-    """Options of every scene: its own columns, `settings` for all, outputs in `folder`.
+    """Make the options of every scene.
 
-    Outputs are named by the scene, NAME_clear.tif, unless it says how; `extras` are further outputs to write
-    beside: provenance, uncertainty, quicklook, report, stac. Raises OptionError when two have one output, or
-    one lies outside of the folder.
+    Args:
+        scenes: Cells by column, as `read_scenes` returns them. Without a column `output` the image is called
+            NAME_clear.tif, after the Sentinel-2 file.
+        folder: Folder of the outputs.
+        settings: Options that all scenes share; columns of a scene win over them.
+        extras: Fields of further outputs to write beside each image.
+
+    Raises:
+        OptionError: Two scenes have the same output, or one is outside the folder.
     """
+    endings = {each.name: each.option.ending for each in option_fields(RemoveOptions)}
     jobs: dict[Path, RemoveOptions] = {}
     for scene in scenes:
         name = SUFFIXES.sub("", Path(scene["s2"].rstrip("/")).name)
@@ -100,9 +111,7 @@ def jobs_of(
                 f"{scene['s2']} and {jobs[output].s2} would both be written to {output}; expected one output "
                 "for each scene. Name them in a third column."
             )
-        beside = {
-            extra: output.with_name(f"{output.stem}_{extra}{ENDINGS.get(extra, '.tif')}") for extra in extras
-        }
+        beside = {extra: output.with_name(f"{output.stem}_{extra}{endings[extra]}") for extra in extras}
         own = {key: value for key, value in scene.items() if key != "output"}
         jobs[output] = RemoveOptions(**{**settings, **own, **beside, "output": output})
     return list(jobs.values())
@@ -208,33 +217,14 @@ def _on_cluster(jobs: Sequence[RemoveOptions], address: str, retries: int) -> It
         }
         for future in distributed.as_completed(futures):
             job, failure = futures[future], future.exception()
-            _remove_parts(job)
+            if not (failure and job.resume):
+                _remove_parts(job)
             yield _failed(job, failure) if failure else replace(future.result(), output=str(job.output))
 
 
 def _absolute(job: RemoveOptions) -> RemoveOptions:
     """The job with absolute paths: workers run in other folders. Addresses that only GDAL knows stay."""
-    inputs: dict[str, Any] = {
-        name: str(Path(path).absolute())
-        for name in ("s2", "s1", "s1_vv", "s1_vh", "mask")
-        if (path := getattr(job, name)) is not None and Path(path).exists()
-    }
-    files: dict[str, Any] = {
-        name: path.absolute()
-        for name in (
-            "output",
-            "provenance",
-            "uncertainty",
-            "quicklook",
-            "report",
-            "stac",
-            "weights",
-            "mask_weights",
-            "aoi",
-        )
-        if (path := getattr(job, name)) is not None
-    }
-    return replace(job, **inputs, **files)
+    return replace(job, **absolute_paths(job))
 
 
 def _remove_parts(job: RemoveOptions) -> None:

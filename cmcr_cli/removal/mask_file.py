@@ -10,7 +10,8 @@ import numpy as np
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.ground.ground import Ground
-from cmcr_cli.options import RemoveOptions, check_output_name
+from cmcr_cli.option_paths import check_output_name
+from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import OutputSpec, StripWriter
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked

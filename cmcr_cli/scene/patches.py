@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.scene import OVERLAPS
 
 PATCH = 256
 """Side of a patch in pixels, the network's input."""
-
-OVERLAPS = (16, 128)
-"""Smallest and largest overlap: below, borders show; above, three patches would meet along one axis."""
 
 
 def lattice_starts(origin: int, size: int, overlap: int) -> list[int]:

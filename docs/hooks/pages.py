@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -10,7 +11,14 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from cmcr_cli.option_fields import option_fields
+from cmcr_cli.options import RemoveOptions
+
 PLACE = "<!-- the help of every command -->"
+FIELDS = "<!-- the fields of RemoveOptions -->"
+
+MODULE = re.compile(r"\b(?:\w+\.)+(?=[A-Z])")
+"""Before the name of a class."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -24,9 +32,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Put in the help of the commands, and keep links out of docs/ inside the site."""
+    """Put in the help of the commands and the options, and keep links out of docs/ inside the site."""
     if PLACE in markdown:
         markdown = markdown.replace(PLACE, _help())
+    if FIELDS in markdown:
+        markdown = markdown.replace(FIELDS, _fields())
     return markdown.replace("](../", "](")
 
 
@@ -35,6 +45,17 @@ def _help() -> str:
     made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     made = made[made.index("\n## ") :]
     return re.sub(r"\n\x08?Examples:\n((?:  .+\n)+)", _examples, made)
+
+
+def _fields() -> str:
+    """A table of the fields of `RemoveOptions`, which say themselves what they are for."""
+    rows = ["| field | type | default | meaning |", "|---|---|---|---|"]
+    for field in option_fields(RemoveOptions):
+        kind = MODULE.sub("", inspect.formatannotation(field.type))
+        default = "required" if field.required else f"`{field.default!r}`"
+        meaning = field.meaning.replace("|", "\\|")
+        rows.append(f"| `{field.name}` | `{kind}` | {default} | {meaning} |")
+    return "\n".join(rows)
 
 
 def _examples(found: re.Match[str]) -> str:

@@ -20,11 +20,11 @@ from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
 from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.option_texts import creation_options_of
 from cmcr_cli.output.cog import (
     OutputSpec,
     StripWriter,
     check_creation_options,
-    parse_creation_options,
 )
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
@@ -257,7 +257,7 @@ def test_creation_options_that_gdal_ignores_or_that_harm_are_refused(
     logger = logging.getLogger("rasterio")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
-    spec = _optical(tmp_path / "out.tif", creation_options=parse_creation_options([option]))
+    spec = _optical(tmp_path / "out.tif", creation_options=creation_options_of([option]))
     try:
         with pytest.raises(OptionError, match=told) as caught, StripWriter(spec):
             pass
@@ -278,7 +278,7 @@ def test_lossy_compression_is_refused(tmp_path: Path) -> None:
     [(["compress=lzw"], "LZW"), (["COMPRESS=ZSTD", "LEVEL=9"], "ZSTD"), (["LEVEL=6"], "DEFLATE")],
 )
 def test_creation_options_override_the_defaults(tmp_path: Path, options: list[str], compression: str) -> None:
-    given = parse_creation_options([*options, "BLOCKSIZE=128"])
+    given = creation_options_of([*options, "BLOCKSIZE=128"])
     spec = _optical(tmp_path / "out.tif", creation_options=given)
     _write(spec, _pixels(spec))
     with rasterio.open(spec.path) as dataset:
@@ -289,4 +289,4 @@ def test_creation_options_override_the_defaults(tmp_path: Path, options: list[st
 @pytest.mark.parametrize("item", ["COMPRESS", "=ZSTD", "COMPRESS="])
 def test_creation_options_need_a_name_and_a_value(item: str) -> None:
     with pytest.raises(OptionError, match="NAME=VALUE"):
-        parse_creation_options([item])
+        creation_options_of([item])

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 import rasterio
 
 from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.files import folder_of
 from cmcr_cli.removal.many_scenes import _absolute, jobs_of, read_scenes, run_batch
 from cmcr_cli.scene.sun import Sun
 
@@ -89,6 +93,41 @@ def test_a_failure_does_not_stop_the_others(
     again = list(run_batch(jobs[1:2]))
     assert again[0].status == "failed" and "--skip-existing" in str(again[0].error)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2.tif", "3.tif"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_failed_scene_keeps_its_rows_only_for_resume(
+    resume: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cluster that is made up: its worker is killed, and leaves what it had built."""
+    (job,) = jobs_of([{"s2": "a.tif"}], tmp_path, {"resume": resume})
+    part = folder_of(job.output)
+
+    class Client:
+        def __init__(self, address: str, timeout: float) -> None:
+            pass
+
+        def __enter__(self) -> Client:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+            return {"workers": {}}
+
+        def submit(self, function: object, sent: RemoveOptions, **settings: Any) -> Future[Any]:
+            assert (sent.resume, sent.overwrite, sent.output) == (resume, True, job.output)
+            part.mkdir()
+            lost: Future[Any] = Future()
+            lost.set_exception(RuntimeError("killed worker"))
+            return lost
+
+    cluster = SimpleNamespace(Client=Client, as_completed=list)
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.import_module", lambda name: cluster)
+    (outcome,) = run_batch([job], scheduler="tcp://nowhere:1")
+    assert outcome.status == "failed" and "killed worker" in str(outcome.error)
+    assert part.exists() == resume
 
 
 def test_no_scheduler_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

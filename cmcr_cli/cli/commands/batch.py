@@ -12,16 +12,20 @@ import typer
 
 from cmcr_cli.cli import arguments as opt
 from cmcr_cli.cli.console import echo, print_json, say, set_verbosity
+from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.errors import InputError, OutputError
+from cmcr_cli.option_fields import OUTPUTS, option_fields
+from cmcr_cli.options import RemoveOptions
 
 if TYPE_CHECKING:
     from cmcr_cli.removal.many_scenes import Outcome
 
 EXAMPLES = """\
-  cmcr batch scenes.csv -o clear --steps 4 --provenance --skip-existing
+  cmcr batch scenes.csv -o clear --steps 4 --provenance --skip-existing --resume
   cmcr batch - -o clear --scheduler tcp://10.0.0.1:8786 <scenes.csv"""
 
 
+@takes_fields("batch")
 def batch(
     scenes: opt.Scenes,
     *,
@@ -29,76 +33,21 @@ def batch(
     skip_existing: opt.SkipExisting = False,
     scheduler: opt.Scheduler = None,
     retries: opt.Retries = 2,
-    steps: opt.Steps = 1,
-    samples: opt.Samples = 1,
-    seed: opt.Seed = 0,
-    mask: opt.Mask = "auto",
-    mask_codes: opt.MaskCodes = None,
-    mask_weights: opt.MaskWeights = None,
-    dilate: opt.Dilate = 0.0,
-    aoi: opt.Aoi = None,
-    bbox: opt.Bbox = None,
-    keep_clear: opt.KeepClear = True,
-    context: opt.Context = True,
-    bands: opt.Bands = None,
-    offset: opt.Offset = None,
-    sun: opt.SunAngles = None,
-    s1_units: opt.S1Units = "auto",
-    align: opt.Align = "warn",
-    weights: opt.Weights = None,
-    device: opt.Device = "auto",
-    batch_size: opt.BatchSize = None,
-    provenance: opt.WithProvenance = False,
-    uncertainty: opt.WithUncertainty = False,
-    quicklook: opt.WithQuicklook = False,
-    report: opt.WithReport = False,
-    stac: opt.WithStac = False,
-    overwrite: opt.Overwrite = False,
-    creation_options: opt.CreationOptions = None,
+    chosen: Chosen,
     json: opt.Json = False,
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Remove the clouds of many scenes; exit 1 if any failed.
+    """Remove the clouds of many scenes.
 
-    SCENES is a CSV of s2, s1 and output, the last two of which may be left out, or has a heading that names
-    some of s2, s1, s1_vv, s1_vh, mask, mask_codes and output.
+    A scene that fails does not stop the others; the exit code is then 1.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.output.cog import parse_creation_options
     from cmcr_cli.removal.many_scenes import check_batch, jobs_of, read_scenes, run_batch
 
-    settings = {
-        "steps": steps,
-        "samples": samples,
-        "seed": seed,
-        "mask": mask,
-        "mask_codes": mask_codes,
-        "mask_weights": mask_weights,
-        "dilate": dilate,
-        "aoi": aoi,
-        "bbox": opt.bounds(bbox),
-        "keep_clear": keep_clear,
-        "context": context,
-        "bands": opt.names(bands),
-        "offset": offset,
-        "sun": opt.sun_angles(sun),
-        "s1_units": s1_units,
-        "align": align,
-        "weights": weights,
-        "device": device,
-        "batch_size": batch_size,
-        "overwrite": overwrite,
-        "creation_options": parse_creation_options(creation_options or []),
-    }
-    wanted = {
-        "provenance": provenance,
-        "uncertainty": uncertainty,
-        "quicklook": quicklook,
-        "report": report,
-        "stac": stac,
-    }
-    extras = [name for name, chosen in wanted.items() if chosen]
+    switches = {each.name for each in option_fields(RemoveOptions) if each.role in OUTPUTS}
+    settings = {name: value for name, value in chosen.items() if name not in switches}
+    extras = [name for name in chosen if name in switches and chosen[name]]
     jobs = jobs_of(read_scenes(_lines(scenes), scenes), output, settings, extras)
     check_batch(jobs, *([] if scenes == "-" else [scenes]))
     _make_folder(output)

@@ -27,11 +27,11 @@ def check(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Say what a folder of training data holds, what is broken, and how it splits; exit 1 when broken.
+    """Report the contents, broken files and splits of training data; exit code 1 if files are broken.
 
-    Reads SEN12MS-CR as published, or triplets/, pairs_s2/, places/, optical/ and scenes/. The split rule
-    legacy is that of most published figures, by which test places are trained on; use it only to compare
-    with those.
+    Reads SEN12MS-CR as published, or a folder with triplets/, pairs_s2/, places/, optical/ and scenes/. The
+    split rule legacy is the one of most published results. It trains on test places; use it only for
+    comparisons with those results.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.training.data.data_check import check_data

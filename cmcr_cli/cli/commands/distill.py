@@ -28,10 +28,10 @@ def distill(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Distil the student, which needs few steps; it has the architecture of its teacher.
+    """Distil a teacher into a student of the same architecture that needs few steps.
 
-    Recipe and progress go to stderr, the path of the weights to stdout. A run that was stopped goes on when
-    the same command is given again.
+    The recipe and the progress go to stderr, the path of the weights to stdout. A stopped run is continued
+    when the same command is given again.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.training.tasks.student import STUDENT

@@ -32,12 +32,12 @@ def evaluate(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Score a weights file beside its baselines.
+    """Score a weights file and compare it with baselines.
 
-    A, other date: the whole un-composited image against the clear date, as published for SEN12MS-CR. B, same
-    date: real clouds laid over clear images, scored on covered pixels. Then images under thin veils, and the
-    cloud network on its own. Where the data have labels/: masks on labelled images, beside the networks that
-    the labels are from.
+    A, other date: the whole reconstructed image against the clear date, as published for SEN12MS-CR. B, same
+    date: real clouds placed over clear images, scored on covered pixels. Then images under thin cirrus or
+    haze, and the cloud network alone. If the data have a folder labels/: masks of labelled images, compared
+    with the networks from which the labels come.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.evaluation.protocols import EvaluateOptions

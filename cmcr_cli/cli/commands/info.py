@@ -23,7 +23,7 @@ def info(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Print versions, devices, and what the weights are."""
+    """Print versions and devices, and describe the weights."""
     set_verbosity(verbose, quiet)
     from cmcr_cli.model import costs, network
     from cmcr_cli.model import weights as weights_file

@@ -23,10 +23,10 @@ def simulate(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a procedural scene pair with its ground truth.
+    """Write a synthetic pair of Sentinel-2 and Sentinel-1 with its ground truth.
 
-    The folder gets s2.tif (cloudy), s1.tif, truth.tif (s2 without clouds) and mask.tif (codes
-    as in SCL: 4 clear, 9 cloud, 10 haze, 3 shadow), in UTM.
+    Writes s2.tif (cloudy), s1.tif, truth.tif (s2 without clouds) and mask.tif (SCL codes: 4 clear, 9 cloud,
+    10 haze, 3 shadow), in UTM.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.simulate import simulate_scene

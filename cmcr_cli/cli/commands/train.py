@@ -39,8 +39,8 @@ def train(
 ) -> None:
     """Train the cloud network or the teacher.
 
-    Recipe and progress go to stderr, the path of the weights to stdout. A run that was stopped goes on when
-    the same command is given again.
+    The recipe and the progress go to stderr, the path of the weights to stdout. A stopped run is continued
+    when the same command is given again.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.training.tasks.cloud_masks import CLOUDS

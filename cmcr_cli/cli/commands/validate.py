@@ -8,6 +8,7 @@ import typer
 
 from cmcr_cli.cli import arguments as opt
 from cmcr_cli.cli.console import echo, print_json, set_verbosity
+from cmcr_cli.option_texts import names_of
 
 EXAMPLES = """\
   cmcr validate clear.tif
@@ -23,15 +24,15 @@ def validate(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Check an output of remove; exit 1 when it is wrong.
+    """Check an output of remove; exit code 1 if something is wrong.
 
-    Checks the COG; against the source also grid, bands, dtype and nodata; and with the provenance that
-    observed pixels are unchanged.
+    Checks that the file is a valid COG. With --source also checks grid, bands, data type and nodata; with
+    --provenance also that observed pixels are unchanged.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.output.validation import validate_output
 
-    findings = validate_output(output, source, provenance, bands=tuple(bands.split(",")) if bands else None)
+    findings = validate_output(output, source, provenance, bands=names_of(bands) if bands else None)
     good = all(finding.ok for finding in findings)
     if json:
         print_json({"output": output, "ok": good, "findings": [asdict(finding) for finding in findings]})

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import MISSING, fields
+from collections.abc import Iterator
 from typing import Any
 
+from cmcr_cli.option_fields import OptionField, option_fields, text_of
 from cmcr_cli.options import RemoveOptions
-
-POSITIONAL = ("s2", "s1", "output", "creation_options")
 
 
 def command_of(options: RemoveOptions) -> str:
-    """`cmcr remove ...` that does what `options` say, ready for a shell."""
-    words = ["cmcr", "remove", options.s2]
-    words += [options.s1] if options.s1 is not None else []
-    words += ["-o", str(options.output)]
-    for field in fields(options):
+    """The command `cmcr remove ...` that does what `options` say, ready for a shell."""
+    fields = option_fields(type(options))
+    words = ["cmcr", "remove"]
+    # Positional words first: the second of them may be left out.
+    for field in sorted(fields, key=lambda field: not field.option.positional):
         value = getattr(options, field.name)
-        if field.name in POSITIONAL or (field.default is not MISSING and value == field.default):
-            continue
-        words += _flag(field.name, value)
-    for name, value in options.creation_options.items():
-        words += ["--co", f"{name}={value}"]
+        if value is not None and (field.required or value != field.default):
+            words += _words(field, value)
     return shlex.join(words)
 
 
-def _flag(name: str, value: Any) -> list[str]:
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        return [flag if value else f"--no-{name.replace('_', '-')}"]
-    if isinstance(value, tuple):
-        return [flag, ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)]
-    return [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+def _words(field: OptionField, value: Any) -> Iterator[str]:
+    flag = field.option.letter or field.flag
+    if field.option.positional:
+        yield text_of(value)
+    elif isinstance(value, bool):
+        yield flag if value else f"--no-{flag[2:]}"
+    elif field.repeatable:
+        for name, each in value.items():
+            yield from (flag, f"{name}={each}")
+    else:
+        yield from (flag, text_of(value))

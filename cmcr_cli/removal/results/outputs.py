@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.options import file_name
+from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.cog import StripWriter, rows_of
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked

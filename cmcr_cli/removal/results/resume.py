@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.option_fields import decisive
 from cmcr_cli.output.claims import files_behind
 from cmcr_cli.output.cog import checksum_of
 from cmcr_cli.output.files import GDAL_ERRORS, flush_to_disk, new_file
@@ -107,9 +108,8 @@ def fingerprint(session: Session) -> dict[str, Any]:
     # What only GDAL knows to be behind an input, and what is known without it.
     read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
     read |= {str(file) for named in options.inputs for file in files_behind(named)}
-    machine = ("overwrite", "resume", "batch_size", "device", "weights")
     return {
-        **{name: value for name, value in asdict(options).items() if name not in machine},
+        **decisive(options),
         "cmcr": __version__,
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,

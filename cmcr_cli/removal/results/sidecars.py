@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cmcr_cli.options import file_name
+from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.quicklook import Quicklook
 from cmcr_cli.output.stac_item import Described, time_of, write_item

@@ -129,8 +129,8 @@ def test_command_does_what_was_done(done: RemoveOptions, monkeypatch: pytest.Mon
     """The printed command, parsed by the command line, gives the very same options."""
     odd = RemoveOptions(
         s2="a b.SAFE", s1_vv="v.tif", s1_vh="h.tif", output=Path("it's.tif"), keep_clear=False, context=False,
-        bbox=(-3.5, 40, -3.25, 41.125), bands=("B02", "B03"), offset=-1000.0, dilate=12.5, overwrite=True,
-        batch_size=3, creation_options={"LEVEL": "3", "BLOCKSIZE": "256"}, align="strict",
+        bbox=(-3.5, 40, -3.2512345678, 41.125), bands=("B02", "B03"), offset=-1000.0, dilate=12.5,
+        overwrite=True, batch_size=3, creation_options={"LEVEL": "3", "BLOCKSIZE": "256"}, align="strict",
         sun=Sun(152.3456789, 41.0),
     )  # fmt: skip
     taken: list[RemoveOptions] = []

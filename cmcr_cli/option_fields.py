@@ -1,0 +1,239 @@
+"""Options as the fields of a dataclass.
+
+A field states its type, its default and, as an `Option` in its annotation, everything else about it:
+
+    steps: Annotated[int, Option("Network evaluations per patch.", least=1, most=64)] = 1
+
+The command line, batches, Dask, resumed runs, recorded commands and the documentation read it here. None of
+them has a list of names: what treats some options alike asks for their role.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, MISSING, dataclass
+from enum import Enum
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from cmcr_cli.errors import OptionError
+
+T = TypeVar("T")
+
+Command = Literal["remove", "batch", "mask"]
+"""Commands whose options are fields."""
+
+
+class Role(Enum):
+    """What an option is for."""
+
+    INPUT = "a raster, product or area to read"
+    WEIGHTS = "weights of a network"
+    RASTER = "an output, written row by row"
+    SIDECAR = "an output, written after the rasters"
+    RESULT = "changes what is written"
+    RUN = "how and where to compute; never changes what is written"
+
+
+OUTPUTS = (Role.RASTER, Role.SIDECAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is known of an option besides its name, type and default.
+
+    Attributes:
+        help: One or two sentences for the command line and the documentation.
+        role: What the option is for.
+        commands: Commands that have it. In a batch an output is a switch; its path follows from the scene.
+        column: Whether a list of scenes may have it as a column.
+        positional: Whether the command line knows it by its place and not by a flag.
+        flag: Name on the command line, by default that of the field with dashes.
+        letter: Short flag.
+        metavar: What the help shows for the value.
+        environment: Environment variable that sets it on the command line.
+        least: Smallest value.
+        most: Largest value.
+        words: Values of an input that are words and not paths.
+        ending: End of the file name of an output.
+        read: Makes the value of the text, or of the list of texts, that the command line takes; raises
+            OptionError. Only for types that the command line does not know.
+    """
+
+    help: str
+    role: Role = Role.RESULT
+    _: KW_ONLY
+    commands: tuple[Command, ...] = ("remove", "batch")
+    column: bool = False
+    positional: bool = False
+    flag: str | None = None
+    letter: str | None = None
+    metavar: str | None = None
+    environment: str | None = None
+    least: float | None = None
+    most: float | None = None
+    words: tuple[str, ...] = ()
+    ending: str = ".tif"
+    read: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionField:
+    """A field of a class of options.
+
+    Attributes:
+        name: Name in Python.
+        type: Type as annotated.
+        default: Default, MISSING where a value is required.
+        option: What else is known of it.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    option: Option
+
+    @property
+    def role(self) -> Role:
+        """What the option is for."""
+        return self.option.role
+
+    @property
+    def flag(self) -> str:
+        """Name on the command line and in messages."""
+        return self.option.flag or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is MISSING
+
+    @property
+    def base(self) -> Any:
+        """The type of a value that is not None."""
+        kinds = [kind for kind in get_args(self.type) if kind is not NoneType]
+        return kinds[0] if NoneType in get_args(self.type) else self.type
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """Values of a Literal, else ()."""
+        return get_args(self.base) if get_origin(self.base) is Literal else ()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the command line takes the option several times."""
+        return get_origin(self.base) is Mapping
+
+    @property
+    def meaning(self) -> str:
+        """The help, with the limits of the value."""
+        least, most = self.option.least, self.option.most
+        return self.option.help if least is None else f"{self.option.help} From {least} to {most}."
+
+    def check(self, value: Any) -> None:
+        """Raise OptionError unless `value` is a choice and within the limits of the option."""
+        if value is None:
+            return
+        if self.choices and value not in self.choices:
+            raise OptionError(f"{self.flag} {value}: expected {' or '.join(map(str, self.choices))}")
+        least, most = self.option.least, self.option.most
+        if least is not None and most is not None and not least <= value <= most:
+            raise OptionError(f"{self.flag} {value}: expected {least} to {most}")
+
+
+_KNOWN: dict[type, tuple[OptionField, ...]] = {}
+"""What `option_fields` has found, by class."""
+
+
+def option_fields(kind: type) -> tuple[OptionField, ...]:
+    """The options that a dataclass holds, in their order.
+
+    Args:
+        kind: A dataclass, each of whose fields is annotated with an `Option`.
+
+    Raises:
+        TypeError: A field has no `Option`.
+    """
+    if kind in _KNOWN:
+        return _KNOWN[kind]
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for field in dataclasses.fields(kind):
+        base, *extras = get_args(hints[field.name]) or (None,)
+        options = [extra for extra in extras if isinstance(extra, Option)]
+        if len(options) != 1:
+            raise TypeError(f"{kind.__name__}.{field.name} needs one Option in its annotation")
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        found.append(OptionField(field.name, base, default, options[0]))
+    return _KNOWN.setdefault(kind, tuple(found))
+
+
+def documented(kind: type[T]) -> type[T]:
+    """Class decorator: say in the docstring what each option means, and keep the signature short.
+
+    Args:
+        kind: A dataclass, each of whose fields is annotated with an `Option`.
+    """
+    told = ["", "    Args:"]
+    for field in option_fields(kind):
+        kind.__init__.__annotations__[field.name] = field.type
+        told.append(f"        {field.name}: {field.meaning}")
+    kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), *told])
+    return kind
+
+
+def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, Any]]:
+    """Fields of these roles, with their values in `options`; those that are None are left out.
+
+    Args:
+        options: Instance of a class of options.
+        roles: What the options are for.
+    """
+    for field in option_fields(type(options)):
+        if field.role in roles and (value := getattr(options, field.name)) is not None:
+            yield field, value
+
+
+def decisive(options: Any) -> dict[str, Any]:
+    """Options on which the outputs depend, by name: all but how and where to compute.
+
+    They are what a resumed run must have in common with the run that it continues. Inputs and weights are
+    among them by their paths; what the files hold is for the caller to add.
+
+    Args:
+        options: Instance of a class of options.
+    """
+    machine = {field.name for field in option_fields(type(options)) if field.role is Role.RUN}
+    return {name: value for name, value in dataclasses.asdict(options).items() if name not in machine}
+
+
+def absolute_paths(options: Any) -> dict[str, Any]:
+    """Absolute paths of all files that `options` name, by the name of the field.
+
+    Words and addresses that only GDAL knows, which have the type of a text and are no files here, are left
+    out.
+
+    Args:
+        options: Instance of a class of options.
+    """
+    return {
+        field.name: field.base(Path(value).absolute())
+        for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS)
+        if field.base is Path or (value not in field.option.words and Path(value).exists())
+    }
+
+
+def text_of(value: Any) -> str:
+    """A value as the command line takes it: lists with commas, numbers with all their digits.
+
+    Args:
+        value: Value of an option that is not repeatable.
+    """
+    if isinstance(value, tuple):
+        return ",".join(map(text_of, value))
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
