@@ -1,9 +1,9 @@
-# Needs python3 >= 3.11 and nothing else; what is installed goes to .venv.
+# Needs python3 >= 3.11 only; packages are installed into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-# On Linux the default build of torch carries 2 GB of CUDA; this index has the small one.
+# On Linux the default build of torch includes 2 GB of CUDA; this index has the small CPU build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test test-quick lint coverage audit docs clean
@@ -33,18 +33,18 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Lines and branches, folder by folder.
+# Line and branch coverage by folder.
 coverage: .venv/dev.stamp
 	$(BIN)/coverage run -m pytest
 	@for folder in scene ground output model runtime removal cli training evaluation simulate; do \
 	    echo "$$folder: $$($(BIN)/coverage report --include="cmcr_cli/$$folder/*" --format total) %"; done
 
-# Known weaknesses of what is installed (asks pypi.org), and a bill of materials (asks nobody).
+# SBOM of the installed packages (offline), and their known vulnerabilities (queries pypi.org).
 audit: .venv/audit.stamp
 	$(BIN)/cyclonedx-py environment .venv --output-file sbom.json
 	$(BIN)/pip-audit --skip-editable
 
-# The variable silences an announcement about the future of MkDocs, not a warning about the site.
+# The variable suppresses an announcement about the future of MkDocs, not a warning about the site.
 docs: .venv/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Read build/site/index.html."

@@ -1,8 +1,8 @@
-"""Many scenes over a Dask cluster of this machine, one worker killed midway: is anything lost or double?
+"""Many scenes on a local Dask cluster of which one worker is killed midway: are outputs missing or duplicate?
 
 python benchmarks/cluster.py [--scenes 20] [--size 256]
 
-Fails unless every scene is done, once, and has the pixels of the same batch without a cluster.
+Fails unless every scene is done exactly once, with the same pixels as in a batch without a cluster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from common import arguments, write_table
 from cmcr_cli.simulate import simulate_scene
 
 SECONDS = 120
-"""Until the cluster must have begun."""
+"""Seconds within which the cluster must have started."""
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         began = time.monotonic()
         command = batch(listed, out, "--scheduler", address)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
-            # Midway, and while the worker is in a scene.
+            # Midway through the batch, while the worker is processing a scene.
             while len(list(out.glob("[!.]*.tif"))) < options.scenes // 2 or not list(
                 out.glob(".*.cmcr-part")
             ):
@@ -96,7 +96,7 @@ def same(one: Path, other: Path) -> bool:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Address of a scheduler, and its two workers, processes of their own without nannies."""
+    """Start a scheduler and two workers (separate processes without nannies); yields address and workers."""
     file = folder / "scheduler.json"
     file.unlink(missing_ok=True)
     worker = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))

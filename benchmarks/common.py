@@ -1,4 +1,4 @@
-"""What the benchmarks share: scenes of any size, runs in processes of their own, and tables."""
+"""Shared by the benchmarks: scenes of any size, runs in separate processes, and tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cmcr_cli.scene.patches import reflected
 from cmcr_cli.simulate import simulate_scene
 
 TILE = 2048
-"""Side of the simulated scene that larger ones repeat, mirrored, so that no edge shows in them."""
+"""Side, in pixels, of the simulated scene that larger scenes repeat, mirrored so that there are no edges."""
 
 SEED = 22
 
@@ -39,7 +39,7 @@ print(json.dumps({"code": done.returncode, "out": done.stdout, "seconds": time.m
 
 
 def make_scene(folder: Path, height: int, width: int, cloud_cover: float = 0.4) -> dict[str, Path]:
-    """Write s2, s1 and mask of a simulated scene into `folder`, unless it is there already."""
+    """Write s2, s1 and mask of a simulated scene into `folder`, unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     size = min(max(height, width), TILE)
     small = folder / f"simulated-{size}-{cloud_cover:g}"
@@ -73,9 +73,9 @@ def _repeat(source: Path, target: Path, height: int, width: int) -> None:
 def remove(
     scene: dict[str, Path], output: Path, *args: str, environment: dict[str, str] | None = None
 ) -> Any:
-    """Run `cmcr remove` in a process of its own.
+    """Run `cmcr remove` in a separate process.
 
-    Returns its report, wall and CPU seconds, the CPU seconds of its networks, and its peak MB.
+    Returns its report with wall and CPU seconds, CPU seconds of the networks, and peak memory in MB.
     """
     command = [sys.executable, str(Path(__file__).with_name("timed.py"))]
     command += ["remove", str(scene["s2"]), str(scene["s1"]), "-o", str(output)]
@@ -89,7 +89,7 @@ def remove(
 
 
 def measured(command: Sequence[str], environment: dict[str, str] | None = None) -> Any:
-    """Run a command; its standard output, wall and CPU seconds, and peak resident MB."""
+    """Run a command; returns its standard output, wall and CPU seconds, and peak resident memory in MB."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *command],
         check=True,
@@ -104,7 +104,7 @@ def measured(command: Sequence[str], environment: dict[str, str] | None = None) 
 
 
 def machine() -> dict[str, Any]:
-    """Where and when a table was made."""
+    """Machine, versions and date of a table."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _processor(),
@@ -127,7 +127,7 @@ def _processor() -> str:
 
 
 def write_table(results: Path, name: str, title: str, rows: list[dict[str, Any]]) -> None:
-    """Print a table, and write it with what it was made on as NAME.md and NAME.json into `results`."""
+    """Print a table, and write it with machine and versions as NAME.md and NAME.json into `results`."""
     results.mkdir(parents=True, exist_ok=True)
     where = machine()
     names = list(rows[0])
@@ -157,7 +157,7 @@ def _cell(value: Any) -> str:
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """A parser with what all benchmarks take."""
+    """Make a parser with the arguments that all benchmarks have."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,17 +1,18 @@
-"""Faults on purpose: runs that are killed, damaged files, many scenes in one process. All on small scenes.
+"""Fault injection on small scenes: killed runs, damaged files, many scenes in one process.
 
     python benchmarks/faults.py kills [--times 100]
     python benchmarks/faults.py fuzz  [--times 1000]
     python benchmarks/faults.py soak  [--times 50]
 
-kills: `cmcr remove`, its libraries loaded, is stopped at a random moment by SIGKILL, SIGTERM or SIGINT in
-turn. After each, what bears a final name must be byte for byte what an undisturbed run writes; every fifth
-time the next run goes to its end, half of them with --resume, and must leave the outputs and nothing else.
-"stage" is the last that was told of before the signal.
-fuzz: inputs cut short, with bits flipped, with blocks zeroed or exchanged. Right is a run that ends well with
-an output that fits what GDAL reads of the damaged file, or one line that names the file and exit code 1, 3 or
-4 with nothing written. Anything else is a fault: another exit, a signal, more than a minute, a leftover.
-soak: scenes of one size in one process: resident memory and open descriptors, after each.
+kills: `cmcr remove`, with its libraries loaded, is stopped at a random moment by SIGKILL, SIGTERM or SIGINT
+in turn. Afterwards, every file under a final name must be byte for byte that of an undisturbed run. Every
+fifth time the next run is completed, half of them with --resume, and must leave the outputs and nothing else.
+"stage" is the last stage that was reported before the signal.
+fuzz: inputs are truncated, have bits flipped, or blocks zeroed or swapped. A run may succeed with an output
+that fits what GDAL reads from the damaged file; or it may print one line that names the file, exit with code
+1, 3 or 4, and write nothing. Anything else is a fault: another exit code, a signal, more than a minute, a
+file left behind.
+soak: scenes of one size in one process; resident memory and open file descriptors after each.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ from cmcr_cli.simulate import simulate_scene
 Rows = Iterator[dict[str, Any]]
 SIGNALS = {signal.SIGKILL: -9, signal.SIGTERM: 130, signal.SIGINT: 130}
 SECONDS = 60
-"""After which a run counts as hanging."""
+"""Seconds after which a run counts as hanging."""
 
 
 def tiny_weights(path: Path) -> Path:
-    """Networks that run in no time and draw nonsense: it is the files that are looked at."""
+    """Very small networks with meaningless results; only the files matter here."""
     torch.manual_seed(0)
     denoiser = Denoiser(NetworkConfig(widths=(8, 8, 8), condition_blocks=(1, 1, 1)), DiffusionConfig())
     statistics = torch.full((13,), 0.15), torch.full((13,), 0.05)
@@ -72,7 +73,7 @@ def kills(options: argparse.Namespace) -> Rows:
     args += ["--steps", "2", "--overwrite", "-o", str(folder / OUTPUTS[0])]
     for option, name in zip(("--provenance", "--quicklook", "--stac"), OUTPUTS[1:], strict=True):
         args += [option, str(folder / name)]
-    for _ in range(2):  # the first reads what the second finds in memory
+    for _ in range(2):  # the first one fills the file cache
         started = time.monotonic()
         if _ended(_start(args, log)):
             raise SystemExit(log.read_text())
@@ -114,7 +115,7 @@ def kills(options: argparse.Namespace) -> Rows:
 
 
 def _start(args: list[str], log: Path) -> int:
-    """Start `cmcr ARGS` in a process of its own that has loaded all libraries; what it says goes to `log`."""
+    """Start `cmcr ARGS` in a separate process that has loaded all libraries; its messages go to `log`."""
     child = os.fork()
     if child:
         return child
@@ -134,7 +135,7 @@ def _start(args: list[str], log: Path) -> int:
 
 
 def _ended(child: int, after: float | None = None, how: signal.Signals = signal.SIGKILL) -> int:
-    """Wait for a process, which gets a signal `after` some seconds; its exit code, or minus its signal."""
+    """Wait for a process, signal it `after` some seconds; returns its exit code, or minus the signal."""
     if after is not None:
         time.sleep(after)
         os.kill(child, how)
@@ -146,7 +147,7 @@ def _hidden(folder: Path) -> set[str]:
 
 
 def _as_expected(folder: Path, expected: dict[str, bytes]) -> bool:
-    """Whether what bears a final name is whole; an item says when it was made, so it is only read."""
+    """Whether all files under final names are complete. STAC items have a date and are only parsed."""
     item = folder / "item.json"
     if item.exists():
         json.loads(item.read_text())
@@ -161,13 +162,13 @@ def _as_expected(folder: Path, expected: dict[str, bytes]) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """An input that is damaged, and the arguments of a run that reads it at `place`."""
+    """An input to damage, and the arguments of a run that reads it at `place`."""
 
     name: str
     content: bytes
     place: Path
     args: list[str]
-    reads: Path  # what is opened as the Sentinel-2 scene
+    reads: Path  # opened as the Sentinel-2 scene
 
 
 def fuzz(options: argparse.Namespace) -> Rows:
@@ -256,7 +257,7 @@ def _product(folder: Path, stack: Path) -> Path:
 
 
 def _damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
-    """`content` with one kind of damage. Headers are short: half of it falls into the first or last kB."""
+    """Damage `content` in one way. Half of it is in the first or last kB: headers are short."""
     data = bytearray(content)
     how = chance.choice(("cut", "flip", "flip", "flip", "zero", "exchange"))
     if how == "cut":
@@ -275,7 +276,7 @@ def _damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
 
 
 def _in_a_child(target: Target, folder: Path) -> str:
-    """Outcome of a run in a process of its own, which may crash."""
+    """Outcome of a run in a separate process, which may crash."""
     _fresh(folder)
     out, log = folder / "out", folder / "log"
     out.mkdir()
@@ -292,7 +293,7 @@ def _in_a_child(target: Target, folder: Path) -> str:
 
 
 def _nonsense(source: Path, output: Path) -> str:
-    """What is wrong with an output as seen from its own input, however damaged that is; else nothing."""
+    """Compare an output with its (damaged) input; returns the fault, or an empty string."""
     with rasterio.open(output) as after:
         if not source.is_dir():
             with rasterio.open(source) as before:

@@ -1,22 +1,22 @@
-"""A GPU against the CPU: speed of the networks, a whole scene with the differences it shows, and trainings.
+"""Compare a GPU with the CPU: speed of the networks, a whole scene and its differences, and trainings.
 
     python benchmarks/gpu.py [network] [scene] [trainings] [--device cuda] [--size 2048]
 
 network: patches per second of the packaged weights, at the batch size of `cmcr remove` and others, and crops
-of 256 px per second of the cloud network. scene: a simulated scene end to end, and what the image and the
-mask of the GPU differ by from those of the CPU. trainings: some updates of each of the three, on simulated
-ground, one of them in two runs; the weights are then loaded and used on the CPU.
+of 256 px per second of the cloud network. scene: a simulated scene from end to end, and the differences
+between the images and masks of GPU and CPU. trainings: some updates of each of the three trainings on
+simulated ground, one of them in two runs; the weights are then loaded and used on the CPU.
 
-Each part runs in a process of its own, and the others go on when one fails or hangs. The exit code is 1 when
-one failed, or when a limit was passed:
+Each part runs in a separate process; if one fails or hangs, the others continue. The exit code is 1 if a part
+failed or a limit was exceeded:
 
-- a pixel that was kept is not that of the input, or an image has other kept pixels than the mask says;
-- given the same mask, covered pixels differ by more than MEAN spreads of their band on average, or by more
-  than LARGEST anywhere;
-- with its own mask, they differ by more than MEAN on average;
-- more than CLASSES of all pixels are of another class.
+- an observed pixel differs from the input, or the observed pixels do not agree with the mask;
+- given the same mask, covered pixels differ by more than MEAN std of their band on average, or by more than
+  LARGEST anywhere;
+- with the masks of each device, they differ by more than MEAN on average;
+- the class of more than CLASSES of all pixels differs.
 
-`--device cpu` compares the CPU with itself: a trial of this program, not of a GPU.
+`--device cpu` compares the CPU with itself, to test this program without a GPU.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ from cmcr_cli.runtime.workers import GPU_BATCH
 from cmcr_cli.training.recipe import dump_recipe, load_recipe
 
 MEAN, LARGEST = 0.01, 0.5
-"""Spreads of a band over the covered pixels by which the GPU's 16-bit floats may change it."""
+"""Largest mean and maximum difference, in std of a band over covered pixels (the GPU has 16-bit floats)."""
 
 CLASSES = 1e-3
-"""Share of pixels whose class may differ: probabilities near a threshold fall on either side of it."""
+"""Largest share of pixels whose class differs, because their probability is near a threshold."""
 
 PATIENCE = 240
-"""Seconds after which a part is given up."""
+"""Seconds after which a part is aborted."""
 
 BATCHES = 1, GPU_BATCH, 64
 STEPS = 1, 4
 IMAGES, BATCH, CROP = 64, 16, 64
 TRAININGS = {("train", "clouds"): "bfloat16", ("train", "teacher"): "bfloat16", ("distill",): "float32"}
-"""Commands, each with the precision of its recipe."""
+"""Commands of the trainings, each with the precision of its recipe."""
 
 COMPARED = {
     "own mask": ("cpu", False),
@@ -75,7 +75,7 @@ COMPARED = {
     "again": ("own mask", True),
     "again, batches of 1": ("own mask", True),
 }
-"""Runs of the GPU by name, each with the run that it is compared with, and whether both have one mask."""
+"""Runs on the GPU by name, each with the run to compare with, and whether both have the same mask."""
 
 Row = dict[str, Any]
 Table = list[Row]
@@ -83,9 +83,9 @@ Failures = list[str]
 
 
 def network(options: argparse.Namespace) -> Failures:
-    """Patches and crops per second, in one stream."""
+    """Measure patches and crops per second, in one stream."""
     device, weights = pick_device(options.device), load(default_path())
-    if device.type == "cpu":  # whose clock counts one thread
+    if device.type == "cpu":  # compare with the time of one thread
         torch.set_num_threads(1)
     to_inference(weights.denoiser, device)
     to_inference(weights.clouds, device)
@@ -129,7 +129,7 @@ def _mask_rows(clouds: Any, device: torch.device) -> Iterator[Row]:
 
 
 def _speed(name: str, batch: int, gflop: float, call: Callable[[], object], device: torch.device) -> Row:
-    call()  # the first call of each shape chooses its kernels
+    call()  # the first call of each shape selects kernels
     spent = seconds(call, device) / batch
     return {
         "network": name,
@@ -141,7 +141,7 @@ def _speed(name: str, batch: int, gflop: float, call: Callable[[], object], devi
 
 
 def scene(options: argparse.Namespace) -> Failures:
-    """Whole runs on both devices, and what they differ by."""
+    """Run whole scenes on both devices and compare them."""
     started = time.monotonic()
     files = make_scene(options.work, options.size, options.size)
     print(f"simulated in {time.monotonic() - started:.0f} s", flush=True)
@@ -166,7 +166,7 @@ def scene(options: argparse.Namespace) -> Failures:
 
 
 def _attempt(name: str, failures: Failures, call: Callable[[], Row], rows: Table) -> bool:
-    """Add a row to a table; what goes wrong is told, and does not end the part."""
+    """Add a row to a table; errors are reported and do not end the part."""
     try:
         rows.append(call())
     except (Exception, SystemExit) as error:
@@ -179,7 +179,7 @@ def _attempt(name: str, failures: Failures, call: Callable[[], Row], rows: Table
 def _masks(
     options: argparse.Namespace, files: dict[str, Path], times: Table, failures: Failures
 ) -> dict[str, Path]:
-    """The masks of both devices, the GPU's made twice, and how much they differ."""
+    """Compare the masks of both devices; the GPU makes its mask twice."""
     masks = {}
     for name, device in (("first gpu", options.device), ("gpu", options.device), ("cpu", "cpu")):
         path = options.work / f"mask-{name}.tif"
@@ -203,7 +203,7 @@ def _images(
     times: Table,
     failures: Failures,
 ) -> dict[str, RemoveOptions]:
-    """The runs that ended well, by name; the first one warms up."""
+    """Make all runs; returns those that succeeded, by name. The first one is a warm-up."""
     plain = RemoveOptions(
         s2=str(files["s2"]), s1=str(files["s1"]), output=Path("none"), steps=steps, overwrite=True
     )
@@ -253,7 +253,7 @@ def _timed(name: str, chosen: RemoveOptions, work: Callable[[RemoveOptions], Any
 
 
 def _process(options: argparse.Namespace, files: dict[str, Path]) -> Row:
-    """`cmcr remove` as it is called: in a process of its own, which has to load its libraries."""
+    """Run `cmcr remove` in a separate process, including the time to load its libraries."""
     command = [sys.executable, "-m", "cmcr_cli", "remove", str(files["s2"]), str(files["s1"])]
     command += ["-o", str(options.work / "clear.tif"), "--device", options.device]
     found = measured([*command, "--overwrite", "--json", "--quiet"])
@@ -277,7 +277,7 @@ def _read(path: Path) -> NDArray[Any]:
 
 
 def _difference(source: Path, one: RemoveOptions, other: RemoveOptions) -> Row:
-    """What two images differ by where both reconstructed, and whether they kept what they say they did."""
+    """Differences of two images where both are reconstructed, and whether observed pixels are unchanged."""
     before, images, kinds = _read(source), [], []
     lost = 0
     for run in (one, other):
@@ -290,7 +290,7 @@ def _difference(source: Path, one: RemoveOptions, other: RemoveOptions) -> Row:
     pair = [image[:, both].astype(np.float32) for image in images]
     apart = np.abs(pair[0] - pair[1])
     spread = pair[1].std(axis=1)[:, None]
-    known = spread[:, 0] > 20  # DN; of a band that is hardly more than rounding there is nothing to say
+    known = spread[:, 0] > 20  # DN; ignore bands that hardly vary
     return {
         "covered": float(both.mean()),
         "pixels that differ": float((apart > 0).any(axis=0).mean()),
@@ -305,7 +305,7 @@ def _difference(source: Path, one: RemoveOptions, other: RemoveOptions) -> Row:
 
 
 def _passed(row: Row, same_mask: bool) -> Failures:
-    """The limits that a comparison passed."""
+    """Limits that a comparison exceeded."""
     name = f"{row['steps']} steps, {row['image']} against {row['against']}"
     limits = {"mean spreads": MEAN, "kept but changed": 0}
     if same_mask:
@@ -313,17 +313,17 @@ def _passed(row: Row, same_mask: bool) -> Failures:
     return [
         f"{name}: {what} {row[what]:.3g}, limit {limit:g}"
         for what, limit in limits.items()
-        if not row[what] <= limit  # nor is it NaN
+        if not row[what] <= limit  # true for NaN too
     ]
 
 
 def trainings(options: argparse.Namespace) -> Failures:
-    """Some updates of each training from the packaged weights, the teacher's in two runs."""
+    """Make some updates of each training from the packaged weights, the teacher in two runs."""
     rows, failures = Table(), Failures()
     for command, precision in TRAININGS.items():
         folder = options.work / f"run-{command[-1]}"
         shutil.rmtree(folder, ignore_errors=True)
-        # The second run goes on where the first one ended.
+        # The second run continues where the first one ended.
         for images in (IMAGES, 2 * IMAGES) if command[-1] == "teacher" else (IMAGES,):
             run = partial(_training, options, command, folder, precision, images)
             _attempt(" ".join(command), failures, run, rows)
@@ -340,7 +340,7 @@ def trainings(options: argparse.Namespace) -> Failures:
 def _training(
     options: argparse.Namespace, command: tuple[str, ...], folder: Path, precision: Any, images: int
 ) -> Row:
-    """One `cmcr train` or `cmcr distill` in a process of its own, with a worker, and its last figures."""
+    """Run `cmcr train` or `cmcr distill` in a separate process with one worker; returns its last metrics."""
     recipe = load_recipe({"clouds": "toy-clouds", "teacher": "toy-teacher"}.get(command[-1], "toy-student"))
     loop = replace(recipe.loop, batch=BATCH, crop=CROP, snapshot=IMAGES // 2, precision=precision)
     data = replace(recipe.data, buffer=4, workers=1)
@@ -381,7 +381,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Failures]] = {
 
 
 def _one(name: str, options: argparse.Namespace) -> int:
-    """Run a part in this process; what hangs says where."""
+    """Run a part in this process; a traceback is printed if it hangs."""
     faulthandler.dump_traceback_later(options.patience - 10, exit=True)
     failures = PARTS[name](options)
     faulthandler.cancel_dump_traceback_later()
@@ -391,7 +391,7 @@ def _one(name: str, options: argparse.Namespace) -> int:
 
 
 def _each(names: list[str], options: argparse.Namespace) -> int:
-    """Run parts in processes of their own."""
+    """Run parts in separate processes."""
     for key, value in machine().items():
         print(f"{key}: {value}")
     codes = {}

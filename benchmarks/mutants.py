@@ -1,12 +1,12 @@
-"""Mutation testing: small changes to the code, one at a time, each of which some test should notice.
+"""Mutation testing: small changes to the code, one at a time; some test should fail for each.
 
     python benchmarks/mutants.py [--times 80] [--seed 0]
 
 Mutants are drawn at random from the modules of scene/, ground/, output/, runtime/ and removal/: a comparison
-or an arithmetic operator is exchanged, a condition negated, a number changed, a returned value replaced by
-None. Each is put into a copy of the checkout, and the tests of its module run there until the first that
-fails. What no test notices is listed with its line: either a test is missing, or the change is none that
-matters.
+or an arithmetic operator is exchanged, a condition negated, a number changed, or a returned value replaced by
+None. Each mutant is applied to a copy of the checkout, and the tests of its module run there until one fails.
+Mutants that no test detects are listed with their lines: either a test is missing, or the change does not
+matter.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import pytest
 from common import arguments, write_table
 
 import cmcr_cli.cli.main
-import cmcr_cli.removal  # noqa: F401 (what these load need not be loaded for every mutant)
+import cmcr_cli.removal  # noqa: F401 (loads libraries once for all mutants)
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 600
-"""After which a mutant counts as noticed: it hangs."""
+"""Seconds after which a mutant hangs and counts as detected."""
 
 FOLDERS = ("scene", "ground", "output", "runtime", "removal")
 
@@ -52,7 +52,7 @@ EXCHANGED: dict[type[ast.AST], type[ast.AST]] = {
 
 
 def mutant(source: str, chance: random.Random) -> tuple[int, str, str]:
-    """A mutant of a module: line, what was changed, and the new source."""
+    """A mutant of a module: line, description of the change, and new source."""
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     chance.shuffle(nodes)
@@ -63,7 +63,7 @@ def mutant(source: str, chance: random.Random) -> tuple[int, str, str]:
 
 
 def _change(node: ast.AST) -> str:
-    """Change a node in place; what was done, nothing where there is nothing to change."""
+    """Change a node in place; returns a description, empty if there is nothing to change."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in EXCHANGED:
         compared = type(node.ops[0])
         node.ops[0] = EXCHANGED[compared]()  # type: ignore[call-overload]
@@ -89,7 +89,7 @@ def _change(node: ast.AST) -> str:
 
 
 def tests_of(module: Path, package: Path, tests: Path) -> list[str]:
-    """The module's test file; where there is none, whole runs that are looked at pixel by pixel."""
+    """Test file of the module, or the tests of whole runs if it has none."""
     own = tests / module.parent.relative_to(package) / f"test_{module.stem}.py"
     if own.exists() and module.stem not in WHOLE:
         return [str(own)]
@@ -97,7 +97,7 @@ def tests_of(module: Path, package: Path, tests: Path) -> list[str]:
 
 
 def _fails(place: Path, tests: list[str]) -> bool:
-    """Whether any of the tests fails, or hangs, in a process that has loaded all other libraries already."""
+    """Whether any test fails or hangs, in a process that has already loaded all other libraries."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0

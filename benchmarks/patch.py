@@ -1,9 +1,9 @@
-"""The network alone: GFLOP and seconds per patch by steps, against the convolution peak of the same run.
+"""The denoiser alone: GFLOP and seconds per patch by steps, relative to the convolution peak of the same run.
 
     python benchmarks/patch.py [--steps 1 2 4 8] [--device cpu|cuda] [--batch 1]
 
-The peak is that of a 3x3 convolution of 64 channels over 128 x 128 px in channels_last, in one thread on a
-CPU, as the network runs there; "of peak" is the share of it that the network reaches.
+The peak is that of a 3 x 3 convolution of 64 channels over 128 x 128 px in channels_last, on a CPU in one
+thread, as the network runs there. "of peak" is the share of the peak that the network reaches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROUNDS = 7
 
 
 def seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The shortest of some rounds: other work on the machine only ever adds to it."""
+    """Shortest time of several rounds, because other work on the machine can only add to it."""
     found = []
     for _ in range(ROUNDS):
         if device.type == "cuda":
@@ -43,7 +43,7 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def peak(device: torch.device, batch: int) -> float:
-    """GFLOP/s of a plain convolution."""
+    """Measure the GFLOP/s of a plain convolution."""
     size, channels, repeats = 128, 64, 8
     weight = torch.randn(channels, channels, 3, 3, device=device)
     x = torch.randn(batch, channels, size, size, device=device)

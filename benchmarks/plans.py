@@ -1,13 +1,13 @@
-"""Plans of runs, at random: names, links, VRTs, archives, lists. Nothing but outputs may be touched.
+"""Random plans of runs: names, links, VRTs, archives, lists. Only outputs may be touched.
 
     python benchmarks/plans.py [--times 10000]
 
-Each plan is a folder of inputs and of files that have nothing to do with the run, and one to three scenes
-whose inputs and outputs are drawn from all names there, their sidecars, the names of temporary files and
-other spellings. The rules for files run as they do in `cmcr remove` and `cmcr batch`, from the claims to the
-last rename; in place of pixels some bytes are written. A model that knows what every file is made of tells
-what may change. A fault is any other change: of contents, inodes, times, links or names; an output that is
-not whole; a hidden file that is left. "refused for nothing" are plans that the model found harmless.
+Each plan is a folder of inputs and unrelated files, and one to three scenes. Their inputs and outputs are
+drawn from all names in the folder, their sidecars, the names of temporary files, and other spellings. The
+rules for files run as in `cmcr remove` and `cmcr batch`, from the claims to the last rename; some bytes are
+written instead of pixels. A model knows the sources of every file and states which files may change. A fault
+is any other change of contents, inodes, times, links or names; an incomplete output; or a hidden file that is
+left behind. "refused for nothing" counts plans that the model considers harmless.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from cmcr_cli.removal.opening.session import check_files
 
 NAMES = ("a.tif", "b.tif", "c.tif", "s2.vrt", "m.vrt", "i.json", "z.zip", "w.bin", "old.tif")
 TOLD = tuple(name for name in NAMES if name != "b.tif")
-"""Names whose inodes must not change at all; b.tif may have a second name."""
+"""Names whose inodes must not change; b.tif may have a second name."""
 
 ENDINGS = (".msk", ".ovr", ".aux.xml")
 OUTPUTS = ("provenance", "quicklook", "report", "stac")
@@ -41,15 +41,15 @@ OUTPUTS = ("provenance", "quicklook", "report", "stac")
 
 @dataclass
 class Plan:
-    """A folder, and what the model knows of it."""
+    """A folder, and the knowledge of the model about it."""
 
     folder: Path
     chance: random.Random
-    behind: dict[str, set[str]] = field(default_factory=dict)  # name -> names of all files it is made of
+    behind: dict[str, set[str]] = field(default_factory=dict)  # name -> names of all files it consists of
     planted: bool = False
 
     def fill(self) -> None:
-        """Make the files: rasters that are only bytes, VRTs and items that name others, an archive, links."""
+        """Make the files: dummy rasters, VRTs and STAC items that name others, an archive, links."""
         pick = self.chance.choice
         for name in ("a.tif", "b.tif", "c.tif", "w.bin", "old.tif"):
             self.write(name, f"II*\0 {name}")
@@ -82,12 +82,12 @@ class Plan:
                 (self.folder / name).write_text("mine")
 
     def write(self, name: str, text: str, *sources: str) -> None:
-        """Make a file, which is made of `sources`."""
+        """Make a file that consists of `sources`."""
         (self.folder / name).write_text(text)
         self.behind[name] = {name}.union(*(self.behind[source] for source in sources))
 
     def input(self) -> tuple[str, set[Path]]:
-        """An address, and the files that it is made of, by the model."""
+        """An address, and the files that it refers to according to the model."""
         name = self.chance.choice([*NAMES, *(n for n in ("soft.tif", "hard.tif") if self.there(n))])
         sources = {self.folder / each for each in self.behind.get(name, {name})}
         if name == "z.zip":
@@ -95,7 +95,7 @@ class Plan:
         return self.spelled(name), sources
 
     def output(self) -> Path:
-        """Path of an output: mostly new, at times any other."""
+        """Path of an output: usually a new one, sometimes any other."""
         draw, pick = self.chance.random(), self.chance.choice
         new = pick(("new.tif", "new2.tif", "new3.tif", "old.tif"))
         if draw < 0.6:
@@ -107,29 +107,29 @@ class Plan:
         return Path(self.spelled(f".{new}{pick(('.cmcr-part', '.cmcr-lock', '.cmcr-part/whole'))}"))
 
     def spelled(self, name: str) -> str:
-        """The path of a name in one of its spellings."""
+        """Path of a name in one of its spellings."""
         way = self.chance.choice(("", "", "./", "sub/", "deep/../"))
         return f"{self.folder}/{way}{name}"
 
     def there(self, name: str) -> bool:
-        """Whether there is anything of that name."""
+        """Whether the name exists."""
         return os.path.lexists(self.folder / name)
 
 
 def seen(folder: Path) -> dict[str, Any]:
-    """All that tells whether a file was touched, for every name in the folder."""
+    """State of every name in the folder, from which any change can be detected."""
     found: dict[str, Any] = {}
     for path in folder.iterdir():
         state = path.lstat()
         content = path.readlink() if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
-        # Of a file with two names the inode changes when the other name does.
+        # The inode of a file with two names changes when its other name does.
         changed = state.st_ctime_ns if path.name in TOLD and not path.is_dir() else 0
         found[path.name] = state.st_ino, state.st_mtime_ns if not path.is_dir() else 0, changed, content
     return found
 
 
 def harmless(outputs: list[Path], inputs: set[Path], plan: Plan, overwrite: bool) -> bool:
-    """Whether the model finds nothing wrong with a plan. It compares real paths and inodes, pair by pair."""
+    """Whether a plan is harmless according to the model, which compares real paths and inodes in pairs."""
     needed = [
         [path, *(path.with_name(path.name + end) for end in ENDINGS)]
         + [path.with_name(f".{path.name}{end}") for end in (".cmcr-part", ".cmcr-lock")]
@@ -146,19 +146,19 @@ def harmless(outputs: list[Path], inputs: set[Path], plan: Plan, overwrite: bool
         if path.exists() and not overwrite:
             return False
         if any(os.path.lexists(name) for name in names[1:]):
-            return False  # or a cache of GDAL's, which may go
+            return False  # except a cache of GDAL, which may be removed
     return not plan.planted
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, or will be."""
+    """Whether two paths are the same file, or will be."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     return one.exists() and other.exists() and not one.is_dir() and one.samefile(other)
 
 
 def tried(plan: Plan) -> tuple[str, str]:
-    """Draw the scenes of a plan and run it; how it ended, and what is wrong with that."""
+    """Draw the scenes of a plan and run it; returns how it ended, and the fault if any."""
     chance, inputs, jobs = plan.chance, set[Path](), []
     overwrite, listed = chance.random() < 0.6, chance.random() < 0.4
     for _ in range(chance.randint(1, 3) if listed else 1):
@@ -193,7 +193,7 @@ def tried(plan: Plan) -> tuple[str, str]:
 
 
 def planned(plan: Plan, jobs: list[dict[str, Any]], listed: bool, extras: list[str]) -> list[RemoveOptions]:
-    """Options of the scenes, by way of a list where there is one."""
+    """Options of the scenes, read from a list if there is one."""
     if not listed:
         return [RemoveOptions(**job) for job in jobs]
     rows = [
@@ -207,7 +207,7 @@ def planned(plan: Plan, jobs: list[dict[str, Any]], listed: bool, extras: list[s
 
 
 def write(options: RemoveOptions) -> None:
-    """What `remove` does with files."""
+    """Handle files as `remove` does."""
     paths = list(options.outputs.values())
     check_files(options)
     with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:

@@ -1,8 +1,8 @@
-"""The plain way, to compare with: the whole scene in memory as floats, one patch after another.
+"""Simple reference implementation: the whole scene in memory as floats, one patch after another.
 
     python benchmarks/reference.py S2 S1 OUTPUT [STEPS]
 
-Everything counts as cloud, and there is no context, as with `cmcr remove --mask all --no-context`.
+All pixels are covered and there is no context, as with `cmcr remove --mask all --no-context`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whole scenes: time and its parts, memory, cloud cover, threads; a simulated scene, the shipped weights.
+"""Whole simulated scenes with the shipped weights: time by stage, memory, cloud cover, threads.
 
     python benchmarks/scene.py parts   [--height 10980 --width 10980 --steps 1 4 8]
     python benchmarks/scene.py memory  [--height 2745 --width 10980]
@@ -6,14 +6,14 @@
     python benchmarks/scene.py threads [--height 2048 --width 2048]
     python benchmarks/scene.py plain   [--height 4096 --width 4096]
 
-parts: where the time goes when all patches are restored, and seams. "outside / network" compares CPU seconds.
-memory: peak against height (1x, 2x, 4x) and width. cover: time against cloud cover, by the true mask or one
-that is all clear, all cloud, or one cloud as a disc.
-threads: scaling over cores. plain: the whole scene in memory, one patch at a time, in the same run.
+parts: time by stage when all patches are restored, and seams. "outside / network" is a ratio of CPU seconds.
+memory: peak by height (1x, 2x, 4x) and width. cover: time by cloud cover, with the true mask or with one that
+is all clear, all cloud, or a single disc.
+threads: scaling with the number of cores. plain: comparison with `reference.py`.
 
-The seam metric is the mean absolute step between neighbouring pixels across borders of patches, over the same
-elsewhere in the reconstructed area: 1 means that nobody can tell where a patch ends. Patches begin at even
-map pixels, where the 20 m bands step too, clouds or not; so they are compared with other even places only.
+The seam ratio is the mean absolute difference between neighbouring pixels across borders of patches, divided
+by the same elsewhere in the reconstructed area. 1 means that the borders are invisible. Patches begin at even
+map pixels, where the 20 m bands change in any case; so borders are compared with other even positions only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 def seam(image: Path, provenance: Path) -> float:
-    """The metric above, over rows and columns and all bands."""
+    """Compute the seam ratio over rows, columns and all bands."""
     with rasterio.open(provenance) as file:
         restored, grid = file.read(1) == RECONSTRUCTED, Grid.from_dataset(file)
     steps = [np.zeros(np.subtract(restored.shape, np.eye(2, dtype=int)[axis]), np.float32) for axis in (0, 1)]

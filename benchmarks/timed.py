@@ -1,6 +1,6 @@
-"""`cmcr ARGS...`, with the CPU seconds that its networks take written to the file named by CMCR_TIMES.
+"""Run `cmcr ARGS...` and write the CPU seconds of its networks to the file named by CMCR_TIMES.
 
-Each network runs in one thread of its own on a CPU, so the seconds of that thread are those of the network.
+On a CPU each network runs in a single thread, so the seconds of that thread are those of the network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def counted(call: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     Denoiser.encode = counted(Denoiser.encode)  # type: ignore[method-assign]
     Denoiser.forward = counted(Denoiser.forward)  # type: ignore[method-assign]
-    # A scene takes the cloud network part by part.
+    # A removal calls the parts of the cloud network separately.
     CloudNetwork.look_far = counted(CloudNetwork.look_far)  # type: ignore[method-assign]
     CloudNetwork.look_near = counted(CloudNetwork.look_near)  # type: ignore[method-assign]
     try:

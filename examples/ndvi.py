@@ -1,4 +1,4 @@
-"""Remove the clouds of one scene, and tell the NDVI of what was observed from that of what was reconstructed.
+"""Remove the clouds of a scene, and compare the NDVI of observed and of reconstructed pixels.
 
 python examples/ndvi.py s2.tif s1.tif clear.tif
 """

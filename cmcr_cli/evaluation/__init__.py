@@ -1,1 +1,1 @@
-"""How good the networks are: protocols, baselines, and the cloud network on its own."""
+"""Scores of restored images, baselines and cloud masks."""

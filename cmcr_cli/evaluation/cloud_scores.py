@@ -1,7 +1,7 @@
-"""The cloud-and-shadow network on its own: what it finds, what it misses, and where it is wrong.
+"""Scores of the cloud network: recall of clouds and shadows, and false alarms by kind of ground.
 
-Everything is counted in cells of 20 m. Kinds of ground are told by rules on the spectrum of the clear image,
-not by labels (`ground_kinds`).
+Everything is counted in cells of 20 m. Kinds of ground follow from rules on the spectrum of the clear image
+(`ground_kinds`), not from labels.
 """
 
 from __future__ import annotations
@@ -30,28 +30,35 @@ from cmcr_cli.training.samples.synthesis import block_mean
 Mask = NDArray[np.bool_]
 
 THIN, THICK = 0.5, 0.9
-"""Opacity below which a cloud is thin, since half the light is the ground's, and from which it is thick."""
+"""Opacity below which a cloud is thin (half of the light is from the ground), and from which it is thick."""
 
 FAINT, SEEN = 0.02, 0.05
-"""Opacity or shadow below FAINT is clear, above SEEN covered; between, nobody can be sure."""
+"""Opacity or shadow below FAINT is clear, above SEEN covered; the range between is not scored."""
 
 KINDS = ("snow", "water", "vegetation", "sand and bare", "bright built", "other")
 
 LEAST = 100
-"""Cells that a rate must be a share of."""
+"""Smallest number of cells for a rate."""
 
 DATES = 12
-"""Dates of one series that are looked at, evenly spread."""
+"""Largest number of dates per series, evenly selected."""
 
 _LIKELY, _UNLIKELY = 90, 20
-"""Cloud probability of a source, in per cent, that is taken as cloud and as clear ground."""
+"""Cloud probability of a data set, in per cent: above the first is cloud, below the second is clear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is known of one image (13, H, W): all else in cells, (H / 2, W / 2).
+    """An image and its truth.
 
-    `covered` and `clear` leave out what nobody can be sure of. `ground` is the clear image, for its kinds.
+    Attributes:
+        image: Reflectance (13, H, W).
+        present: Bands that the image has (13,).
+        covered: Cells that are certainly covered (H / 2, W / 2).
+        clear: Cells that are certainly clear (H / 2, W / 2).
+        opacity: Opacity of the clouds, 0 to 1, (H / 2, W / 2).
+        shadow: Darkness of the shadows, 0 to 1, (H / 2, W / 2).
+        ground: Reflectance of the clear image (13, H, W), for the kinds of ground.
     """
 
     image: Array
@@ -66,9 +73,16 @@ class Truth:
 def find_mask(
     network: CloudNetwork, image: Array, present: Mask, sun: Array = UNKNOWN_SUN
 ) -> tuple[NDArray[np.uint8], Mask]:
-    """The mask of an image (13, H, W) as `remove` finds it, in cells (H / 2, W / 2); edges are mirrored.
+    """Find clouds and shadows as `remove` does; edges are mirrored.
 
-    Returns the CloudClass of each cell, and where it is cirrus that B10 subtracts. H and W are even.
+    Args:
+        network: Cloud network, ready for inference.
+        image: Reflectance (13, H, W), H and W even.
+        present: Bands that the image has (13,).
+        sun: Position of the sun (4,), see `CloudNetwork`.
+
+    Returns:
+        CloudClass of each cell, and whether it is cirrus that can be subtracted, each (H / 2, W / 2).
     """
     cells = halved(image)
     classes, _ = detect(network, cells, present, sun)
@@ -76,11 +90,17 @@ def find_mask(
 
 
 def score_clouds(network: CloudNetwork, truths: Iterable[Truth]) -> dict[str, float]:
-    """Rates over all cells of `truths`, of the mask as `remove` finds it.
+    """Score the masks that `remove` would find.
 
-    `iou` is the intersection over union of covered against clear; `covered`, and of that `thick`, `thin` and
-    `shadow`, the share of these that is found; `false alarms` the share of clear ground that is called
-    covered, also by kind (`on ...`, of so many `cells ...`). What there is too little of is left out.
+    Args:
+        network: Cloud network, ready for inference.
+        truths: Images with their truth.
+
+    Returns:
+        Rates over all cells, by name. `iou`: intersection over union of covered against clear. `covered`,
+        `thick`, `thin`, `shadow`: recall of these. `false alarms`: share of clear ground that is marked as
+        covered, also by kind of ground (`on ...`, among `cells ...` cells). Rates of less than LEAST cells
+        are omitted.
     """
     tally: Counter[str] = Counter()
     images = 0
@@ -92,7 +112,7 @@ def score_clouds(network: CloudNetwork, truths: Iterable[Truth]) -> dict[str, fl
 
 
 def _count(tally: Counter[str], cells: Mask, truth: Truth) -> None:
-    """Add one image: per rate the number of cells that meet it, and out of how many (`of ...`)."""
+    """Add one image: for each rate the number of hits, and the number of cells among them (`of ...`)."""
     thin = truth.covered & (truth.opacity > 0) & (truth.opacity < THIN) & (truth.shadow <= SEEN)
     in_shade = truth.covered & (truth.opacity < FAINT) & (truth.shadow > SEEN)
     known = truth.covered | truth.clear
@@ -123,14 +143,14 @@ def _rates(tally: Counter[str]) -> dict[str, float]:
 
 
 def ground_kinds(image: Array, present: Mask) -> NDArray[np.intp]:
-    """The kind of ground in each cell of a clear image (13, H, W), as an index into KINDS; first rule wins.
+    """Kind of ground of each cell of a clear image (13, H, W), as an index into KINDS; first match.
 
         snow            NDSI > 0.4 and B08 > 0.11
         water           NDWI > 0 and B08 < 0.15
         vegetation      NDVI > 0.4
         sand and bare   NDVI < 0.25, B04 > 1.2 B02 and B11 > 0.15
         bright built    NDVI < 0.25 and mean of B02, B03, B04 > 0.15
-        other           the rest, and everything where one of these bands is absent
+        other           the rest, and all cells if one of these bands is absent
 
     NDSI of B03 and B11, NDWI of B03 and B08, NDVI of B08 and B04.
     """
@@ -155,7 +175,7 @@ def ground_kinds(image: Array, present: Mask) -> NDArray[np.intp]:
 
 
 def of_check(check: Check) -> Truth:
-    """Clouds that were laid over clear ground: opacity and shadow are known everywhere."""
+    """Truth of clouds that were added to clear ground: opacity and shadow are known everywhere."""
     scene = check.scene
     opacity, shadow = block_mean(scene.opacity), block_mean(scene.shadow)
     strongest = np.maximum(opacity, shadow)
@@ -166,9 +186,10 @@ def of_check(check: Check) -> Truth:
 
 
 def of_pair(pair: Pair) -> Truth:
-    """A real pair: cloud where the opacity is 0.3 or more; clear 200 m off any, unless it darkened by 10 %.
+    """Truth of a real pair.
 
-    Where the shadows are nobody knows, so what darkened is left out.
+    A cell is covered if the opacity is 0.3 or more. It is clear if it is 200 m from any cloud and has not
+    become darker by 10 %. Shadows are unknown, so darker cells are not scored.
     """
     opacity = block_mean(pair.opacity)
     infrared = BANDS.index("B08")
@@ -179,11 +200,11 @@ def of_pair(pair: Pair) -> Truth:
 
 
 def of_series(path: Path) -> Iterator[Truth]:
-    """Dates of an array file.
+    """Yield the dates of an array file with their truth.
 
-    Where the file has a cloud probability, that is the truth: on dates with at most a tenth of the image
-    above 50 % what is below 20 % is clear, on all others what is above 90 % is cloud. Otherwise only the
-    dates that show no cloud are taken, all of them as clear.
+    If the file has a cloud probability, it is the truth: on dates with at most 10 % of the image above 50 %,
+    cells below 20 % are clear; on all other dates, cells above 90 % are cloud. Otherwise only dates without
+    cloud are used, and all their cells are clear.
     """
     with np.load(path, allow_pickle=False) as data:
         optical, present = data["s2"], data["s2_present"]
@@ -207,7 +228,7 @@ def of_series(path: Path) -> Iterator[Truth]:
 
 
 def all_series(folder: Path) -> dict[str, list[Path]]:
-    """Array files of `folder` by source, the first word of their names; "(trained on)" where they were."""
+    """Array files of a folder by source (the first word of their names), marked if used for training."""
     sources: dict[str, list[Path]] = {}
     for path in series_files(folder):
         mark = " (trained on)" if any(True for _ in series(path)) else ""

@@ -1,4 +1,4 @@
-"""Weights that were trained without the places of one fold, so that these places can be scored."""
+"""Weights that were trained without one fold of places, for scoring on these places."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from cmcr_cli.training.data.labels import FOLDS
 
 
 def load_folds(paths: Sequence[Path]) -> dict[int, Weights]:
-    """Weights by the fold whose places they were trained without.
+    """Load weights that were trained without one fold of places.
 
     Args:
-        paths: Weights files; each names its fold in its card.
+        paths: Weights files whose model cards name the fold.
 
     Returns:
-        The weights in the order of the folds.
+        Weights by fold, in ascending order.
 
     Raises:
-        OptionError: A file names no fold, or two name the same.
-        WeightsError: As of `weights.load`.
+        OptionError: A file names no fold, or two files name the same fold.
+        WeightsError: A file cannot be used.
     """
     folds: dict[int, tuple[Path, Weights]] = {}
     for path in paths:
@@ -35,7 +35,7 @@ def load_folds(paths: Sequence[Path]) -> dict[int, Weights]:
             )
         if fold in folds:
             raise OptionError(
-                f"--held-out {path}: was trained without fold {fold}, as {folds[fold][0]} was; expected one "
+                f"--held-out {path}: was trained without fold {fold}, like {folds[fold][0]}; expected one "
                 "weights file per fold"
             )
         folds[fold] = path, weights
@@ -43,7 +43,7 @@ def load_folds(paths: Sequence[Path]) -> dict[int, Weights]:
 
 
 def held_out_fold(weights: Weights) -> int | None:
-    """The fold whose places the cloud network was trained without, as the card says; None: it saw all."""
+    """Return the fold that the cloud network was trained without, by its model card; None: no fold."""
     value = weights.card
     for name in ("history", "clouds", "data", "fold"):
         value = value.get(name, {}) if isinstance(value, dict) else {}

@@ -1,7 +1,7 @@
-"""Masks scored on labelled images, in pixels of 10 m, beside the networks that the labels are from.
+"""Scores of masks on labelled images, in pixels of 10 m, next to the networks that made the labels.
 
-Covered is thick or thin cloud or shadow, whichever of them the mask says: the recall of shadow is the share
-of shadow that is covered. Only the IoU of shadow asks for the class itself.
+"Covered" means thick cloud, thin cloud or shadow, whichever of these the mask states. The recall of shadow is
+the share of shadow that is covered. Only the IoU of shadow requires the class itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cmcr_cli.training.data.labels import UNLABELLED, LabelledImage
 Mask = NDArray[np.bool_]
 Classes = NDArray[np.uint8]
 Maker = Callable[[LabelledImage], Classes]
-"""Makes the mask (H, W) of an image: CloudClass, or UNLABELLED where the image has no data."""
+"""Makes the mask (H, W) of an image: a CloudClass, or UNLABELLED where the image has no data."""
 
 OWN = "cmcr"
 NETWORK, JOINED = "CloudSEN12 network", "joined"
@@ -40,25 +40,28 @@ WHOLLY = {"thick": "wholly under thick cloud", "thin": "wholly under thin cloud 
 FALSE, COVERED = "false alarms", "covered"
 
 OPTIONAL_BANDS = ("B01", "B05", "B06", "B07", "B8A", "B09", "B10", "B11", "B12")
-"""Bands without which an image can still be opened."""
+"""Bands that may be missing in an image."""
 
 LACKS = {
     **{f"without {band}": (band,) for band in OPTIONAL_BANDS},
     "without B01 B09 B10": ("B01", "B09", "B10"),
     "B02 B03 B04 B08 only": OPTIONAL_BANDS,
 }
-"""Bands that are taken away, by the row of the table."""
+"""Bands that are removed, by row of the table."""
 
-_NODATA_BANDS = [i for i, band in enumerate(BANDS) if band != "B10"]  # 0 is a usual value of B10
+_NODATA_BANDS = [i for i, band in enumerate(BANDS) if band != "B10"]  # 0 is a common value of B10
 
 Key = tuple[str, str]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Pixels of images by row and measure: how many meet it, out of how many, in how many images.
+    """Counts of pixels by row of a table and measure.
 
-    `shares` has for each row and measure the share of every image, by name.
+    Attributes:
+        hits: Number of hits.
+        among: Number of pixels among which the hits are counted.
+        shares: Share of hits of every image, by name.
     """
 
     hits: Counter[Key] = field(default_factory=Counter)
@@ -66,7 +69,7 @@ class Tally:
     shares: dict[Key, dict[str, float]] = field(default_factory=dict)
 
     def add(self, name: str, key: Key, hit: Mask, among: Mask) -> None:
-        """Count one image: of the pixels `among`, those that are `hit`; nothing where there are none."""
+        """Add an image: the pixels `among`, and the `hit` ones of these; ignored if `among` is empty."""
         hits, count = int((hit & among).sum()), int(among.sum())
         if count:
             self.hits[key] += hits
@@ -74,29 +77,35 @@ class Tally:
             self.shares.setdefault(key, {})[name] = hits / count
 
     def per_cent(self, *keys: Key) -> float | None:
-        """The share of the pixels of all `keys` together that are hit, or None where there are none."""
+        """Return the share of hits over all `keys` in per cent, or None without pixels."""
         among = sum(self.among[key] for key in keys)
         return 100 * sum(self.hits[key] for key in keys) / among if among else None
 
 
 @dataclass(frozen=True, slots=True)
 class MaskScores:
-    """Tallies by maker; and of cmcr by what it lacks (`LACKS`), without it and on the same images with it."""
+    """Counts of all masks.
+
+    Attributes:
+        makers: Counts by maker of the masks.
+        lacking: Counts of cmcr's masks by missing bands (`LACKS`): without them, and with them on the same
+            images.
+    """
 
     makers: dict[str, Tally]
     lacking: dict[str, tuple[Tally, Tally]]
 
 
 def network_masks(network_of: Callable[[LabelledImage], CloudNetwork]) -> Maker:
-    """A maker of masks as `cmcr mask` writes them, where nobody knows the position of the sun.
+    """Make masks like `cmcr mask` with an unknown position of the sun.
 
-    Only a few pixels differ, along the rim: here cells are mirrored at the edge, there pixels are.
+    A few pixels along the edge of the image differ, because cells are mirrored here and pixels there.
 
     Args:
-        network_of: Gives the network that an image is to be seen by, ready for inference.
+        network_of: Returns the network for an image, ready for inference.
 
     Returns:
-        The maker.
+        Function that makes the mask of an image.
     """
 
     def make(item: LabelledImage) -> Classes:
@@ -109,9 +118,9 @@ def network_masks(network_of: Callable[[LabelledImage], CloudNetwork]) -> Maker:
 
 
 def teacher_masks(item: LabelledImage) -> dict[str, Classes]:
-    """What the networks said that the labels are from, by maker.
+    """Masks of the networks that made the labels, by maker.
 
-    B10 and the spectral network do not say what covers a pixel; such pixels count as thick cloud.
+    B10 and the spectral network do not state the class; such pixels count as thick cloud.
     """
     network = np.where(item.network > SHADOW, CLEAR, item.network).astype(np.uint8)
     masks = {NETWORK: network}
@@ -122,11 +131,11 @@ def teacher_masks(item: LabelledImage) -> dict[str, Classes]:
 
 
 def score_masks(images: Iterable[LabelledImage], make: Maker) -> MaskScores:
-    """Count what cmcr's masks and the teachers' find and where they are wrong.
+    """Score the masks of cmcr and of the networks that made the labels.
 
     Args:
-        images: Labelled images; those without a verdict and labels by eye are passed over.
-        make: Makes cmcr's masks.
+        images: Labelled images; those without a verdict and without labels by eye are skipped.
+        make: Makes the masks of cmcr.
 
     Returns:
         The counts, for `mask_tables`.
@@ -151,7 +160,7 @@ def score_masks(images: Iterable[LabelledImage], make: Maker) -> MaskScores:
 
 
 def without(item: LabelledImage, bands: Iterable[str]) -> LabelledImage | None:
-    """The image without some bands, or None where it has none of them anyway."""
+    """Remove some bands of an image; None if it has none of them."""
     taken = np.isin(BANDS, list(bands))
     if not (item.present & taken).any():
         return None
@@ -159,7 +168,7 @@ def without(item: LabelledImage, bands: Iterable[str]) -> LabelledImage | None:
 
 
 def _measures(item: LabelledImage, mask: Classes) -> Iterator[tuple[Key, Mask, Mask]]:
-    """Row and measure, pixels that meet it, and pixels among which they are counted."""
+    """Yield row and measure, the hits, and the pixels among which they are counted."""
     covered = (mask > CLEAR) & (mask != UNLABELLED)
     if item.by_eye is not None:
         for measure, (hit, among) in _by_eye(item.by_eye, mask, covered).items():
@@ -187,7 +196,7 @@ def _by_eye(truth: Classes, mask: Classes, covered: Mask) -> dict[str, tuple[Mas
 
 
 def _grounds(item: LabelledImage) -> dict[str, Mask]:
-    """Pixels of a clear image by the rows that they count for."""
+    """Pixels of a clear image by row of the table."""
     every = np.ones(item.image.shape[1:], bool)
     kinds = _to_pixels(ground_kinds(_even(item.image), item.present), every.shape)
     grounds = {"all": every, item.level: every, f"source {item.source}": every}
@@ -197,7 +206,7 @@ def _grounds(item: LabelledImage) -> dict[str, Mask]:
 
 
 def _even(image: Array) -> Array:
-    """An image with whole cells: an odd last row or column is followed by its mirror image, as in a scene."""
+    """Extend an image to whole cells: an odd last row or column is mirrored, as in a scene."""
     lines, columns = (reflected(0, -(-size // CELL) * CELL, size) for size in image.shape[1:])
     return np.asarray(cut(image, lines, columns))
 
@@ -207,12 +216,12 @@ def _to_pixels(cells: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np
 
 
 def mask_tables(scores: MaskScores, where: str, where_by_eye: str) -> list[Table]:
-    """Tables of all scores in per cent; one that has no image is left out.
+    """Make tables of all scores in per cent; tables without images are omitted.
 
     Args:
-        scores: Of `score_masks`.
-        where: What the titles say of the images' places.
-        where_by_eye: The same, of the scenes that are labelled by eye.
+        scores: From `score_masks`.
+        where: Note on the places of the images, for the titles.
+        where_by_eye: The same for the scenes labelled by eye.
 
     Returns:
         Scenes by eye, images wholly under cloud, false alarms on clear images, missing bands.
@@ -271,7 +280,7 @@ def _false_table(scores: MaskScores, where: str) -> Table:
 
 
 def _worst(scores: MaskScores, key: Key, worst: Callable[..., str]) -> tuple[Row, str]:
-    """The worst image of each maker: its share in per cent, and the names."""
+    """Worst image of each maker: shares in per cent, and the names."""
     row, names = {}, []
     for maker, tally in scores.makers.items():
         if shares := tally.shares.get(key):
@@ -309,15 +318,15 @@ def _known(rates: dict[str, float | None]) -> Row:
 EYE_NOTE = (
     "Per cent of pixels of 10 m. cloud, thick, thin and shadow: share that is covered by the mask; iou: "
     "intersection over union of covered against clear; shadow iou: the same of shadow; false alarms: share "
-    "of clear ground that is covered. CloudSEN12 network: the opinion that cmcr learns from; joined: the "
+    "of clear ground that is covered. CloudSEN12 network: source of most training labels; joined: the "
     "same with B10 and a spectral network."
 )
-WHOLLY_NOTE = "Per cent of pixels that are covered by the mask, of images that are all cloud."
+WHOLLY_NOTE = "Per cent of pixels that are covered by the mask, in images that are entirely cloud."
 FALSE_NOTE = (
     "Per cent of pixels that are covered by the mask, of images without any cloud, by kind of ground, level "
     "and source."
 )
 LACKING_NOTE = (
-    "cmcr, per cent of pixels covered with all bands; below, the change in points where bands are taken "
-    "away, over the images that have them. by eye: cloud and shadow in the scenes labelled by eye."
+    "cmcr, per cent of pixels covered with all bands; below, the change in percentage points when bands are "
+    "removed, over the images that have them. by eye: cloud and shadow in the scenes labelled by eye."
 )

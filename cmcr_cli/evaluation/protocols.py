@@ -1,4 +1,4 @@
-"""One run of `cmcr evaluate`: which images are scored, and which tables come of it."""
+"""One run of `cmcr evaluate`: selects the images, scores them, and makes the tables."""
 
 from __future__ import annotations
 
@@ -48,45 +48,60 @@ Split = Literal["train", "val", "test"]
 Part = Literal["restoration", "clouds", "masks"]
 
 PAIRS = 32
-"""Training pairs that the mean colour is taken over, and that the cloud network is tried on."""
+"""Number of training pairs for the mean colour, and for the scores of the cloud network."""
 
 TRAINED = " (trained on)"
 
 A_NOTE = (
-    "Whole un-composited image against the clear image of another date, per image, then the mean: PSNR dB, "
-    "SSIM, SAM degrees, MAE reflectance, all bands jointly, clipped to [0, 1]. Cover as remove finds it. "
-    "composite: what a user gets. seconds: median per 256x256 patch, with conditioning."
+    "Whole image before compositing against the clear image of another date, per image, then the mean: PSNR "
+    "dB, SSIM, SAM degrees, MAE reflectance, all bands jointly, clipped to [0, 1]. Cover as remove finds it. "
+    "composite: the output of remove. seconds: median per 256x256 patch, with conditioning."
 )
 B_NOTE = (
     "Real clouds of training pairs over the clear images, scored on covered pixels. detail_db: power of "
-    "structure of 80 m and less in 10 m bands against the truth's, 0 is as sharp; detail_match: its "
-    "correlation with the truth's, 0 is invented (both on 64 px windows that are wholly covered)."
+    "structures of 80 m and less in 10 m bands relative to the truth, 0 is equally sharp; detail_match: "
+    "their correlation with the truth, 0 is unrelated (both on 64 px windows that are entirely covered)."
 )
 REGION_NOTE = (
     "thin: opacity below 0.5 and no shadow; thick: opacity of 0.9 or more; shadow: shadow without cloud."
 )
-VEIL_NOTE = "Thin cirrus or haze over the clear images, scored as A; the truth is the very image."
+VEIL_NOTE = "Thin cirrus or haze over the clear images, scored as A; the truth is the same image."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateOptions:
-    """What is asked of one evaluation."""
+    """Settings of an evaluation.
+
+    Attributes:
+        data: Folder of data, or the word `simulated`.
+        weights: Weights file; None: the weights that come with cmcr.
+        split: Which split.
+        split_rule: How SEN12MS-CR is split.
+        steps: Numbers of steps. The first is also scored without radar, without context, and composited.
+        samples: Number of samples that are averaged for one row.
+        limit: Number of images of the split, evenly selected; None: all.
+        device: Device, as for `--device`.
+        only: Which part; None: all parts, masks only if the data have labels.
+        held_out: Weights that were trained without one fold of places, for scoring masks there.
+    """
 
     data: Path
-    weights: Path | None = None  # None: the weights that come with cmcr
+    weights: Path | None = None
     split: Split = "val"
     split_rule: SplitRule = "exact"
-    steps: tuple[int, ...] = (1, 2, 4, 8)  # the first is also run without radar, without context, composited
-    samples: int = 4  # of which a mean is taken
-    limit: int | None = None  # images of the split, evenly spread; None: all
+    steps: tuple[int, ...] = (1, 2, 4, 8)
+    samples: int = 4
+    limit: int | None = None
     device: str = "auto"
-    only: Part | None = None  # None: all parts; masks where the data have labels
-    held_out: tuple[Path, ...] = ()  # weights by which masks are scored, each on the places it never saw
+    only: Part | None = None
+    held_out: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise OptionError for values out of range, and for --held-out where no masks are scored."""
+        """Raise OptionError for values out of range, and for --held-out if no masks are scored."""
         if self.held_out and self.only not in (None, "masks"):
-            raise OptionError(f"--held-out with --only {self.only}: it is for masks; leave one of them out")
+            raise OptionError(
+                f"--held-out with --only {self.only}: --held-out is for masks; omit one of them"
+            )
         if not self.steps or not all(1 <= steps <= 64 for steps in self.steps):
             raise OptionError(f"--steps {self.steps}: expected numbers from 1 to 64, such as 1,2,4,8")
         for name, value in (("--samples", self.samples), ("--limit", self.limit)):
@@ -96,7 +111,15 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All tables of one run, and by protocol the scores of every image."""
+    """Result of an evaluation.
+
+    Attributes:
+        weights: Name and checksum of the weights.
+        device: Device that was used.
+        split: Which split.
+        tables: All tables.
+        images: Scores of every image by protocol.
+    """
 
     weights: str
     device: str
@@ -106,7 +129,7 @@ class Evaluation:
 
 
 def evaluate(options: EvaluateOptions, progress: Progress = lambda stage, done: None) -> Evaluation:
-    """Score the networks of a weights file, and all baselines, on one split of a data folder.
+    """Score the networks of a weights file and all baselines on one split of the data.
 
     Images, clouds and noise are the same in every run.
 
@@ -118,14 +141,14 @@ def evaluate(options: EvaluateOptions, progress: Progress = lambda stage, done: 
         All tables, and the scores of every image.
 
     Raises:
-        InputError: The split is empty, or masks are asked for and the data have no labels.
-        OptionError: --held-out names weights of no fold, or two of the same.
-        WeightsError: As of `weights.load`.
+        InputError: The split is empty, or masks are requested and the data have no labels.
+        OptionError: Weights of --held-out name no fold, or two of them the same fold.
+        WeightsError: A weights file cannot be used.
     """
     wanted = options.only == "masks" or bool(options.held_out)
     if wanted and not has_labels(options.data):
         raise InputError(
-            f"{options.data}: found no labels/items.json, which masks are scored against; expected a folder "
+            f"{options.data}: found no labels/items.json, which is needed to score masks; expected a folder "
             "with labels, or neither --only masks nor --held-out"
         )
     folds = load_folds(options.held_out)
@@ -150,14 +173,14 @@ def evaluate(options: EvaluateOptions, progress: Progress = lambda stage, done: 
 def _by_split(
     options: EvaluateOptions, weights: Weights, progress: Progress
 ) -> tuple[list[Table], dict[str, list[Scored]]]:
-    """Restored images and the cloud network, on one split."""
+    """Score restored images and the cloud network on one split."""
     library = load_library(options.data, options.split_rule)
     pairs = load_pairs(options.data, options.split, options.split_rule)
     names = evenly(list(pairs), options.limit)
     if not names:
         raise InputError(
             f"{options.data}: found no image of the split {options.split}; expected some, or another "
-            "--split. `cmcr data check` says what is there."
+            "--split. `cmcr data check` lists the content of the folder."
         )
 
     def chosen(stage: str) -> Iterator[tuple[str, Pair]]:
@@ -183,7 +206,7 @@ def _by_split(
 
 
 def _restored(setting: Setting, library: Library, chosen: Chosen) -> dict[str, list[Scored]]:
-    """Scores of every image, by protocol."""
+    """Score every image, by protocol."""
     weights = setting.weights
     return {
         "A": [whole_image(check, setting) for check in other_date(chosen("other date"), weights)],
@@ -199,7 +222,7 @@ def _restored(setting: Setting, library: Library, chosen: Chosen) -> dict[str, l
 def _mask_tables(
     data: Path, weights: Weights | None, folds: Mapping[int, Weights], progress: Progress
 ) -> list[Table]:
-    """Masks on labelled images: by the weights of each image's fold, or by `weights` where there are none."""
+    """Score masks on labelled images, with the weights of the fold of each image, or with `weights`."""
 
     def network_of(item: LabelledImage) -> CloudNetwork:
         if weights is not None and not folds:
@@ -224,7 +247,7 @@ def _mask_tables(
 
 
 def _mean_colour(library: Library) -> Array:
-    """The mean clear colour (13,) of training pairs."""
+    """Mean reflectance (13,) of the clear images of training pairs."""
     means = [pair.clear.mean(axis=(1, 2)) for pair in evenly(library.pairs, PAIRS)]
     return np.asarray(np.mean(means, axis=0), dtype=np.float32)
 
@@ -235,7 +258,7 @@ def _whole_tables(title: str, note: str, scored: Sequence[Scored], setting: Sett
 
 
 def _covered_tables(title: str, scored: Sequence[Scored], setting: Setting) -> Iterator[Table]:
-    if not scored:  # every clear image may lie under a veil
+    if not scored:  # possible if all clear images are under thin cirrus
         return
     metrics = ("psnr", "sam", "mae", "detail_db", "detail_match")
     yield tables.mean_table(title, B_NOTE, metrics, scored, setting.gflop)
@@ -247,7 +270,7 @@ def _covered_tables(title: str, scored: Sequence[Scored], setting: Setting) -> I
 def _cloud_rows(
     data: Path, where: str, weights: Weights, library: Library, chosen: Chosen
 ) -> dict[str, dict[str, float]]:
-    """What `score_clouds` gives, by what the network was tried on."""
+    """Scores of `score_clouds` by set of images."""
     truths: dict[str, Iterator[Truth]] = {
         f"transplanted clouds, {where}": map(of_check, transplanted(chosen("clouds"), library.pairs)),
         f"veils, {where}": map(of_check, under_veils(chosen("clouds under veils"), weights)),

@@ -1,4 +1,4 @@
-"""Restored images beside their baselines: what is compared, and how one image is scored."""
+"""Scores of restored images and baselines, image by image."""
 
 from __future__ import annotations
 
@@ -29,21 +29,29 @@ Scores = dict[str, float]
 CONTEXT = "context alone"
 
 SAMPLED_STEPS = 4
-"""Steps of each sample of a mean."""
+"""Steps of each sample of a mean of samples."""
 
 VEILS = 2
-"""Veils under which each clear image is seen."""
+"""Number of veils of cirrus or haze for each clear image."""
 
 REGIONS = ("thin", "thick", "shadow")
-"""Kinds of cover that are scored on their own: half the light or more comes through, hardly any, shadow."""
+"""Kinds of cover that are scored separately: thin cloud, thick cloud, and shadow without cloud."""
 
 LEAST = 256
-"""Pixels that a region must have to be scored on its own."""
+"""Smallest number of pixels for a separate score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is compared: the weights, the mean clear colour of train (13,), steps, samples of a mean."""
+    """What is compared.
+
+    Attributes:
+        weights: The networks.
+        colour: Mean reflectance of clear training images (13,).
+        steps: Numbers of steps.
+        samples: Number of samples in a mean.
+        gflop: GFLOP per patch of 256 x 256 px, by row.
+    """
 
     weights: Weights
     colour: Array
@@ -53,7 +61,7 @@ class Setting:
 
     @classmethod
     def of(cls, weights: Weights, colour: Array, steps: tuple[int, ...], samples: int) -> Setting:
-        """Count the GFLOP per 256x256 patch of every row that runs the network."""
+        """Make a setting, and count the GFLOP of every row that runs the network."""
         gflop = {label(count): gflop_per_patch(weights.denoiser, count) for count in steps}
         if samples > 1:
             gflop[mean_label(samples)] = samples * gflop_per_patch(weights.denoiser, SAMPLED_STEPS)
@@ -62,7 +70,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One image: its share that is covered, 0 to 1, and the scores of every row."""
+    """Scores of one image.
+
+    Attributes:
+        image: Name.
+        cover: Share of the image that is covered, 0 to 1.
+        rows: Scores by row of the table.
+    """
 
     image: str
     cover: float
@@ -70,24 +84,24 @@ class Scored:
 
 
 def label(steps: int) -> str:
-    """The name of a row: the network at so many steps."""
+    """Name of the row for a number of steps."""
     return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def mean_label(samples: int) -> str:
-    """The name of the row of a mean of samples."""
+    """Name of the row for a mean of samples."""
     return f"mean of {samples} samples, {label(SAMPLED_STEPS)}"
 
 
 def other_date(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
-    """Protocol A: pairs of two dates, with the cover that the cloud network finds."""
+    """Yield pairs of two dates, with the cover that the cloud network finds (protocol A)."""
     for name, pair in pairs:
         clear = np.zeros(pair.clear.shape[1:], np.float32)
         yield _found(name, clear_of(pair), pair.cloudy, clear, weights, same_date=False)
 
 
 def under_veils(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
-    """Clear images under thin cirrus or haze, the same in every run, with the cover that is found."""
+    """Yield clear images with cirrus or haze, the same in every run, with the cover that is found."""
     rng = np.random.default_rng(1375)
     for name, pair in pairs:
         ground = clear_of(pair)
@@ -106,7 +120,12 @@ def _found(
 
 @torch.inference_mode()
 def whole_image(check: Check, setting: Setting) -> Scored:
-    """PSNR, SSIM, SAM and MAE over all pixels, un-composited, and of the composite that a user gets."""
+    """Score all pixels: PSNR, SSIM, SAM and MAE, before compositing, and of the composite.
+
+    Args:
+        check: Image with truth.
+        setting: What is compared.
+    """
     target = check.scene.ground.optical
     images, seconds = _images(check, setting)
     first = label(setting.steps[0])
@@ -117,9 +136,13 @@ def whole_image(check: Check, setting: Setting) -> Scored:
 
 @torch.inference_mode()
 def covered_pixels(check: Check, setting: Setting) -> Scored:
-    """PSNR, SAM and MAE on covered pixels, PSNR by how thick the cloud is, and the detail.
+    """Score covered pixels: PSNR, SAM and MAE, PSNR by kind of cover, and detail.
 
-    Rows without the radar and without the context are added for the first number of steps.
+    For the first number of steps there are also rows without radar and without context.
+
+    Args:
+        check: Image with truth.
+        setting: What is compared.
     """
     target, where = check.scene.ground.optical, check.covered
     images, seconds = _images(check, setting)
@@ -150,7 +173,7 @@ def _taken(seconds: dict[str, float], name: str) -> Scores:
 
 
 def _images(check: Check, setting: Setting) -> tuple[dict[str, Array], dict[str, float]]:
-    """Reflectance (13, H, W) of every row, and where the network ran the seconds per 256x256 patch."""
+    """Reflectance (13, H, W) of every row, and the seconds per 256 x 256 px where the network ran."""
     one, seen, clear = check.sample(), check.scene.cloudy, ~check.covered
     own = seen[:, clear].mean(axis=1) if clear.any() else setting.colour
     images = {
@@ -180,7 +203,7 @@ def _flat(colour: Array, like: Array) -> Array:
 
 
 def _composite(image: Array, check: Check) -> Array:
-    """What `remove` makes of an image (13, H, W): harmonised, and pasted into the clear pixels."""
+    """Composite an image (13, H, W) as `remove` does: offset matching and feathering."""
     seen, covered = check.scene.cloudy, check.covered
     cells = (CloudClass.THICK * covered[::CELL, ::CELL]).astype(np.uint8)
     strength = CloudMap.of(cells, covered.shape[1]).strength(0, len(covered))

@@ -1,4 +1,4 @@
-"""Scores of single images to tables: means per row, by cloud cover, by thickness, against the context."""
+"""Tables from the scores of images: means, by cloud cover, by kind of cover, against the context."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from cmcr_cli.evaluation.restoration import CONTEXT, REGIONS, Scored
 Row = dict[str, float]
 
 BINS = ("0-20 %", "20-50 %", "50-80 %", "80-100 %")
-"""Shares of an image that are covered; `_UPPER` are their upper ends, which belong to the next bin."""
+"""Bins of cloud cover; the upper end of a bin belongs to the next one."""
 
 _UPPER = (0.2, 0.5, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Figures by row and column; a row leaves out what does not apply to it."""
+    """A table of figures.
+
+    Attributes:
+        title: Title.
+        note: Explanation.
+        columns: Names of the columns.
+        rows: Figures by row and column; a row may lack columns.
+    """
 
     title: str
     note: str
@@ -31,7 +38,15 @@ class Table:
 def mean_table(
     title: str, note: str, metrics: Sequence[str], scored: Sequence[Scored], gflop: Mapping[str, float]
 ) -> Table:
-    """Means of `metrics` over images, with the cost: the median of the seconds, and `gflop` by row."""
+    """Mean scores over images, with the cost.
+
+    Args:
+        title: Title.
+        note: Explanation.
+        metrics: Which scores.
+        scored: Scores of the images, at least one.
+        gflop: GFLOP by row; these rows also get the median of the seconds.
+    """
     rows: dict[str, Row] = {}
     for name in scored[0].rows:
         found = {metric: _values(scored, name, metric) for metric in metrics}
@@ -49,7 +64,7 @@ def _values(scored: Sequence[Scored], name: str, metric: str) -> list[float]:
 
 
 def cover_table(title: str, scored: Sequence[Scored]) -> Table:
-    """Mean PSNR by the share of the image that is covered."""
+    """Mean PSNR by cloud cover of the image."""
     index = np.digitize([one.cover for one in scored], _UPPER)
     groups = [[one for one, bin_ in zip(scored, index, strict=True) if bin_ == n] for n in range(len(BINS))]
     values = {
@@ -60,7 +75,7 @@ def cover_table(title: str, scored: Sequence[Scored]) -> Table:
 
 
 def region_table(title: str, note: str, scored: Sequence[Scored]) -> Table:
-    """Mean PSNR on thin cloud, thick cloud and shadow alone, over the images that have enough of it."""
+    """Mean PSNR on thin cloud, thick cloud and shadow, over the images that have enough of it."""
     values = {}
     for region in REGIONS:
         found = {name: _values(scored, name, f"psnr {region}") for name in scored[0].rows}
@@ -69,7 +84,7 @@ def region_table(title: str, note: str, scored: Sequence[Scored]) -> Table:
 
 
 def _by_column(title: str, note: str, values: Mapping[str, Mapping[str, list[float]]]) -> Table:
-    """Means of values by column, then row; columns without any are left out."""
+    """Means of values by column, then row; columns without values are omitted."""
     rows: dict[str, Row] = {}
     for column, found in values.items():
         for name, each in found.items():
@@ -78,7 +93,7 @@ def _by_column(title: str, note: str, values: Mapping[str, Mapping[str, list[flo
 
 
 def context_table(title: str, scored: Sequence[Scored], names: Sequence[str]) -> Table:
-    """In how many images each row is below the context alone, and by how much at worst (dB)."""
+    """Mean gain over the context alone in dB, number of images below it, and the worst difference."""
     rows = {}
     for name in names:
         gains = [one.rows[name]["psnr"] - one.rows[CONTEXT]["psnr"] for one in scored]
@@ -89,9 +104,10 @@ def context_table(title: str, scored: Sequence[Scored], names: Sequence[str]) ->
 
 
 def cloud_tables(rows: Mapping[str, Row]) -> list[Table]:
-    """What the cloud network finds, and its false alarms by kind of ground.
+    """Scores of the cloud network, and its false alarms by kind of ground.
 
-    `rows` has by name what `score_clouds` gives.
+    Args:
+        rows: Results of `score_clouds` by set of images.
     """
     rates = ("images", "iou", "covered", "thick", "thin", "shadow", "false alarms")
     kinds = tuple(f"{what} {kind}" for kind in KINDS for what in ("on", "cells"))
@@ -102,7 +118,7 @@ def cloud_tables(rows: Mapping[str, Row]) -> list[Table]:
 
 
 def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Row]) -> Table:
-    """The rows that have any of the `columns`, and of the columns those that any row has."""
+    """Table with the rows that have any of the `columns`, and the columns that any row has."""
     chosen = {name: {k: row[k] for k in columns if k in row} for name, row in rows.items()}
     used = tuple(name for name in columns if any(name in row for row in chosen.values()))
     return Table(title, note, used, {name: row for name, row in chosen.items() if row})
@@ -111,8 +127,6 @@ def _chosen(title: str, note: str, columns: Sequence[str], rows: Mapping[str, Ro
 CLOUD_NOTE = (
     "Share of cells of 20 m, masks as remove finds them. iou: intersection over union of covered against "
     "clear; covered, and of that thick, thin and shadow: share that is found; false alarms: share of clear "
-    "ground that is called covered. A series counts as trained on if one of its dates was."
+    "ground that is marked as covered. A series counts as trained on if one of its dates was."
 )
-KIND_NOTE = (
-    "Share of the clear cells of that kind that are called covered, and how many such cells there were."
-)
+KIND_NOTE = "Share of the clear cells of that kind that are marked as covered, and the number of such cells."

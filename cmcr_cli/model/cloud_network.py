@@ -1,8 +1,8 @@
-"""The cloud-and-shadow network that runs first, at 20 m: context, plan and condition need its mask.
+"""The cloud network, which classifies cells of 20 m as clear, thick cloud, thin cloud or shadow.
 
-It looks at a scene twice. `look_far` sees wide surroundings in squares of 160 m: where clouds are, what kind
-of ground this is, and, when the sun's position is known, which cloud lies between a square and the sun.
-`look_near` sees cells of 20 m, with a narrow margin, and draws the mask with what `look_far` found. So a
+It looks at a scene at two scales. `look_far` sees squares of 160 m over a wide area: where clouds are, what
+kind of ground this is and, if the position of the sun is known, which cloud is between a square and the sun.
+`look_near` sees cells of 20 m with a narrow margin, and draws the mask with the features of `look_far`. So a
 shadow can be matched with a cloud kilometres away at hardly any cost.
 """
 
@@ -19,40 +19,46 @@ from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.layers import PixelNorm, ResidualBlock, RowLinear, Upsample, downsample, zeroed
 
 N_CLASSES = 4
-"""Clear, thick cloud, thin cloud or cirrus, shadow: in the order of `scene.masks.mask_codes.CloudClass`."""
+"""Clear, thick cloud, thin cloud or cirrus, shadow, in the order of `scene.masks.mask_codes.CloudClass`."""
 
 SQUARE = 8
-"""Cells of 20 m along the side of a square of 160 m."""
+"""Side of a square of 160 m, in cells of 20 m."""
 
 HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
-"""Metres above ground at which the line towards the sun is searched for a cloud."""
+"""Heights above ground, in metres, at which the line towards the sun is searched for a cloud."""
 
 REACH = 14
-"""Squares along that line beyond which no cloud is searched for."""
+"""Largest distance, in squares, at which a cloud is searched for along that line."""
 
 AROUND = 8
-"""Squares about an image that `look_far` sees without the sun."""
+"""Squares around an image that `look_far` sees apart from the search along the sun line."""
 
 PIXEL = 16
-"""Channels at 20 m: what a cell's own spectrum says, which goes past all levels and keeps edges sharp."""
+"""Channels at 20 m, which depend on the spectrum of the cell alone. They bypass all levels and keep edges
+sharp."""
 
 NEAR_MARGIN = 32
-"""Cells around a tile that `look_near` needs."""
+"""Margin of `look_near` around a tile, in cells."""
 
 FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + AROUND)
-"""Cells around a tile that `look_far` needs; what lies beyond does not change the mask of the tile."""
+"""Margin of `look_far` around a tile, in cells; nothing beyond changes the mask of the tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudConfig:
-    """Channels per level of `look_near`, at 40 m and 80 m, and of `look_far`, at 160 m."""
+    """Sizes of the cloud network.
+
+    Attributes:
+        near: Channels of `look_near` at 40 m and at 80 m.
+        far: Channels of `look_far` at 160 m.
+    """
 
     near: tuple[int, int] = (32, 64)
     far: int = 64
 
 
 class SunLine(nn.Module):
-    """Adds to each square what lies above it in the direction of the sun, at several heights."""
+    """Adds to each square the features found in the direction of the sun, for several cloud heights."""
 
     def __init__(self, channels: int, looked: int = 12) -> None:
         super().__init__()
@@ -60,7 +66,7 @@ class SunLine(nn.Module):
         self.match = zeroed(nn.Conv2d(looked * len(HEIGHTS), channels, 1))
 
     def forward(self, x: Tensor, sun: Tensor) -> Tensor:
-        """Features (B, C, h, w) and `sun` as `CloudNetwork` takes it to (B, C, h, w)."""
+        """Map features (B, C, h, w) and `sun` (B, 4), see `CloudNetwork`, to features (B, C, h, w)."""
         known, towards, slope = sun[:, 0], sun[:, 1:3], sun[:, 3]
         looked, (height, width) = self.look(x), x.shape[2:]
         rows, cols = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))
@@ -79,10 +85,10 @@ class SunLine(nn.Module):
 
 
 class CloudNetwork(nn.Module):
-    """Reflectance at 20 m to logits of `N_CLASSES` classes.
+    """Maps reflectance in cells of 20 m to logits of `N_CLASSES` classes.
 
-    `sun` is (B, 4): 1 where the sun's position is known and else 0, the unit vector (rows, columns) in pixels
-    from a shadow towards its cloud, and the tangent of the sun's angle from the zenith.
+    The sun is a vector (B, 4): 1 if its position is known and else 0; the unit vector (rows, columns) from a
+    shadow towards its cloud; the tangent of the zenith angle.
     """
 
     def __init__(self, config: CloudConfig) -> None:
@@ -109,14 +115,32 @@ class CloudNetwork(nn.Module):
         )
 
     def look_far(self, squares: Tensor, present: Tensor, sun: Tensor) -> Tensor:
-        """What `squares_of` gives, (B, 26, h, w), to features (B, far, h, w)."""
+        """Compute features of squares of 160 m.
+
+        Args:
+            squares: From `squares_of`, (B, 26, h, w).
+            present: Bands that the product has (B, 13), 0 or 1.
+            sun: Position of the sun (B, 4).
+
+        Returns:
+            Features (B, far, h, w).
+        """
         x = self.far_stem(squares * present.repeat(1, 2)[:, :, None, None])
         x = self.far_before(x + self.far_vector(present)[:, :, None, None])
         features: Tensor = self.far_after(self.sun_line(x, sun))
         return features
 
     def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
-        """Reflectance (B, 13, h, w) and features (B, far, h / 8, w / 8) of the same place to logits."""
+        """Classify cells.
+
+        Args:
+            optical: Reflectance (B, 13, h, w).
+            present: Bands that the product has (B, 13), 0 or 1.
+            far: Features of `look_far` for the same area, (B, far, h / 8, w / 8).
+
+        Returns:
+            Logits (B, 4, h, w).
+        """
         x = self.spectral(seen(optical) * present[:, :, None, None])
         pixel = self.pixel(F.silu(x + self.vector(present)[:, :, None, None]))
         x, skips = self.stem(pixel), []
@@ -132,16 +156,22 @@ class CloudNetwork(nn.Module):
         return logits
 
     def forward(self, optical: Tensor, present: Tensor, sun: Tensor) -> Tensor:
-        """Reflectance (B, 13, h, w), bands present (B, 13) and sun (B, 4) to logits (B, 4, h, w).
+        """Classify the cells of whole images, mirrored at their edges as a scene is.
 
-        h and w are multiples of 8. The surroundings are the mirrored image, as for a scene that ends there.
+        Args:
+            optical: Reflectance (B, 13, h, w), h and w multiples of 8.
+            present: Bands that the product has (B, 13), 0 or 1.
+            sun: Position of the sun (B, 4).
+
+        Returns:
+            Logits (B, 4, h, w).
         """
         far = self.look_far(_with_mirror(squares_of(optical)), present, sun)
         return self.look_near(optical, present, far[:, :, AROUND:-AROUND, AROUND:-AROUND])
 
 
 def _with_mirror(squares: Tensor) -> Tensor:
-    """Squares (B, C, h, w) with AROUND more on each side, mirrored about the edge."""
+    """Extend squares (B, C, h, w) by AROUND on each side, mirrored about the edge."""
     for axis in (2, 3):
         size = squares.shape[axis]
         phase = torch.arange(-AROUND, size + AROUND, device=squares.device) % (2 * size)
@@ -150,15 +180,16 @@ def _with_mirror(squares: Tensor) -> Tensor:
 
 
 def seen(optical: Tensor) -> Tensor:
-    """Reflectance as the network takes it.
+    """Convert reflectance to the scale of the network, same shape.
 
-    The square root spreads dark ground, where shadow is told from water, as wide as bright cloud.
+    The square root gives dark ground, where shadow must be distinguished from water, as much contrast as
+    bright cloud.
     """
     return optical.clamp(0, 1.5).sqrt() - 0.4
 
 
 def squares_of(optical: Tensor) -> Tensor:
-    """Mean and deviation of what is seen in each square: (B, 13, h, w) to (B, 26, h / 8, w / 8)."""
+    """Mean and 4 std of each square on the network's scale: (B, 13, h, w) to (B, 26, h / 8, w / 8)."""
     x = seen(optical)
     mean = F.avg_pool2d(x, SQUARE)
     variance = F.avg_pool2d(x.square(), SQUARE) - mean.square()

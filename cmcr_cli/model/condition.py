@@ -1,8 +1,8 @@
-"""What the network is told about a patch, and the space in which it predicts.
+"""Inputs of the denoiser for a batch of patches, and the units in which it predicts.
 
-The network works in units of the scene: z = (reflectance - context) / spread, where the context is the
-expected spectrum at the pixel and the spread the scene's own deviation per band. Predicting zero is
-predicting the context, so an untrained network already does as well as its context.
+The denoiser works in scene units: z = (reflectance - context) / std. The context is the expected spectrum at
+the pixel, std the standard deviation of the scene's clear ground per band. Predicting zero is predicting the
+context, so an untrained network is already as good as its context.
 """
 
 from __future__ import annotations
@@ -17,31 +17,38 @@ from cmcr_cli.model.local_mean import level
 
 N_BANDS = 13
 CHANNELS = 3 + 3 * N_BANDS + 2
-"""Radar and its validity, the image's departure from its context, what of that is ground, the context, its
-confidence, the cover."""
+"""Input planes of the encoder: radar (2) and its validity, residual of the image (13), its ground part (13),
+context (13), confidence, cover."""
 
 VECTOR = 2 * N_BANDS
-"""Which bands are there, and the spread of each."""
+"""Inputs of the encoder per patch: presence and standard deviation of each band."""
 
 VISIBLE = slice(1, 4)
 """B02, B03 and B04."""
 
 VEILED = 0.5
-"""Cover of ground that shows through cirrus which was taken off: restored, but half trusted."""
+"""Cover of ground that is visible once its cirrus is subtracted: restored, but half trusted."""
 
 LIMIT = 4.0
-"""Departures are kept within this many spreads: how bright a thick cloud is says nothing of the ground."""
+"""Largest absolute residual in scene units: the brightness of a thick cloud says nothing about the ground."""
 
 
 @dataclass(frozen=True, slots=True)
 class PatchInputs:
-    """A batch of patches in physical units; all tensors float32 on one device.
+    """A batch of patches in physical units; all tensors are float32 on one device.
 
-    optical, context: (B, 13, H, W) reflectance. confidence, cover, radar_valid: (B, 1, H, W) in [0, 1];
-    cover is 1 under cloud or shadow, VEILED under thin cirrus. radar: (B, 2, H, W), VV and VH scaled to
-    [-1, 1]. spread, present: (B, 13); present is 1 for bands that the product has. levels (B, K) and unmixing
-    (B, K, 13, 13): the ground's part of a departure is the matrix times the departure, for K mean departures
-    of the visible bands in ascending order, and linear between them.
+    Attributes:
+        optical: (B, 13, H, W) reflectance of the image, thin cirrus subtracted.
+        context: (B, 13, H, W) expected reflectance.
+        confidence: (B, 1, H, W) confidence of the context, 0 to 1.
+        cover: (B, 1, H, W): 1 under cloud or shadow, VEILED under subtracted cirrus, else 0.
+        radar: (B, 2, H, W) VV and VH, scaled to -1 to 1.
+        radar_valid: (B, 1, H, W): 1 where the radar is valid, else 0.
+        spread: (B, 13) standard deviation of clear ground, reflectance.
+        present: (B, 13): 1 for bands that the product has, else 0.
+        levels: (B, K) mean residuals of the visible bands, ascending, for which there is a matrix.
+        unmixing: (B, K, 13, 13) matrices. Matrix times residual is the part of the residual that is ground;
+            between two levels the result is interpolated.
     """
 
     optical: Tensor
@@ -56,20 +63,25 @@ class PatchInputs:
     unmixing: Tensor
 
     def channels_last(self) -> PatchInputs:
-        """The same with its images in the layout in which convolutions are fast."""
+        """Return the same batch with its images in channels_last, in which convolutions are fast."""
         images = ("optical", "context", "confidence", "cover", "radar", "radar_valid")
         return replace(self, **{name: _channels_last(getattr(self, name)) for name in images})
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What the network is given, all in scene units.
+    """Inputs of the denoiser, all in scene units.
 
-    planes (B, CHANNELS, H, W) and vector (B, VECTOR) go through the encoder. departure (B, 13, H, W) is what
-    the image shows, within LIMIT; detail is the same less its local mean, which thin cloud hides far less;
-    ground is the part of it that the scene's statistics take for ground and not for cloud; mean, mu of the
-    diffusion, is the part of the departure that is trusted. cover is that of the inputs; hidden
-    (B, 1, H, W) and unexplained (B, 1, H / 8, W / 8) are those of `shrinkage`.
+    Attributes:
+        planes: (B, CHANNELS, H, W) planes for the encoder.
+        vector: (B, VECTOR) per-patch inputs for the encoder.
+        departure: (B, 13, H, W) residual of the image, within LIMIT.
+        detail: (B, 13, H, W) residual without its local mean, which thin cloud affects much less.
+        ground: (B, 13, H, W) part of the residual that is ground and not cloud, by the scene's statistics.
+        mean: (B, 13, H, W) trusted part of the residual; mu of the diffusion.
+        cover: (B, 1, H, W) cover of the inputs.
+        hidden: (B, 1, H, W), see `shrinkage.hidden`.
+        unexplained: (B, 1, H / 8, W / 8), see `shrinkage.unexplained`.
     """
 
     planes: Tensor
@@ -83,14 +95,19 @@ class Condition:
     unexplained: Tensor
 
     def pasted(self, estimate: Tensor) -> Tensor:
-        """The `estimate` (B, 13, H, W) with what is trusted of the image in its place."""
+        """Replace the trusted part of an estimate (B, 13, H, W) by the image (data consistency)."""
         return torch.addcmul(self.mean, self.cover, estimate)
 
     @classmethod
     def of(cls, inputs: PatchInputs, *, encoded: bool = False) -> Condition:
-        """Bring a batch into the form in which the network reads it, channels_last as it computes.
+        """Convert a batch to scene units, in channels_last.
 
-        The planes are left out of what the encoder has seen already.
+        Args:
+            inputs: The batch in physical units.
+            encoded: Whether the features of the batch are known already; `planes` is then left empty.
+
+        Returns:
+            The inputs of the denoiser.
         """
         inputs = inputs.channels_last()
         departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
@@ -113,24 +130,24 @@ class Condition:
         )
 
     def finished(self, estimate: Tensor) -> Tensor:
-        """The last estimate (B, 13, H, W) as it leaves the scene's units."""
+        """Shrink the last estimate (B, 13, H, W) towards the context where clouds hide the ground."""
         return shrinkage.shrunk(estimate, self.hidden, self.unexplained)
 
 
 def _planes(inputs: PatchInputs, departure: Tensor, ground: Tensor) -> Tensor:
-    """What the encoder sees, (B, CHANNELS, H, W)."""
+    """Stack the planes of the encoder, (B, CHANNELS, H, W)."""
     parts = [
         inputs.radar * inputs.radar_valid,
         inputs.radar_valid,
-        # asinh keeps the ground under thin cloud legible without letting thick cloud saturate; by its
-        # formula, since torch.asinh takes ten times as long on a CPU
+        # asinh keeps the contrast of ground under thin cloud and compresses thick cloud. It is written as a
+        # formula because torch.asinh takes ten times as long on a CPU.
         departure.square().add_(1).sqrt_().add_(departure.abs()).log_().copysign_(departure),
         ground,
         (2 * inputs.context).sub_(1),
         inputs.confidence,
         inputs.cover,
     ]
-    # Put together pixel by pixel: what torch makes of images of one channel would be in another layout.
+    # Concatenated as NHWC: torch would return another layout because some parts have a single channel.
     return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=-1).permute(0, 3, 1, 2)
 
 
@@ -139,9 +156,9 @@ def _channels_last(values: Tensor) -> Tensor:
 
 
 def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tensor:
-    """The ground's part of a departure (B, 13, H, W) in reflectance, by the scene's unmixing matrices.
+    """Ground part, in scene units, of a residual (B, 13, H, W) in reflectance, by the unmixing matrices.
 
-    In spreads. `brightness` (B, 1, H, W) is the mean departure of the visible bands.
+    `brightness` (B, 1, H, W) is the mean residual of the visible bands, reflectance.
     """
     pixels = departure.permute(0, 2, 3, 1).flatten(1, 2)
     matrices = (inputs.unmixing / inputs.spread[:, None, :, None]).transpose(2, 3).unbind(1)
@@ -149,9 +166,9 @@ def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tenso
     seen = brightness.flatten(1)[:, :, None]
     found = pixels @ matrices[0]
     for index in range(1, len(nodes)):
-        # What each level changes of the one before, as far as the brightness has come.
+        # Interpolate between this level and the one before.
         share = ((seen - nodes[index - 1]) / (nodes[index] - nodes[index - 1])).clamp(0, 1)
-        if not share.any():  # nor does anything reach the levels above
+        if not share.any():  # no pixel reaches this level, so none reaches the levels above
             break
         found = torch.addcmul(found, share, pixels @ (matrices[index] - matrices[index - 1]))
     height, width = departure.shape[2:]
@@ -159,17 +176,17 @@ def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tenso
 
 
 def _detail(departure: Tensor) -> Tensor:
-    """What is left of a departure without its local mean, within LIMIT."""
+    """Residual without its local mean, within LIMIT."""
     bounded = departure.clamp(-4 * LIMIT, 4 * LIMIT)
     return (bounded - level(bounded)).clamp_(-LIMIT, LIMIT)
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:
-    """Reflectance (B, 13, H, W) to departures from the context in spreads; absent bands are 0."""
+    """Convert reflectance (B, 13, H, W) to scene units; absent bands become 0."""
     scale = inputs.present / inputs.spread
     return (reflectance - inputs.context).mul_(scale[:, :, None, None])
 
 
 def to_reflectance(z: Tensor, inputs: PatchInputs) -> Tensor:
-    """The inverse of `to_scene_units` on the bands that are present."""
+    """Convert scene units (B, 13, H, W) to reflectance; absent bands get the reflectance of the context."""
     return inputs.context + z * (inputs.spread * inputs.present)[:, :, None, None]

@@ -13,16 +13,24 @@ from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
 from cmcr_cli.model.local_mean import CELL
 
 KNEE = 0.1
-"""Loss of an image, in squared spreads, above which only ratios of losses matter."""
+"""Loss of an image, in squared scene units, above which the loss is logarithmic."""
 
 BEND = 4.0
-"""Error, in spreads of the scene, at which the robust loss turns from square to linear."""
+"""Error in scene units at which the robust loss changes from quadratic to linear."""
 
 
 def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
-    """Per-sample sqrt(mean w d^2 + c^2) - c, (B,); c = 0.00054 sqrt(d) of Song and Dhariwal 2023.
+    """Pseudo-Huber loss per sample: sqrt(mean(w d^2) + c^2) - c.
 
-    The mean over pixels, and c scaled alike, keep the value independent of the crop's size.
+    The constant is c = 0.00054 sqrt(d) of Song and Dhariwal 2023. Here both the sum and c are divided by the
+    number of pixels, so that the value does not depend on the size of the crop.
+
+    Args:
+        difference: d, (B, bands, H, W).
+        weight: w, broadcastable to `difference`.
+
+    Returns:
+        Loss (B,).
     """
     c = 0.00054
     total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
@@ -31,11 +39,19 @@ def pseudo_huber(difference: Tensor, weight: Tensor) -> Tensor:
 
 
 def robust(difference: Tensor, weight: Tensor) -> Tensor:
-    """Per-sample k log(1 + m / k), k = `KNEE`, m the weighted mean of b^2 (sqrt(1 + (d / b)^2) - 1), (B,).
+    """Robust loss per sample: k log(1 + m / k), m the weighted mean of b^2 (sqrt(1 + (d / b)^2) - 1).
 
-    Within an image square for usual errors, so that it finds the mean and not the median; linear for a bright
-    roof (b = `BEND`). Between images logarithmic, as a mean of PSNR is: otherwise a hopeless image outweighs
-    many a calm sea, on which an error that is small elsewhere can be seen.
+    Within an image, the loss is quadratic for common errors, so that its minimum is the mean and not the
+    median. It is linear for outliers such as bright roofs (b = `BEND`). Across images it is logarithmic
+    (k = `KNEE`), as a mean of PSNR is. Otherwise one image that cannot be restored would outweigh many smooth
+    ones, on which even small errors are visible.
+
+    Args:
+        difference: d in scene units, (B, bands, H, W).
+        weight: Weight of each value, broadcastable to `difference`.
+
+    Returns:
+        Loss (B,).
     """
     total = weight.expand_as(difference).flatten(1).sum(1).clamp(min=1)
     value = BEND**2 * (torch.sqrt(1 + (difference / BEND).square()) - 1)
@@ -44,11 +60,18 @@ def robust(difference: Tensor, weight: Tensor) -> Tensor:
 
 
 def pattern(difference: Tensor, weight: Tensor) -> Tensor:
-    """Per-sample mean square of what repeats every CELL pixels in a difference (B, bands, H, W), (B,).
+    """Power per sample of the pattern that repeats every `CELL` pixels.
 
-    Ground knows nothing of the grids on which a network takes images apart and puts them together. What it
-    leaves of them is too faint to count as an error, and is seen all the same where the ground is smooth.
-    Sides are multiples of CELL; what is beyond 2 spreads counts as 2.
+    The down- and upsampling of a network can leave a regular pattern. It is too faint to matter in other
+    losses, but visible on smooth ground. Real ground has no such period.
+
+    Args:
+        difference: Error in scene units, (B, bands, H, W); H and W are multiples of `CELL`. Errors are
+            clipped to -2 to 2.
+        weight: Pixels with weight 0 are ignored; broadcastable to `difference`.
+
+    Returns:
+        Mean square of the pattern (B,).
     """
     height, width = difference.shape[2:]
     seen = (difference * (weight > 0)).clamp(-2, 2)
@@ -66,11 +89,24 @@ def denoising_loss(
     weight: Tensor,
     weave: float = 0.0,
 ) -> Tensor:
-    """The teacher's loss: the robust distance of D(x_sigma) to x0, and `weave` times its `pattern`, (B,).
+    """Loss of the teacher: robust distance of D(x_sigma) to x0, plus `weave` times the `pattern`.
 
-    What is noised is x0 under cover and the image elsewhere, as in PDMSR: a wisp that the mask missed is then
-    nothing new there. Differences are taken in units of c_out as it is at alpha = 0, so that all noise levels
-    weigh alike (Karras et al. 2022, section 5); the unit is bounded where sigma is small.
+    Noise is added to x0 under cover and to the image elsewhere, as PDMSR does in use, so that the network
+    also learns to handle thin cloud that the mask has missed. Errors are divided by c_out at alpha = 0, so
+    that all noise levels have the same weight (Karras et al. 2022, section 5). The divisor has a lower bound
+    for small sigma.
+
+    Args:
+        denoiser: The teacher.
+        x0: Clear image in scene units, (B, 13, H, W).
+        condition: Inputs of the denoiser.
+        sigma: Noise levels (B,).
+        noise: Standard normal noise (B, 13, H, W).
+        weight: Weight of each value, broadcastable to `x0`.
+        weave: Weight of the pattern.
+
+    Returns:
+        Loss (B,).
     """
     config = denoiser.diffusion
     x = diffuse(condition.pasted(x0), sigma, noise, condition.mean, config)
@@ -94,12 +130,28 @@ def distillation_loss(
     anchor: float,
     weave: float = 0.0,
 ) -> Tensor:
-    """Consistency distillation plus anchor, per sample (B,), with `weave` times the `pattern` of the error.
+    """Loss of the student: consistency distillation, plus an anchor to the ground truth, plus the `pattern`.
 
-    `sigmas` are neighbours (low, high) of the grid, `step_weight` (B,) is theirs. The frozen teacher takes
-    one Heun step from high to low; the student at high must agree with the target copy at low (Song et al.
-    2023, equation 7). The anchor pulls towards the ground truth with weight sigma^2 / (1 + sigma^2), so that
-    one step at sigma_max approximates the posterior mean, while small sigmas stay free to be consistent.
+    The frozen teacher takes one Heun step from the high to the low noise level. The student at the high level
+    must agree with its target copy at the low level (Song et al. 2023, equation 7). The anchor is the robust
+    distance to the ground truth with weight sigma^2 / (1 + sigma^2). So one step at sigma_max approximates
+    the posterior mean, while small noise levels are determined by consistency.
+
+    Args:
+        student: The network in training.
+        target: Moving average of the student.
+        teacher: Frozen teacher.
+        x0: Clear image in scene units, (B, 13, H, W).
+        condition: Inputs of the denoisers.
+        sigmas: Neighbouring noise levels (low, high), each (B,).
+        noise: Standard normal noise (B, 13, H, W).
+        weight: Weight of each value, broadcastable to `x0`.
+        step_weight: Weight of the pair of noise levels (B,), see `step_weights`.
+        anchor: Weight of the anchor.
+        weave: Weight of the pattern.
+
+    Returns:
+        Loss (B,).
     """
     low, high = sigmas
     x_high = diffuse(condition.pasted(x0), high, noise, condition.mean, student.diffusion)
@@ -116,10 +168,21 @@ def distillation_loss(
 def refinement_loss(
     student: Denoiser, x0: Tensor, condition: Condition, sigma: Tensor, noise: Tensor, weight: Tensor
 ) -> Tensor:
-    """The robust distance to x0 of a further step of PDMSR from the student's own first estimate, (B,).
+    """Loss of a second step of PDMSR that starts from the student's own first estimate.
 
-    Distillation noises the truth, but in use the noise is added to an estimate. What is wrong with that, a
-    network that never saw it makes worse at each step: edges along the mask, and noise that is left.
+    In distillation noise is added to the truth, but in use it is added to an estimate. A network that has
+    never seen the errors of an estimate amplifies them with each step: edges along the mask, remaining noise.
+
+    Args:
+        student: The network in training.
+        x0: Clear image in scene units, (B, 13, H, W).
+        condition: Inputs of the denoiser.
+        sigma: Noise levels of the second step (B,).
+        noise: Standard normal noise (B, 13, H, W).
+        weight: Weight of each value, broadcastable to `x0`.
+
+    Returns:
+        Robust distance to the truth (B,).
     """
     config = student.diffusion
     features = student.encode(condition)
@@ -131,9 +194,15 @@ def refinement_loss(
 
 
 def step_weights(sigmas: Tensor) -> Tensor:
-    """1 / (sigma_{n+1} - sigma_n) for an ascending grid, scaled to a mean of 1, (N - 1,).
+    """Weights 1 / (sigma_{n+1} - sigma_n) of neighbouring noise levels, scaled to a mean of 1.
 
-    Neighbours far apart disagree more, and would otherwise be all that is learnt (Song and Dhariwal 2023).
+    Estimates at distant levels differ more, and would otherwise dominate the loss (Song and Dhariwal 2023).
+
+    Args:
+        sigmas: Ascending noise levels (N,).
+
+    Returns:
+        Weights (N - 1,).
     """
     weights = 1 / sigmas.diff()
     return weights / weights.mean()

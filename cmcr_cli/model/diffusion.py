@@ -1,11 +1,11 @@
-"""The diffusion of SCSBD: sigma grid, scalings and the Denoiser (Karras et al. 2022, with a shifted mean).
+"""The diffusion process: noise levels, scalings and the denoiser (Karras et al. 2022, with a shifted mean).
 
     x_sigma = x0 + sigma * (eps + alpha * mu)
     dx/dsigma = (x - D(x, sigma)) / sigma              the probability-flow ODE
 
-x0 is the clear image and mu the known part of the cloudy one, both in scene units (`condition.py`).
-alpha = 0 is plain EDM; alpha > 0 starts the trajectory at the observation, as mean-reverting diffusions do.
-CM-CR's own constants are not public; the ones here are ours.
+x0 is the clear image and mu the trusted part of the cloudy image, both in scene units (`condition.py`).
+alpha = 0 is plain EDM. alpha > 0 starts the trajectory at the observation, as mean-reverting diffusions do.
+The method is that of CM-CR (teacher: SCSBD). We could read only its abstract; the constants are our own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from cmcr_cli.model.network import ConditionEncoder, Features, NetworkConfig, St
 
 @dataclass(frozen=True, slots=True)
 class DiffusionConfig:
-    """Noise range, and the deviations of x0 and mu behind the scalings."""
+    """Constants of the diffusion.
+
+    Attributes:
+        sigma_min: Lowest noise level, scene units.
+        sigma_max: Highest noise level.
+        rho: Exponent of the spacing of noise levels.
+        alpha: Weight of the trusted image in the noise.
+        sigma_data: Standard deviation of x0 that the scalings assume.
+        sigma_mean: Standard deviation of mu that the scalings assume.
+    """
 
     sigma_min: float = 0.002
     sigma_max: float = 20.0
@@ -32,10 +41,10 @@ class DiffusionConfig:
 
 
 class Denoiser(nn.Module):
-    """D(x, sigma | condition): the teacher as it is, and the student's consistency function.
+    """D(x, sigma | condition): the teacher, and also the consistency function of the student.
 
-    The scalings use sigma - sigma_min, so D(x, sigma_min) = x by construction, which is the boundary
-    condition of a consistency function (Song et al. 2023, section 3) and no loss for a denoiser.
+    The scalings use sigma - sigma_min, so that D(x, sigma_min) = x by construction. This is the boundary
+    condition of a consistency function (Song et al. 2023, section 3), and does no harm to a denoiser.
     """
 
     def __init__(self, network: NetworkConfig, diffusion: DiffusionConfig) -> None:
@@ -46,14 +55,21 @@ class Denoiser(nn.Module):
         self.step = StepNetwork(network)
 
     def encode(self, condition: Condition) -> Features:
-        """The part that does not see sigma: once per patch."""
+        """Compute the features of a condition; they do not depend on sigma, so once per patch is enough."""
         features: Features = self.encoder(condition.planes, condition.vector)
         return features
 
     def forward(self, x: Tensor, sigma: Tensor, features: Features, condition: Condition) -> Tensor:
-        """Noisy image (B, 13, H, W) at sigma (B,) to the estimate of the clear one, in scene units.
+        """Estimate the clear image.
 
-        `features` are what `encode` made of `condition`.
+        Args:
+            x: Noisy image in scene units, (B, 13, H, W).
+            sigma: Noise levels (B,).
+            features: Features of `condition`, from `encode`.
+            condition: Inputs of the denoiser.
+
+        Returns:
+            Estimate in scene units, (B, 13, H, W).
         """
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
         shown = condition.departure, condition.detail, condition.ground
@@ -63,13 +79,20 @@ class Denoiser(nn.Module):
 
 
 def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """c_skip, c_out, c_in as (B, 1, 1, 1), given the moments of x0 and mu, which are taken as uncorrelated.
+    """Scalings of the denoiser, from the variances of x0 and mu, which are assumed to be uncorrelated.
 
-    With s = sigma - sigma_min, k = alpha * s and v = s^2 + sd^2 + k^2 sm^2: c_skip = sd^2 / v and
-    c_out^2 = sd^2 (1 - c_skip), so the network's target has unit variance (Karras et al. 2022, table 1).
+    With s = sigma - sigma_min, k = alpha * s and v = s^2 + sd^2 + k^2 sm^2: c_skip = sd^2 / v and c_out^2 =
+    sd^2 (1 - c_skip), so that the target of the network has unit variance (Karras et al. 2022, table 1).
     Unlike there, c_in is v^-1/2 times the share of x that is image, sd / (s^2 + sd^2)^1/2, and fades to 0 at
-    sigma_max: there x is nothing but noise, and a network that is shown it answers with noise. The first
-    step is thus a plain regression, and the same for every seed but for c_skip x.
+    sigma_max. There x is pure noise, and a network that sees it passes noise on to its answer. The first step
+    is therefore a plain regression, and equal for every seed except for the term c_skip x.
+
+    Args:
+        sigma: Noise levels (B,).
+        config: Constants of the diffusion.
+
+    Returns:
+        c_skip, c_out and c_in, each (B, 1, 1, 1).
     """
     s = (sigma - config.sigma_min).clamp(min=0)[:, None, None, None]
     data, mean = config.sigma_data**2, config.sigma_mean**2
@@ -81,7 +104,7 @@ def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Te
 
 
 def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:
-    """`count` levels from sigma_min up to sigma_max, spaced by rho (Karras et al. 2022, equation 5)."""
+    """Noise levels (count,), ascending, sigma_min to sigma_max, by rho (Karras et al. 2022, equation 5)."""
     ramp = torch.linspace(0, 1, count, dtype=torch.float64)
     low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
     sigmas: Tensor = (low + ramp * (high - low)) ** config.rho
@@ -89,12 +112,23 @@ def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:
 
 
 def diffuse(x0: Tensor, sigma: Tensor, noise: Tensor, mean: Tensor, config: DiffusionConfig) -> Tensor:
-    """x_sigma = x0 + sigma (eps + alpha mu)."""
+    """Add noise: x_sigma = x0 + sigma (noise + alpha mean); images (B, 13, H, W), sigma (B,)."""
     return torch.addcmul(x0, sigma[:, None, None, None], torch.add(noise, mean, alpha=config.alpha))
 
 
 def heun_step(teacher: Denoiser, x: Tensor, high: Tensor, low: Tensor, condition: Condition) -> Tensor:
-    """One step of the probability-flow ODE from sigma `high` to `low`, second order."""
+    """Take one second-order (Heun) step of the probability-flow ODE.
+
+    Args:
+        teacher: The denoiser that defines the ODE.
+        x: Noisy image at `high`, (B, 13, H, W).
+        high: Noise levels to start from (B,).
+        low: Noise levels to reach (B,).
+        condition: Inputs of the denoiser.
+
+    Returns:
+        Noisy image at `low`, (B, 13, H, W).
+    """
     features = teacher.encode(condition)
     shape = (-1, 1, 1, 1)
     slope = (x - teacher(x, high, features, condition)) / high.view(shape)

@@ -1,7 +1,7 @@
-"""Building blocks shared by the networks: nothing here looks further than its own 3x3 neighbourhood.
+"""Layers that the networks share. No layer sees more than a neighbourhood of 3 x 3 pixels.
 
-No layer pools over the patch (no group, instance or batch norm, no squeeze-excite, no global attention):
-such a layer would make a pixel depend on the extent of the patch it happened to be cut in, and draw seams.
+No layer pools over the patch: there is no group, instance or batch norm, no squeeze-and-excitation and no
+global attention. Such a layer would make a pixel depend on the extent of its patch, and cause seams.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 
 class PixelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each pixel; runs on the NHWC view, which is free in channels_last."""
+    """Layer norm over the channels of each pixel; in channels_last its NHWC view needs no copy."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """Normalise (B, C, H, W)."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class RowLinear(nn.Linear):
-    """A linear layer whose rows do not depend on the size of the batch, to the last bit.
+    """A linear layer whose results are bit-identical for every batch size.
 
-    Matrix products pick another order of summation for one row than for seven; the rows here are short, so
-    the plain sum costs nothing, and a scene comes out alike with every batch size.
+    Matrix products choose their order of summation by the number of rows. The rows here are short, so a plain
+    sum costs nothing, and a scene comes out the same with every batch size.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in) to (B, out)."""
+        """Map (B, in) to (B, out)."""
         return (x[:, None] * self.weight).sum(-1) + self.bias
 
 
 class ResidualBlock(nn.Module):
-    """norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one starts at zero."""
+    """Norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one is initialised to zero."""
 
     def __init__(self, channels: int, embedding: int = 0) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
             zeroed(self.film)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) and (B, E) to (B, C, H, W)."""
+        """Map x (B, C, H, W), modulated by embedding (B, E), to (B, C, H, W)."""
         hidden = self.first(self.norm(x))
         if self.film is not None and embedding is not None:
             scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
@@ -58,33 +58,40 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """1x1 convolution and pixel shuffle: twice the size at a fraction of an interpolation's cost."""
+    """1x1 convolution and pixel shuffle: doubles the size at a fraction of the cost of an interpolation."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
         self.mix = nn.Conv2d(source, 4 * target, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, source, H, W) to (B, target, 2H, 2W)."""
+        """Map (B, source, H, W) to (B, target, 2H, 2W)."""
         return F.pixel_shuffle(self.mix(x), 2)
 
 
 def unshuffled(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution of `pixel_unshuffle(x, 2)`, as the 2x2 convolution of stride 2 that it is.
+    """Apply a 1x1 convolution to `pixel_unshuffle(x, 2)`, as an equivalent 2x2 convolution of stride 2.
 
-    That spares moving every value, which takes twice as long as the convolution.
+    This avoids moving every value, which takes twice as long as the convolution.
+
+    Args:
+        layer: 1x1 convolution with 4 C input channels.
+        x: (B, C, H, W), H and W even.
+
+    Returns:
+        (B, out, H / 2, W / 2).
     """
     weight = layer.weight.view(layer.out_channels, -1, 2, 2)
     return F.conv2d(x, weight, layer.bias, stride=2)
 
 
 def downsample(source: int, target: int) -> nn.Conv2d:
-    """2x2 convolution of stride 2."""
+    """Make a 2x2 convolution of stride 2."""
     return nn.Conv2d(source, target, 2, stride=2)
 
 
 def zeroed(layer: Layer) -> Layer:
-    """Set weights and bias to zero, so that a residual branch starts as the identity."""
+    """Set weights and bias to zero, so that a residual branch starts as the identity; returns the layer."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -92,7 +99,7 @@ def zeroed(layer: Layer) -> Layer:
 
 
 def fourier(values: Tensor, count: int) -> Tensor:
-    """(B,) to (B, 2 * count): sines and cosines over octave-spaced frequencies."""
+    """Embed values (B,) as sines and cosines at octave-spaced frequencies, (B, 2 * count)."""
     frequencies = torch.exp2(torch.linspace(-1, 4, count, device=values.device)) * math.pi
     angles = values[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)

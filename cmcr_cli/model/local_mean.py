@@ -1,4 +1,4 @@
-"""Averages over cells of 8 px: what tells the level of an image from its detail."""
+"""Averages over cells of 8 x 8 px, which separate the local level of an image from its detail."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ CELL = 8
 
 
 def means(image: Tensor) -> Tensor:
-    """(B, C, H, W) to the mean of each cell, (B, C, H / 8, W / 8)."""
+    """Mean of each cell: (B, C, H, W) to (B, C, H / 8, W / 8)."""
     return F.avg_pool2d(image, CELL)
 
 
 def around(cells: Tensor, width: int) -> Tensor:
-    """The mean of the `width` x `width` cells about each, of those that there are."""
+    """Mean over `width` x `width` cells around each cell; cells outside the image are not counted."""
     return F.avg_pool2d(cells, width, 1, width // 2, count_include_pad=False)
 
 
 def spread_out(cells: Tensor) -> Tensor:
-    """Cells to pixels, linear between their centres."""
+    """Interpolate cells to pixels, linearly between cell centres: (B, C, h, w) to (B, C, 8 h, 8 w)."""
     return F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
 
 
 def level(image: Tensor) -> Tensor:
-    """The local mean of an image over about 3 x 3 cells, smooth, of the image's own shape."""
+    """Smooth local mean over about 3 x 3 cells; same shape as `image`, (B, C, H, W)."""
     return spread_out(around(means(image), 3))

@@ -1,4 +1,4 @@
-"""The U-Net: a condition encoder that runs once per patch, and a lighter part that runs per step."""
+"""The U-Net of the denoiser: an encoder that runs once per patch, and a smaller part for every step."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from cmcr_cli.model.layers import (
 )
 
 LINES = 16
-"""Of the head's maps that are made at once on a CPU: the gates find them in its cache."""
+"""Rows of the head's output that are computed at once on a CPU, so that they fit its cache."""
 
 Features = list[Tensor]
-"""One map per level, at 1/2, 1/4, 1/8, ... of the patch's size."""
+"""Features of the encoder: one map per level, at 1/2, 1/4, 1/8, ... of the patch's size."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Sizes of the U-Net; `widths` has one entry per level, the first at half the patch's resolution.
+    """Sizes of the U-Net. The sides of a patch must be multiples of 2 ** len(widths) pixels.
 
-    A patch must measure a multiple of 2 ** len(widths) pixels.
+    Attributes:
+        widths: Channels per level; the first level has half the resolution of the patch.
+        condition_blocks: Residual blocks per level of the encoder.
+        step_blocks: Residual blocks per level of the part that runs at every step.
+        embedding: Channels of the embedding of the noise level.
     """
 
     widths: tuple[int, ...] = (32, 64, 128)
@@ -42,7 +46,7 @@ class NetworkConfig:
 
 
 class ConditionEncoder(nn.Module):
-    """Radar, cloudy image, context and mask to feature maps; sees neither noise nor sigma."""
+    """Computes features from radar, cloudy image, context and mask; sees neither noise nor sigma."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class ConditionEncoder(nn.Module):
         self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, planes: Tensor, vector: Tensor) -> Features:
-        """(B, CHANNELS, H, W) and (B, VECTOR) to one map per level."""
+        """Map planes (B, CHANNELS, H, W) and vector (B, VECTOR) to one feature map per level."""
         x = unshuffled(self.stem, planes) + self.vector(vector)[:, :, None, None]
         features = []
         for depth, level in enumerate(self.levels):
@@ -68,7 +72,7 @@ class ConditionEncoder(nn.Module):
 
 
 class StepNetwork(nn.Module):
-    """The part that runs at every step: noisy image, sigma by FiLM, the encoder's features by addition."""
+    """The part that runs at every step: takes the noisy image, sigma by FiLM, and adds the features."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -92,9 +96,16 @@ class StepNetwork(nn.Module):
     def forward(
         self, x: Tensor, c_noise: Tensor, features: Features, shown: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
-        """Noisy image (B, 13, H, W), c_noise (B,), the features and what the image shows to (B, 13, H, W).
+        """Compute the answer of the network, before the scalings.
 
-        `shown` are the condition's departure, detail and ground.
+        Args:
+            x: Scaled noisy image (B, 13, H, W).
+            c_noise: Noise level as the network takes it (B,).
+            features: Features of the encoder.
+            shown: Departure, detail and ground of the condition, each (B, 13, H, W).
+
+        Returns:
+            (B, 13, H, W) in scene units.
         """
         embedding = F.silu(self.embed(fourier(c_noise, self.frequencies)))
         noisy, x = x, unshuffled(self.stem, x)
@@ -108,18 +119,18 @@ class StepNetwork(nn.Module):
                 x = self.downs[depth](x)
         for depth in reversed(range(len(self.decoders))):
             x = self.decoders[depth](self.ups[depth](x) + skips[depth], embedding)
-        # Four images at full resolution are too much to carry through the narrow network, so they pass by
-        # it, each under a gate: the ground where it shows through, its detail where a veil has shifted its
-        # level, what the scene's statistics part from the cloud, and the noise, to be taken out again.
+        # Four images at full resolution are too much for the narrow network. They bypass it, each with a
+        # gate: the residual where ground is visible, its detail where thin cloud has shifted its level, its
+        # ground part by the scene's statistics, and the noisy image, whose noise is to be removed.
         departure, detail, ground = shown
         return self._answer(F.silu(self.norm(x)), (departure, noisy, detail, ground))
 
     def _answer(self, x: Tensor, images: tuple[Tensor, ...]) -> Tensor:
-        """The head's own image plus `images` (B, 13, H, W), each times its gate.
+        """Add the head's own image and `images` (B, 13, H, W), each multiplied by its gate.
 
-        As the pixel_shuffle of the head's maps (B, 4 * 5 * 13, H/2, W/2) would give it. The maps are made in
-        an order in which two neighbouring pixels lie as they do in a channels_last image, so that none of
-        these large tensors needs to be moved; and on a CPU some lines at once.
+        Equals the pixel_shuffle of the head's maps (B, 4 * 5 * 13, H / 2, W / 2). The channels are ordered so
+        that the two pixels of a pair are adjacent as in a channels_last image, which avoids copying these
+        large tensors. On a CPU, some rows are computed at a time.
         """
         parts, height = 1 + len(images), x.shape[2]
         order = torch.arange(len(self.head.weight)).view(parts, N_BANDS, 2, 2).permute(2, 0, 3, 1).flatten()
@@ -140,11 +151,11 @@ class StepNetwork(nn.Module):
 
 
 def parameters(module: nn.Module) -> int:
-    """Number of trainable values."""
+    """Number of parameters of a module."""
     return sum(p.numel() for p in module.parameters())
 
 
 def to_inference(module: nn.Module, device: torch.device) -> nn.Module:
-    """Evaluation mode, channels_last (the fast layout of plain convolutions on CPU and GPU), on `device`."""
+    """Prepare a module for inference: evaluation mode, no gradients, channels_last, on `device`."""
     module.requires_grad_(False)
     return module.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

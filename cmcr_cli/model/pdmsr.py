@@ -1,11 +1,11 @@
 """PDMSR: progressive denoising via multistep resampling.
 
-One evaluation at sigma_max gives a stable coarse image; each further step pastes what is known, re-noises
-to a smaller sigma with ground-locked noise and predicts again (multistep consistency sampling, Song et al.
-2023, algorithm 1, with data consistency).
+One evaluation at sigma_max gives a stable coarse image. Each further step inserts the trusted part of the
+image (data consistency), adds ground-locked noise of a smaller sigma, and predicts again. This is the
+multistep consistency sampling of Song et al. 2023, algorithm 1, with data consistency.
 
-The first evaluation takes the mean of the noise and not a draw: the network is not shown its input there
-(`scalings`), so a draw would only be added to the answer, at 0.03 spreads.
+The first evaluation uses the mean of the noise, not a draw. The network does not see its noisy input at
+sigma_max (see `scalings`), so a draw would only be added to the answer, with a std of 0.03 scene units.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, diffuse
 from cmcr_cli.model.network import Features
 
 FIRST, LAST = 0.5, 0.15
-"""Noise of the second and of the last step, in spreads of the scene: colour is inherited, detail drawn."""
+"""Noise levels of the second and of the last step, in scene units. They keep the colour of the estimate and
+redraw its detail."""
 
 
 def step_sigmas(steps: int, config: DiffusionConfig) -> list[float]:
-    """Decreasing noise levels, one per step; the first is always sigma_max."""
+    """Decreasing noise levels, one per step; the first is always sigma_max.
+
+    Args:
+        steps: Number of steps, 1 or more.
+        config: Constants of the diffusion.
+    """
     if steps == 2:
         return [config.sigma_max, (FIRST * LAST) ** 0.5]
     ratio = (LAST / FIRST) ** (1 / max(steps - 2, 1))
@@ -38,10 +44,17 @@ def resample(
     level: float,
     last: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """One step: the next estimate (B, 13, H, W).
+    """Take one step.
 
-    `features` are what the denoiser's encoder made of `condition`, `level` is sigma. `last` is the last
-    estimate and the noise to add to it, both (B, 13, H, W); None at the first step.
+    Args:
+        denoiser: The network.
+        condition: Inputs of the denoiser.
+        features: Features of `condition`, from `Denoiser.encode`.
+        level: Noise level sigma of the step.
+        last: Last estimate and the noise to add to it, both (B, 13, H, W); None at the first step.
+
+    Returns:
+        The next estimate in scene units, (B, 13, H, W).
     """
     mean, diffusion = condition.mean, denoiser.diffusion
     sigma = torch.full((len(mean),), level, device=mean.device)
@@ -59,9 +72,16 @@ def sample(
     steps: int,
     noise: Callable[[int], Tensor],
 ) -> Tensor:
-    """The clear image in scene units (B, 13, H, W) after `steps` evaluations of patches on their own.
+    """Restore patches independently of their neighbours.
 
-    `noise(step)` gives (B, 13, H, W) for every step but the first, which is 0. The encoder runs once.
+    Args:
+        denoiser: The network.
+        condition: Inputs of the denoiser.
+        steps: Number of steps, 1 or more.
+        noise: Returns the noise (B, 13, H, W) of a step; called for steps 1 to `steps` - 1.
+
+    Returns:
+        The clear image in scene units, (B, 13, H, W).
     """
     features = denoiser.encode(condition)
     first, *others = step_sigmas(steps, denoiser.diffusion)

@@ -1,10 +1,10 @@
-"""Where a cloud hides the ground, departures from the context are believed as far as they are large enough.
+"""Shrinking small residuals towards the context where a cloud hides the ground.
 
-Under a thick cloud nothing but radar speaks for a departure, and the network's small ones there are mostly
-noise. How far the context itself is usually off can be seen on the clear ground around: over open sea hardly
-at all, over a town a good deal. A departure of mean square p is therefore scaled by p / (p + e), e the mean
-square of what the context left unexplained nearby: what is small beside the usual error is given up, what
-is large stays. This is the Wiener filter (1949) with p for the signal's power.
+Under a thick cloud, only the radar supports a residual, and small residuals of the network are mostly noise.
+The clear ground nearby shows how wrong the context usually is: hardly at all over open sea, considerably
+over a town. A residual of mean square p is therefore multiplied by p / (p + e), where e is the mean square
+residual of clear ground nearby. Residuals that are small compared with e are shrunk; large ones are kept.
+This is a Wiener filter (1949) with p as the power of the signal.
 """
 
 from __future__ import annotations
@@ -15,21 +15,28 @@ from torch import Tensor
 from cmcr_cli.model.local_mean import around, level, means, spread_out
 
 HIDES = 0.35, 0.5
-"""Mean departures of the visible bands, in reflectance, between which clouds come to hide the ground."""
+"""Mean residuals of the visible bands, in reflectance: below the first a cloud hides nothing, above the
+second it hides the ground completely."""
 
 CONFIDENT = 0.5
-"""Confidence of the context from which on it counts fully."""
+"""Confidence of the context from which on it has full weight."""
 
 AROUND = 9
-"""Cells, along each side, in which clear ground tells how far the context is off."""
+"""Side, in cells, of the neighbourhood in which the error of the context is measured on clear ground."""
 
-_FEW = 0.02  # cells of the patch's own mean that each place is given besides
+_FEW = 0.02  # weight, in cells, of the mean of the patch at each place
 
 
 def hidden(brightness: Tensor, cover: Tensor, confidence: Tensor) -> Tensor:
-    """How much the context is to be believed against the network, 0 to 1; all tensors (B, 1, H, W).
+    """Degree to which residuals are shrunk, 0 to 1.
 
-    brightness is the mean departure of the visible bands in reflectance.
+    Args:
+        brightness: Mean residual of the visible bands, reflectance, (B, 1, H, W).
+        cover: Cover (B, 1, H, W).
+        confidence: Confidence of the context, 0 to 1, (B, 1, H, W).
+
+    Returns:
+        (B, 1, H, W): 0 keeps the estimate, 1 applies the filter fully.
     """
     begins, ends = HIDES
     share = ((brightness - begins) / (ends - begins)).clamp(0, 1)
@@ -37,9 +44,15 @@ def hidden(brightness: Tensor, cover: Tensor, confidence: Tensor) -> Tensor:
 
 
 def unexplained(departure: Tensor, cover: Tensor) -> Tensor:
-    """Mean square of the departures (B, bands, H, W) of clear ground about each cell, (B, 1, H / 8, W / 8).
+    """Mean square residual of the clear ground around each cell.
 
-    In squared spreads. Where the clear ground is far it is that of the patch, and 1 where there is none.
+    Args:
+        departure: Residual in scene units, (B, bands, H, W).
+        cover: Cover (B, 1, H, W); 0 is clear.
+
+    Returns:
+        (B, 1, H / 8, W / 8) in squared scene units. Far from clear ground it is the mean of the patch;
+        without any clear ground it is 1.
     """
     clear = (cover == 0).to(departure.dtype)
     share = means(clear)
@@ -49,14 +62,20 @@ def unexplained(departure: Tensor, cover: Tensor) -> Tensor:
 
 
 def shrunk(estimate: Tensor, hidden: Tensor, unexplained: Tensor) -> Tensor:
-    """The estimate (B, 13, H, W), in spreads, with small departures given up where the ground is hidden.
+    """Shrink small residuals where the ground is hidden; local level and detail each by their own power.
 
-    Its level over some cells and its detail are scaled each by their own power.
+    Args:
+        estimate: Estimate in scene units, (B, 13, H, W).
+        hidden: See `hidden`, (B, 1, H, W).
+        unexplained: See `unexplained`, (B, 1, H / 8, W / 8).
+
+    Returns:
+        The estimate in scene units, (B, 13, H, W).
     """
     smooth, shares = level(estimate), []
     for part in (smooth, estimate - smooth):
         power = around(means(part.square()).mean(1, keepdim=True), 3)
         shares.append(spread_out(power / (power + unexplained)))
-    # estimate + hidden (smooth a + (estimate - smooth) b - estimate), with as few large tensors as can be
+    # estimate + hidden (smooth a + (estimate - smooth) b - estimate), with as few large tensors as possible
     own, kept = 1 + hidden * (shares[1] - 1), hidden * (shares[0] - shares[1])
     return torch.addcmul(estimate * own, smooth, kept)

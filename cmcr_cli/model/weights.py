@@ -1,4 +1,4 @@
-"""Weights: safetensors files whose metadata carry the configuration, the radiometry and the model card."""
+"""Weights files: safetensors whose metadata hold the architecture, a digest and the model card."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ from cmcr_cli.model.network import NetworkConfig
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
 DEFAULT_SHA256 = "94d61dff69408f2bfa14f3e0c3e9e88c6c32949209910aa36dfe2c93afbbe1a7"
-"""Of the weights that come with cmcr; change both when others are released."""
+"""Checksum of the weights that come with cmcr; change name and checksum together at a release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What one weights file holds.
+    """Content of one weights file.
 
-    `denoiser` is the network that removes (a student, or a teacher in training); `clouds` finds the clouds.
-    `mean` and `spread` (13,) are the reflectance statistics of clear ground in training: the colour and the
-    units that are used where a scene has no context of its own. `card` says how the weights were made.
+    Attributes:
+        denoiser: The network that restores: a student, or a teacher during training.
+        clouds: The cloud network.
+        mean: (13,) mean reflectance of clear ground in the training data; the context of a scene without
+            clear ground.
+        spread: (13,) standard deviation of the same, reflectance.
+        card: Model card: how the weights were made.
+        sha256: Checksum of the file.
     """
 
     denoiser: Denoiser
@@ -43,12 +48,16 @@ class Weights:
 
     @property
     def label(self) -> str:
-        """Name and the first digits of the hash, as written into the tags of every output."""
+        """Name and first digits of the checksum, as in the tags of every output."""
         return f"{self.card.get('name', 'unnamed')} {self.sha256[:12]}"
 
 
 def default_path() -> Path:
-    """The weights that come with cmcr: inside the installed package, or beside it in a checkout."""
+    """Path of the weights that come with cmcr: in the installed package, or beside it in a checkout.
+
+    Raises:
+        WeightsError: There are none.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_weights", package.parent / "weights"):
         if (folder / DEFAULT_NAME).is_file():
@@ -59,7 +68,12 @@ def default_path() -> Path:
 
 
 def save(path: Path, weights: Weights) -> None:
-    """Write all tensors as float32 with the configuration in the metadata; replaces `path` in one move."""
+    """Write a weights file, with all tensors as float32. The file is replaced atomically.
+
+    Args:
+        path: File to write.
+        weights: Networks, statistics and model card.
+    """
     tensors = {"mean": weights.mean, "spread": weights.spread}
     tensors |= {f"denoiser.{k}": v for k, v in weights.denoiser.state_dict().items()}
     tensors |= {f"clouds.{k}": v for k, v in weights.clouds.state_dict().items()}
@@ -78,10 +92,16 @@ def save(path: Path, weights: Weights) -> None:
 
 
 def load(path: Path) -> Weights:
-    """Read a weights file; WeightsError when it is missing, of another format or architecture, or damaged.
+    """Read a weights file and verify its digest.
 
-    Damage is found by the digest that `save` leaves; files of 0.3 and before have none, and the one that
-    comes with cmcr is known by its hash.
+    Args:
+        path: File to read.
+
+    Returns:
+        Networks, statistics and model card.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another format or architecture.
     """
     try:
         found = path.is_file()
@@ -122,7 +142,7 @@ def load(path: Path) -> Weights:
 
 
 def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """Checksum of everything in a file but itself."""
+    """Checksum of header and tensors, without the digest itself."""
     plain = {key: value for key, value in header.items() if key != "digest"}
     found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(tensors):

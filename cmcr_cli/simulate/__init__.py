@@ -1,4 +1,4 @@
-"""Procedural Sentinel-2/Sentinel-1 scene pairs with ground truth."""
+"""Simulated pairs of Sentinel-2 and Sentinel-1 scenes with ground truth."""
 
 from cmcr_cli.simulate.clouds import add_clouds
 from cmcr_cli.simulate.write import SimulatedScene, SimulatedWindow, simulate_scene, simulate_window

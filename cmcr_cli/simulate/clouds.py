@@ -1,4 +1,4 @@
-"""Clouds, haze and the shadows that they throw, over any clear image."""
+"""Simulated clouds, haze and cloud shadows over any clear image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cmcr_cli.simulate.palette import draw_recipe
 from cmcr_cli.simulate.surface import BLOCK, native
 
 CLEAR, SHADOW, CLOUD, THIN = 4, 3, 9, 10
-"""Values of the mask: codes of the scene classification (SCL), so that `cmcr remove --mask` reads it."""
+"""Values of the mask: codes of the scene classification (SCL), which `cmcr remove --mask` reads."""
 
 OPAQUE, VISIBLE, DARK = 0.5, 0.05, 0.25
-"""Least opacity of a cloud and of a thin one, and least darkening of a shadow, for the mask."""
+"""Thresholds of the mask: opacity of thick cloud, opacity of thin cloud, and darkening of shadow."""
 
 _WAVELENGTH = np.array(
     [0.443, 0.490, 0.560, 0.665, 0.705, 0.740, 0.783, 0.842, 0.865, 0.945, 1.375, 1.610, 2.190], np.float32
@@ -27,20 +27,20 @@ _WAVELENGTH = np.array(
 _WATER = np.array([0.98, 1.0, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.0, 0.0, 0.80, 0.66], np.float32)
 _ICE = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.97, 0.97, 0.94, 0.0, 0.0, 0.85, 0.72], np.float32)
 _SMOKE = np.array([1.0, 0.96, 0.88, 0.82, 0.80, 0.79, 0.78, 0.76, 0.75, 0.25, 0.01, 0.6, 0.5], np.float32)
-# The diffuse sky still lights a shadow, in the blue most.
+# Diffuse light from the sky still reaches a shadow, mostly in the blue.
 SHADOWED = np.array([0.18, 0.26, 0.40, 0.52, 0.55, 0.60, 0.63, 0.65, 0.67, 0.60, 0.0, 0.72, 0.75], np.float32)
-# Order in which the detectors pass over a point; the far ones see a high cloud displaced along the track.
+# Times at which the bands see a point, 0 to 1: detectors that are far apart see a high cloud displaced.
 _TRACK = np.array([11, 0, 2, 4, 5, 7, 8, 1, 9, 12, 3, 6, 10], np.float32) / 12
 
-_SOFT = 1.5  # power of the optical depth over the distance from the edge
+_SOFT = 1.5  # exponent of the optical depth as a function of the distance from the edge
 _PARALLAX = 3.0  # pixels
 _SMOOTH = 2.5
-_MARGIN = 9  # pixels that smoothing, gradient and parallax reach
+_MARGIN = 9  # pixels of margin that smoothing, gradient and parallax need
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of cloud. Ranges are drawn from by the seed."""
+    """A kind of cloud. Values are drawn from the ranges by the seed."""
 
     cell: tuple[float, float]
     """Size of the largest structures, in pixels."""
@@ -49,20 +49,20 @@ class _Kind:
     puff: float
     """Strength of rounded bulges."""
     stretch: float
-    """Length over width of the structures; above 1 they are streaks in some direction."""
+    """Length over width of the structures; above 1 they are streaks."""
     depth: tuple[float, float]
-    """Optical depth one standard deviation above the edge."""
+    """Optical depth where the noise is one standard deviation above the edge."""
     bright: tuple[float, float]
     """Reflectance of an infinitely thick cloud in B02."""
     height: tuple[float, float]
     """Height above ground in metres."""
     vapour: float
-    """B09 of the cloud relative to B8A: the drier the air above, the more."""
+    """Ratio of B09 to B8A of the cloud: larger for dry air above it."""
     cirrus: float
-    """B10 of the cloud relative to B02."""
+    """Ratio of B10 to B02 of the cloud."""
     spectrum: Field
     exponent: float = 0.0
-    """Optical depth falls with the wavelength to this power."""
+    """Exponent with which the optical depth decreases with the wavelength."""
 
 
 _KINDS = {
@@ -81,14 +81,14 @@ _SKIES = (
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One layer of a sky, all of its numbers drawn."""
+    """One cloud layer with all values drawn."""
 
     key: int
     kind: _Kind
     cell: float
     angle: float
     edge: float
-    """Noise value at which the cloud begins."""
+    """Value of the noise at which the cloud begins."""
     depth: float
     bright: float
     height: float
@@ -96,19 +96,19 @@ class _Layer:
 
 @dataclass(frozen=True, slots=True)
 class Sky:
-    """What the clouds of a window do to the light. `opacity` and `shadow` are (height, width)."""
+    """Optical effect of the clouds of a window."""
 
     gain: Field
-    """Factor on the clear reflectance (13, height, width)."""
+    """Factor on the clear reflectance, (13, height, width)."""
     added: Field
-    """Reflectance of the clouds themselves (13, height, width)."""
+    """Reflectance added by the clouds, (13, height, width)."""
     opacity: Field
-    """Part of the ground's light in B02 that the clouds take, 0 to 1."""
+    """Share of the ground's light in B02 that clouds absorb or scatter, 0 to 1, (height, width)."""
     shadow: Field
-    """Part of the direct sunlight that clouds keep off the ground, 0 to 1."""
+    """Share of the direct sunlight that clouds block, 0 to 1, (height, width)."""
 
     def mask(self) -> NDArray[np.uint8]:
-        """CLEAR, CLOUD, THIN or SHADOW per pixel; a cloud hides a shadow."""
+        """Return CLEAR, CLOUD, THIN or SHADOW per pixel, (height, width); cloud overrides shadow."""
         mask = np.where(self.shadow >= DARK, SHADOW, CLEAR).astype(np.uint8)
         mask[self.opacity >= VISIBLE] = THIN
         mask[self.opacity >= OPAQUE] = CLOUD
@@ -116,7 +116,7 @@ class Sky:
 
 
 def _shape(layer_key: int, kind: _Kind, cell: float, angle: float, window: Window) -> Field:
-    """The noise whose upper part is cloud."""
+    """Noise field of a layer; it is cloud where it exceeds a threshold."""
     if kind.stretch > 1:
         y = np.arange(window.top, window.top + window.height)[:, None] / cell
         x = np.arange(window.left, window.left + window.width)[None, :] / cell
@@ -138,14 +138,14 @@ def _shape(layer_key: int, kind: _Kind, cell: float, angle: float, window: Windo
 
 @lru_cache(maxsize=len(_KINDS))
 def _distribution(name: str) -> Field:
-    """Quantiles of a kind's noise, the same for every seed since the noise is stationary."""
+    """Quantiles of the noise of a kind; equal for every seed because the noise is stationary."""
     kind = _KINDS[name]
     values = [_shape(key_of(i, name), kind, 40.0, 0.7, Window(0, 0, 640, 640)) for i in range(2)]
     return np.asarray(np.quantile(values, np.linspace(0, 1, 201)), dtype=np.float32)
 
 
 def _draw_layers(seed: int, cloud_cover: float) -> list[_Layer]:
-    """The layers of sky `seed`, which together cover about `cloud_cover`."""
+    """Draw the layers of sky `seed`, which together cover about `cloud_cover`."""
     if cloud_cover <= 0:
         return []
     rng = np.random.default_rng(key_of(seed, "sky"))
@@ -155,7 +155,7 @@ def _draw_layers(seed: int, cloud_cover: float) -> list[_Layer]:
     for name, part in zip(names, parts, strict=True):
         kind = _KINDS[name]
         depth = float(rng.uniform(*kind.depth))
-        # Layers lie independently: the clear shares multiply.
+        # Layers are independent, so their clear shares multiply.
         clear = (1 - cloud_cover) ** float(part)
         start = float(np.interp(clear, np.linspace(0, 1, 201), _distribution(name)))
         layers.append(
@@ -181,7 +181,7 @@ def _optical_depth(layer: _Layer, window: Window) -> Field:
 
 
 def _light(layer: _Layer, depth: Field, sun_azimuth: float) -> Field:
-    """Factor on the cloud's reflectance: thick parts and sides that face the sun are brighter."""
+    """Factor on the cloud's reflectance: thick parts and sunlit sides are brighter."""
     relief = gaussian_filter(np.log1p(depth), _SMOOTH, truncate=2.0)
     down, right = np.gradient(relief)
     towards_sun = down * np.float32(np.cos(sun_azimuth)) - right * np.float32(np.sin(sun_azimuth))
@@ -190,7 +190,7 @@ def _light(layer: _Layer, depth: Field, sun_azimuth: float) -> Field:
 
 
 def _cover_with(layer: _Layer, sky: Sky, window: Window, sun_azimuth: float) -> None:
-    """Put a layer on top of a sky of the same window, in place."""
+    """Add a layer on top of a sky of the same window, in place."""
     kind = layer.kind
     outer = window.grown(_MARGIN)
     depth = _optical_depth(layer, outer)
@@ -211,26 +211,36 @@ def _cover_with(layer: _Layer, sky: Sky, window: Window, sun_azimuth: float) -> 
 
 
 def _shadow_of(layer: _Layer, window: Window, sun_zenith: float, sun_azimuth: float) -> Field:
-    """Part of the direct sun that a layer keeps off level ground: its field, seen along the sun's rays."""
+    """Share of the direct sun that a layer blocks on level ground: its field, seen along the rays."""
     distance = layer.height * np.tan(sun_zenith) / 10
     outer = window.grown(_MARGIN)
     towards_sun = outer.shifted(round(-distance * np.cos(sun_azimuth)), round(distance * np.sin(sun_azimuth)))
     kept = 1 - np.exp(-_optical_depth(layer, towards_sun))
-    # The sun is half a degree wide, and light leaks sideways out of a cloud.
+    # The sun has a diameter of half a degree, and light leaves a cloud sideways.
     soft = gaussian_filter(kept, min(1.0 + layer.height / 2500, 2.5), truncate=3.0)
     return np.asarray(soft[window.slices_in(outer)])
 
 
 def check_cover(cloud_cover: float) -> None:
-    """Raise OptionError unless `cloud_cover` is a share."""
+    """Raise OptionError unless `cloud_cover` is from 0 to 1."""
     if not 0 <= cloud_cover <= 1:
-        raise OptionError(
-            f"cloud cover {cloud_cover} is not a share of the scene; give --cloud-cover 0 to 1."
-        )
+        raise OptionError(f"--cloud-cover {cloud_cover}: expected a share of the scene, 0 to 1")
 
 
 def simulate_sky(seed: int, cloud_cover: float, window: Window) -> Sky:
-    """The clouds of sky `seed` over `window`; of a whole scene they cover about `cloud_cover`, 0 to 1."""
+    """Simulate the clouds over a window.
+
+    Args:
+        seed: Which sky.
+        cloud_cover: Approximate share of a whole scene under cloud, 0 to 1.
+        window: Which pixels.
+
+    Returns:
+        The optical effect of the clouds.
+
+    Raises:
+        OptionError: `cloud_cover` is out of range.
+    """
     check_cover(cloud_cover)
     recipe = draw_recipe(seed)
     whole = window.aligned(BLOCK)
@@ -256,11 +266,23 @@ def simulate_sky(seed: int, cloud_cover: float, window: Window) -> Sky:
 def add_clouds(
     clear: Field, seed: int, cloud_cover: float, top: int = 0, left: int = 0
 ) -> tuple[Field, Field, Field, NDArray[np.uint8]]:
-    """Clouds of sky `seed` over a clear image of reflectances (13, height, width) at pixel `top`, `left`.
+    """Add simulated clouds to a clear image.
 
-    Returns the cloudy reflectances, opacity and shadow (height, width) from 0 to 1, and the mask: 0 clear,
-    1 cloud, 2 thin cloud or haze, 3 shadow. A pure function of the seed and the position: neighbouring images
-    get clouds that match. Raises OptionError for a `cloud_cover` outside 0 to 1.
+    The result depends on seed and position only, so neighbouring images get matching clouds.
+
+    Args:
+        clear: Reflectance (13, height, width).
+        seed: Which sky.
+        cloud_cover: Approximate share of a whole scene under cloud, 0 to 1.
+        top: First row of the image in the scene.
+        left: First column of the image in the scene.
+
+    Returns:
+        Cloudy reflectance (13, height, width); opacity and shadow (height, width), 0 to 1; the mask
+        (height, width) with the codes CLEAR, CLOUD, THIN and SHADOW of this module.
+
+    Raises:
+        OptionError: `cloud_cover` is out of range.
     """
     sky = simulate_sky(seed, cloud_cover, Window(top, left, *clear.shape[1:]))
     return clear * sky.gain + sky.added, sky.opacity, sky.shadow, sky.mask()

@@ -1,4 +1,4 @@
-"""Land cover: what lies where, how bright it is and how rough the radar finds it."""
+"""Simulated land cover: materials, brightness and radar roughness of every pixel."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from cmcr_cli.simulate.palette import Recipe
 from cmcr_cli.simulate.terrain import Terrain, threshold
 
 _TOWN_CELL = 230  # pixels between possible towns
-_FARTHEST = -0.9  # depth in a town, in its radii, below which no suburb lies
+_FARTHEST = -0.9  # distance outside a town, in its radii, beyond which there is no suburb
 _LARGEST = 86  # radius of the largest town in pixels
 
 
 @dataclass(slots=True)
 class Cover:
-    """Land cover, laid down from the top; every array has the window's shape."""
+    """Land cover, built up layer by layer from the top. Every array has the shape of the window."""
 
     free: Field
-    """What part of the pixel nothing covers yet."""
+    """Share of the pixel that is not covered yet."""
     brightness: Field
     """Factor on the reflectance of the ground."""
     roughness: Field
-    """Backscatter above that of the material, in dB."""
+    """Backscatter relative to that of the material, in dB."""
     shares: dict[str, Field] = field(default_factory=dict)
-    """Part of the pixel per material; sums to 1 when done."""
+    """Share of the pixel per material; the shares sum to 1 at the end."""
 
     def lay(self, material: str, share: Field) -> Field:
-        """Cover `share` of what is free; returns the part of the pixel that this is."""
+        """Cover `share` of the free part with a material; returns the covered share of the whole pixel."""
         part = self.free * share
         self.free = self.free - part
         self.shares[material] = self.shares[material] + part if material in self.shares else part
@@ -59,7 +59,8 @@ def _subdivide(
 ) -> tuple[Keys, Field]:
     """Split regions into rotated strips, and strips into parcels of varying length.
 
-    `y`, `x` are pixels from a point fixed per region. Returns a key per parcel and the pixels to its border.
+    `y`, `x` are distances in pixels from a point fixed per region. Returns a key per parcel and the distance
+    to its border in pixels.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     across = (y * cos - x * sin) / width
@@ -80,7 +81,7 @@ def _subdivide(
 
 
 def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -> tuple[Field, Keys]:
-    """How deep inside a town each pixel lies (below 0: outside), and the town's key."""
+    """Depth of each pixel inside a town, in radii (below 0: outside), and the key of the town."""
     reach = window.grown(round((1 - _FARTHEST) * _LARGEST)).aligned(_TOWN_CELL)
     rows = np.arange(reach.top, reach.top + reach.height, _TOWN_CELL)
     cols = np.arange(reach.left, reach.left + reach.width, _TOWN_CELL)
@@ -102,7 +103,7 @@ def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -
 def _lay_towns(
     cover: Cover, recipe: Recipe, seed: int, window: Window, terrain: Terrain, y: Field, x: Field
 ) -> None:
-    """Streets, buildings with roofs of several colours, gardens; bright double bounces in the radar."""
+    """Add streets, roofs of several colours and gardens; the radar shows bright double bounces."""
     depth, towns = _town_sites(recipe, seed, window, y, x)
     depth = depth + np.float32(0.35) * fbm(key_of(seed, "suburbs"), window, 36.0, 4, 0.6)
     depth = depth - terrain.ruggedness * np.float32(1.2 * recipe.relief)
@@ -144,7 +145,7 @@ def _lay_towns(
 def _lay_fields(
     cover: Cover, recipe: Recipe, farmed: NDArray[np.bool_], parcels: Keys, border: Field, season: Field
 ) -> None:
-    """Crops in the state of the season, each parcel with its own vigour, soil and moisture."""
+    """Add crops by season; each parcel has its own vigour, soil and moisture."""
     state, vigour, tone, wet = (uniform(parcels, part) for part in range(4))
     state = state + np.float32(0.16) * season
     here = farmed.astype(np.float32)
@@ -162,7 +163,7 @@ def _lay_fields(
 
 
 def _parcels(recipe: Recipe, seed: int, y: Field, x: Field) -> tuple[Cells, Keys, Field]:
-    """Tracts of land, the parcels within them (keys) and the distance to a parcel's border in pixels."""
+    """Tracts of land, keys of the parcels in them, and the distance to the border of a parcel in pixels."""
     tract = voronoi(key_of(seed, "tracts"), y, x, recipe.field * 5)
     size, turn, flip = (uniform(tract.keys, part) for part in (1, 2, 3))
     angle = np.float32(recipe.angle) + np.float32(0.35) * turn
@@ -174,7 +175,7 @@ def _parcels(recipe: Recipe, seed: int, y: Field, x: Field) -> tuple[Cells, Keys
 def _lay_water(
     cover: Cover, recipe: Recipe, terrain: Terrain, parcels: Keys, pond: NDArray[np.bool_]
 ) -> Field:
-    """River, lakes and ponds. Returns the distance from the shore in pixels, roughly."""
+    """Add river, lakes and ponds; returns the approximate distance from the shore in pixels."""
     shore: Field = np.minimum(terrain.river, 2.0 - 40 * terrain.lake)
     water = np.maximum(1 - smoothstep(-0.6, 0.6, shore), pond)
     sediment = np.float32(recipe.turbid) * np.where(pond, uniform(scramble(parcels), 1), np.float32(1))
@@ -186,7 +187,7 @@ def _lay_water(
 def _lay_wild(
     cover: Cover, recipe: Recipe, terrain: Terrain, dryness: Field, wood: Field, fine: Field
 ) -> None:
-    """What is left: bare ground where it is dry, shrubs towards the woods, the biome's own plants."""
+    """Fill the rest: bare ground where it is dry, shrubs near forest, and plants of the biome."""
     wild = cover.free
     cover.lay("soil", smoothstep(-0.7, 0.7, dryness + 0.9 * fine - 0.45 * wood - threshold(recipe.bare)))
     cover.lay("shrub", smoothstep(-0.5, 1.5, wood + 0.5 * fine) * np.float32(0.7))
@@ -196,7 +197,17 @@ def _lay_wild(
 
 
 def lay_cover(recipe: Recipe, seed: int, window: Window, terrain: Terrain) -> Cover:
-    """The land cover of scene `seed` in `window`, shares summing to 1."""
+    """Simulate the land cover of a window.
+
+    Args:
+        recipe: Values drawn for the scene.
+        seed: Seed of the scene.
+        window: Which pixels.
+        terrain: Terrain of the same window.
+
+    Returns:
+        Land cover whose shares sum to 1.
+    """
 
     def noise(name: str, cell: float, octaves: int, gain: float = 0.5) -> Field:
         return fbm(key_of(seed, name), window, cell, octaves, gain)

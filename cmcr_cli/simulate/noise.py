@@ -1,6 +1,6 @@
 """Noise that is a pure function of a seed and the absolute pixel position.
 
-Everything simulated is built from these fields, so a pixel is the same in whichever window it is computed.
+All simulated scenes are built from these fields, so a pixel does not depend on the window it is computed in.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Field: TypeAlias = NDArray[np.float32]
 Keys: TypeAlias = NDArray[np.uint64]
 
 _STRATUM = 4
-# Deviation of cubic B-spline interpolation: 151/315 over white nodes, times what the strata leave (measured).
+# Std of cubic B-spline interpolation: 151/315 for white nodes, times a measured factor for stratified ones.
 _SPLINE_STD = 0.927 * 151 / 315
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of pixels, counted from the scene's upper left corner; may reach outside the scene."""
+    """A rectangle of pixels, relative to the scene's upper left corner; it may extend beyond the scene."""
 
     top: int
     left: int
@@ -37,36 +37,36 @@ class Window:
         return self.height, self.width
 
     def shifted(self, rows: int, cols: int) -> Window:
-        """The window `rows` down and `cols` to the right."""
+        """Return the window moved by `rows` down and `cols` to the right."""
         return Window(self.top + rows, self.left + cols, self.height, self.width)
 
     def grown(self, margin: int) -> Window:
-        """The window with `margin` more pixels on each side."""
+        """Return the window extended by `margin` pixels on each side."""
         return Window(
             self.top - margin, self.left - margin, self.height + 2 * margin, self.width + 2 * margin
         )
 
     def aligned(self, step: int) -> Window:
-        """The smallest window around this one whose edges are multiples of `step`."""
+        """Return the smallest window around this one whose edges are multiples of `step`."""
         top, left = self.top // step * step, self.left // step * step
         bottom = -(-(self.top + self.height) // step) * step
         right = -(-(self.left + self.width) // step) * step
         return Window(top, left, bottom - top, right - left)
 
     def slices_in(self, outer: Window) -> tuple[slice, slice]:
-        """Where this window lies in an array that covers `outer`."""
+        """Return the slices of this window in an array that covers `outer`."""
         row, col = self.top - outer.top, self.left - outer.left
         return slice(row, row + self.height), slice(col, col + self.width)
 
 
 @lru_cache(maxsize=4096)
 def key_of(seed: int, name: str) -> int:
-    """A 63-bit key for the field `name` of scene `seed`; fields of different names are independent."""
+    """Return a 63-bit key for the field `name` of scene `seed`; different names give independent fields."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()) >> 1
 
 
 def scramble(values: Keys) -> Keys:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): each bit depends on all bits."""
+    """Apply the finaliser of splitmix64 (Steele, Lea and Flood 2014): each bit depends on all bits."""
     mixed = values ^ (values >> np.uint64(30))
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(27)
@@ -97,8 +97,8 @@ def pixel_keys(key: int, window: Window) -> Keys:
 def _lattice(key: int, row: int, col: int, rows: int, cols: int) -> Field:
     """Lattice values of zero mean and unit variance, stratified over blocks of 4x4 nodes.
 
-    Each block holds one value of each sixteenth of the distribution, so the mean over some blocks hardly
-    varies: the share of a scene above a threshold (cloud cover) comes out as asked for without a look at all.
+    Each block holds one value from each sixteenth of the distribution, so the mean over some blocks hardly
+    varies. The share of a scene above a threshold (cloud cover) is then as requested without a second pass.
     """
     outer = Window(row, col, rows, cols).aligned(_STRATUM)
     keys = pixel_keys(key, outer)
@@ -126,7 +126,7 @@ def _taps(first: int, count: int, cell: float, origin: float) -> tuple[int, NDAr
 
 def octave(key: int, window: Window, cell: float) -> Field:
     """Value noise of one cell size in pixels: zero mean, unit variance, twice differentiable."""
-    # Each octave has its own origin: nodes that fall together would show as a grid.
+    # Each octave has its own origin, because coinciding nodes would show as a grid.
     row, y, wy = _taps(window.top, window.height, cell, (key & 0xFFFF) / 1024)
     col, x, wx = _taps(window.left, window.width, cell, (key >> 16 & 0xFFFF) / 1024)
     lattice = _lattice(key, row, col, int(y[-1]) + 4, int(x[-1]) + 4)
@@ -135,7 +135,7 @@ def octave(key: int, window: Window, cell: float) -> Field:
 
 
 def octave_at(key: int, y: NDArray[np.float64], x: NDArray[np.float64]) -> Field:
-    """The same noise with cell size 1 at any positions (height, width); slower than `octave`."""
+    """Value noise of cell size 1 at arbitrary positions (height, width); slower than `octave`."""
     row, col = int(np.floor(y.min())) - 2, int(np.floor(x.min())) - 2
     lattice = _lattice(key, row, col, int(np.floor(y.max())) - row + 4, int(np.floor(x.max())) - col + 4)
     values = map_coordinates(lattice, [y - row, x - col], order=3, prefilter=False, output=np.float32)
@@ -143,7 +143,7 @@ def octave_at(key: int, y: NDArray[np.float64], x: NDArray[np.float64]) -> Field
 
 
 def fbm(key: int, window: Window, cell: float, octaves: int, gain: float = 0.5) -> Field:
-    """Fractal noise: octaves of halving cell size and amplitudes `gain`**k, scaled to unit variance."""
+    """Fractal noise: octaves of halving cell size with amplitudes `gain`**k, scaled to unit variance."""
     total = np.zeros(window.shape, dtype=np.float32)
     for k in range(octaves):
         total += octave(key_of(key, str(k)), window, cell / 2**k) * np.float32(gain**k)
@@ -152,7 +152,7 @@ def fbm(key: int, window: Window, cell: float, octaves: int, gain: float = 0.5) 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Voronoi cells of jittered lattice sites; arrays have the shape of the positions asked for."""
+    """Voronoi cells of jittered lattice sites; all arrays have the shape of the given positions."""
 
     keys: Keys
     """Random key of each position's cell."""

@@ -1,6 +1,7 @@
-"""What the simulated ground is made of, and what a scene's seed decides: season, sun, relief, field sizes.
+"""Materials of the simulated ground, and the values that a seed draws: season, sun, relief, field sizes.
 
-Reflectances are rounded, typical values of Level-1C scenes; backscatter that of C-band GRD at 39 degrees.
+Reflectances are rounded, typical values of Level-1C scenes. Backscatter is typical of C-band GRD at 39
+degrees.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from cmcr_cli.simulate.noise import Field, key_of
 PATH = np.array(
     [0.105, 0.071, 0.040, 0.023, 0.020, 0.016, 0.013, 0.012, 0.008, 0.003, 0.001, 0.001, 0.001], np.float32
 )
-"""Path reflectance of a clean atmosphere per band (13,): what the sensor sees over black ground."""
+"""Path reflectance of a clean atmosphere per band (13,), as seen over black ground."""
 
 TRANSMITTANCE = np.array(
     [0.72, 0.80, 0.86, 0.90, 0.91, 0.93, 0.94, 0.93, 0.96, 0.32, 0.002, 0.95, 0.93], np.float32
@@ -59,7 +60,7 @@ MATERIALS = tuple(_MATERIALS)
 """Names of the ground materials."""
 
 GROUND = {name: np.array(row[0], np.float32) * TRANSMITTANCE for name, row in _MATERIALS.items()}
-"""Reflectance per material (13,) as seen through the atmosphere, without the path's own."""
+"""Reflectance per material (13,) as seen through the atmosphere, without path reflectance."""
 
 BACKSCATTER = {name: 10 ** (np.array(row[1:], np.float32) / 10) for name, row in _MATERIALS.items()}
 """Linear backscatter VV, VH per material (2,)."""
@@ -67,14 +68,14 @@ BACKSCATTER = {name: 10 ** (np.array(row[1:], np.float32) / 10) for name, row in
 
 @dataclass(frozen=True, slots=True)
 class Biome:
-    """Shares of the land and of the crop states, and where on Earth such a scene is put."""
+    """Land shares, states of crops, and map position of a kind of landscape."""
 
     woods: str
     """Material of the forest."""
     wild: str
     """Material of ground that is neither forest, field nor town."""
     forest: tuple[float, float]
-    """Least and greatest share of forest; the scene's seed draws between. Likewise below."""
+    """Range of the share of forest, from which the seed draws. The ranges below are alike."""
     farm: tuple[float, float]
     green: tuple[float, float]
     """Share of fields under a green crop."""
@@ -112,12 +113,12 @@ BIOMES = {
         (10.0, 24.0), 32635, (399_960.0, 6_700_020.0),
     ),
 }  # fmt: skip
-"""The kinds of landscape a seed may draw."""
+"""Kinds of landscape that a seed may draw."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the seed decided for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians."""
+    """Values drawn for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians."""
 
     biome: Biome
     sun_zenith: float
@@ -134,7 +135,7 @@ class Recipe:
     angle: float
     """Main direction of fields and streets."""
     river: float
-    """Half the width of the main river."""
+    """Half of the width of the main river."""
     lakes: float
     towns: float
     turbid: float
@@ -144,7 +145,7 @@ class Recipe:
 
 
 def draw_recipe(seed: int) -> Recipe:
-    """The recipe of scene `seed`."""
+    """Draw the values of scene `seed`."""
     rng = np.random.default_rng(key_of(seed, "recipe"))
     biome = BIOMES[str(rng.choice(list(BIOMES), p=[0.4, 0.22, 0.25, 0.13]))]
     relief = float(rng.choice([0.08, 0.3, 0.85], p=[0.45, 0.35, 0.2]) * rng.uniform(0.6, 1.2))
@@ -156,7 +157,7 @@ def draw_recipe(seed: int) -> Recipe:
         sun_azimuth=float(np.deg2rad(rng.uniform(120, 175))),
         relief=relief,
         forest=float(rng.uniform(*biome.forest)),
-        # Farming keeps off the mountains.
+        # There is less farming in the mountains.
         farm=float(rng.uniform(*biome.farm)) * (0.35 if relief > 0.5 else 1.0),
         green=float(rng.uniform(*biome.green)),
         ripe=float(rng.uniform(*biome.ripe)),

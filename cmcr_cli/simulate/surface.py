@@ -1,4 +1,4 @@
-"""The ground without clouds: 13-band reflectance at the top of the atmosphere, and radar backscatter."""
+"""Simulated ground without clouds: top-of-atmosphere reflectance of 13 bands, and radar backscatter."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Reci
 from cmcr_cli.simulate.terrain import Terrain, shape_terrain
 
 BLOCK = 6
-"""Native pixels span 1, 2 or 6 pixels of 10 m: a window aligned to this holds whole ones."""
+"""Least common multiple of the native pixel sizes, in pixels of 10 m; windows are aligned to it."""
 
 NATIVE = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)
 """Native pixel size per band, in pixels of 10 m."""
 
-_PSF = 0.15  # weight of each neighbour in a direction; it correlates the speckle too, as GRD resampling does
+_PSF = 0.15  # weight of each neighbour along an axis; it also correlates the speckle, as in real GRD
 _SPECKLE_LOOKS = 1.3  # before the PSF, after which the equivalent number of looks is 4.5
 _TINTED = ("soil", "sand", "ripe")
 
 
 def native(bands: Field) -> Field:
-    """Average each band (13, height, width) of a window aligned to BLOCK over its native pixels, in place."""
+    """Average each band (13, height, width) over its native pixels, in place; aligned to BLOCK."""
     for band, size in zip(bands, NATIVE, strict=True):
         if size > 1:
-            # Not mean(): the order of its sums depends on the array's shape.
+            # Not mean(): its order of summation depends on the shape of the array.
             rows = sum(band[k::size] for k in range(size))
             total = sum(rows[:, k::size] for k in range(size))
             band[:] = np.repeat(np.repeat(total / np.float32(size * size), size, axis=0), size, axis=1)
@@ -38,7 +38,7 @@ def native(bands: Field) -> Field:
 
 
 def _blur(values: Field) -> Field:
-    """The point spread function over the last two axes; one pixel is lost on each side."""
+    """Apply the point spread function to the last two axes; one pixel is lost on each side."""
     centre = np.float32(1 - 2 * _PSF)
     side = np.float32(_PSF)
     rows = values[..., 1:-1, :] * centre + (values[..., :-2, :] + values[..., 2:, :]) * side
@@ -47,18 +47,18 @@ def _blur(values: Field) -> Field:
 
 @lru_cache(maxsize=1)
 def _speckle_quantiles() -> Field:
-    """Quantiles of gamma speckle of mean 1 at the middles of 2**16 equal shares."""
+    """Quantiles of gamma-distributed speckle of mean 1, at the centres of 2**16 equal shares."""
     shares = (np.arange(2**16) + 0.5) / 2**16
     return np.asarray(gammaincinv(_SPECKLE_LOOKS, shares) / _SPECKLE_LOOKS, dtype=np.float32)
 
 
 def _in_order(cover: Cover) -> Iterator[tuple[str, Field]]:
-    """The shares in an order that does not depend on the window: sums of floats do on theirs."""
+    """Yield the shares in a fixed order, because sums of floats depend on it."""
     return ((material, cover.shares[material]) for material in MATERIALS if material in cover.shares)
 
 
 def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
-    """Snow over all but water, thin under trees."""
+    """Add snow everywhere except on water; less under trees."""
     if recipe.snow <= 0:
         return
     depth = fbm(key_of(seed, "snow"), window, 180.0, 6, 0.55)
@@ -103,7 +103,15 @@ def _backscatter(cover: Cover, terrain: Terrain, seed: int, window: Window) -> F
 
 
 def simulate_ground(seed: int, window: Window) -> tuple[Field, Field]:
-    """Clear reflectance (13, height, width) and radar VV, VH in dB (2, height, width) of scene `seed`."""
+    """Simulate the ground of a window.
+
+    Args:
+        seed: Seed of the scene.
+        window: Which pixels.
+
+    Returns:
+        Clear reflectance (13, height, width), and VV and VH in dB (2, height, width).
+    """
     recipe = draw_recipe(seed)
     whole = window.aligned(BLOCK)
     outer = whole.grown(1)

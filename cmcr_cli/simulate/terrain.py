@@ -1,4 +1,4 @@
-"""Relief and water: elevation, its shading towards sun and radar, rivers and lakes."""
+"""Simulated relief and water: elevation, shading towards sun and radar, rivers and lakes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, octave, smoothst
 from cmcr_cli.simulate.palette import Recipe
 
 MARGIN = 1
-"""Pixels that `shape_terrain` needs beyond the window, for its gradients."""
+"""Pixels beyond the window that `shape_terrain` needs for gradients."""
 
 _RADAR_AZIMUTH = np.deg2rad(100.0)  # a descending pass looks west from the east
 
 
 @dataclass(frozen=True, slots=True)
 class Terrain:
-    """Arrays (height, width) of the window."""
+    """Terrain of a window; all arrays are (height, width)."""
 
     slope: Field
     """Tangent of the slope."""
     shade: Field
-    """Sunlight on the slope over that on level ground, about 0.2 to 1.6."""
+    """Sunlight on the slope relative to level ground, about 0.2 to 1.6."""
     facing: Field
     """Slope towards the radar, rise over run."""
     river: Field
-    """Distance from the bank of the river in pixels, negative in the water."""
+    """Distance from the bank of the river in pixels; negative in the water."""
     lake: Field
-    """Above 0 in lakes; in units of the lake noise's deviation."""
+    """Positive in lakes; in standard deviations of the noise field of lakes."""
     ruggedness: Field
     """0 on plains and valley floors, 1 in the hills."""
     ridge: Field
-    """0 in the drainage lines, about 1 on the crests."""
+    """0 along drainage lines, about 1 on crests."""
 
 
 def threshold(share: float) -> float:
-    """The value that `share` of a standardised noise field lies above."""
+    """Return the value that `share` of a standardised noise field exceeds."""
     return float(-ndtri(np.clip(share, 1e-6, 1 - 1e-6)))
 
 
@@ -57,7 +57,7 @@ def _level_distance(values: Field) -> Field:
 
 
 def shape_terrain(recipe: Recipe, seed: int, window: Window) -> Terrain:
-    """The terrain of scene `seed` in `window`; heights and distances in pixels of 10 m."""
+    """Simulate the terrain of scene `seed` in `window`; heights and distances are in pixels of 10 m."""
     outer = window.grown(MARGIN)
     inner = window.slices_in(outer)
     meander = fbm(key_of(seed, "river"), outer, 560.0, 4, 0.42)

@@ -38,20 +38,20 @@ _PIXEL = 10.0  # metres
 
 @dataclass(frozen=True, slots=True)
 class SimulatedWindow:
-    """A simulated window in memory; reflectances in the order of scene.bands.BANDS."""
+    """A simulated window in memory; bands are in the order of `scene.bands.BANDS`."""
 
     truth: Field
-    """Reflectance without clouds (13, height, width)."""
+    """Reflectance without clouds, (13, height, width)."""
     cloudy: Field
-    """Reflectance with clouds and shadows (13, height, width)."""
+    """Reflectance with clouds and shadows, (13, height, width)."""
     radar: Field
-    """VV and VH in dB (2, height, width)."""
+    """VV and VH in dB, (2, height, width)."""
     opacity: Field
-    """Part of the ground's light that clouds take, 0 to 1 (height, width)."""
+    """Share of the ground's light that clouds absorb or scatter, 0 to 1, (height, width)."""
     shadow: Field
-    """Part of the direct sun that clouds keep off, 0 to 1 (height, width)."""
+    """Share of the direct sun that clouds block, 0 to 1, (height, width)."""
     mask: NDArray[np.uint8]
-    """codes as in SCL: 4 clear, 9 cloud, 10 thin cloud or haze, 3 shadow (height, width)."""
+    """SCL codes: 4 clear, 9 cloud, 10 thin cloud or haze, 3 shadow, (height, width)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,31 @@ class SimulatedScene:
     s2: Path
     """Cloudy Sentinel-2 Level-1C, 13 bands, DN uint16."""
     s1: Path
-    """Sentinel-1 VV, VH in dB."""
+    """Sentinel-1 VV and VH in dB."""
     truth: Path
-    """The same as s2 without clouds."""
+    """The same as `s2` without clouds."""
     mask: Path
-    """codes as in SCL: 4 clear, 9 cloud, 10 thin cloud or haze, 3 shadow."""
+    """SCL codes: 4 clear, 9 cloud, 10 thin cloud or haze, 3 shadow."""
 
 
 def simulate_window(
     seed: int, top: int, left: int, height: int, width: int, cloud_cover: float = 0.4
 ) -> SimulatedWindow:
-    """The `height` x `width` pixels from `top`, `left` of scene `seed`, the same bits in whichever window.
+    """Simulate a window in memory; a pixel is bit-identical in every window that contains it.
 
-    Raises OptionError for a `cloud_cover` outside 0 to 1.
+    Args:
+        seed: Which scene.
+        top: First row.
+        left: First column.
+        height: Number of rows.
+        width: Number of columns.
+        cloud_cover: Approximate share of a whole scene under cloud, 0 to 1.
+
+    Returns:
+        The window.
+
+    Raises:
+        OptionError: `cloud_cover` is out of range.
     """
     truth, radar = simulate_ground(seed, Window(top, left, height, width))
     cloudy, opacity, shadow, mask = add_clouds(truth, seed, cloud_cover, top, left)
@@ -87,7 +99,7 @@ def _tiles(size: int) -> Iterator[Window]:
 
 
 def _tile_rasters(window: Window, seed: int, cloud_cover: float) -> dict[str, NDArray[Any]]:
-    """The pixels of one tile for each of the four files."""
+    """Pixels of one tile for each of the four files."""
     pixels = simulate_window(seed, window.top, window.left, window.height, window.width, cloud_cover)
     dn = partial(Radiometry().dn, dtype=np.dtype(np.uint16), nodata=0)
     return {"s2": dn(pixels.cloudy), "s1": pixels.radar, "truth": dn(pixels.truth), "mask": pixels.mask[None]}
@@ -109,7 +121,7 @@ _PROFILES = {
 
 
 def _create(path: Path, size: int, seed: int, profile: _Profile) -> DatasetWriter:
-    """An empty tiled GeoTIFF on the scene's grid."""
+    """Create an empty tiled GeoTIFF on the grid of the scene."""
     recipe = draw_recipe(seed)
     biome = recipe.biome
     transform = Affine(_PIXEL, 0, biome.origin[0], 0, -_PIXEL, biome.origin[1])
@@ -127,7 +139,7 @@ def _create(path: Path, size: int, seed: int, profile: _Profile) -> DatasetWrite
 
 
 def _sun(recipe: Recipe, grid: Grid) -> Sun:
-    """The recipe's sun, whose azimuth counts from the top of the image, counted from true north."""
+    """Sun of the recipe, with its azimuth converted from grid north to true north."""
     azimuth, elevation = math.degrees(recipe.sun_azimuth), 90 - math.degrees(recipe.sun_zenith)
     rows, columns = Sun(azimuth, elevation).direction(grid)
     convergence = azimuth - math.degrees(math.atan2(columns, -rows))  # small: azimuths are 120 to 175
@@ -137,7 +149,7 @@ def _sun(recipe: Recipe, grid: Grid) -> Sun:
 def _write(
     folder: Path, size: int, seed: int, cloud_cover: float, progress: Callable[[float], None] | None
 ) -> None:
-    """Write the four rasters into `folder`; one tile per core is in memory at a time."""
+    """Write the four rasters into `folder`, with one tile per core in memory at a time."""
     tiles = list(_tiles(size))
     with ExitStack() as stack:
         files = {
@@ -145,7 +157,7 @@ def _write(
             for name, profile in _PROFILES.items()
         }
         pool = stack.enter_context(ThreadPoolExecutor(cores := os.cpu_count() or 1))
-        # Submitted in turns, for tiles that wait to be written would fill the memory.
+        # Submitted in batches, because finished tiles that wait to be written would fill the memory.
         for start in range(0, len(tiles), cores):
             batch = tiles[start : start + cores]
             rasters = pool.map(partial(_tile_rasters, seed=seed, cloud_cover=cloud_cover), batch)
@@ -167,19 +179,33 @@ def simulate_scene(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> SimulatedScene:
-    """Write s2.tif, s1.tif, truth.tif and mask.tif of scene `seed`, `size` x `size` pixels, into `out_dir`.
+    """Write s2.tif, s1.tif, truth.tif and mask.tif of a simulated scene.
 
-    Memory does not depend on `size`; a scene is the upper left part of any larger one of its seed. `progress`
-    is called with the share done. Raises OptionError for a size or cover out of range, OutputError if a file
-    exists without `overwrite` or cannot be written. Files appear under their names only when complete.
+    Memory does not depend on the size. A scene is the upper left part of any larger scene of the same seed.
+    Files get their names only when they are complete.
+
+    Args:
+        out_dir: Folder of the files; created if needed.
+        size: Pixels along each side, 1 or more.
+        seed: Which scene.
+        cloud_cover: Approximate share of the scene under cloud, 0 to 1.
+        overwrite: Whether existing files are replaced.
+        progress: Called with the share that is done, 0 to 1.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        OptionError: `size` or `cloud_cover` is out of range.
+        OutputError: A file exists and `overwrite` is False, or a file cannot be written.
     """
     if size < 1:
-        raise OptionError(f"a scene of {size} pixels cannot be made; give --size 1 or more.")
+        raise OptionError(f"--size {size}: expected 1 or more")
     check_cover(cloud_cover)
     scene = SimulatedScene(*(out_dir / f"{name}.tif" for name in _PROFILES))
     present = [path.name for path in astuple(scene) if path.exists()]
     if present and not overwrite:
-        raise OutputError(f"{out_dir}: {', '.join(present)} exist already; give --overwrite to replace them.")
+        raise OutputError(f"{out_dir}: {', '.join(present)} exist already; use --overwrite to replace them")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         for path in astuple(scene):
@@ -190,6 +216,6 @@ def simulate_scene(
                 (Path(part) / path.name).replace(path)
     except (OSError, RasterioIOError) as error:
         raise OutputError(
-            f"{out_dir}: could not write the scene ({error}); give a folder that is writable and has room."
+            f"{out_dir}: cannot write the scene ({error}); choose a writable folder with enough free space"
         ) from error
     return scene

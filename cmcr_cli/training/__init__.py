@@ -1,1 +1,1 @@
-"""Datasets, cloud synthesis, losses and loops that make the weights."""
+"""Training of the networks: data, samples, tasks and the training loop."""

@@ -1,4 +1,4 @@
-"""What an interrupted training needs to go on to the last bit: one file of plain tensors."""
+"""Checkpoints: everything that a training needs to continue bit-identically, in one file of plain tensors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from cmcr_cli.errors import InputError
 NAME = "checkpoint.safetensors"
 
 Modules = Mapping[str, nn.Module]
-"""Everything with tensors that change during the run, by name; `network` is the one that is optimised."""
+"""Modules whose tensors change during the run, by name; `network` is the one that is optimised."""
 
 
 def save(path: Path, modules: Modules, optimizer: AdamW, images: int, signature: dict[str, str]) -> None:
-    """Write all tensors; whole or not at all, whenever the power fails."""
+    """Write a checkpoint; the file is replaced atomically and synchronized to disk.
+
+    Args:
+        path: File to write.
+        modules: Modules of the run.
+        optimizer: Optimizer of `network`.
+        images: Crops seen so far.
+        signature: Values that identify the training; `signature_of` returns them.
+    """
     tensors = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"moment.{index}.{k}": v for k, v in moments.items()}
@@ -35,7 +43,14 @@ def save(path: Path, modules: Modules, optimizer: AdamW, images: int, signature:
 
 
 def signature_of(path: Path) -> dict[str, str]:
-    """What was given to `save` as the signature; InputError when the file is damaged."""
+    """Return the signature of a checkpoint.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -44,9 +59,18 @@ def signature_of(path: Path) -> dict[str, str]:
 
 
 def load(path: Path, modules: Modules, optimizer: AdamW) -> int:
-    """Take up a checkpoint if there is one; returns the images seen so far.
+    """Restore modules and optimizer from a checkpoint, if there is one.
 
-    Raises InputError when it is damaged or that of another network.
+    Args:
+        path: File to read; it need not exist.
+        modules: Modules to restore.
+        optimizer: Optimizer to restore.
+
+    Returns:
+        Crops seen so far; 0 without a checkpoint.
+
+    Raises:
+        InputError: The file is damaged or belongs to another network.
     """
     if not path.is_file():
         return 0
@@ -61,7 +85,7 @@ def load(path: Path, modules: Modules, optimizer: AdamW) -> int:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in _under(tensors, "moment.").items():
         index, name = key.split(".")
-        # In the layout of the parameter: another order of memory may be summed in another order.
+        # Use the memory layout of the parameter: another layout could change the order of summation.
         like = value if value.ndim == 0 else torch.empty_like(parameters[int(index)]).copy_(value)
         state.setdefault(int(index), {})[name] = like
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -69,7 +93,12 @@ def load(path: Path, modules: Modules, optimizer: AdamW) -> int:
 
 
 def trim(stats: Path, images: int) -> None:
-    """Drop the lines of a `stats.jsonl` that lie beyond the checkpoint, and one that was cut off."""
+    """Remove lines of a `stats.jsonl` that are newer than the checkpoint, and an incomplete line.
+
+    Args:
+        stats: The file; it need not exist.
+        images: Crops seen at the checkpoint.
+    """
     if not stats.is_file():
         return
     kept = [line for line in stats.read_text().splitlines() if _images(line) <= images]
@@ -93,5 +122,5 @@ def _refused(path: Path, error: Exception) -> InputError:
     first = (str(error).splitlines() or [""])[0]
     return InputError(
         f"{path}: not a checkpoint of this network ({first}); expected that of an interrupted run of this "
-        "training. Begin a new one with another --run-dir"
+        "training. Start a new one with another --run-dir"
     )

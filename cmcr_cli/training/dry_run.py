@@ -1,4 +1,4 @@
-"""What a training would be, and how long it would take, by a few updates of it."""
+"""Estimate the cost of a training from a few updates."""
 
 from __future__ import annotations
 
@@ -12,12 +12,26 @@ from cmcr_cli.training.recipe import Recipe
 from cmcr_cli.training.run import Training, start
 
 TIMED = 4
-"""Updates that are timed, after one that is not."""
+"""Updates that are timed, after one warm-up update."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingEstimate:
-    """Data found, the network that would be trained, and times in seconds."""
+    """Estimate of a training.
+
+    Attributes:
+        places: Places with clear images.
+        pairs: Pairs of a cloudy and a clear image.
+        checks: Validation samples.
+        device: Device of this process.
+        processes: Number of processes.
+        parameters: Parameters of the network.
+        gflop_per_patch: GFLOP of a patch of 256 x 256 px at one step.
+        update_s: Seconds per update.
+        sample_s: Seconds per sample, with all workers of a process.
+        validation_s: Seconds per validation.
+        total_s: Seconds in total.
+    """
 
     places: int
     pairs: int
@@ -25,9 +39,9 @@ class TrainingEstimate:
     device: str
     processes: int
     parameters: int
-    gflop_per_patch: float  # of 256 x 256 px, at 1 step
+    gflop_per_patch: float
     update_s: float
-    sample_s: float  # to make a sample, with all workers of a process
+    sample_s: float
     validation_s: float
     total_s: float
 
@@ -35,7 +49,22 @@ class TrainingEstimate:
 def estimate_training(
     training: Training, data: Path, folder: Path, recipe: Recipe, init: Path | None, device: str = "auto"
 ) -> TrainingEstimate:
-    """Start as `run_training` does, with its errors, and time a few updates; writes nothing."""
+    """Start a training, time a few updates, and write nothing.
+
+    Args:
+        training: Which training.
+        data: Folder of training data, or the word `simulated`.
+        folder: Run folder.
+        recipe: Settings.
+        init: Weights to start from.
+        device: Device, as for `--device`.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        CmcrError: As `run_training` does.
+    """
     with start(training, data, folder, recipe, init, device) as run:
         loop, config, process = run.recipe.loop, run.recipe.data, run.process
         task = training.task(run)

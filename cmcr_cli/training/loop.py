@@ -1,4 +1,4 @@
-"""The training loop shared by all networks: averaged weights, gradient clipping, status line, resume."""
+"""The training loop of all networks: averaged weights, gradient clipping, status line, checkpoints."""
 
 from __future__ import annotations
 
@@ -28,18 +28,24 @@ log = logging.getLogger("cmcr")
 STATS = "stats.jsonl"
 
 Loss = Callable[[Any, torch.Generator], Tensor]
-"""A batch, and the source of all that is random about it, to a scalar."""
+"""Computes the loss (a scalar) of a batch; the generator is the only source of randomness."""
 
 Batches = Callable[[int], Iterator[Any]]
-"""The batches from that of the given number on, which must not depend on where it begins."""
+"""Yields batches from a given number on. A batch must not depend on the number that it starts from."""
 
 Snapshot = Callable[[nn.Module, int], dict[str, float]]
-"""(averaged copy, images seen) to figures for the status line; validates and saves what it likes."""
+"""Called with the averaged network and the crops seen; validates, saves, and returns metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is trained, by which loss; `companions` are further networks that the loss changes."""
+    """What is trained.
+
+    Attributes:
+        network: The network that is optimised.
+        loss: Its loss.
+        companions: Further networks that the loss changes, by name.
+    """
 
     network: nn.Module
     loss: Loss
@@ -47,7 +53,7 @@ class Task:
 
 
 class Updates:
-    """The network under training, its average and its optimizer."""
+    """The network in training, its averaged copy and its optimizer."""
 
     def __init__(self, task: Task, config: LoopConfig, process: Process) -> None:
         self.task, self.config, self.process = task, config, process
@@ -58,11 +64,19 @@ class Updates:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """All that a checkpoint has to hold beside the optimizer."""
+        """Modules that a checkpoint must contain, by name."""
         return {"network": self.task.network, "average": self.average, **self.task.companions}
 
     def update(self, batch: Any, images: int) -> Tensor:
-        """One update after `images` images; returns the loss of this process, detached."""
+        """Make one update.
+
+        Args:
+            batch: Batch of this process.
+            images: Crops seen before the update.
+
+        Returns:
+            Loss of this process, detached.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = _learning_rate(images, self.config)
         with torch.autocast(self.process.device.type, torch.bfloat16, enabled=self._reduced()):
@@ -94,10 +108,22 @@ def train(
     process: Process,
     signature: dict[str, str],
 ) -> nn.Module:
-    """Train the task's network in place and return its averaged copy; goes on from a checkpoint in `run_dir`.
+    """Train a network in place, from the checkpoint in the run folder if there is one.
 
-    `signature` is written into the checkpoints. A run that was killed at any moment and started again ends
-    with the weights of one that was not, bit for bit on a CPU with the same number of threads.
+    A run that was killed at any moment and started again ends with the same weights as an uninterrupted one.
+    They are bit-identical on a CPU with the same number of threads.
+
+    Args:
+        task: What is trained.
+        batches: Batches.
+        snapshot: Called at every snapshot, in the process of rank 0.
+        config: Settings of the loop.
+        run_dir: Run folder.
+        process: This process.
+        signature: Values that identify the training, for the checkpoints.
+
+    Returns:
+        The averaged copy of the network.
     """
     updates = Updates(task, config, process)
     images = checkpoint.load(run_dir / checkpoint.NAME, updates.modules, updates.optimizer)
@@ -117,13 +143,13 @@ def train(
             if images % config.snapshot >= config.batch and images < config.images:
                 continue
             if leads:
-                loss = float(torch.stack(losses).mean())  # waits for the device, so before the clock is read
+                loss = float(torch.stack(losses).mean())  # waits for the device, so before the clock
                 rate = len(losses) * config.batch / (time.monotonic() - tick)
                 figures = {"images": images, "loss": loss, "images_per_s": rate}
                 figures |= snapshot(updates.average.module, images)
                 with (run_dir / STATS).open("a") as file:
                     file.write(json.dumps(figures) + "\n")
-                # After the line: a kill between the two drops the line again, and loses nothing.
+                # After the line of statistics: if the run is killed in between, `trim` removes the line.
                 checkpoint.save(
                     run_dir / checkpoint.NAME, updates.modules, updates.optimizer, images, signature
                 )

@@ -1,4 +1,4 @@
-"""PSNR, SSIM, SAM and MAE as published for SEN12MS-CR, per image over all bands jointly; and sharpness."""
+"""PSNR, SSIM, SAM and MAE as published for SEN12MS-CR (per image, all bands jointly), and detail."""
 
 from __future__ import annotations
 
@@ -13,32 +13,41 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 TEN_METRES = [BANDS.index(name) for name in ("B02", "B03", "B04", "B08")]
-"""The bands that have detail at 10 m; the others are enlarged."""
+"""Bands with detail at 10 m; the others are upsampled."""
 
 WINDOW, STRIDE = 64, 32
-"""Pixels along the side of a window whose detail is compared, and from one window to the next."""
+"""Side of the windows whose detail is compared, and distance between windows, in pixels."""
 
 FINE = 1 / 8
-"""Cycles per pixel from which on structure counts as detail: 80 m and smaller."""
+"""Lowest spatial frequency of detail, in cycles per pixel: structures of 80 m and less."""
 
 
 def psnr(prediction: Array, target: Array, where: Mask | None = None) -> float:
-    """20 log10(1 / RMSE) in dB of reflectance (13, H, W); only on pixels `where` (H, W) if given."""
+    """Peak signal-to-noise ratio, 20 log10(1 / RMSE).
+
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+        where: Pixels to score (H, W); None: all.
+
+    Returns:
+        PSNR in dB.
+    """
     difference = _pixels(prediction, where) - _pixels(target, where)
     rmse = float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
     return float(-20 * np.log10(max(rmse, 1e-10)))
 
 
 def mae(prediction: Array, target: Array, where: Mask | None = None) -> float:
-    """Mean absolute difference in reflectance."""
+    """Mean absolute error in reflectance; arguments as for `psnr`."""
     return float(np.mean(np.abs(_pixels(prediction, where) - _pixels(target, where)), dtype=np.float64))
 
 
 def sam(prediction: Array, target: Array, where: Mask | None = None) -> float:
-    """Mean angle between the spectra of (13, H, W) in degrees.
+    """Spectral angle mapper: mean angle between the spectra, in degrees; arguments as for `psnr`.
 
-    A spectrum of zeros has no direction. It counts as 0 degrees against another of zeros and as 90 against
-    any other, so that no pixel and no image drops out of a mean unnoticed.
+    A spectrum of zeros has no direction. Its angle is 0 degrees to another spectrum of zeros and 90 degrees
+    to any other spectrum, so that no pixel is silently excluded from the mean.
     """
     p, t = (_pixels(image, where).astype(np.float64) for image in (prediction, target))
     long_p, long_t = np.linalg.norm(p, axis=0), np.linalg.norm(t, axis=0)
@@ -48,15 +57,20 @@ def sam(prediction: Array, target: Array, where: Mask | None = None) -> float:
 
 
 def _pixels(image: Array, where: Mask | None) -> Array:
-    """(13, N): the pixels `where`, or all of them."""
+    """Select the pixels `where`, or all, as (13, N)."""
     return image.reshape(len(image), -1) if where is None else image[:, where]
 
 
 def ssim(prediction: Array, target: Array) -> float:
-    """Structural similarity of (13, H, W), mean over bands: 11x11 Gaussian, 1.5 px, zero-padded, range 1."""
+    """Structural similarity, mean over bands: 11 x 11 Gaussian window of 1.5 px, zero-padded, data range 1.
+
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+    """
 
     def blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        # truncate 3.34 * 1.5 px rounds to a radius of 5, hence 11x11
+        # A truncation at 3.34 * 1.5 px rounds to a radius of 5, hence 11 x 11.
         return np.asarray(ndimage.gaussian_filter(image, (0, 1.5, 1.5), truncate=3.34, mode="constant"))
 
     p, t = prediction.astype(np.float64), target.astype(np.float64)
@@ -70,27 +84,34 @@ def ssim(prediction: Array, target: Array) -> float:
 
 
 def scores(prediction: Array, target: Array) -> dict[str, float]:
-    """All four on one image; both are clipped to [0, 1] first."""
+    """PSNR, SSIM, SAM and MAE of an image (13, H, W); both images are clipped to 0 to 1 first."""
     p, t = np.clip(prediction, 0, 1), np.clip(target, 0, 1)
     return {"psnr": psnr(p, t), "ssim": ssim(p, t), "sam": sam(p, t), "mae": mae(p, t)}
 
 
 def covered_only(prediction: Array, target: Array, where: Mask) -> dict[str, float]:
-    """PSNR, SAM and MAE on the pixels `where` (H, W); both images are clipped to [0, 1] first."""
+    """PSNR, SAM and MAE on the pixels `where` (H, W); both images are clipped to 0 to 1 first."""
     p, t = np.clip(prediction, 0, 1), np.clip(target, 0, 1)
     return {"psnr": psnr(p, t, where), "sam": sam(p, t, where), "mae": mae(p, t, where)}
 
 
 def detail(prediction: Array, target: Array, where: Mask) -> dict[str, float]:
-    """How much detail there is beside the truth's, and how much of it is the truth's.
+    """Amount of detail relative to the truth, and its correlation with the truth.
 
-    In every WINDOW of `where` (H, W) that is wholly True, each of TEN_METRES is taken less its mean under a
-    Hann window; P and T are the Fourier transforms at FINE and above, summed over windows and bands:
+    Only windows in which `where` is True throughout are used. In each window, the mean of each band of
+    TEN_METRES is subtracted and a Hann window applied. P and T are the Fourier coefficients of prediction and
+    target at frequencies of FINE and above, over all windows and bands:
 
-        detail_db       10 log10(sum |P|^2 / sum |T|^2), 0 for as much detail as the truth has
-        detail_match    sum Re(P T*) / sqrt(sum |P|^2 sum |T|^2), 1 for the same, 0 for invented detail
+        detail_db       10 log10(sum |P|^2 / sum |T|^2); 0: as much detail as the truth
+        detail_match    sum Re(P T*) / sqrt(sum |P|^2 sum |T|^2); 1: the same detail, 0: unrelated detail
 
-    Empty where there is no such window.
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+        where: Pixels to score (H, W).
+
+    Returns:
+        Both values by name; empty if there is no such window.
     """
     if min(where.shape) < WINDOW:
         return {}
@@ -107,7 +128,7 @@ def detail(prediction: Array, target: Array, where: Mask) -> dict[str, float]:
 
 
 def _fine(image: Array, whole: Mask) -> NDArray[np.complex128]:
-    """Fourier coefficients at FINE and above of the windows marked in `whole`."""
+    """Fourier coefficients at frequencies of FINE and above, of the windows marked in `whole`."""
     bands = image[TEN_METRES].astype(np.float64)
     windows = sliding_window_view(bands, (WINDOW, WINDOW), axis=(1, 2))[:, ::STRIDE, ::STRIDE][:, whole]
     taper = np.hanning(WINDOW)

@@ -1,4 +1,4 @@
-"""Pictures of validation samples, one row for each, to look at while a training runs."""
+"""Pictures of validation samples, one row per sample, for visual checks during a training."""
 
 from __future__ import annotations
 
@@ -12,27 +12,40 @@ from cmcr_cli.output.quicklook import stretch_of, stretched, write_png
 from cmcr_cli.scene.bands import BANDS
 
 Panel = NDArray[np.floating]
-"""Brightness (3, H, W), 0 to 1."""
+"""Picture with red, green and blue, (3, H, W), 0 to 1."""
 
 SIDE = 256
-"""Pixels of a panel: larger samples are cut, smaller ones stand on black."""
+"""Side of a panel in pixels: larger samples are cropped, smaller ones are padded with black."""
 
 _COLOURS = [BANDS.index(name) for name in ("B04", "B03", "B02")]
 
 
 def true_colour(images: Sequence[NDArray[np.float32]], reference: NDArray[np.float32]) -> list[Panel]:
-    """Reflectance (13, H, W) in true colour, all with the stretch that shows `reference` well."""
+    """Convert images to true colour, all with the contrast stretch of one reference.
+
+    Args:
+        images: Reflectance, each (13, H, W).
+        reference: Reflectance (13, H, W) that defines the stretch.
+    """
     low, span = stretch_of(reference[_COLOURS].reshape(3, -1))
     return [stretched(image[_COLOURS], low, span) for image in images]
 
 
 def grey(plane: NDArray[np.float32]) -> Panel:
-    """A plane (H, W) in 0..1 as a panel."""
+    """Convert a plane (H, W), 0 to 1, to a panel."""
     return np.broadcast_to(plane, (3, *plane.shape))
 
 
 def write_panels(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
-    """Write panels side by side, rows below each other, as a PNG. Raises OutputError when that fails."""
+    """Write panels as a PNG.
+
+    Args:
+        path: File to write.
+        rows: Panels of each row, from left to right.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = np.concatenate([np.concatenate([_fitted(p) for p in row], axis=2) for row in rows], axis=1)
     write_png(path, np.rint(picture * 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The processes of a training: one, or as many as torchrun started."""
+"""Processes of a training: one, or those that torchrun has started."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from torch import distributed, nn
 from cmcr_cli.runtime.device import pick_device
 
 PATIENCE = timedelta(hours=1)
-"""How long the other processes wait while the first one validates."""
+"""Longest time that the other processes wait while the first one validates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """This process: its number of all, and where it computes. The one of rank 0 writes files and talks."""
+    """This process. Only the one of rank 0 writes files and log messages.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+        device: Device of this process.
+    """
 
     rank: int
     world_size: int
@@ -28,9 +34,16 @@ class Process:
 
 @contextmanager
 def joined(device: str) -> Iterator[Process]:
-    """Join the processes that torchrun started, if it did; each takes the GPU of its local rank.
+    """Join the processes that torchrun has started, if any; each uses the GPU of its local rank.
 
-    Raises OptionError when `device` is not available.
+    Args:
+        device: Device, as for `--device`.
+
+    Yields:
+        This process.
+
+    Raises:
+        OptionError: The device is not available.
     """
     chosen = pick_device(device)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -48,9 +61,14 @@ def joined(device: str) -> Iterator[Process]:
 
 
 def average_gradients(network: nn.Module, process: Process) -> None:
-    """Put the mean over all processes into the gradients of `network`.
+    """Replace the gradients of a network by their mean over all processes.
 
-    Not DistributedDataParallel, which hooks into `forward`: the losses call the network by its parts.
+    DistributedDataParallel cannot be used because it hooks into `forward`, and the losses call parts of the
+    network.
+
+    Args:
+        network: Network with gradients.
+        process: This process.
     """
     if process.world_size == 1:
         return

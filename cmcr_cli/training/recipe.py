@@ -1,7 +1,7 @@
-"""The recipe of a training: every knob, and the TOML files that hold them.
+"""Recipes: all settings of a training, in TOML files.
 
-The packaged recipes in `recipes/` say what each knob does. A file states all of them: what a run did can be
-read off one page, and the one that a run saves makes the same run again.
+The packaged recipes in `recipes/` explain each setting. A file states all settings, so that one page shows
+what a run did, and the recipe that a run saves repeats the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from cmcr_cli.model.network import NetworkConfig
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a number may be, in words and as bounds."""
+    """Allowed values of a number.
+
+    Attributes:
+        expected: The same in words, for messages.
+        low: Smallest value.
+        high: Largest value.
+    """
 
     expected: str
     low: float
@@ -40,12 +46,12 @@ _PLAIN = {
     int: Range("a whole number of 1 or more", 1),
     float: Range("a number of 0 or more", 0),
 }
-"""The range of a number whose type names none."""
+"""Range of numbers whose type does not specify one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """Length, pace and arithmetic of a run; `images` counts crops, so that batch sizes compare."""
+    """Settings of the training loop; the packaged recipes explain them. `images` counts crops."""
 
     images: Count
     batch: Count
@@ -62,7 +68,7 @@ class LoopConfig:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which data are read, and how samples become crops; `workers` does not change what is drawn."""
+    """Settings of the data: which are read, and how samples become crops."""
 
     split_rule: Literal["exact", "legacy"]
     fold: Annotated[int, Range("0 (none) or the number of a fold", 0, 3)]
@@ -73,7 +79,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How often each kind of sample is drawn, and what is taken away from it."""
+    """Settings of the samples of the denoiser: how often each kind is drawn, and what is removed from it."""
 
     hidden: Share
     heavy: Share
@@ -96,7 +102,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class MaskMix:
-    """How often each kind of sample of the cloud network is drawn, and what is taken away from it."""
+    """Settings of the samples of the cloud network: how often each kind is drawn, and what is removed."""
 
     views: Count
     made: Share
@@ -116,7 +122,7 @@ class MaskMix:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Noise levels of the teacher and the student, and the terms of the student's loss."""
+    """Settings of the losses: noise levels, and weights of the terms."""
 
     at_sigma_max: Share
     log_sigma: tuple[Number, Positive]
@@ -129,7 +135,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a run but its data and the weights it starts from."""
+    """All settings of a run, except its data and the weights that it starts from."""
 
     loop: LoopConfig
     data: DataConfig
@@ -142,15 +148,22 @@ class Recipe:
 
 
 def packaged() -> list[str]:
-    """Names of the recipes that come with cmcr."""
+    """Return the names of the recipes that come with cmcr."""
     return sorted(Path(item.name).stem for item in files(__package__).joinpath("recipes").iterdir())
 
 
 def load_recipe(source: str) -> Recipe:
-    """Read a packaged recipe by its name, or a TOML file by its path, which ends in `.toml`.
+    """Read a recipe.
 
-    Raises InputError when it is missing, is not TOML, or holds an unknown key, lacks one, or has a value of
-    the wrong type or out of range.
+    Args:
+        source: Name of a packaged recipe, or path of a file that ends in `.toml`.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: The file is missing or not valid TOML; a key is unknown or missing; or a value has the
+            wrong type or is out of range.
     """
     if source.endswith(".toml"):
         path = Path(source)
@@ -162,22 +175,37 @@ def load_recipe(source: str) -> Recipe:
             ".toml file"
         )
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no file but a folder, a pipe or a device; expected TOML. See --config")
+        raise InputError(f"{path}: is a folder, a pipe or a device; expected a TOML file. See --config")
     try:
         return parse_recipe(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); see --config") from error
-    except ValueError as error:  # also that of tomllib and of the decoder
+    except ValueError as error:  # includes the errors of tomllib and of decoding
         raise InputError(f"{path}: {error}") from error
 
 
 def parse_recipe(text: str) -> Recipe:
-    """A recipe from TOML; ValueError naming the key where something is wrong."""
+    """Parse a recipe.
+
+    Args:
+        text: TOML.
+
+    Raises:
+        ValueError: Something is wrong; the message names the key.
+    """
     return _recipe(tomllib.loads(text))
 
 
 def with_knobs(recipe: Recipe, **chosen: Any) -> Recipe:
-    """`recipe` with knobs of its loop and data exchanged; OptionError when one is out of range."""
+    """Return a recipe with some settings of its loop and data replaced.
+
+    Args:
+        recipe: The recipe.
+        chosen: New values by name of the setting.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
     table = asdict(recipe)
     for name, value in chosen.items():
         table["data" if name in table["data"] else "loop"][name] = value
@@ -188,7 +216,7 @@ def with_knobs(recipe: Recipe, **chosen: Any) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as TOML, which `load_recipe` reads back to the same values."""
+    """Format a recipe as TOML; `parse_recipe` reads it back to the same values."""
     tables = (
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
         for name, table in asdict(recipe).items()
@@ -197,7 +225,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
-    """The knobs in which two recipes differ, each as `table.key: value, value`."""
+    """List the settings in which two recipes differ, each as `table.key: value, value`."""
     one, two = asdict(recipe), asdict(other)
     return [
         f"{table}.{key}: {json.dumps(one[table][key])}, {json.dumps(two[table][key])}"
@@ -223,7 +251,7 @@ def _recipe(table: Mapping[str, Any]) -> Recipe:
 
 
 def _converted(found: Any, hint: Any, key: str) -> Any:
-    """`found`, as TOML gave it, as the type `hint`; ValueError naming the key where it does not fit."""
+    """Convert a value from TOML to the type `hint`; a ValueError names the key if it does not fit."""
     limits = _PLAIN.get(hint)
     if get_origin(hint) is Annotated:
         hint, limits = get_args(hint)
@@ -255,7 +283,7 @@ def _table(found: Any, kind: Any, key: str) -> Any:
     missing = [name for name in hints if name not in found]
     if missing:
         raise ValueError(
-            f"{prefix}{missing[0]} is missing; a recipe states every knob, see recipe.toml of a run"
+            f"{prefix}{missing[0]} is missing; a recipe states every setting, see recipe.toml of a run"
         )
     return kind(**{f.name: _converted(found[f.name], hints[f.name], prefix + f.name) for f in fields(kind)})
 

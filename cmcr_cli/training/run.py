@@ -1,4 +1,4 @@
-"""What the three trainings share: the start of a run, its data, its checks and what it saves."""
+"""Parts that all trainings share: starting a run, its data, its validation and its results."""
 
 from __future__ import annotations
 
@@ -39,15 +39,25 @@ WEIGHTS, RECIPE, PICTURES = "weights.safetensors", "recipe.toml", "samples"
 """What a run writes into its folder, beside its checkpoint and STATS."""
 
 SHOWN = 6
-"""Validation samples in the pictures."""
+"""Number of validation samples in the pictures."""
 
 FREE = ("loop.images:", "data.workers:")
-"""Knobs that may change when a run goes on."""
+"""Settings that may differ when a run is continued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training under way: the weights it improves, its data and its checks."""
+    """A training in progress.
+
+    Attributes:
+        recipe: Settings.
+        data: Folder of training data.
+        folder: Run folder.
+        weights: Weights that the run starts from.
+        library: Training images.
+        checks: Validation samples.
+        process: This process.
+    """
 
     recipe: Recipe
     data: Path
@@ -58,13 +68,22 @@ class Run:
     process: Process
 
     def trainable(self, network: Network) -> Network:
-        """A copy on the device, in the layout in which plain convolutions are fast."""
+        """Return a copy of a network on the device of the process, in channels_last."""
         twin = copy.deepcopy(network)
         twin.to(device=self.process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return twin
 
     def save(self, training: str, images: int, network: nn.Module) -> Path:
-        """Write the weights with `network` in its place, and a card that says how they were made."""
+        """Write the weights file of the run, with a model card.
+
+        Args:
+            training: Name of the training.
+            images: Crops seen so far.
+            network: Network that replaces the one in the weights.
+
+        Returns:
+            Path of the file.
+        """
         path = self.folder / WEIGHTS
         history = {
             **self.weights.card.get("history", {}),
@@ -78,7 +97,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One of the three trainings: its name in the history of weights, and what only it knows."""
+    """One of the three trainings: clouds, teacher or student.
+
+    Attributes:
+        name: Name in the history of weights.
+        task: Makes the task of a run.
+        scores: Scores a network on validation samples; metrics by name.
+        panels: Pictures of one validation sample.
+        gflop: GFLOP of a patch of 256 x 256 px.
+        batches: Batches of a run.
+        checks: Validation samples.
+    """
 
     name: str
     task: Callable[[Run], Task]
@@ -92,10 +121,26 @@ class Training:
 def run_training(
     training: Training, data: Path, folder: Path, recipe: Recipe, init: Path | None, device: str = "auto"
 ) -> Path:
-    """Train on `data` from the weights `init`, or from fresh ones; what is not trained is kept.
+    """Train a network; continues from the checkpoint in the run folder, if there is one.
 
-    Goes on from the checkpoint in `folder`, where the recipe and, at every snapshot, weights, statistics and
-    pictures are written. Returns the weights file. Raises the errors of `start`.
+    The run folder receives the recipe and, at every snapshot, weights, statistics and pictures.
+
+    Args:
+        training: Which training.
+        data: Folder of training data, or the word `simulated`.
+        folder: Run folder.
+        recipe: Settings.
+        init: Weights to start from; None: random weights. Networks that are not trained are kept.
+        device: Device, as for `--device`.
+
+    Returns:
+        Path of the weights file.
+
+    Raises:
+        OptionError: The processes cannot share a batch.
+        InputError: The data cannot be used, or the run folder contains another training.
+        OutputError: The run folder contains files that the run would replace and did not write.
+        WeightsError: `init` cannot be used.
     """
     with start(training, data, folder, recipe, init, device) as run:
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,11 +168,12 @@ def run_training(
 def start(
     training: Training, data: Path, folder: Path, recipe: Recipe, init: Path | None, device: str
 ) -> Iterator[Run]:
-    """Join the other processes, check what is asked for, load weights and data; writes nothing.
+    """Join the other processes, check the settings, and load weights and data; writes nothing.
 
-    Raises OptionError for a batch that the processes cannot share, InputError for data that cannot be trained
-    on and for a checkpoint in `folder` of another training, OutputError for a `folder` with files of others
-    that would be replaced, WeightsError as in `weights.load`.
+    Arguments and errors are those of `run_training`.
+
+    Yields:
+        The run.
     """
     with joined(device) as process:
         if recipe.loop.batch % process.world_size:
@@ -150,12 +196,12 @@ def start(
 
 
 def _fold(training: Training, recipe: Recipe) -> int:
-    """The places that are kept from the library; the cloud network keeps them from its own."""
+    """Fold to hold out of the library; 0 for the cloud network, which holds it out of its own samples."""
     return 0 if training.name == "clouds" else recipe.data.fold
 
 
 def crops(run: Run) -> Batches:
-    """Batches of crops of clouded scenes with their context, for the denoiser."""
+    """Batches of crops of samples with clouds and context, for the denoiser."""
     loop, process = run.recipe.loop, run.process
     samples = Samples(run.library, run.recipe.mix, loop.seed, process.rank)
     count = loop.batch // process.world_size
@@ -168,26 +214,33 @@ def crops(run: Run) -> Batches:
 
 
 def clouded_checks(data: Path, library: Library, recipe: Recipe) -> list[Sample]:
-    """Clear images of the val split under real clouds; errors as of `validation_samples`."""
+    """Validation samples of the denoiser; arguments and errors as for `validation_samples`."""
     return validation_samples(data, library, recipe.data.split_rule)
 
 
 def prepared(batch: Sample) -> tuple[Tensor, Condition, Tensor]:
-    """x0 in scene units, the condition, and the loss weights (B, 13, H, W)."""
+    """Prepare a batch for the losses.
+
+    Args:
+        batch: Batch of samples.
+
+    Returns:
+        x0 in scene units (B, 13, H, W), the condition, and the loss weights (B, 13, H, W).
+    """
     inputs = patch_inputs(batch)
     weight = batch.weight * batch.present[:, :, None, None]
     return to_scene_units(batch.target, inputs), Condition.of(inputs), weight
 
 
 def _keeps(given: Weights, training: str) -> tuple[bool, bool]:
-    """Whether the denoiser and the cloud network of `given` are used: not those that were never trained."""
+    """Whether denoiser and cloud network of `given` are used; networks that were never trained are not."""
     history = given.card.get("history", {})
     denoiser = training == "student" or bool({"teacher", "student"} & history.keys())
     return denoiser, "clouds" in history
 
 
 def _resolved(recipe: Recipe, given: Weights, training: str) -> Recipe:
-    """The recipe with the architecture of what was trained before, which cannot be changed any more."""
+    """Recipe with the architecture of the networks in `given` that were trained before."""
     denoiser, clouds = _keeps(given, training)
     if denoiser:
         recipe = replace(recipe, network=given.denoiser.network_config, diffusion=given.denoiser.diffusion)
@@ -220,21 +273,21 @@ def _check_resumable(path: Path, training: str, recipe: Recipe) -> None:
     saved = checkpoint.signature_of(path)
     if saved.get("training") != training:
         raise InputError(
-            f"{path}: found a training of the {saved.get('training')}; expected one of the {training}. Begin "
+            f"{path}: found a training of the {saved.get('training')}; expected one of the {training}. Start "
             "a new run with another --run-dir"
         )
     try:
         changed = differences(parse_recipe(saved["recipe"]), recipe)
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path}: holds no recipe of this version of cmcr ({error}). Begin a new run with "
+            f"{path}: does not contain a recipe of this version of cmcr ({error}). Start a new run with "
             "another --run-dir"
         ) from error
     changed = [line for line in changed if not line.startswith(FREE)]
     if changed:
         raise InputError(
-            f"{path}: was made with another recipe ({'; '.join(changed)} now); expected the same, but for "
-            f"loop.images and data.workers: use {path.with_name(RECIPE)} with --config, or begin "
+            f"{path}: was made with another recipe ({'; '.join(changed)} now); expected the same, except "
+            f"loop.images and data.workers. Use {path.with_name(RECIPE)} with --config, or start "
             "a new run with another --run-dir"
         )
 
@@ -242,7 +295,7 @@ def _check_resumable(path: Path, training: str, recipe: Recipe) -> None:
 def _weights(
     given: Weights | None, training: str, denoiser: Denoiser, clouds: CloudNetwork, library: Library
 ) -> Weights:
-    """The weights to begin with: `given` where it was trained before, the fresh networks elsewhere."""
+    """Initial weights: networks of `given` that were trained before, else the fresh ones."""
     if given is None:
         return Weights(denoiser, clouds, *_statistics(library))
     keeps_denoiser, keeps_clouds = _keeps(given, training)
@@ -254,7 +307,7 @@ def _weights(
 
 
 def _statistics(library: Library, count: int = 300) -> tuple[Tensor, Tensor]:
-    """Mean and spread (13,) of reflectance: medians over an image each of at most `count` places."""
+    """Mean and std (13,) of reflectance: medians over one image of each of at most `count` places."""
     rng = np.random.default_rng(0)
     means, spreads = [], []
     for index in rng.permutation(len(library.places)):

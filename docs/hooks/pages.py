@@ -1,4 +1,4 @@
-"""What of the site lies elsewhere in the source: model card, examples, help of the commands."""
+"""Add to the site what is outside docs/: model card, examples, help of the commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODULE = re.compile(r"\b(?:\w+\.)+(?=[A-Z])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Take the model card and the examples into the site, at their places in the source."""
+    """Add the model card and the examples to the site, at their paths in the source."""
     root = Path(config.config_file_path).parent
     for pattern in ("weights/*.md", "weights/*.png", "examples/*"):
         for path in sorted(root.glob(pattern)):

@@ -1,4 +1,4 @@
-"""README and docs: every block of shell and Python runs as it is printed."""
+"""README, CONTRIBUTING and docs: blocks of shell and Python run as printed, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from numpy.typing import NDArray
 
 from cmcr_cli.cli.main import app
 from cmcr_cli.simulate import simulate_scene
+from cmcr_cli.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
     "README.md": ["install packages, and run this test again", "installs packages"],
+    "CONTRIBUTING.md": ["installs packages, and runs this test again"],
     "docs/index.md": ["installs packages"],
     "docs/many-scenes.md": ["needs a cluster", "needs SLURM"],
     "docs/products.md": ["reads from a bucket"],
-    "docs/training.md": ["takes minutes", "takes hours", "takes hours", "needs several GPUs"],
+    "docs/training.md": ["takes minutes", "takes hours", "needs several GPUs", "takes hours"],
 }
 """Reasons why blocks are only parsed, page by page."""
 
@@ -98,6 +100,26 @@ def test_commands_and_options_exist(page: Path) -> None:
     for block in blocks_of(page):
         for words in block.calls:
             parse(words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "weights/README.md"], ids=_name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        path, _, heading = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if heading and target.name != "cli.md":  # whose headings are those of the commands
+            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+            assert heading in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in titles}
+
+
+def test_the_citation_names_this_version() -> None:
+    """The date is that of the version in the changelog."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    dated = re.search(rf"^## \[{re.escape(__version__)}\] - (\S+)$", changelog, re.M)
+    assert f"\nversion: {__version__}\n" in citation
+    assert dated is not None and f"\ndate-released: {dated[1]}\n" in citation
 
 
 def parse(words: list[str]) -> None:

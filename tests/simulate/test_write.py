@@ -262,14 +262,14 @@ def test_overwrite_progress_and_tiny_scenes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "cover"), [(0, 0.4), (-3, 0.4), (10, -0.1), (10, 1.1), (10, float("nan"))])
 def test_options_out_of_range_leave_nothing_behind(tmp_path: Path, size: int, cover: float) -> None:
-    with pytest.raises(OptionError, match="give --"):
+    with pytest.raises(OptionError, match="expected"):
         simulate_scene(tmp_path / "new", size=size, seed=1, cloud_cover=cover)
     assert not (tmp_path / "new").exists()
 
 
 def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="could not write"):
+    with pytest.raises(OutputError, match="cannot write"):
         simulate_scene(tmp_path / "file", size=10, seed=1)
 
 

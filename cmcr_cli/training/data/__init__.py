@@ -1,1 +1,1 @@
-"""Folders of training data, and reading images and labels from them."""
+"""Readers of training data: images, labels, and the layouts of folders."""

@@ -1,4 +1,4 @@
-"""What a folder of training data holds, what of it is broken, and how it falls into the splits."""
+"""Check of a folder of training data: its content, broken files, and the sizes of the splits."""
 
 from __future__ import annotations
 
@@ -25,16 +25,21 @@ from cmcr_cli.training.data.sen12mscr import SplitRule
 Progress = Callable[[float], None]
 
 _GAPS = 0.01
-"""Share of a radar image without values from which on it is remarked on."""
+"""Share of invalid pixels of a radar image from which on there is a remark."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What was found in a folder.
+    """Result of a check.
 
-    contents: how many of each thing; files: how many of each form; splits: how many of what in each split and
-    in two at once; broken and remarks: names by kind, relative to the folder. What is remarked on is no
-    fault: training copes with it.
+    Attributes:
+        folder: The folder.
+        layout: SEN12MS-CR or gathered.
+        contents: Number of items by kind.
+        files: Number of files by form (bands, size, type).
+        splits: Number of items and places in each split, and in each pair of splits.
+        broken: Paths by kind of fault, relative to the folder.
+        remarks: Paths by kind of remark. A remark is not a fault: training handles it.
     """
 
     folder: Path
@@ -46,11 +51,11 @@ class DataReport:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def fault(self, kind: str, path: Path) -> None:
-        """Add a path to what is broken."""
+        """Record a broken file; `kind` describes the fault."""
         self.broken.setdefault(kind, []).append(str(path.relative_to(self.folder)))
 
     def remark(self, kind: str, path: Path, more: str = "") -> None:
-        """Add a path to what is remarked on."""
+        """Record a remark on a file."""
         self.remarks.setdefault(kind, []).append(f"{path.relative_to(self.folder)}{more}")
 
 
@@ -65,10 +70,20 @@ def check_data(
     full: bool = False,
     progress: Progress = lambda done: None,
 ) -> DataReport:
-    """Look through a folder: every name and header, and with `full` every pixel; `progress` is given 0 to 1.
+    """Check a folder of training data.
 
-    Raises InputError when there is no such folder or no training data in it, OptionError when the split rule
-    does not fit it.
+    Args:
+        folder: The folder.
+        split_rule: How SEN12MS-CR is split.
+        full: Whether every pixel is read, and not only names and headers.
+        progress: Called with the share that is done, 0 to 1.
+
+    Returns:
+        The result.
+
+    Raises:
+        InputError: The folder does not exist or contains no training data.
+        OptionError: The split rule does not apply to this folder.
     """
     report = DataReport(folder, layout_of(folder, split_rule))
     if report.layout == "SEN12MS-CR":
@@ -141,7 +156,7 @@ def _check_gathered(report: DataReport, full: bool, progress: Progress) -> None:
 def _count_splits(
     report: DataReport, groups: Mapping[str, Mapping[str, str]], items: str, places: str
 ) -> None:
-    """Count the items of each split, given as names with their places, and what two splits share."""
+    """Count the items (name to place) of each split, and those that two splits have in common."""
     for split, members in groups.items():
         report.splits[split] = {items: len(members), places: len({*members.values()})}
     for one, other in combinations(groups, 2):
@@ -167,7 +182,7 @@ def _check_scene(report: DataReport, path: Path, full: bool) -> None:
 def _check_place(
     report: DataReport, files: Mapping[str, Path], full: bool, size: tuple[int, int] | None = None
 ) -> None:
-    """Check the images of one place, by kind; they must be of one size, and of the `size` given."""
+    """Check the images of one place, by kind; they must have one size, and that size if it is given."""
     sizes = {
         kind: _check_raster(report, path, 2 if kind == "s1" else 13, full, clear=kind in ("s2", "s2_clear"))
         for kind, path in files.items()
@@ -180,7 +195,7 @@ def _check_place(
 def _check_raster(
     report: DataReport, path: Path, bands: int, full: bool, *, clear: bool = False
 ) -> tuple[int, int] | None:
-    """Width and height of a file, None if there is no reading it."""
+    """Check a raster; returns its width and height, or None if it cannot be read."""
     if not path.is_file():
         report.fault("file missing", path)
         return None
@@ -230,7 +245,7 @@ def _check_series(report: DataReport, path: Path, full: bool) -> None:
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays in a file, from their headers."""
+    """Shapes of the arrays in a .npz file, from their headers."""
     shapes = {}
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():

@@ -7,8 +7,8 @@
                                                        s1 (T, 2, H, W) dB x 100, s2_dates, s1_dates
     scenes/*_L2A_12band.tif                            clear scenes without radar
 
-All but the triplets of other splits is for training. It is small enough to be kept in memory. `grounds` says
-what of it a training takes.
+Everything except the triplets of other splits is for training. The data are small enough to be kept in
+memory. `grounds` selects what a training uses.
 """
 
 from __future__ import annotations
@@ -42,13 +42,24 @@ _VISIBLE = [BANDS.index(name) for name in ("B02", "B03", "B04")]
 
 
 def triplets(folder: Path, split: str) -> dict[str, Pair]:
-    """The triplets of one split by name, as their files show them; none where there is no index."""
+    """Read the triplets of one split.
+
+    Args:
+        folder: Folder of the gathered layout.
+        split: train, val or test.
+
+    Returns:
+        Pairs by name; empty without triplets/index.csv.
+
+    Raises:
+        InputError: A file cannot be used.
+    """
     names = [row["name"] for row in index(folder) if row["split"] == split]
     return {name: read_folder(folder / "triplets" / name) for name in names}
 
 
 def index(folder: Path) -> list[dict[str, str]]:
-    """The rows of triplets/index.csv, none where there is no such file; InputError if columns are missing."""
+    """Read the rows of triplets/index.csv, [] if there is no such file; InputError for missing columns."""
     path = folder / "triplets" / "index.csv"
     if not path.is_file():
         return []
@@ -60,37 +71,42 @@ def index(folder: Path) -> list[dict[str, str]]:
 
 
 def pair_folders(folder: Path) -> list[Path]:
-    """The folders of pairs without radar."""
+    """List the folders of pairs without radar."""
     return sorted(path for path in folder.glob("pairs_s2/*") if path.is_dir())
 
 
 def series_files(folder: Path) -> list[Path]:
-    """The array files."""
+    """List the array files (.npz)."""
     return sorted([*folder.glob("places/*.npz"), *folder.glob("optical/*.npz")])
 
 
 def scene_files(folder: Path) -> list[Path]:
-    """The clear scenes without radar."""
+    """List the clear scenes without radar."""
     return sorted(folder.glob("scenes/*_L2A_12band.tif"))
 
 
 def read_folder(folder: Path) -> Pair:
-    """The pair of one folder, with its radar if there is one; errors as of `read_pair`."""
+    """Read the pair of one folder, with its radar if there is one; raises the errors of `read_pair`."""
     radar = folder / "s1.tif"
     return read_pair(folder / "s2_cloudy.tif", folder / "s2_clear.tif", radar if radar.is_file() else None)
 
 
 def series(path: Path) -> Iterator[ClearImage]:
-    """The clear images of one array file, grown, each with the radar nearest in date; see `chosen`."""
+    """Yield the clear images of an array file, padded by `grown`, with the radar of the nearest date."""
     for _, image in chosen(path, {}):
         yield grown(image)
 
 
 def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearImage]]:
-    """The clear images of one array file as they are, by the names that labels give them.
+    """Yield the clear images of an array file with their names.
 
-    None if it lacks a visible band. `known` says of images by name whether they are clear; of others
-    `clear_dates` does, or the file itself: places that are no series were chosen as clear ones.
+    Args:
+        path: Array file.
+        known: Whether an image is clear, by name. For other images `clear_dates` decides in a series; the
+            images of a file of several places are all clear.
+
+    Yields:
+        Name and image; nothing if a visible band is missing.
     """
     with np.load(path, allow_pickle=False) as data:
         optical, present = data["s2"], data["s2_present"]
@@ -106,16 +122,22 @@ def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearIm
 
 
 def is_series(path: Path) -> bool:
-    """Whether the images of an array file are dates of one place, and not places."""
+    """Whether the images of an array file are dates of one place, not different places."""
     with np.load(path, allow_pickle=False) as data:
         return "place_id" not in data.files
 
 
 def cloudy_dates(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, Pair]]:
-    """The other dates of a series that has all bands, each against the nearest clear one, by name.
+    """Yield the cloudy dates of a series as pairs, each with the nearest clear date.
 
-    They are `lifted`: the two dates may differ by more than the cloud. None of images that are smaller than
-    MIN_SIZE. `known` is as in `chosen`.
+    The pairs are marked as `lifted` because the two dates may differ by more than the cloud.
+
+    Args:
+        path: Array file.
+        known: Whether an image is clear, by name; see `chosen`.
+
+    Yields:
+        Name and pair; nothing if a band is missing or the images are smaller than MIN_SIZE.
     """
     with np.load(path, allow_pickle=False) as data:
         optical, series, complete = data["s2"], "place_id" not in data.files, data["s2_present"].all()
@@ -139,7 +161,7 @@ def _clear(path: Path, data: Any, optical: NDArray[Any], known: Mapping[str, boo
 
 
 def _name(path: Path, index: int) -> str:
-    """The name that labels give to an image of an array file."""
+    """Name of an image of an array file, as in the labels."""
     return f"{path.stem}_{index:03d}"
 
 
@@ -148,7 +170,14 @@ def _reflectance(dn: NDArray[Any]) -> Array:
 
 
 def clear_dates(optical: NDArray[Any]) -> list[int]:
-    """Indices of the dates that are neither empty nor brighter in blue than the place on its good dates."""
+    """Select the clear dates of a series: complete, and not much brighter in blue than the better dates.
+
+    Args:
+        optical: DN (T, 13, H, W).
+
+    Returns:
+        Indices of the clear dates.
+    """
     blue = optical[:, 1].reshape(len(optical), -1).astype(np.float32)
     seen = (blue > 0).mean(axis=1) > 0.999
     if not seen.any():
@@ -162,7 +191,7 @@ def clear_dates(optical: NDArray[Any]) -> list[int]:
 
 
 def _nearest(index: int, dates: list[str], radar_dates: list[str]) -> int:
-    """The radar acquisition nearest in date; of the same month's name or the same rank where undated."""
+    """Index of the radar of the nearest date; without days, of the same month name or the same rank."""
     date = dates[index] if index < len(dates) else ""
     if len(date) >= 8:
         return int(np.argmin([abs(_day(d) - _day(date)) for d in radar_dates]))
@@ -181,13 +210,13 @@ def _decode_radar(raw: NDArray[np.int16]) -> Array:
 
 
 def grown(image: ClearImage) -> ClearImage:
-    """The image with sides of MIN_SIZE or more, which are multiples of 16: all networks accept those."""
+    """Pad an image by reflection to MIN_SIZE and crop its sides to multiples of 16, as all networks need."""
     radar = None if image.radar is None else _grown(image.radar)
     return replace(image, optical=_grown(image.optical), radar=radar)
 
 
 def _grown(image: Array) -> Array:
-    """Reflect small images up to MIN_SIZE and cut sides to a multiple of 16."""
+    """Pad and crop an array as `grown` does."""
     height, width = image.shape[1:]
     rows, cols = max(height, MIN_SIZE), max(width, MIN_SIZE)
     padded = np.pad(image, ((0, 0), (0, rows - height), (0, cols - width)), mode="reflect")
@@ -195,7 +224,7 @@ def _grown(image: Array) -> Array:
 
 
 def tiles(path: Path, size: int = 256) -> Iterator[ClearImage]:
-    """Squares of a clear scene."""
+    """Yield the squares of `size` pixels of a clear scene."""
     names = tuple(name for name in BANDS if name != "B10")
     image = canonical(read_stack(path, len(names)), names)
     present = np.array([name in names for name in BANDS])

@@ -1,7 +1,7 @@
-"""What a training takes of a folder of the gathered layout: clear ground place by place, and clouds.
+"""Selection of training images from a folder of the gathered layout: clear ground by place, and clouds.
 
-Where the folder has labels/, they say which dates of a series are clear, and scenes labelled by eye are left
-out: those are for testing. Places may be left out as well, for weights that are to be scored on them.
+If the folder has labels/, they decide which dates of a series are clear. Scenes labelled by eye are excluded,
+because they are for testing. A fold of places can be excluded as well, to be scored later.
 """
 
 from __future__ import annotations
@@ -26,20 +26,28 @@ from cmcr_cli.training.data.labels import (
 )
 
 MOST_COVERED = 0.01
-"""Share of a labelled image that may be covered by what other networks take for cloud."""
+"""Share of a clear image that other networks may mark as covered."""
 
 SNOW = 4
-"""Clear snow in the masks of labels/network.npz."""
+"""Code of clear snow in the masks of labels/network.npz."""
 
 TILE = 96
-"""Pixels along the side below which places are put together, four to an image."""
+"""Side in pixels below which four images are joined to one."""
 
 _AS_ONE = ("benv2", "czech")
-"""Many small places that lack most bands, or lie in one region: together they are drawn like one place."""
+"""Sources of many small places with few bands or in one region; each source is drawn like one place."""
 
 
 def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]], list[Pair]]:
-    """The clear images of each place, and the pairs that hold cloud, without the places of `fold`."""
+    """Read the training images.
+
+    Args:
+        folder: Folder of the gathered layout.
+        fold: Fold of places to exclude; 0: none.
+
+    Returns:
+        Clear images of each place, and pairs that contain cloud.
+    """
     labelled = list(labelled_images(folder)) if has_labels(folder) else []
     by_eye = {image.name for image in labelled if image.by_eye is not None}
     known = {image.name: image.name not in by_eye and is_clear(image) for image in labelled}
@@ -48,7 +56,7 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
     for name, found in _pairs(folder):
         pairs[name] = pair = replace(unveiled(found), place=place_of(f"{name}_clear", folder))
         for image in ground_of(pair):
-            cloudy = image.optical is found.cloudy  # nearly cloudless, or so it seems
+            cloudy = image.optical is found.cloudy  # this date seemed to be nearly cloudless
             if known.get(f"{name}_cloudy", True) if cloudy else f"{name}_clear" not in by_eye:
                 images.append(image)
     places: dict[str, list[ClearImage]] = defaultdict(list)
@@ -72,7 +80,7 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
 
 
 def is_clear(image: LabelledImage) -> bool:
-    """Whether nothing is over an image, as seen by eye, or else to other networks."""
+    """Whether an image is clear, by the verdict of the eye, or else by the masks of other networks."""
     if image.verdict is not None:
         return image.verdict == "clear"
     mask = image.network
@@ -83,7 +91,7 @@ def is_clear(image: LabelledImage) -> bool:
 
 
 def _pairs(folder: Path) -> Iterator[tuple[str, Pair]]:
-    """The triplets for training and the pairs without radar, by the names that labels give them."""
+    """Yield the training triplets and the pairs without radar, with their names in the labels."""
     for name, pair in gathered.triplets(folder, "train").items():
         yield f"tri_{name}", pair
     for path in gathered.pair_folders(folder):
@@ -91,7 +99,7 @@ def _pairs(folder: Path) -> Iterator[tuple[str, Pair]]:
 
 
 def _of_arrays(path: Path, folder: Path, known: dict[str, bool]) -> Iterator[ClearImage]:
-    """The clear images of an array file with the place of each; small places are put together."""
+    """Yield the clear images of an array file with their places; small images are joined."""
     found = [replace(image, place=place_of(name, folder)) for name, image in gathered.chosen(path, known)]
     if found and min(found[0].optical.shape[1:]) < TILE and not gathered.is_series(path):
         found = list(mosaics(found))
@@ -100,7 +108,14 @@ def _of_arrays(path: Path, folder: Path, known: dict[str, bool]) -> Iterator[Cle
 
 
 def mosaics(tiles: Iterable[ClearImage]) -> Iterator[ClearImage]:
-    """Images of four tiles of one place each, every tile once or, where they do not come out even, twice."""
+    """Join four tiles of one place to one image.
+
+    Args:
+        tiles: Images of equal size.
+
+    Yields:
+        Joined images. If the tiles of a place are not a multiple of four, some are used twice.
+    """
     places: dict[str, list[ClearImage]] = defaultdict(list)
     for tile in tiles:
         places[tile.place].append(tile)

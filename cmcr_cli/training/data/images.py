@@ -1,4 +1,4 @@
-"""What training is fed with: clear ground, and pairs of a cloudy and a clear date with the clouds in them."""
+"""Training images: clear ground, and pairs of a cloudy and a clear date."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ _VISIBLE = [BANDS.index(name) for name in ("B02", "B03", "B04")]
 
 @dataclass(frozen=True, slots=True)
 class ClearImage:
-    """Clear ground: reflectance (13, H, W), bands present (13,), radar dB (2, H, W) with NaN, or None.
+    """An image of clear ground.
 
-    `place` is the ground that it shows, as in `labels`, or empty where nobody has to know.
+    Attributes:
+        optical: Reflectance (13, H, W).
+        present: Bands that the image has (13,).
+        radar: VV and VH in dB (2, H, W), NaN where invalid; None: no radar.
+        place: Name of the place, as in `labels`; may be empty.
     """
 
     optical: Array
@@ -38,11 +42,18 @@ class ClearImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """A cloudy image and a clear one of the same place on another date, with the cloud's opacity (H, W).
+    """A cloudy image and a clear image of the same place on another date.
 
-    `lifted`: the clear image lay under thin cirrus, which was subtracted; good enough to cut clouds out
-    against, not good enough to learn the ground from. `place` is as in ClearImage. A pair is equal to itself
-    alone, so that what follows from it can be kept.
+    A pair is equal only to itself, so that results derived from it can be cached.
+
+    Attributes:
+        cloudy: Reflectance (13, H, W).
+        clear: Reflectance (13, H, W).
+        opacity: Opacity of the cloud, 0 to 1, (H, W).
+        radar: VV and VH in dB (2, H, W), NaN where invalid; None: no radar.
+        lifted: Whether the clear image is only good enough to extract clouds, not to learn the ground from it
+            (for example, because cirrus was subtracted from it).
+        place: Name of the place, as in `ClearImage`.
     """
 
     cloudy: Array
@@ -54,9 +65,18 @@ class Pair:
 
 
 def read_pair(cloudy: Path, clear: Path, radar: Path | None) -> Pair:
-    """A pair as its files show it: 13 bands of DN, and VV and VH in dB, where exactly 0 becomes NaN.
+    """Read a pair.
 
-    Raises InputError when a file cannot be read, or has other bands or another size than expected.
+    Args:
+        cloudy: File of 13 bands, DN.
+        clear: File of 13 bands, DN.
+        radar: File of VV and VH in dB, where exactly 0 is invalid; None: no radar.
+
+    Returns:
+        The pair.
+
+    Raises:
+        InputError: A file cannot be read, or has an unexpected size or number of bands.
     """
     images = read_stack(cloudy, 13), read_stack(clear, 13)
     db = None if radar is None else read_raster(radar, 2)
@@ -69,12 +89,23 @@ def read_pair(cloudy: Path, clear: Path, radar: Path | None) -> Pair:
 
 
 def read_stack(path: Path, bands: int) -> Array:
-    """Reflectance (bands, H, W) of a file of DN without offset."""
+    """Read reflectance (bands, H, W) from a file of DN without offset; raises as `read_raster` does."""
     return read_raster(path, bands) / np.float32(QUANTIFICATION)
 
 
 def read_raster(path: Path, bands: int) -> Array:
-    """All pixels of a file as float32 (bands, H, W); InputError when it is damaged or has other bands."""
+    """Read all pixels of a file.
+
+    Args:
+        path: The file.
+        bands: Expected number of bands.
+
+    Returns:
+        Values (bands, H, W), float32.
+
+    Raises:
+        InputError: The file is damaged or has another number of bands.
+    """
     with open_raster(path, f"{bands} bands") as file:
         if file.count != bands:
             raise InputError(f"{path}: found {file.count} bands; expected {bands}")
@@ -88,10 +119,17 @@ def read_raster(path: Path, bands: int) -> Array:
 
 
 def opacity(cloudy: Array, clear: Array) -> Array:
-    """How much of the light in the visible is the cloud's, 0..1 (H, W), from the brightening against `clear`.
+    """Estimate the opacity of clouds from the brightening relative to a clear image.
 
-    Uses the darkest of the three visible bands' brightening, so that a red field that turned bare between the
-    dates is not taken for cloud, and drops what is too small to be one.
+    The smallest brightening of the three visible bands is used, so that a field that became bare between the
+    dates does not count as cloud. Values that are too small for a cloud become 0.
+
+    Args:
+        cloudy: Reflectance (13, H, W).
+        clear: Reflectance (13, H, W).
+
+    Returns:
+        Opacity, 0 to 1, (H, W).
     """
     white = max(float(np.percentile(cloudy[_VISIBLE], 99)), 0.45)
     share = (cloudy[_VISIBLE] - clear[_VISIBLE]) / np.maximum(white - clear[_VISIBLE], 0.1)
@@ -100,7 +138,7 @@ def opacity(cloudy: Array, clear: Array) -> Array:
 
 
 def has_cloud(pair: Pair) -> bool:
-    """Whether a pair has enough thick cloud to cut out: over more than 5 % of it, and no fresh snow."""
+    """Whether a pair has enough cloud to extract: thick cloud over more than 5 %, and not fresh snow."""
     if float((pair.opacity > 0.3).mean()) <= 0.05:
         return False
     brighter = pair.opacity > 0.1
@@ -110,10 +148,17 @@ def has_cloud(pair: Pair) -> bool:
 
 
 def unveiled(pair: Pair) -> Pair:
-    """The pair with thin cirrus over its clear image subtracted, or its dates exchanged if that is the cure.
+    """Correct a pair whose clear image is under thin cirrus.
 
-    Such a veil lies over a whole image, where neither the opacity nor anyone's eye finds it; cutting clouds
-    out against it would leave them too thin.
+    If the other date is nearly cloudless, the dates are exchanged; otherwise the cirrus is subtracted. Such
+    cirrus covers a whole image, so neither the opacity nor the eye detects it, and clouds extracted against
+    it would be too thin.
+
+    Args:
+        pair: Any pair.
+
+    Returns:
+        The corrected pair, or the same pair if no correction is needed.
     """
     if not is_veiled(pair.clear):
         return pair
@@ -125,7 +170,7 @@ def unveiled(pair: Pair) -> Pair:
 
 
 def ground_of(pair: Pair) -> Iterator[ClearImage]:
-    """What a pair shows of the ground: the clear image, and the cloudy one where it is not cloudy at all."""
+    """Yield the clear images of a pair: the clear date, and the other date if it is nearly cloudless."""
     if not pair.lifted:
         yield clear_of(pair)
         if not is_veiled(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
@@ -133,17 +178,17 @@ def ground_of(pair: Pair) -> Iterator[ClearImage]:
 
 
 def clear_of(pair: Pair) -> ClearImage:
-    """The clear date of a pair, which has all bands."""
+    """Return the clear date of a pair, with all bands."""
     return ClearImage(pair.clear, np.ones(13, bool), pair.radar, pair.place)
 
 
 def is_veiled(image: Array) -> bool:
-    """Whether thin cirrus lies over all of a clear image. Clear ground is near 0.001 in B10, snow higher."""
+    """Whether thin cirrus covers a clear image (13, H, W); B10 of clear ground is near 0.001."""
     blue, cirrus = np.median(image[_BLUE]), np.median(image[_CIRRUS])
     return bool(cirrus > 0.004 + 0.01 * blue)
 
 
 def _cloudless(cloudy: Array, clear: Array) -> bool:
-    """Whether the cloudy image of a pair shows hardly any cloud, nor anything as bright as one."""
+    """Whether the cloudy image of a pair shows hardly any cloud and nothing as bright as a cloud."""
     bright = np.percentile(cloudy[_BLUE], 99) > max(0.25, 1.3 * np.percentile(clear[_BLUE], 99))
     return not bright and float((opacity(cloudy, clear) > 0).mean()) < 0.1

@@ -1,14 +1,14 @@
-"""Images with cloud masks: what other networks and eyes say of them, and the folds that their places form.
+"""Labelled images: cloud masks from other networks and from the eye, and the folds of their places.
 
     labels/items.json                  name, group (the source), level and bands present of every image
-    labels/network.npz                 by name the opinion of the CloudSEN12 network (H, W): a CloudClass, or
-                                       4 for clear snow
-    labels/network_b10_spectral.npz    the same, joined with B10 and a spectral network: above 0 is covered
-    labels/by_eye.npz                  scenes labelled by eye: a CloudClass, 255 where nobody can be sure
-    labels/images_by_eye.csv           name and verdict of images that are all of one kind
+    labels/network.npz                 mask of the CloudSEN12 network by name (H, W): a CloudClass, or 4 for
+                                       clear snow
+    labels/network_b10_spectral.npz    the same, combined with B10 and a spectral network: above 0 is covered
+    labels/by_eye.npz                  scenes labelled by eye (H, W): a CloudClass, 255 where uncertain
+    labels/images_by_eye.csv           name and verdict of images that have a single class
 
-The images themselves are in the folders that `gathered` describes: tri_NAME_cloudy and pair_NAME_clear are in
-triplets/NAME and pairs_s2/NAME, STEM_007 is the eighth of STEM.npz.
+The images are in the folders that `gathered` describes: tri_NAME_cloudy and pair_NAME_clear are in
+triplets/NAME and pairs_s2/NAME; STEM_007 is the eighth image of STEM.npz.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Verdict = Literal["clear", "thick", "thin"]
 Classes = NDArray[np.uint8]
 
 FOLDS = 3
-"""Parts into which the places fall: weights that are to be scored are trained without one of them."""
+"""Number of folds of places; weights for scoring are trained without one fold."""
 
 UNLABELLED = 255
-"""Value of pixels that no one could tell, in every mask."""
+"""Value of uncertain pixels in all masks."""
 
 _VERDICTS: dict[str, Verdict] = {
     "clear": "clear",
@@ -47,8 +47,8 @@ _VERDICTS: dict[str, Verdict] = {
     "wholly under thin cloud or cirrus": "thin",
 }
 
-# Places with many clouds, by hand, so that each fold has thick and thin cloud and shadow; other places fall
-# by a checksum of their names, which leaves clear ground of every kind in each fold.
+# Places with many clouds are assigned by hand, so that each fold has thick cloud, thin cloud and shadow.
+# Other places are assigned by a checksum of their names, which gives each fold clear ground of every kind.
 _BY_HAND = {
     1: (
         "ROIs1970_fall_s2_136", "triplets d", "triplets k", "ssl4eo_0000200", "biomassters_288afc34",
@@ -66,7 +66,7 @@ _BY_HAND = {
 }  # fmt: skip
 _FOLD_OF = {place: fold for fold, places in _BY_HAND.items() for place in places}
 
-# Files of one place that go by different names.
+# Files of one place with different names.
 _SAME_PLACE = {
     "sen12mscrts_italy_2018": "italy",
     "sen12mscrts_italy_2018_more": "italy",
@@ -76,25 +76,25 @@ _SAME_PLACE = {
     "ssl4eo_0000200_L2A": "ssl4eo_0000200",
 }
 _BY_TENS = ("eurosat", "benv2")
-"""Files of places that are near each other where their numbers are."""
+"""Files in which neighbouring numbers are neighbouring places."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image with what is known of it.
+    """An image with its labels.
 
     Attributes:
-        name: As in items.json.
-        source: Its data set, such as `triplets`; the `group` of items.json.
+        name: Name in items.json.
+        source: Data set, such as `triplets`; the `group` of items.json.
         level: L1C or L2A.
-        place: The ground that it shows: see `place_of`.
-        image: Reflectance (13, H, W); bands that are absent are 0.
-        present: Bands that it has (13,).
-        network: The CloudSEN12 network's opinion (H, W): 0 to 3 as in CloudClass, 4 clear snow, or
-            UNLABELLED.
-        covered: 1 where that network, B10 or a spectral network says covered, else 0 (H, W), or None.
-        by_eye: 0 to 3 as in CloudClass, or UNLABELLED (H, W); None where nobody looked.
-        verdict: What all of the image is, as seen by eye: clear, under thick or under thin cloud; or None.
+        place: Name of the place, see `place_of`.
+        image: Reflectance (13, H, W); absent bands are 0.
+        present: Bands that the image has (13,).
+        network: Mask of the CloudSEN12 network (H, W): a CloudClass, 4 for clear snow, or UNLABELLED.
+        covered: 1 where that network, B10 or a spectral network finds cloud or shadow, else 0, (H, W); or
+            None.
+        by_eye: Mask by eye (H, W): a CloudClass or UNLABELLED; None: not labelled by eye.
+        verdict: Class of the whole image by eye: clear, thick or thin cloud; None: mixed or not inspected.
     """
 
     name: str
@@ -110,26 +110,26 @@ class LabelledImage:
 
 
 def has_labels(folder: Path) -> bool:
-    """Whether a data folder has masks."""
+    """Whether a folder of training data has labels."""
     return (folder / "labels" / "items.json").is_file()
 
 
 def label_count(folder: Path) -> int:
-    """How many images items.json names."""
+    """Number of images in items.json."""
     return len(_items(folder))
 
 
 def labelled_images(folder: Path) -> Iterator[LabelledImage]:
-    """All images that have masks, in the order of items.json; those whose file is absent are left out.
+    """Yield all labelled images in the order of items.json, except those whose file is missing.
 
     Args:
-        folder: The data folder, which has labels/.
+        folder: Folder of training data, with labels/.
 
     Yields:
-        One image after the other; only the file that it is in is kept in memory.
+        One image after the other; only the current file is kept in memory.
 
     Raises:
-        InputError: items.json or network.npz is missing or damaged, or a mask is not as large as its image.
+        InputError: items.json or network.npz is missing or damaged, or a mask differs in size from its image.
     """
     items, labels, verdicts = _items(folder), folder / "labels", _verdicts(folder)
     images = _Images(folder)
@@ -141,7 +141,9 @@ def labelled_images(folder: Path) -> Iterator[LabelledImage]:
             if dn is None:
                 continue
             if name not in network:
-                raise InputError(f"{labels}: items.json names {name}, and network.npz has no mask of it")
+                raise InputError(
+                    f"{labels}: items.json names {name}, but network.npz has no mask of it; expected one"
+                )
             covered = joined.get(name)
             found = LabelledImage(
                 name=name,
@@ -165,14 +167,14 @@ def labelled_images(folder: Path) -> Iterator[LabelledImage]:
 
 
 def place_of(name: str, folder: Path) -> str:
-    """The ground that an image shows; images of one place are never parted by a fold.
+    """Name the place that an image shows; all images of a place are in one fold.
 
     Args:
-        name: Of the image, as in items.json, or STEM_III of any array file.
-        folder: The data folder: triplets/index.csv and an array file with several places say more.
+        name: Name of the image in items.json, or STEM_III for image III of any array file.
+        folder: Folder of training data; triplets/index.csv and one array file name further places.
 
     Returns:
-        The name of the place.
+        Name of the place.
     """
     kind, _, rest = name.partition("_")
     if kind == "tri":
@@ -193,19 +195,19 @@ def place_of(name: str, folder: Path) -> str:
 
 
 def fold_of(place: str) -> int:
-    """The fold of a place, 1 to FOLDS."""
+    """Return the fold of a place, 1 to FOLDS."""
     return _FOLD_OF.get(place) or zlib.crc32(place.encode()) % FOLDS + 1
 
 
 class _Images:
-    """Reads the images of a data folder by name, and keeps the array file that it read last."""
+    """Reads images of a folder by name; keeps the last array file in memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: tuple[Path | None, NDArray[Any]] = (None, np.zeros(0))
 
     def read(self, name: str) -> NDArray[Any] | None:
-        """DN (13, H, W) of an image, or None where its file is absent."""
+        """Read DN (13, H, W) of an image; None if its file is missing."""
         path = self._path(name)
         if path is None or not path.is_file():
             return None
@@ -261,7 +263,7 @@ def _verdicts(folder: Path) -> dict[str, Verdict]:
 
 
 def _arrays(path: Path) -> Any:
-    """An open file of arrays."""
+    """Open a .npz file; InputError if it cannot be read."""
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -269,7 +271,7 @@ def _arrays(path: Path) -> Any:
 
 
 def _optional(path: Path) -> Mapping[str, Classes]:
-    """All masks of a file, none where there is no such file."""
+    """Read all masks of a file; {} if there is no such file."""
     if not path.is_file():
         return {}
     with _arrays(path) as masks:
@@ -278,12 +280,12 @@ def _optional(path: Path) -> Mapping[str, Classes]:
 
 @lru_cache
 def _scenes(folder: Path) -> dict[str, str]:
-    """The scene of each triplet."""
+    """Scene of each triplet by name."""
     return {row["name"]: row["scene"] for row in index(folder)}
 
 
 @lru_cache
 def _czech_groups(folder: Path) -> list[int]:
-    """The group of each Czech tile: tiles of one group are neighbours."""
+    """Group of each Czech tile; tiles of one group are neighbours."""
     with np.load(folder / "optical" / "czech_forest_64px.npz", allow_pickle=False) as data:
         return [int(group) for group in data["group"]]

@@ -1,4 +1,4 @@
-"""Sequences and mappings whose items are read when asked for: a data set may be larger than memory."""
+"""Sequences and mappings whose items are read on access, for data sets that are larger than memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class LazySequence(Sequence[Item], Generic[Key, Item]):
-    """`read(key)` for each of the keys in turn; nothing is kept."""
+    """A sequence whose items are read on every access.
+
+    Attributes:
+        keys: Key of each item.
+        read: Reads the item of a key.
+    """
 
     keys: Sequence[Key]
     read: Callable[[Key], Item]
 
     def __len__(self) -> int:
-        """How many there are, without reading any."""
+        """Number of items; reads none."""
         return len(self.keys)
 
     @overload
@@ -26,7 +31,7 @@ class LazySequence(Sequence[Item], Generic[Key, Item]):
     @overload
     def __getitem__(self, index: slice) -> LazySequence[Key, Item]: ...
     def __getitem__(self, index: int | slice) -> Item | LazySequence[Key, Item]:
-        """Read one; a slice reads nothing yet."""
+        """Read an item; a slice reads nothing."""
         if isinstance(index, slice):
             return LazySequence(self.keys[index], self.read)
         return self.read(self.keys[index])
@@ -34,23 +39,28 @@ class LazySequence(Sequence[Item], Generic[Key, Item]):
 
 @dataclass(frozen=True, slots=True)
 class LazyMapping(Mapping[str, Item], Generic[Key, Item]):
-    """`read(key)` for each name; nothing is kept."""
+    """A mapping whose items are read on every access.
+
+    Attributes:
+        by_name: Key of each item by name.
+        read: Reads the item of a key.
+    """
 
     by_name: Mapping[str, Key]
     read: Callable[[Key], Item]
 
     def __len__(self) -> int:
-        """How many there are, without reading any."""
+        """Number of items; reads none."""
         return len(self.by_name)
 
     def __iter__(self) -> Iterator[str]:
-        """The names, without reading any."""
+        """Iterate over the names; reads no item."""
         return iter(self.by_name)
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is one of that name, without reading it."""
+        """Whether there is an item of this name; reads none."""
         return name in self.by_name
 
     def __getitem__(self, name: str) -> Item:
-        """Read one."""
+        """Read an item."""
         return self.read(self.by_name[name])

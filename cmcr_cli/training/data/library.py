@@ -1,4 +1,4 @@
-"""The images that a training draws from and is measured on, whichever way a folder lays them out."""
+"""Training and validation images, independent of the layout of the folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ Layout = Literal["SEN12MS-CR", "gathered"]
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Clear images grouped by place, and the pairs that clouds are cut from.
+    """Training images.
 
-    Both may read an image only when it is asked for, anew each time, and neither is to be read from end to
-    end: SEN12MS-CR has 107 000 patches to train on.
+    The sequences may read an image on every access, so they must not be iterated completely: SEN12MS-CR has
+    107 000 training patches.
+
+    Attributes:
+        places: Clear images of each place.
+        pairs: Pairs from which clouds are extracted.
     """
 
     places: Sequence[Sequence[ClearImage]]
@@ -28,9 +32,19 @@ class Library:
 
 
 def load_library(folder: Path, split_rule: SplitRule = "exact", fold: int = 0) -> Library:
-    """The training split of `folder`; errors as of `layout_of`, InputError if it has no image or no pair.
+    """Open the training split of a folder.
 
-    Without the places of `fold`, where the layout is the gathered one; 0 is none.
+    Args:
+        folder: Folder of training data, or the word `simulated`.
+        split_rule: How SEN12MS-CR is split.
+        fold: Fold of places to exclude, in the gathered layout only; 0: none.
+
+    Returns:
+        Training images.
+
+    Raises:
+        InputError: The folder does not exist, or has no clear image or no pair.
+        OptionError: The split rule does not apply to this folder.
     """
     if is_simulated(folder):
         library = Library(*simulated.training_images())
@@ -42,15 +56,25 @@ def load_library(folder: Path, split_rule: SplitRule = "exact", fold: int = 0) -
         raise InputError(
             f"{folder}: found {len(library.places)} clear places and {len(library.pairs)} cloudy/clear pairs "
             "to train on; expected SEN12MS-CR, or a folder with triplets/ or pairs_s2/ holding s2_cloudy.tif "
-            "and s2_clear.tif. `cmcr data check` says what is there."
+            "and s2_clear.tif. `cmcr data check` lists the content of the folder."
         )
     return library
 
 
 def load_pairs(folder: Path, split: str, split_rule: SplitRule = "exact") -> Mapping[str, Pair]:
-    """The pairs with radar of a split (`train`, `val` or `test`) by name, as their files show them.
+    """Open the pairs with radar of a split.
 
-    Those of SEN12MS-CR are read when asked for, anew each time. Errors as of `layout_of`.
+    Args:
+        folder: Folder of training data, or the word `simulated`.
+        split: train, val or test.
+        split_rule: How SEN12MS-CR is split.
+
+    Returns:
+        Pairs by name; pairs of SEN12MS-CR are read on every access.
+
+    Raises:
+        InputError: The folder does not exist.
+        OptionError: The split rule does not apply to this folder.
     """
     if is_simulated(folder):
         return simulated.pairs_of(split)
@@ -60,22 +84,28 @@ def load_pairs(folder: Path, split: str, split_rule: SplitRule = "exact") -> Map
 
 
 def is_simulated(folder: Path) -> bool:
-    """Whether the word stands in the place of a folder, and there is no folder of that name."""
+    """Whether `folder` is the word `simulated` and there is no folder of that name."""
     return folder == Path(simulated.NAME) and not folder.is_dir()
 
 
 def layout_of(folder: Path, split_rule: SplitRule = "exact") -> Layout:
-    """How `folder` is laid out.
+    """Recognise the layout of a folder.
 
-    Raises InputError when it is no folder, OptionError when the rule is for SEN12MS-CR and it is not that.
+    Args:
+        folder: The folder.
+        split_rule: How SEN12MS-CR is split; `legacy` applies to SEN12MS-CR only.
+
+    Raises:
+        InputError: The folder does not exist.
+        OptionError: The split rule does not apply to this folder.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: found no such folder; expected one of training scenes. Check the path.")
+        raise InputError(f"{folder}: no such folder; expected a folder of training data. Check the path.")
     if sen12mscr.is_sen12mscr(folder):
         return "SEN12MS-CR"
     if split_rule == "legacy":
         raise OptionError(
             f"--split-rule legacy: found no SEN12MS-CR in {folder}; expected folders such as "
-            "ROIs1158_spring_s1. Leave the option out: other data is split by triplets/index.csv."
+            "ROIs1158_spring_s1. Omit the option: other data are split by triplets/index.csv."
         )
     return "gathered"

@@ -1,15 +1,15 @@
-"""SEN12MS-CR (Ebel et al. 2020) in the folders in which it is published, and its splits.
+"""SEN12MS-CR (Ebel et al. 2020) in its published folders, and its splits.
 
-A patch is three files, DIR/ROIs1158_spring_s1/s1_106/ROIs1158_spring_s1_106_p30.tif and the same with s2
-(clear) and s2_cloudy for s1: 256x256 px of 13 bands of DN, Level-1C, or VV and VH in dB. A region of
-interest (ROI) is a season and a number; its patches overlap, so only whole ROIs may be split.
+A patch consists of three files: DIR/ROIs1158_spring_s1/s1_106/ROIs1158_spring_s1_106_p30.tif, and the same
+with s2 (clear) and s2_cloudy instead of s1. They have 256 x 256 px of 13 bands of DN (Level-1C), or VV and VH
+in dB. A region of interest (ROI) is a season and a number. Its patches overlap, so only whole ROIs are split.
 
 The splits are those of the loader of UnCRtainTS (Ebel et al. 2023), which most published figures use: 155
-ROIs to train, 10 to validate, 10 to test. By the rule "exact" a patch is of the splits that name its ROI.
-That loader tests instead whether the name of any ROI of a split is part of the path, so that
-`ROIs1158_spring_s1/s1_1` takes in s1_106 as well: 6 of the 10 test ROIs, with 60 % of the patches, and 3 of
-the 10 for validation are trained on too. "legacy" is that rule, leak included. It is here only for comparison
-with figures made under it, which reward a network for remembering places.
+ROIs for training, 10 for validation, 10 for testing. With the rule "exact", a patch belongs to the splits
+that list its ROI. The loader tests instead whether the name of any listed ROI is a part of the path, so that
+`ROIs1158_spring_s1/s1_1` also matches s1_106. As a result, 6 of the 10 test ROIs (60 % of the patches) and 3
+of the 10 validation ROIs are also in the training split. "legacy" is that rule, including the leak. It exists
+only for comparison with figures that were made with it and that reward a network for memorising places.
 """
 
 from __future__ import annotations
@@ -51,12 +51,20 @@ SPLITS = {
         "ROIs2017_winter": "63 108",
     },
 }
-"""The numbers of the ROIs, by split and season."""
+"""Numbers of the ROIs by split and season."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """A region of interest: the numbers of its patches, and the files that others lack to be patches."""
+    """A region of interest.
+
+    Attributes:
+        folder: Folder of SEN12MS-CR.
+        season: Such as ROIs1158_spring.
+        number: Number of the ROI.
+        patches: Numbers of the complete patches.
+        missing: Files that are missing in incomplete patches.
+    """
 
     folder: Path
     season: str
@@ -65,16 +73,16 @@ class Roi:
     missing: tuple[Path, ...]
 
     def file(self, kind: str, patch: int) -> Path:
-        """Where the file of a kind (s1, s2 or s2_cloudy) belongs."""
+        """Return the path of a file of a patch; `kind` is s1, s2 or s2_cloudy."""
         place = self.folder / f"{self.season}_{kind}" / f"{kind}_{self.number}"
         return place / f"{self.season}_{kind}_{self.number}_p{patch}.tif"
 
     def name(self, patch: int) -> str:
-        """The patch's name in tables, such as ROIs1158_spring_106_p30."""
+        """Return the name of a patch in tables, such as ROIs1158_spring_106_p30."""
         return f"{self.season}_{self.number}_p{patch}"
 
     def splits(self, rule: SplitRule) -> tuple[str, ...]:
-        """The splits that the ROI is part of: one, by "legacy" up to two, and none if it is not published."""
+        """Return the splits of the ROI: one, up to two with "legacy", none if it is not in the lists."""
         return tuple(
             split
             for split, seasons in SPLITS.items()
@@ -86,12 +94,12 @@ class Roi:
 
 
 def is_sen12mscr(folder: Path) -> bool:
-    """Whether a folder has any of the folders of SEN12MS-CR."""
+    """Whether a folder contains any of the folders of SEN12MS-CR."""
     return any((folder / f"{season}_{kind}").is_dir() for season in SPLITS["train"] for kind in KINDS)
 
 
 def find_rois(folder: Path) -> Iterator[Roi]:
-    """The ROIs of a folder, from its listing alone; no file is opened."""
+    """Yield the ROIs of a folder; no file is opened."""
     for season in SPLITS["train"]:
         numbers = {
             path.name.removeprefix(f"{kind}_")
@@ -117,10 +125,17 @@ def _roi(folder: Path, season: str, number: str) -> Roi:
 def training_images(
     folder: Path, rule: SplitRule
 ) -> tuple[list[LazySequence[tuple[Roi, int], ClearImage]], LazySequence[tuple[Roi, int], Pair]]:
-    """The clear images of each ROI of the training split, and its pairs, each read when asked for.
+    """Open the training split; images are read on access.
 
-    What only pixels tell is not known beforehand: a pair may turn out to be without cloud, and a clear image
-    to have lain under thin cirrus, which is subtracted from it.
+    Properties that only the pixels show are not known in advance: a pair may have no cloud, and a clear image
+    may be under thin cirrus, which is then subtracted.
+
+    Args:
+        folder: Folder of SEN12MS-CR.
+        rule: How it is split.
+
+    Returns:
+        Clear images of each ROI, and all pairs.
     """
     keys = [[(roi, p) for p in roi.patches] for roi in find_rois(folder) if "train" in roi.splits(rule)]
     places = [LazySequence(patches, _ground) for patches in keys if patches]
@@ -128,7 +143,7 @@ def training_images(
 
 
 def pairs_of(folder: Path, split: str, rule: SplitRule) -> LazyMapping[tuple[Roi, int], Pair]:
-    """The patches of a split by name, as their files show them, each read when asked for."""
+    """Open the patches of a split by name; they are read on access."""
     rois = [roi for roi in find_rois(folder) if split in roi.splits(rule)]
     return LazyMapping({roi.name(patch): (roi, patch) for roi in rois for patch in roi.patches}, _pair)
 

@@ -1,4 +1,4 @@
-"""Simulated scenes as training data, made when asked for: nothing has to be downloaded for a first try."""
+"""Simulated scenes as training data, generated on access; a first training needs no download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cmcr_cli.training.data.images import ClearImage, Pair, opacity
 from cmcr_cli.training.data.lazy import LazyMapping, LazySequence
 
 NAME = "simulated"
-"""What stands in the place of a folder."""
+"""The word that stands for simulated data instead of a folder."""
 
 SIDE = 256
 
@@ -21,13 +21,13 @@ SCENES = {"train": range(1000), "val": range(1000, 1004), "test": range(2000, 20
 
 
 def training_images() -> tuple[Sequence[Sequence[ClearImage]], Sequence[Pair]]:
-    """The places, of one image each, and the pairs of the training split."""
+    """Return the places (one clear image each) and the pairs of the training split."""
     places = [LazySequence([seed], _clear) for seed in SCENES["train"]]
     return places, LazySequence(SCENES["train"], _pair)
 
 
 def pairs_of(split: str) -> LazyMapping[int, Pair]:
-    """The pairs of a split by name."""
+    """Return the pairs of a split by name."""
     return LazyMapping({f"{NAME} {seed}": seed for seed in SCENES[split]}, _pair)
 
 

@@ -1,1 +1,1 @@
-"""Training samples: clouds laid over clear images, and what the networks are to learn from them."""
+"""Training samples: clouds added to clear images, and the targets of the networks."""

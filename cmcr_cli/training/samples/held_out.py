@@ -1,4 +1,4 @@
-"""What trainings and evaluations measure on: clear images under real clouds of other scenes."""
+"""Validation samples: clear images under real clouds of other scenes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,23 @@ from cmcr_cli.training.samples.patch_samples import Clouded, Sample, assemble, p
 from cmcr_cli.training.samples.synthesis import cover_mask, transplant
 
 MASKS = 4
-"""Clouds under which each clear image is seen."""
+"""Number of clouds for each clear image."""
 
 IMAGES = 16
-"""Clear images that a training measures itself on, evenly spread over the split if that has more."""
+"""Number of clear images that validate a training, evenly selected from the split."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A clouded image whose truth is known, and the cover (H, W) that it is given, as for `assemble`."""
+    """An image with added clouds, whose truth is known.
+
+    Attributes:
+        name: Name for tables.
+        scene: Image and truth.
+        cover: Cover (H, W), as for `assemble`.
+    """
 
     name: str
     scene: Clouded
@@ -43,28 +49,44 @@ class Check:
 
     @property
     def covered(self) -> NDArray[np.bool_]:
-        """What is to be restored (H, W)."""
+        """Pixels to restore (H, W)."""
         return self.cover > 0
 
     def sample(self, *, radar: bool = True, context: bool = True) -> Sample:
-        """What the network is given, all of it or without the radar or the context."""
+        """Make a sample.
+
+        Args:
+            radar: Whether the sample includes the radar.
+            context: Whether the sample includes the context.
+        """
         ground = self.scene.ground
         known = ground.radar if radar else None
         return assemble(self.scene, self.cover, ground.present, known, context=context)
 
 
 def evenly(items: Sequence[Item], count: int | None) -> list[Item]:
-    """`count` of the items in their order, evenly spread, or all of them if there are no more."""
+    """Select items evenly, in their order.
+
+    Args:
+        items: The items.
+        count: How many; None: all.
+    """
     if count is None or count >= len(items):
         return list(items)
     return [items[index * len(items) // count] for index in range(count)]
 
 
 def transplanted(truths: Iterable[tuple[str, Pair]], clouds: Sequence[Pair]) -> Iterator[Check]:
-    """The clear image of every pair in `truths` under MASKS of the `clouds`: the same in every run.
+    """Add real clouds to clear images; the same in every run.
 
-    A clear image under a veil of thin cirrus is no truth; the pair's other date takes its place or it is
-    left out.
+    A clear image under thin cirrus is not a truth. The other date of its pair replaces it, or it is skipped.
+
+    Args:
+        truths: Names, and pairs whose clear images are used.
+        clouds: Pairs from which the clouds are extracted.
+
+    Yields:
+        MASKS images with clouds for each clear image.
     """
     rng = np.random.default_rng(20_251_114)
     for name, pair in truths:
@@ -80,35 +102,54 @@ def transplanted(truths: Iterable[tuple[str, Pair]], clouds: Sequence[Pair]) -> 
 
 
 def validation_samples(data: Path, library: Library, split_rule: SplitRule = "exact") -> list[Sample]:
-    """Clear images of the val split of `data` under clouds of the training pairs: the same in every run.
+    """Make validation samples from the val split with clouds of the training pairs; the same in every run.
 
-    Raises InputError when there are none.
+    Args:
+        data: Folder of training data, or the word `simulated`.
+        library: Training images.
+        split_rule: How SEN12MS-CR is split.
+
+    Returns:
+        The samples.
+
+    Raises:
+        InputError: The val split is empty.
     """
     pairs = load_pairs(data, "val", split_rule)
     truths = ((name, pairs[name]) for name in evenly(list(pairs), IMAGES))
     samples = [check.sample() for check in transplanted(truths, library.pairs)]
     if not samples:
         raise InputError(
-            f"{data}: found no image of the split val, which the training measures itself on; expected a row "
-            "with `val` in triplets/index.csv, or a ROI of SEN12MS-CR that is for validation"
+            f"{data}: found no image of the split val, which validates the training; expected a row "
+            "with `val` in triplets/index.csv, or a validation ROI of SEN12MS-CR"
         )
     return samples
 
 
 def as_batch(one: Sample) -> Sample:
-    """A single sample as a batch of one, float32."""
+    """Convert a sample to a batch of one, float32."""
     return Sample(**{name: getattr(one, name)[None].float() for name in Sample.__slots__})
 
 
 def restored(denoiser: Denoiser, batch: Sample, steps: int, seed: int = 0) -> Tensor:
-    """The denoiser's image (B, 13, H, W) in reflectance for a batch, un-composited, on the CPU."""
+    """Restore a batch, without compositing.
+
+    Args:
+        denoiser: The network.
+        batch: Batch of samples.
+        steps: Number of steps.
+        seed: Seed of the noise.
+
+    Returns:
+        Reflectance (B, 13, H, W), on the CPU.
+    """
     device = next(denoiser.parameters()).device
     seen = patch_inputs(batch)
     inputs = PatchInputs(*(getattr(seen, name).to(device) for name in PatchInputs.__slots__))
     generator = torch.Generator().manual_seed(seed)
 
     def noise(step: int) -> Tensor:
-        # drawn on the CPU, so that it is the same on every device
+        # Drawn on the CPU, so that it is the same on every device.
         return torch.randn(batch.optical.shape, generator=generator).to(device)
 
     z = sample(denoiser, Condition.of(inputs), steps, noise)
@@ -117,7 +158,15 @@ def restored(denoiser: Denoiser, batch: Sample, steps: int, seed: int = 0) -> Te
 
 @torch.inference_mode()
 def covered_scores(denoiser: Denoiser, checks: list[Sample]) -> dict[str, float]:
-    """Mean PSNR (dB) on covered pixels at 1 and 4 steps, beside that of the context alone."""
+    """Mean PSNR on covered pixels.
+
+    Args:
+        denoiser: The network.
+        checks: Validation samples.
+
+    Returns:
+        PSNR in dB of the context alone, 1 step and 4 steps, by name.
+    """
     denoiser.eval()
     rows = []
     for one in checks:

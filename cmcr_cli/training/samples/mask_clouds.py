@@ -1,7 +1,7 @@
-"""Clouds and shadows laid over clear ground for the cloud network, with the exact mask of both.
+"""Clouds and shadows with exact masks, to be added to clear ground for the cloud network.
 
-Real clouds of pairs, procedural skies, textureless decks, thin cirrus and haze. All arrays are float32 in
-cells of 20 m; images are reflectance (13, h, w).
+There are real clouds of pairs, procedural skies, decks without texture, thin cirrus and haze. All arrays are
+float32 in cells of 20 m; images are reflectance (13, h, w).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from cmcr_cli.training.samples.synthesis import CRYSTALS, DROPS, SHADE, cloud_la
 CELL_METRES = 20
 
 SKIES, SKY_SIDE = 400, 240
-"""Procedural skies that are drawn from, and cells along their sides: to draw one takes long."""
+"""Number of procedural skies, and their side in cells. They are cached because generating one is slow."""
 
 KEPT = 64
-"""Clouds of pairs that are kept in memory."""
+"""Clouds of pairs that are cached."""
 
-# Part of the light from the ground that a full shadow takes: the sky still lights it, in the blue most.
+# Share of the light that a full shadow removes; diffuse light from the sky remains, mostly in the blue.
 _SHADE = np.array([0.35, 0.4, 0.55, 0.65, 0.68, 0.72, 0.74, 0.78, 0.8, 0.8, 0, 0.85, 0.88], np.float32)[
     :, None, None
 ]
@@ -49,10 +49,14 @@ _SHADE = np.array([0.35, 0.4, 0.55, 0.65, 0.68, 0.72, 0.74, 0.78, 0.8, 0.8, 0, 0
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Clouds to be laid over ground: cloudy = (1 - opacity) ground + light, and the shadow they cast.
+    """A layer of clouds: cloudy = gain * ground + light, and the shadow that it casts.
 
-    light (13, h, w); gain (13, h, w) or (1, h, w): what passes of the ground's light, 1 - opacity if it is
-    the same in all bands; opacity, shadow (h, w) in 0..1; sun (4,): see `model.cloud_network.CloudNetwork`.
+    Attributes:
+        light: Reflectance added by the clouds (13, h, w).
+        gain: Share of the ground's light that passes, (13, h, w) or (1, h, w).
+        opacity: Opacity, 0 to 1, (h, w).
+        shadow: Darkness of the shadow, 0 to 1, (h, w).
+        sun: Position of the sun (4,), see `model.cloud_network.CloudNetwork`.
     """
 
     light: Array
@@ -63,39 +67,47 @@ class Layer:
 
 
 class Clouds:
-    """Draws layers of cloud of `side` x `side` cells."""
+    """Draws layers of clouds of `side` x `side` cells."""
 
     def __init__(self, pairs: Sequence[Pair], noise: Noise) -> None:
-        """`pairs` are those that real clouds are cut from; there may be none."""
+        """Draw clouds from pairs and random fields.
+
+        Args:
+            pairs: Pairs from which real clouds are extracted; may be empty.
+            noise: Random fields.
+        """
         self._pairs = pairs
         self._layers: dict[int, tuple[Array, Array]] = {}
         self._skies: dict[int, Layer] = {}
         self._noise = noise
 
     def real(self, side: int, rng: np.random.Generator, sun: Array | None = None) -> Layer:
-        """A real cloud with a shadow cast along `sun`, or along a random one.
+        """Draw a real cloud with its shadow; without pairs, a procedural one.
 
-        It is a procedural one where there are no pairs.
+        Args:
+            side: Side in cells.
+            rng: Source of randomness.
+            sun: Position of the sun (4,); None: random.
         """
         if not self._pairs:
             return self.procedural(side, rng)
         opacity, light = self._layer(int(rng.integers(len(self._pairs))))
         both = dihedral(np.concatenate([opacity[None], light]), int(rng.integers(8)))
         if rng.random() < 0.4:
-            both = block_mean(both)  # clouds half as large: the pairs have few small ones
+            both = block_mean(both)  # halves the size: the pairs have few small clouds
         both = fitted(both, side, rng)
         if rng.random() < 0.4:
-            # Some of the clouds alone, that ground with single small clouds is seen as well.
+            # Keep some of the clouds only, so that there are samples with single small clouds.
             kept = (self._noise.draw(rng, side, 4, 30) - np.float32(rng.uniform(0, 1.5))) * 4
             both *= np.clip(kept, 0, 1)
         opacity, light = both[0], both[1:]
         shadow, sun = _cast(opacity, rng, sun)
-        # What is fainter than this is noise.
+        # Fainter clouds are noise.
         light = light * np.clip(opacity / 0.06, 0, 1)
         return Layer(light, (1 - opacity * np.clip(opacity / 0.06, 0, 1))[None], opacity, shadow, sun)
 
     def _layer(self, index: int) -> tuple[Array, Array]:
-        """Opacity (h, w) and light (13, h, w) of the cloud of a pair; the last few are kept."""
+        """Opacity (h, w) and light (13, h, w) of the cloud of a pair; cached."""
         if index not in self._layers:
             if len(self._layers) == KEPT:
                 del self._layers[next(iter(self._layers))]
@@ -105,7 +117,7 @@ class Clouds:
         return self._layers[index]
 
     def procedural(self, side: int, rng: np.random.Generator) -> Layer:
-        """Part of a procedural sky, turned together with its sun."""
+        """Draw a part of a procedural sky, rotated together with its sun; arguments as for `real`."""
         index, turn = int(rng.integers(SKIES)), int(rng.integers(8))
         if index not in self._skies:
             self._skies[index] = _sky(index)
@@ -119,14 +131,14 @@ class Clouds:
         return Layer(cut(sky.light), cut(sky.gain), cut(sky.opacity), cut(sky.shadow), sun)
 
     def deck(self, side: int, rng: np.random.Generator) -> Layer:
-        """A sheet with hardly any texture, of drops or ice, dull or bright, over all or part."""
+        """Draw a deck of droplets or ice with hardly any texture, dark or bright, over all or part."""
         edge = self._noise.draw(rng, side, 8, 64) + np.float32(rng.normal(0, 1.5))
         most = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
         opacity = np.clip(edge * np.float32(rng.uniform(1, 8)), 0, 1) * np.float32(most)
         ice = np.float32(rng.choice([0, 1, rng.random()]))
         colour = spectrum(ice * CRYSTALS + (1 - ice) * DROPS, rng, 0.03)
         colour *= np.float32(rng.uniform(0.22, 0.95))
-        # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
+        # Large crystals are as dark as snow in the shortwave infrared; B10 depends on their height.
         colour[SHORTWAVE] *= 1 - ice * rng.uniform(0, 0.75)
         colour[B10] = 0.001 + ice * rng.uniform(0.01, 0.35)
         colour[B09] = colour[B09 - 1] * rng.uniform(0.2, 0.85)
@@ -136,7 +148,15 @@ class Clouds:
         return Layer(colour * texture * opacity, (1 - opacity)[None], opacity, shadow, sun)
 
     def veil(self, side: int, rng: np.random.Generator) -> tuple[Layer, Array, bool]:
-        """Thin cirrus or haze; also what it adds to the visible (h, w), and whether it is cirrus."""
+        """Draw thin cirrus or haze.
+
+        Args:
+            side: Side in cells.
+            rng: Source of randomness.
+
+        Returns:
+            The layer, the reflectance that it adds to the visible bands (h, w), and whether it is cirrus.
+        """
         high, relief = rng.random() < 0.7, self._noise.draw(rng, side, 4, 60)
         everywhere = rng.random() < 0.5
         shape = 1 + np.float32(rng.uniform(0, 0.4)) * relief if everywhere else relief + rng.uniform(-1, 1)
@@ -154,8 +174,18 @@ class Clouds:
 
 
 def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool) -> Array:
-    """Ground in the shadow (h, w) of a cloud: the direct light goes, the path above the ground stays."""
-    # The light that clouds all around scatter into a shadow is not blue but grey.
+    """Darken an image by a shadow: direct light is removed, path radiance above the ground stays.
+
+    Args:
+        x: Reflectance (13, h, w).
+        shadow: Darkness of the shadow, 0 to 1, (h, w).
+        rng: Source of randomness.
+        level2: Whether the image is Level-2A, which has no path radiance.
+
+    Returns:
+        Reflectance (13, h, w).
+    """
+    # Light that surrounding clouds scatter into a shadow is grey, not blue.
     grey = np.float32(max(rng.uniform(-1, 1), 0))
     most = (_SHADE + grey * (SHADE[:, None, None] - _SHADE)) * jitter(rng, 0.06)
     most *= np.float32(1.12 if level2 else 1)
@@ -169,13 +199,13 @@ def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool
 
 
 def is_like_snow(layer: Layer) -> NDArray[np.bool_]:
-    """Where a layer (h, w) is thick and as dark in the shortwave infrared as snow."""
+    """Where a layer is thick and as dark in the shortwave infrared as snow, (h, w)."""
     green, shortwave = layer.light[BANDS.index("B03")], layer.light[BANDS.index("B11")]
     return np.asarray((layer.opacity > 0.3) & (green - shortwave > 0.3 * (green + shortwave)))
 
 
 def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> Array:
-    """A random part of the last two axes, (..., side, side); what is too small is mirrored."""
+    """Crop a random part (..., side, side); arrays that are too small are mirrored."""
     rows, columns = (max(side - size, 0) for size in array.shape[-2:])
     if rows or columns:
         pad = [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, columns)]
@@ -185,20 +215,20 @@ def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> A
 
 
 def turned(row: float, column: float, turn: int) -> tuple[float, float]:
-    """A direction (rows, columns) in an image that `dihedral` turned."""
+    """Transform a direction (row, column) like an image that `dihedral` has transformed."""
     for _ in range(turn % 4):
         row, column = -column, row
     return row, -column if turn >= 4 else column
 
 
 def _cast(opacity: Array, rng: np.random.Generator, sun: Array | None) -> tuple[Array, Array]:
-    """The shadow (h, w) of clouds at a random height, and the sun (4,): the given one or a random one."""
+    """Shadow (h, w) of clouds at a random height, and the sun (4,), given or random."""
     if sun is None:
         azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(18, 72)))
         sun = np.array([1, np.cos(azimuth), np.sin(azimuth), slope], np.float32)
     height = np.exp(rng.uniform(np.log(250), np.log(5000)))
     cells = float(min(height * sun[3] / CELL_METRES, 0.8 * len(opacity)))
-    # Mirrored, it has shadows of clouds that are not in the picture.
+    # The mirrored mode adds shadows of clouds outside the image.
     edge = "reflect" if rng.random() < 0.4 else "constant"
     moved = ndimage.shift(opacity, (-cells * sun[1], -cells * sun[2]), order=1, mode=edge)
     moved = ndimage.gaussian_filter(moved, rng.uniform(0.5, 1.5 + cells / 60), truncate=3)
@@ -207,18 +237,18 @@ def _cast(opacity: Array, rng: np.random.Generator, sun: Array | None) -> tuple[
 
 
 def _sky(index: int) -> Layer:
-    """Procedural sky `index`: half of them fair, some crowded, some overcast."""
+    """Generate procedural sky `index`: half are fair, some crowded, some overcast."""
     rng = np.random.default_rng([7, index])
     ranges = [(0.05, 0.5)] * 11 + [(0.3, 0.8)] * 6 + [(0.8, 1.0)] * 3
     seed, cover = 100_000 + index, float(rng.uniform(*ranges[int(rng.integers(len(ranges)))]))
     sky = simulate_sky(seed, cover, Window(0, 0, 2 * SKY_SIDE, 2 * SKY_SIDE))
     recipe = draw_recipe(seed)
     towards = -np.cos(recipe.sun_azimuth), np.sin(recipe.sun_azimuth)
-    # What passes through the cloud alone: the shadow on the ground is drawn anew each time.
+    # Gain of the cloud without its shadow on the ground, which is applied separately each time.
     lit = np.maximum(1 - SHADOWED[:, None, None] * sky.shadow, 0.05)
-    passed = block_mean(np.minimum(sky.gain / lit, 1))  # at 60 m bands and shadow do not meet exactly
+    passed = block_mean(np.minimum(sky.gain / lit, 1))  # bands of 60 m and the shadow do not align exactly
     sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
-    half = np.float16  # of all skies, 1.3 GB
+    half = np.float16  # all skies take 1.3 GB
     return Layer(
         light=block_mean(sky.added).astype(half),
         gain=passed.astype(half),

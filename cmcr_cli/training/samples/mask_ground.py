@@ -1,6 +1,6 @@
-"""Other grounds for the cloud network: snow, water, deserts, roofs and relief drawn over clear images.
+"""Variation of clear ground for the cloud network: snow, water, deserts, roofs and relief.
 
-The places that were photographed are few. All arrays are float32 reflectance in cells of 20 m, (13, h, w).
+The training data show few places. All arrays are float32 reflectance in cells of 20 m, (13, h, w).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TURBID = np.array([0.04, 0.06, 0.1, 0.08, 0.07, 0.04, 0.04, 0.03, 0.025, 0.02, 
 _SAND = np.array([0.19, 0.2, 0.25, 0.3, 0.32, 0.34, 0.35, 0.36, 0.39, 0.14, 0.001, 0.44, 0.39], np.float32)
 
 _SCALES = np.geomspace(1.2, 64, 16)  # cells
-_BANK = 448  # cells along the side of a field in the bank
+_BANK = 448  # side of a precomputed field, in cells
 
 
 class Noise:
-    """Smooth random fields, cut from a bank that is drawn once: to draw a field takes long."""
+    """Smooth random fields, cropped from fields that are computed once because computing one is slow."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(20)
@@ -43,7 +43,7 @@ class Noise:
         ]
 
     def draw(self, rng: np.random.Generator, side: int, low: float, high: float) -> Array:
-        """A field (side, side) of mean 0 and deviation 1, with structures of `low` to `high` cells."""
+        """Return a field (side, side) of mean 0 and std 1, with structures of `low` to `high` cells."""
         scale = np.exp(rng.uniform(np.log(low), np.log(high)))
         field = self._fields[int(np.abs(np.log(_SCALES / scale)).argmin())]
         top, left = (int(n) for n in rng.integers(_BANK - side + 1, size=2))
@@ -52,18 +52,24 @@ class Noise:
 
 
 def spectrum(values: Array, rng: np.random.Generator, deviation: float) -> Array:
-    """A spectrum (13,), or one per band, with every band a little off: (13, 1, 1)."""
+    """Vary a spectrum (13,) randomly by `deviation` (std of the logarithm) per band, (13, 1, 1)."""
     return np.asarray(values.reshape(-1, 1, 1) * jitter(rng, deviation), np.float32)
 
 
 def jitter(rng: np.random.Generator, deviation: float) -> Array:
-    """Factors about 1 for each band, (13, 1, 1)."""
+    """Random factors near 1 per band, with `deviation` as the std of the logarithm, (13, 1, 1)."""
     factors: Array = np.exp(deviation * rng.standard_normal((len(BANDS), 1, 1), np.float32))
     return factors
 
 
 def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """A clear image as it is or with other ground drawn over it; it stays clear."""
+    """Vary the ground of a clear image randomly, or not at all; it stays clear.
+
+    Args:
+        x: Reflectance (13, h, w).
+        noise: Random fields.
+        rng: Source of randomness.
+    """
     if rng.random() < 0.25:
         x = with_relief(x, noise, rng)
     kind = rng.random()
@@ -81,29 +87,29 @@ def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_relief(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Slopes in more and in less light, below the same air."""
+    """Add slopes with more and less light; path radiance does not change."""
     light = 1 + np.float32(rng.uniform(0.05, 0.3)) * noise.draw(rng, x.shape[1], 2, 14)
     air = np.minimum(x, AIR * np.float32(rng.uniform(0.5, 1)))
     return np.asarray(air + (x - air) * np.clip(light, 0.35, 1.6), np.float32)
 
 
 def with_dark_ground(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Patches of darker ground with sharp edges: burnt, wet or wooded.
+    """Add patches of darker ground with sharp edges: burnt, wet or wooded.
 
-    Unlike a shadow, which keeps some blue light of the sky, they may be darker in any part of the spectrum.
+    They may be darker in any part of the spectrum, unlike shadows, which keep some blue light from the sky.
     """
     level = noise.draw(rng, x.shape[1], 2, 30)
     edge = np.quantile(level[::4, ::4], rng.uniform(0.5, 0.97))
     share = np.clip((level - edge) * rng.uniform(3, 20), 0, 1).astype(np.float32)
     tilt = (MICROMETRES / 0.8).astype(np.float32) ** np.float32(rng.uniform(-0.3, 0.6))
     kept = np.clip(spectrum(tilt, rng, 0.12) * np.float32(rng.uniform(0.3, 0.8)), 0.1, 1)
-    # Light from the air above it stays.
+    # Path radiance does not change.
     air = np.minimum(x, AIR * np.float32(rng.uniform(0, 1)))
     return np.asarray(x - share * (x - air) * (1 - kept), np.float32)
 
 
 def as_desert(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """The image's own structures on sand of any brightness."""
+    """Turn the ground into sand of random brightness; the structures of the image remain."""
     mean = x.mean(axis=(1, 2), keepdims=True)
     sand = spectrum(_SAND, rng, 0.07) * np.float32(rng.uniform(0.6, 1.9))
     dunes = 1 + np.float32(rng.uniform(0, 0.12)) * noise.draw(rng, x.shape[1], 2, 10)
@@ -114,14 +120,14 @@ def as_desert(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_snow(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Snow over part of the image or all of it, old or fresh, on slopes; high snow shows in B10."""
+    """Add old or fresh snow on slopes, over part of the image or all; snow at altitude shows in B10."""
     side = x.shape[1]
     level = noise.draw(rng, side, 4, 60) + 0.3 * noise.draw(rng, side, 1.5, 12)
     share = np.clip((level - rng.normal()) * rng.uniform(1, 6), 0, 1) * rng.uniform(0.5, 1)
     snow = spectrum(_SNOW, rng, 0.04) * np.float32(rng.uniform(0.35, 1.05))
     snow[B10] = rng.uniform(0.001, 0.004) if rng.random() < 0.5 else rng.uniform(0.003, 0.014)
     snow[SHORTWAVE] *= rng.uniform(0.4, 2.2)
-    # Never without slopes: a bright sheet without any texture is a cloud.
+    # Always with slopes: a bright surface without any texture is a cloud.
     light = np.float32(rng.uniform(0.05, 0.35)) * noise.draw(rng, side, 2, 12)
     snow = snow * np.clip(1 + light, 0.12, 1.5)
     texture = np.clip(x[3] / (x[3].mean() + 1e-3), 0.3, 2) ** rng.uniform(0, 0.4)
@@ -132,7 +138,7 @@ def with_snow(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_water(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Water up to a random shore: dark or turbid, calm, with waves or with sun glint."""
+    """Add water up to a random shore: dark or turbid, calm, with waves or with sun glint."""
     side = x.shape[1]
     level = noise.draw(rng, side, 4, 50)
     shore = np.quantile(level[::4, ::4], rng.uniform(0, 0.8))
@@ -151,7 +157,7 @@ def with_water(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_roofs(x: Array, rng: np.random.Generator) -> Array:
-    """Bright rectangles with sharp edges: many small roofs, or a few large greenhouses and salt pans."""
+    """Add bright rectangles: many small roofs, or a few large greenhouses and salt pans."""
     x, side, large = x.copy(), x.shape[1], rng.random() < 0.3
     colour = rng.uniform(0.7, 1.15, len(BANDS)) if rng.random() < 0.5 else np.ones(len(BANDS))
     colour[B09] *= 0.4
@@ -168,5 +174,5 @@ def with_roofs(x: Array, rng: np.random.Generator) -> Array:
 
 
 def haze(exponent: float) -> Array:
-    """Spectrum of small particles, 1 in B02, that falls with the wavelength to a power: (13, 1, 1)."""
+    """Spectrum of haze, wavelength to the power of -`exponent`, 1 in B02, (13, 1, 1)."""
     return np.asarray((MICROMETRES / 0.49) ** -exponent, np.float32)[:, None, None]

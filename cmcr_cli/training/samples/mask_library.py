@@ -1,7 +1,7 @@
-"""The images that the cloud network is trained on, in cells of 20 m with what lies over each cell.
+"""Training images of the cloud network, in cells of 20 m with the class of each cell.
 
-Where a folder has labels/, other networks and eyes say what is covered; further files are clear ground.
-Elsewhere the opacity of cloudy and clear pairs says it, and where shadows may be nothing is learnt.
+If a folder has labels/, the classes come from other networks and from the eye, and further files are clear
+ground. Otherwise they come from the opacity of pairs, and possible shadows are ignored.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ from cmcr_cli.training.samples.mask_samples import (
 )
 
 SHOWN_CIRRUS = 0.015
-"""Reflectance of B10 from which on there is cirrus, whatever another network says."""
+"""Reflectance of B10 from which on a cell is cirrus, whatever other networks find."""
 
 SMALLEST_PAIR = 150
-"""Pixels along the side of an image of a series that clouds are cut from."""
+"""Smallest side, in pixels, of images of a series from which clouds are extracted."""
 
 CLEAR_CIRRUS = 0.0015
 """Reflectance of B10 over clear ground."""
@@ -64,9 +64,17 @@ _NEEDED = [BANDS.index(name) for name in ("B02", "B03", "B04", "B08")]
 
 
 def mask_library(data: Path, library: Library, fold: int) -> MaskLibrary:
-    """Images with labels, and clear ones; without scenes labelled by eye, places of `fold`, and other splits.
+    """Make the training images of the cloud network.
 
-    Raises InputError as `labels.labelled_images` does.
+    Scenes labelled by eye and other splits are excluded.
+
+    Args:
+        data: Folder of training data.
+        library: Training images of the same folder.
+        fold: Fold of places to exclude; 0: none.
+
+    Raises:
+        InputError: The labels cannot be used.
     """
     if not has_labels(data):
         pair_of = lru_cache(POOL)(lambda n: _of_pair(library.pairs[n]))
@@ -88,10 +96,13 @@ def mask_library(data: Path, library: Library, fold: int) -> MaskLibrary:
 
 
 def held_out(data: Path, library: Library, fold: int, most: int) -> list[MaskImage]:
-    """At most `most` images with clouds: labelled ones of the places of `fold` if there are labels.
+    """Make the validation images of the cloud network: images with clouds.
 
-    Where `fold` is 0 these are the scenes labelled by eye, on which no network is trained; without labels
-    they are pairs of the training.
+    Args:
+        data: Folder of training data.
+        library: Training images of the same folder; their pairs are used if there are no labels.
+        fold: Fold of places to use; 0: the scenes labelled by eye, which are never used for training.
+        most: Largest number of images.
     """
     if not has_labels(data):
         return [_of_pair(library.pairs[n]) for n in evenly(range(len(library.pairs)), most)]
@@ -104,7 +115,7 @@ def held_out(data: Path, library: Library, fold: int, most: int) -> list[MaskIma
 
 
 def _pairs(data: Path, fold: int) -> list[Pair]:
-    """The pairs that clouds are cut from, without those labelled by eye or of the places of `fold`."""
+    """Pairs from which clouds are extracted, except those labelled by eye and those of `fold`."""
     by_eye = {image.name for image in labelled_images(data) if image.by_eye is not None}
     folders = {f"tri_{name}_cloudy": pair for name, pair in triplets(data, "train").items()}
     folders |= {f"pair_{path.name}_cloudy": read_folder(path) for path in pair_folders(data)}
@@ -117,7 +128,7 @@ def _pairs(data: Path, fold: int) -> list[Pair]:
 
 
 def _series_pairs(data: Path, fold: int) -> Iterator[Pair]:
-    """Cloudy dates of series, each with the clear date nearest to it; not those labelled by eye."""
+    """Yield cloudy dates of series, each with the nearest clear date, except those labelled by eye."""
     series: dict[str, list[LabelledImage]] = {}
     for image in labelled_images(data):
         if image.name.rpartition("_")[2].isdecimal() and fold_of(image.place) != fold:
@@ -132,7 +143,7 @@ def _series_pairs(data: Path, fold: int) -> Iterator[Pair]:
 
 
 def _pair_of(cloudy: LabelledImage, clear: LabelledImage) -> Pair:
-    """A cloud where the labels have one; bands that are absent are made up from their neighbours."""
+    """Make a pair with opacity where the labels have cloud; absent bands are derived from neighbours."""
     images = _completed(cloudy), _completed(clear)
     labelled = (cloudy.network > CLEAR) & (cloudy.network < SHADOW)
     there = ndimage.binary_dilation(labelled, iterations=CELL)
@@ -150,12 +161,12 @@ def _completed(labelled: LabelledImage) -> Array:
 
 
 def _other_splits(data: Path) -> set[str]:
-    """Places of triplets that are not for training."""
+    """Places of the triplets that are not for training."""
     return {f"triplets {row['scene']}" for row in index(data) if row["split"] != "train"}
 
 
 def _of_labels(image: LabelledImage) -> MaskImage:
-    """What the labels say, put right where the other network is known to fail."""
+    """Make an image from its labels, corrected where the other network is known to fail."""
     labels = np.where(image.network == 4, CLEAR, image.network)
     if image.verdict in ("clear", "thick"):
         labels = np.full_like(labels, CLEAR if image.verdict == "clear" else THICK)
@@ -172,11 +183,11 @@ def _of_labels(image: LabelledImage) -> MaskImage:
 
 
 def _further(data: Path, labelled: set[str]) -> Iterator[MaskImage]:
-    """Clear images of array files that have no label."""
+    """Yield the clear images of array files that have no label."""
     for path in series_files(data):
         with np.load(path, allow_pickle=False) as arrays:
             optical, present = arrays["s2"], arrays["s2_present"]
-            # The first axis of such a file is no series, but places that were chosen as clear ones.
+            # The images of such a file are clear images of different places, not dates of a series.
             places = "place_id" in arrays.files
             clean = np.flatnonzero(arrays["clean"]) if "clean" in arrays.files else None
         if not present[_NEEDED].all():
@@ -190,7 +201,7 @@ def _further(data: Path, labelled: set[str]) -> Iterator[MaskImage]:
 
 
 def _is_clear(image: MaskImage) -> bool:
-    """Whether there is nothing over all that is known of an image."""
+    """Whether all known cells of an image are clear."""
     return float(image.classes[CLEAR].sum(dtype=np.float32)) >= float(image.weight.sum()) - 0.5
 
 
@@ -222,7 +233,7 @@ def _image(
     classes: NDArray[np.bool_],
     known: NDArray[np.bool_],
 ) -> MaskImage:
-    """An image of 10 m pixels as cells; half precision, since there are many."""
+    """Convert an image of 10 m pixels to cells; classes in half precision to save memory."""
     cells = block_mean(image * present[:, None, None])
     shares, weight = block_mean((classes & known).astype(np.float32)), block_mean(known.astype(np.float32))
     return MaskImage(place, source, cells, present, shares.astype(np.float16), weight)

@@ -1,7 +1,7 @@
-"""Training samples of the cloud network: images in cells of 20 m and what lies over each cell.
+"""Training samples of the cloud network: images in cells of 20 m and the class of each cell.
 
-Real images bring labels of another network or of the eye. Clear ones also get other ground and clouds whose
-mask is exact. `mask_views` then changes level, air and light, and takes bands away.
+Real images have labels from another network or from the eye. Clear images also get varied ground and added
+clouds with exact masks. `mask_views` then varies level, atmosphere and light, and removes bands.
 """
 
 from __future__ import annotations
@@ -28,29 +28,34 @@ from cmcr_cli.training.samples.mask_views import MaskSample
 from cmcr_cli.training.samples.synthesis import dihedral
 
 CELL = 2
-"""Pixels along the side of a cell."""
+"""Side of a cell in pixels."""
 
 POOL, POOLED = 32, 64
-"""Of a sequence that is read when asked for, so many images are drawn from for so many batches."""
+"""Images of a sequence that is read on access that are used together, and for how many batches."""
 
 LARGEST = 256
-"""Cells along the side beyond which an image is drawn no more often."""
+"""Side in cells beyond which a larger image is not drawn more often."""
 
 CLEAR_BELOW, THIN_FROM, THICK_FROM = 0.02, 0.06, 0.5
-"""Opacity of clear ground, of thin and of thick cloud; nothing is learnt between the first two."""
+"""Opacity: upper limit of clear ground, lower limits of thin and thick cloud."""
 
 LIT_BELOW, SHADOW_FROM = 0.08, 0.22
-"""Darkening of lit ground and of shadow."""
+"""Darkness: upper limit of lit ground, lower limit of shadow."""
 
 _INFRARED, _SHORTWAVE = BANDS.index("B08"), BANDS.index("B11")
 
 
 @dataclass(frozen=True, slots=True)
 class MaskImage:
-    """A real image in cells (13, h, w), the bands present (13,), and what lies over it.
+    """A real image with the classes of its cells.
 
-    `place` is the ground that it shows, `source` the data set that it is from.
-    classes (4, h, w): share of each CloudClass in a cell; weight (h, w): 0 where nobody knows.
+    Attributes:
+        place: Name of the place.
+        source: Data set.
+        cells: Reflectance in cells of 20 m (13, h, w).
+        present: Bands that the image has (13,).
+        classes: Share of each CloudClass per cell (4, h, w).
+        weight: Share of the cell that is known (h, w), 0 to 1.
     """
 
     place: str
@@ -63,11 +68,15 @@ class MaskImage:
 
 @dataclass(frozen=True, slots=True)
 class MaskLibrary:
-    """What samples are made from.
+    """Images that samples are made from.
 
-    `covered` are images with something over them. `clear` ones have nothing: other ground and clouds, cut
-    from `pairs`, may be laid over them. Lists are in memory, and of these images of small sources are drawn
-    more often; other sequences may be read when asked for.
+    From lists, which are in memory, images of small sources are drawn more often. Other sequences may read an
+    image on every access.
+
+    Attributes:
+        covered: Images with clouds or shadows.
+        clear: Images without; ground may be varied and clouds added.
+        pairs: Pairs from which clouds are extracted.
     """
 
     covered: Sequence[MaskImage]
@@ -76,7 +85,7 @@ class MaskLibrary:
 
 
 class MaskSamples(Dataset[MaskSample]):
-    """Batches without end; each is a pure function of seed, rank and its number."""
+    """An endless sequence of batches; each is a pure function of seed, rank and its number."""
 
     def __init__(
         self,
@@ -87,10 +96,18 @@ class MaskSamples(Dataset[MaskSample]):
         seed: int,
         rank: int,
     ) -> None:
-        """`count` samples of `crop` pixels, a multiple of 32, make a batch; each is seen `mix.views` times.
+        """Make batches of samples.
 
-        Samples of clouds laid over ground alone are half as large again, for their shadows fall far, and so
-        there are fewer of them.
+        Batches that consist only of added clouds have samples of 1.5 times the side, because shadows fall far
+        away, and therefore fewer samples.
+
+        Args:
+            library: Images that samples are made from.
+            mix: How often each kind is drawn.
+            crop: Side of a sample in pixels, a multiple of 32.
+            count: Samples per batch, before views.
+            seed: Seed of the training.
+            rank: Number of the process.
         """
         side = crop // CELL
         self._sides = side, min(side * 3 // 2, SKY_SIDE)
@@ -102,7 +119,7 @@ class MaskSamples(Dataset[MaskSample]):
         self._number = 0
 
     def __getitem__(self, number: int) -> MaskSample:
-        """Batch `number`: one in three is of clouds laid over ground alone."""
+        """Make batch `number`; every third batch consists only of added clouds."""
         made = number % 3 == 0
         side, self._number = self._sides[made], number
         count = max(self._count * self._sides[0] ** 2 // side**2, 1)
@@ -116,7 +133,7 @@ class MaskSamples(Dataset[MaskSample]):
         )
 
     def real(self, side: int, rng: np.random.Generator) -> MaskSample:
-        """An image as it was observed; a clear one perhaps with other ground, others with more clouds."""
+        """Make a sample of an observed image: a clear one may get varied ground, others more clouds."""
         clear = not self._images[0] or rng.random() < self._mix.clear
         image = self._any(rng, clear=clear)
         stack = np.concatenate([image.cells, image.classes.astype(np.float32), image.weight[None]])
@@ -129,12 +146,12 @@ class MaskSamples(Dataset[MaskSample]):
             shade = self._clouds.real(side, rng).shadow
             x = in_shadow(x, shade, rng, level2=not image.present[B10])
         if not clear and rng.random() < self._mix.crowded:
-            # Its own shadows are of another sun than those of the clouds that are laid over it.
+            # The shadows of the image have another sun than those of the added clouds.
             return replace(self._clouded(x, image.present, classes, weight, rng), sun=torch.zeros(4))
         return _sample(x, image.present, np.zeros(4, np.float32), classes, weight, np.zeros_like(weight))
 
     def over_ground(self, side: int, rng: np.random.Generator) -> MaskSample:
-        """Clouds and their shadows laid over clear ground."""
+        """Make a sample of clear ground with added clouds and shadows."""
         image = self._any(rng, clear=True)
         x = fitted(dihedral(image.cells, int(rng.integers(8))), side, rng)
         classes = np.zeros((N_CLASSES, side, side), np.float32)
@@ -145,13 +162,13 @@ class MaskSamples(Dataset[MaskSample]):
     def _clouded(
         self, x: Array, present: NDArray[np.bool_], classes: Array, weight: Array, rng: np.random.Generator
     ) -> MaskSample:
-        """An image (13, h, w) and what lies over it, under more clouds and their shadows."""
+        """Add clouds and shadows to an image (13, h, w) with its classes and weight."""
         x, side, level2 = x.copy(), len(weight), not present[B10]
         if not present[B09]:
             x[B09] = x[B09 - 1] * rng.uniform(0.3, 0.9)
         if level2:
             x[B10] = rng.uniform(0.0008, 0.003)
-        # On what is dark anyway nobody sees a shadow.
+        # Shadows cannot be seen on ground that is already dark.
         dark = (x[_INFRARED] < 0.055) | ((x[_SHORTWAVE] < 0.03) & present[_SHORTWAVE])
         layers, known, icy = self._layers(side, rng, cirrus=bool(present[B10]))
         opacity, shadow, sun = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32), None
@@ -169,9 +186,11 @@ class MaskSamples(Dataset[MaskSample]):
     def _layers(
         self, side: int, rng: np.random.Generator, *, cirrus: bool
     ) -> tuple[list[Layer], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Clouds from low to high; where it is certain whether a veil counts as one; what may be snow.
+        """Draw clouds from low to high.
 
-        The last is a sheet of ice cloud that nothing but B10 tells from snow.
+        Returns:
+            The layers; where it is certain whether thin cloud counts as cloud (h, w); where only B10
+            distinguishes an ice cloud from snow (h, w).
         """
         layers, kind = [], rng.random()
         icy = np.zeros((side, side), np.bool_)
@@ -179,7 +198,7 @@ class MaskSamples(Dataset[MaskSample]):
             layers.append(self._clouds.procedural(side, rng))
         elif kind < 0.88:
             layers.append(self._clouds.real(side, rng))
-            if rng.random() < 0.3:  # a crowd of clouds, with little ground between them
+            if rng.random() < 0.3:  # many clouds with little ground between them
                 layers.append(self._clouds.real(side, rng, layers[0].sun))
         if kind >= 0.8:
             layers.append(self._clouds.deck(side, rng))
@@ -187,7 +206,7 @@ class MaskSamples(Dataset[MaskSample]):
         known = np.ones((side, side), np.bool_)
         if rng.random() < self._mix.veiled:
             veil, added, high = self._clouds.veil(side, rng)
-            # B10 shows faint cirrus; without it a faint veil is not told from the air of another day.
+            # B10 shows faint cirrus. Without B10, faint cloud looks like another state of the atmosphere.
             least, sure = (0.006, 0.018) if high and cirrus else (0.012, 0.04)
             known = (added <= least) | (added > sure)
             opacity = np.where(added > sure, np.maximum(veil.opacity, THIN_FROM), 0)
@@ -203,14 +222,20 @@ class MaskSamples(Dataset[MaskSample]):
 
 
 def _sample(optical: Array, present: NDArray[np.bool_], sun: Array, *others: NDArray[Any]) -> MaskSample:
-    """A sample as tensors, with nothing in bands that are absent."""
+    """Convert a sample to tensors, with 0 in absent bands."""
     x = np.maximum(optical, 0) * present[:, None, None]
     arrays = x, present, sun, *others
     return MaskSample(*(torch.from_numpy(np.asarray(array, np.float32)) for array in arrays))
 
 
 def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
-    """Batches `first`, `first` + 1, ..., made by `workers` processes."""
+    """Yield batches.
+
+    Args:
+        samples: Sequence of batches.
+        workers: Processes that make batches; 0: this process.
+        first: Number of the first batch.
+    """
     prefetched = 8 if workers else None
     numbers = itertools.count(first)
     return iter(
@@ -219,14 +244,14 @@ def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator
 
 
 def _odds(images: Sequence[MaskImage]) -> NDArray[np.float64]:
-    """How often each image is drawn: those of large sources less than their share, small images too."""
+    """Probability of each image: images of large sources and small images are drawn less often."""
     counts = Counter(image.source for image in images)
     odds = np.array([counts[image.source] ** -0.5 * min(image.cells.shape[1], LARGEST) for image in images])
     return np.asarray(odds / odds.sum())
 
 
 def _classes(opacity: Array, shadow: Array, dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """CloudClass of each cell as (4, h, w); none where it is not sure."""
+    """CloudClass of each cell, one-hot (4, h, w); all False where it is uncertain."""
     classes = np.zeros((N_CLASSES, *opacity.shape), np.bool_)
     classes[THICK] = opacity >= THICK_FROM
     classes[THIN] = (opacity >= THIN_FROM) & ~classes[THICK]

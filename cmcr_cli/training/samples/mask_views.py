@@ -1,7 +1,7 @@
-"""Views of a batch of samples: of another level, in other air and light, with noise, and without some bands.
+"""Views of a batch: another processing level, atmosphere and light, noise, and fewer bands.
 
-A sample costs far more to make than to look at again. So several views of each are drawn, all at once and on
-the device of the training.
+Making a sample takes much longer than training on it. So several views of each sample are made, all at once
+and on the device of the training.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from cmcr_cli.training.samples.mask_ground import AIR, B09, B10, CLEARNESS
 from cmcr_cli.training.samples.synthesis import MICROMETRES
 
 NOISE = 0.0015
-"""Deviation of the noise in reflectance."""
+"""Standard deviation of the noise in reflectance."""
 
 LOW_SUN = 0.15
-"""Share of views that are darker by up to a half, as ground on slopes and in winter is."""
+"""Share of views that are darker by up to one half, like ground on slopes and in winter."""
 
 _SIXTY_METRES = [BANDS.index(name) for name in ("B01", "B09", "B10")]
 _OPTIONAL = [BANDS.index(name) for name in BANDS if name not in ("B02", "B03", "B04", "B08")]
@@ -33,11 +33,11 @@ class MaskSample:
 
     Attributes:
         optical: Reflectance in cells of 20 m (13, h, w).
-        present: 1 for bands that it has (13,).
-        sun: See `model.cloud_network.CloudNetwork` (4,).
-        classes: Share of each CloudClass in a cell (4, h, w).
-        weight: 0 where nobody knows (h, w).
-        icy: 1 where nothing but B10 tells cloud from snow (h, w).
+        present: 1 for bands that the image has, else 0 (13,).
+        sun: Position of the sun, see `model.cloud_network.CloudNetwork` (4,).
+        classes: Share of each CloudClass per cell (4, h, w).
+        weight: Weight in the loss, 0 where the class is unknown (h, w).
+        icy: 1 where only B10 distinguishes cloud from snow (h, w).
     """
 
     optical: Tensor
@@ -49,7 +49,16 @@ class MaskSample:
 
 
 def views(batch: MaskSample, mix: MaskMix, generator: torch.Generator) -> MaskSample:
-    """`mix.views` views of each sample of a batch, in no order; the generator is on the batch's device."""
+    """Make random views of a batch.
+
+    Args:
+        batch: Batch of samples.
+        mix: Number of views, and how often bands and the sun are removed.
+        generator: Source of randomness, on the device of the batch.
+
+    Returns:
+        A batch of `mix.views` times as many samples, in no particular order.
+    """
     parts = {f.name: getattr(batch, f.name) for f in fields(MaskSample)}
     batch = MaskSample(**{name: torch.cat([part] * mix.views) for name, part in parts.items()})
     draw = _Draw(generator, len(batch.sun))
@@ -71,27 +80,27 @@ def views(batch: MaskSample, mix: MaskMix, generator: torch.Generator) -> MaskSa
 
 
 class _Draw:
-    """Random numbers, one or a row of them for each sample."""
+    """Random numbers, one or several for each sample."""
 
     def __init__(self, generator: torch.Generator, count: int) -> None:
         self._generator, self._count = generator, count
 
     def uniform(self, low: float = 0, high: float = 1, each: tuple[int, ...] = ()) -> Tensor:
-        """Numbers (count, *each) from `low` to `high`."""
+        """Return uniform numbers (count, *each) from `low` to `high`."""
         device, shape = self._generator.device, (self._count, *each)
         return low + (high - low) * torch.rand(shape, generator=self._generator, device=device)
 
     def normal(self, deviation: float, each: tuple[int, ...] = ()) -> Tensor:
-        """Numbers (count, *each) about 0."""
+        """Return normal numbers (count, *each) of mean 0."""
         device, shape = self._generator.device, (self._count, *each)
         return deviation * torch.randn(shape, generator=self._generator, device=device)
 
 
 def _in_other_light(x: Tensor, present: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
-    """Images (B, 13, h, w) of the other level or in other air, in other light; and their bands (B, 13).
+    """Convert images (B, 13, h, w) to another level or atmosphere and other light; also their bands (B, 13).
 
-    Level-1C becomes Level-2A by taking path radiance and absorption off, and Level-2A the other way round; so
-    a network learns that neither is cloud.
+    Level-1C becomes Level-2A by removing path radiance and absorption, and vice versa. So the network learns
+    that neither indicates cloud.
     """
     air, clearness = (torch.from_numpy(array.reshape(1, -1)).to(x.device) for array in (AIR, CLEARNESS))
     length = torch.from_numpy((MICROMETRES / 0.49).astype(np.float32)).to(x.device)
@@ -104,7 +113,7 @@ def _in_other_light(x: Tensor, present: Tensor, draw: _Draw) -> tuple[Tensor, Te
     haze = draw.uniform(-0.02, 0.045, (1,)) * length ** -draw.uniform(1, 3.5, (1,))
     added = torch.where(raised, strength * air, torch.where(lowered, -strength * air * gain, hazed * haze))
     x = (x * gain[:, :, None, None] + added[:, :, None, None]).clamp(min=0)
-    # As corrected for the vapour that dims B09.
+    # Correction for water vapour, which darkens B09.
     corrected = lowered & (draw.uniform(each=(1,)) < 0.5)
     vapour = x[:, B09 - 1] * draw.uniform(0.9, 1.05, (1, 1))
     x[:, B09] = torch.where(corrected[:, :, None], vapour, x[:, B09])
@@ -117,7 +126,7 @@ def _in_other_light(x: Tensor, present: Tensor, draw: _Draw) -> tuple[Tensor, Te
 
 
 def _beyond_edges(weight: Tensor, share: float, draw: _Draw) -> Tensor:
-    """Where samples with weights (B, h, w) have no data: (B, 1, h, w)."""
+    """Random nodata areas of samples with weights (B, h, w), (B, 1, h, w)."""
     rows, columns = (torch.linspace(-1, 1, size, device=weight.device) for size in weight.shape[1:])
     slope = draw.normal(1, (1, 1)) * rows[:, None] + draw.normal(1, (1, 1)) * columns
     cut = draw.uniform(each=(1, 1)) < share
@@ -125,11 +134,11 @@ def _beyond_edges(weight: Tensor, share: float, draw: _Draw) -> Tensor:
 
 
 def _kept_bands(mix: MaskMix, draw: _Draw) -> Tensor:
-    """1 for the bands (B, 13) that are left; B02, B03, B04 and B08 always are."""
+    """1 for bands that are kept, else 0 (B, 13); B02, B03, B04 and B08 are always kept."""
     kind, counts = draw.uniform(each=(1,)), torch.floor(draw.uniform(2, 8, (1,)))
     optional = torch.zeros(len(BANDS), device=kind.device)
     optional[_OPTIONAL] = 1
-    # The rank of each optional band in a random order, 0 to 8; of the others beyond all.
+    # Rank of each optional band in a random order, 0 to 8; other bands rank last.
     order = (draw.uniform(each=(len(BANDS),)) + 2 * (1 - optional)).argsort(dim=1).argsort(dim=1)
     cirrus, sixty = torch.zeros_like(optional), torch.zeros_like(optional)
     cirrus[B10], sixty[_SIXTY_METRES] = 1, 1

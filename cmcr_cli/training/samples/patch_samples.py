@@ -1,4 +1,4 @@
-"""Training samples: a cloudy image, its context as it would be at scene scale, and the ground beneath."""
+"""Training samples of the denoiser: a cloudy image, its context, and the ground below the clouds."""
 
 from __future__ import annotations
 
@@ -44,30 +44,35 @@ Mask = NDArray[np.bool_]
 Item = TypeVar("Item")
 
 CLEAR_WEIGHT, HIDDEN_WEIGHT = 0.1, 4.0
-"""Weight in the loss of a pixel that is kept as it is, and of one under a cloud through which nothing is
-seen; 1 where covered otherwise.
+"""Weights in the loss: of pixels that are kept as they are, and of pixels under opaque cloud. Other covered
+pixels have weight 1.
 
-A clear pixel is pasted over in the end, but must not drift; hidden ones are few, and would drown."""
+Clear pixels are replaced by the image in the end, but must not drift. Pixels under opaque cloud are few."""
 
 HIDING = 0.9
-"""Opacity from which on a cloud hides the ground."""
+"""Opacity from which on a cloud hides the ground completely."""
 
 LARGEST = 256
-"""Pixels along the sides of a sample: of larger images a part is taken."""
+"""Largest side of a sample in pixels; larger images are cropped."""
 
 UNTOLD = 0.3
-"""Of the samples without clear ground, those of which nothing is learnt; the others show how covered pixels
-vary, as the first pass over a scene does."""
+"""Share of the samples without clear ground that have no statistics of the scene. The others have those of
+covered pixels, as after the first pass over a scene."""
 
 LEARNT = 16_384
-"""Covered pixels that the statistics of a sample are taken from, at most."""
+"""Largest number of covered pixels for the statistics of a sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The fields of `PatchInputs` without the batch axis, the truth, and what was done; float16 on the CPU.
+    """A sample, float16 on the CPU: the fields of `PatchInputs` without the batch axis, and the truth.
 
-    target (13, H, W) reflectance; weight, opacity, shadow (1, H, W), the weight being that in the loss.
+    Attributes:
+        optical: See `PatchInputs`, like the other fields that are not listed here.
+        target: True reflectance (13, H, W).
+        weight: Weight in the loss (1, H, W).
+        opacity: Opacity of the clouds, 0 to 1, (1, H, W).
+        shadow: Darkness of the shadows, 0 to 1, (1, H, W).
     """
 
     optical: Tensor
@@ -88,10 +93,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Clouded:
-    """Ground with clouds over it: images (13, H, W), opacity and shadow (H, W) in 0..1.
+    """Ground with clouds.
 
-    `source` is the place that the clouds are from, empty where they are from none; `hidden` says that no mask
-    would leave anything clear. `haze` is what a haze that no mask finds adds to the ground (13, H, W).
+    Attributes:
+        ground: The ground.
+        cloudy: Reflectance with clouds (13, H, W).
+        opacity: Opacity of the clouds, 0 to 1, (H, W).
+        shadow: Darkness of the shadows, 0 to 1, (H, W).
+        same_date: Whether ground and cloudy image are of the same date.
+        source: Place that the clouds are from; empty for simulated clouds.
+        hidden: Whether the clouds cover everything.
+        haze: Reflectance that haze too thin for any mask adds to the ground (13, H, W); None without haze.
     """
 
     ground: ClearImage
@@ -105,7 +117,13 @@ class Clouded:
 
 
 def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
-    """Draw ground and put clouds over it, or take a real pair as it is."""
+    """Draw ground with clouds, or a real pair.
+
+    Args:
+        library: Training images.
+        mix: How often each kind is drawn.
+        rng: Source of randomness.
+    """
     regime = rng.random()
     if regime < mix.hidden + mix.heavy:
         return _overcast_scene(library, mix, rng, 0 if regime < mix.hidden else rng.uniform(0.01, 0.15))
@@ -126,10 +144,10 @@ def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
 
 
 def _overcast_scene(library: Library, mix: Mix, rng: np.random.Generator, gaps: float) -> Clouded:
-    """Ground as it is, with real radar or none, under a deck that leaves a share `gaps` of it clear.
+    """Draw unchanged ground, with real radar or none, under a deck that leaves a share `gaps` of it clear.
 
-    What the radar and the rest of light say of the ground there has to be learnt by heart, for the scene
-    does not tell; so its colours are not changed. Often there is a real cloud below the deck.
+    Such a scene does not show what ground with a given radar signature looks like, so the network must have
+    learned it. Therefore colours are not changed. Often there is a real cloud below the deck.
     """
     ground = _photographed(library, mix, rng)
     image, opacity, source = ground.optical, np.zeros(ground.optical.shape[1:], np.float32), ""
@@ -163,8 +181,8 @@ def _ground(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
 
 
 def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> ClearImage:
-    """An image of the library, at most LARGEST pixels wide and high, at another brightness."""
-    # The root keeps a place of many dates from drowning the others, and still shows more of it.
+    """Draw an image of the library, at most LARGEST pixels wide and high, with varied brightness."""
+    # With the square root, places with many dates are drawn more often, but do not dominate.
     odds = np.sqrt([len(images) for images in library.places])
     images = library.places[int(rng.choice(len(odds), p=odds / odds.sum()))]
     image = _any(images, rng)
@@ -175,7 +193,13 @@ def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> Clear
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
-    """One complete sample, its context fitted to what its mask leaves clear."""
+    """Draw a complete sample.
+
+    Args:
+        library: Training images.
+        mix: How often each kind is drawn.
+        rng: Source of randomness.
+    """
     scene = draw(library, mix, rng)
     while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
@@ -183,7 +207,13 @@ def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
 
 
 def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
-    """The sample of a scene: what is known of it, a mask as it may be found, and the context."""
+    """Make a sample of a scene with a realistic mask.
+
+    Args:
+        scene: Ground with clouds.
+        mix: How often radar, bands and context are removed, and masks are faulty.
+        rng: Source of randomness.
+    """
     radar = scene.ground.radar
     radar = None if radar is None or rng.random() < mix.no_radar else jittered_radar(radar, rng)
     present = scene.ground.present.copy()
@@ -210,7 +240,7 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         found = mistaken(found, hiding, scene.shadow, rng)
     cover = found.astype(np.float32)
     if hiding is not scene.opacity:
-        # Under cirrus that B10 shows, the ground is corrected well enough to learn from.
+        # Cirrus that B10 shows can be subtracted well enough to learn from the ground below.
         cover = np.where(cover_mask(scene.opacity, scene.shadow, rng), np.maximum(cover, VEILED), cover)
     return assemble(scene, cover, present, radar, context=rng.random() >= mix.no_context)
 
@@ -220,10 +250,15 @@ def _overcast(scene: Clouded) -> bool:
 
 
 def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *, context: bool) -> Sample:
-    """Learn what the scene tells and bring everything into the form in which the network reads it.
+    """Fit the context to a scene and assemble the sample.
 
-    cover (H, W) is 1 under cloud or shadow, VEILED under cirrus that B10 shows, 0 elsewhere. Without
-    `context` nothing is learnt from the scene.
+    Args:
+        scene: Ground with clouds.
+        cover: 1 under cloud or shadow, VEILED under cirrus that B10 shows, else 0, (H, W).
+        present: Bands of the sample (13,).
+        radar: VV and VH in dB (2, H, W); None: no radar.
+        context: Whether context and statistics are fitted to the scene; else those of the training data are
+            used.
     """
     height, width = cover.shape
     optical, covered = scene.cloudy * present[:, None, None], cover > 0
@@ -245,7 +280,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     weight = np.where(covered, below, CLEAR_WEIGHT)
 
     def plane(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.array(array, ndmin=3)).half()  # several times as fast as numpy's
+        return torch.from_numpy(np.array(array, ndmin=3)).half()  # several times faster than in numpy
 
     return Sample(
         optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),
@@ -264,7 +299,7 @@ def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, M
 
 
 class Samples(Dataset[Sample]):
-    """The endless row of samples of one process; each is a pure function of seed, rank and its number."""
+    """The endless sequence of samples of one process; each is a pure function of seed, rank and number."""
 
     def __init__(self, library: Library, mix: Mix, seed: int, rank: int) -> None:
         self.library, self.mix, self.seed, self.rank = library, mix, seed, rank
@@ -277,11 +312,21 @@ class Samples(Dataset[Sample]):
 def crop_batches(
     samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
 ) -> Iterator[Sample]:
-    """Batches `first`, `first` + 1, ...: each `count` crops of `crop` px, turned and flipped, float32.
+    """Yield batches of crops, rotated and flipped, float32.
 
-    A batch is cut from a window of `config.buffer` samples that moves on by a sample for every
-    `config.crops_per_sample` crops. It is a pure function of the samples and its number, so that a run that
-    goes on sees what it would have seen.
+    A batch is cropped from a buffer of `config.buffer` samples, in which one sample is replaced for every
+    `config.crops_per_sample` crops. It is a pure function of the samples and its number, so that a continued
+    run sees the same batches.
+
+    Args:
+        samples: Sequence of samples.
+        config: Size of the buffer, crops per sample, and worker processes.
+        count: Crops per batch.
+        crop: Side of a crop in pixels.
+        first: Number of the first batch.
+
+    Raises:
+        InputError: A sample is smaller than a crop.
     """
     number = first * count // config.crops_per_sample
     drawn = iter(
@@ -307,15 +352,15 @@ def crop_batches(
 
 
 def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
-    """A random crop on even pixels, turned or flipped. Raises InputError when the sample is smaller."""
+    """Crop at random even pixels, rotated or flipped; InputError if the sample is smaller."""
     height, width = sample.cover.shape[1:]
     rows, cols = height - crop, width - crop
     if min(rows, cols) < 0:
         raise InputError(
-            f"found a training image of {width} x {height} px; expected the size of a crop, {crop} px, "
-            "or more; see --crop"
+            f"found a training image of {width} x {height} px; expected at least the size of a crop, "
+            f"{crop} px; see --crop"
         )
-    for _ in range(3):  # a crop without cloud teaches little: look for a better one a few times
+    for _ in range(3):  # a crop without cloud is of little use: try again a few times
         top, left = 2 * rng.integers(rows // 2 + 1), 2 * rng.integers(cols // 2 + 1)
         window = (slice(None), slice(top, top + crop), slice(left, left + crop))
         if sample.cover[window].mean() > 0.1:
@@ -332,10 +377,10 @@ def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
 
 
 def on_device(batch: Sample, device: torch.device) -> Sample:
-    """The batch with its tensors on `device`."""
+    """Copy a batch to a device."""
     return Sample(**{f.name: getattr(batch, f.name).to(device, non_blocking=True) for f in fields(Sample)})
 
 
 def patch_inputs(batch: Sample) -> PatchInputs:
-    """The part of a batch that the network may see."""
+    """Return the inputs of the network of a batch."""
     return PatchInputs(**{f.name: getattr(batch, f.name) for f in fields(PatchInputs)})

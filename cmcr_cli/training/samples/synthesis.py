@@ -1,4 +1,4 @@
-"""Clouds, radar and masks made for training: the target is the very ground under the cloud."""
+"""Synthetic clouds, radar and masks for training; the ground below the clouds is known exactly."""
 
 from __future__ import annotations
 
@@ -19,43 +19,50 @@ from cmcr_cli.training.data.images import Array, Pair
 _SWIR = BANDS.index("B11")
 
 SHADE = np.array([0.75, 0.8, 0.85, 0.9, 0.95, 1, 1, 1, 1, 1, 0.3, 1.05, 1.05], dtype=np.float32)
-"""How much of a shadow's darkening each band takes; the blue sky still lights the blue bands."""
+"""Factor on the darkness of a shadow per band; light from the blue sky remains in the blue bands."""
 
 
 KEPT = 40
-"""Clouds of pairs and procedural skies that each process keeps: to make one takes long."""
+"""Clouds of pairs and procedural skies that each process caches, because making one is slow."""
 
 SKIES, SKY_SIDE = 40, 448
-"""Procedural skies that are drawn from, and pixels along their sides."""
+"""Number of procedural skies, and their side in pixels."""
 
 DROPS = np.array([0.98, 1, 0.96, 1.03, 1.04, 1.05, 1.06, 1.04, 1.08, 0.3, 0, 0.8, 0.66], dtype=np.float32)
 CRYSTALS = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.94, 0.6, 0, 0.75, 0.6], dtype=np.float32)
-"""Spectra of thick clouds of drops and of ice."""
+"""Spectra of thick clouds of droplets and of ice."""
 
 MICROMETRES = np.array([443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1375, 1610, 2190]) / 1000
 _DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
-"""Water vapour above a low haze hides it in B09 and B10."""
+"""Factor on haze per band: water vapour above it absorbs its light in B09 and B10."""
 
 
 def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
-    """One of the eight flips and rotations of the last two axes, `turn` in 0..7."""
+    """Apply one of the eight flips and rotations (`turn`, 0 to 7) to the last two axes."""
     turned = np.rot90(array, turn % 4, axes=(-2, -1))
     return turned[..., ::-1] if turn >= 4 else turned
 
 
 def transplant(clear: Array, pair: Pair, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Put the real cloud of `pair` over `clear` (13, H, W), with a shadow linked to it by geometry.
+    """Add the real cloud of a pair to a clear image, with a geometrically consistent shadow.
 
-    Under opacity a the pair's pixel is (1 - a) ground + layer, and our ground comes under that layer. Thin
-    parts of the layer are smoothed: there the pair's two dates differ by more than the cloud, and the other
-    place's fields would shine through. Returns the cloudy image, the opacity and the shadow's darkening,
-    (H, W) each in 0..1.
+    With opacity a, the pixel of a pair is (1 - a) ground + light of the cloud. This light is added to the
+    clear image. Thin parts of it are smoothed: there, the two dates of the pair differ by more than the
+    cloud, and structures of the other place would be visible.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        pair: Pair with cloud.
+        rng: Source of randomness.
+
+    Returns:
+        Cloudy reflectance (13, H, W); opacity and darkness of the shadow, 0 to 1, each (H, W).
     """
     turn = int(rng.integers(8))
     alpha, layer = (_fitted(dihedral(part, turn), clear.shape[1:]) for part in _layer_of(pair))
     shadow = _cast_shadow(alpha, rng)
     lit = clear * (1 - shadow * SHADE[:, None, None])
-    blend = np.clip(alpha / 0.06, 0, 1)  # fainter than that is noise
+    blend = np.clip(alpha / 0.06, 0, 1)  # fainter clouds are noise
     cloudy = lit + blend * (layer - alpha * lit)
     return np.maximum(cloudy, 0).astype(np.float32), alpha, shadow
 
@@ -66,17 +73,26 @@ def _layer_of(pair: Pair) -> tuple[Array, Array]:
 
 
 def cloud_layer(cloudy: Array, clear: Array, opacity: Array) -> tuple[Array, Array]:
-    """Opacity (H, W) and light (13, H, W) of the cloud of a pair: cloudy = (1 - opacity) clear + light."""
+    """Extract the cloud of a pair: cloudy = (1 - opacity) clear + light.
+
+    Args:
+        cloudy: Reflectance (13, H, W).
+        clear: Reflectance (13, H, W).
+        opacity: Opacity, 0 to 1, (H, W).
+
+    Returns:
+        Opacity (H, W) and light (13, H, W), smoothed where the cloud is thin.
+    """
     thick = ndimage.gaussian_filter(np.clip((opacity - 0.35) / 0.3, 0, 1), 1.5)
     alpha = _mixed(opacity, thick)
     return alpha, _mixed(cloudy - (1 - alpha) * clear, thick)
 
 
 def recoloured(clear: Array, rng: np.random.Generator) -> Array:
-    """Ground (13, H, W) with other colours: level and contrast of each band changed at random.
+    """Vary level and contrast of each band of clear ground (13, H, W) at random.
 
-    A place that always looks the same is learnt by heart; the relation of radar to colour should be read
-    from the clear part of the scene.
+    Otherwise the network would memorise places. It should read the relation of radar and colour from the
+    clear part of the scene.
     """
     mean = clear.mean(axis=(1, 2), keepdims=True)
     shared, own = rng.normal(0, 0.08, (2, 1)), rng.normal(0, 0.08, (2, len(clear)))
@@ -86,9 +102,13 @@ def recoloured(clear: Array, rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Veil:
-    """Thin cirrus or haze: an image under it is `kept` image + `added`, both (13, H, W).
+    """Thin cirrus or haze.
 
-    `share` (H, W) is the part of the ground's light that it takes; `high` says that it is cirrus.
+    Attributes:
+        kept: Share of the ground's reflectance that passes (13, H, W).
+        added: Reflectance of the veil (13, H, W).
+        share: Share of the ground's light that is removed (H, W).
+        high: Whether it is cirrus.
     """
 
     kept: Array
@@ -97,15 +117,22 @@ class Veil:
     high: bool
 
     def over(self, image: Array) -> Array:
-        """The image (13, H, W) under the veil."""
+        """Return the image (13, H, W) under the veil."""
         return np.asarray(image * self.kept + self.added, np.float32)
 
 
 def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
-    """A veil over all of an image (H, W) or over part of it.
+    """Draw thin cirrus or haze, over all of an image or part of it.
 
-    Cirrus shows in B10, by the spectrum of `ground.cirrus`; haze does not, and falls with the wavelength to
-    the power of about -1.3.
+    Cirrus has the spectrum of `ground.cirrus`, including B10. Haze is not visible in B10 and decreases with
+    the wavelength to a power of about -1.3.
+
+    Args:
+        shape: Rows and columns of the image.
+        rng: Source of randomness.
+
+    Returns:
+        The veil.
     """
     high = rng.random() < 0.7
     if high:
@@ -124,13 +151,21 @@ def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
 
 
 def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
-    """An image (13, H, W) under a veil, the `share` (H, W) that the veil takes, and whether it is cirrus."""
+    """Add thin cirrus or haze to an image, as `draw_veil` draws it.
+
+    Args:
+        image: Reflectance (13, H, W).
+        rng: Source of randomness.
+
+    Returns:
+        Reflectance (13, H, W), share of the ground's light that is removed (H, W), and whether it is cirrus.
+    """
     veil = draw_veil(image.shape[1:], rng)
     return veil.over(image), veil.share, veil.high
 
 
 def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Put part of a procedural sky over ground (13, H, W), turned; returns the same as `transplant`."""
+    """Add a part of a procedural sky to clear ground (13, H, W); returns the same as `transplant`."""
     sky, turn = _sky(int(rng.integers(SKIES))), int(rng.integers(8))
     height, width = clear.shape[1:]
     rows, cols = max(height, SKY_SIDE), max(width, SKY_SIDE)
@@ -144,17 +179,25 @@ def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Arr
 
 @lru_cache(KEPT)
 def _sky(index: int) -> Sky:
-    """Procedural sky `index`, of half precision."""
+    """Generate procedural sky `index`, in half precision."""
     cover = float(np.random.default_rng([8, index]).uniform(0.1, 0.8))
     sky = simulate_sky(200_000 + index, cover, Window(0, 0, SKY_SIDE, SKY_SIDE))
     return Sky(*(getattr(sky, f.name).astype(np.float16) for f in fields(Sky)))
 
 
 def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Array, Array, Array]:
-    """Put a sheet of cloud over ground (13, H, W) that leaves a share `gaps` of it clear.
+    """Add a cloud deck to clear ground.
 
-    Of drops or ice, dull or bright, with hardly any texture; opaque, or with a rest of the ground's light.
-    Returns the same as `transplant`; the shadow lies below the sheet and is not seen.
+    The deck consists of droplets or ice, is dark or bright, and has hardly any texture. It is opaque or lets
+    some light of the ground pass.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        rng: Source of randomness.
+        gaps: Share of the ground that stays clear, 0 to 1.
+
+    Returns:
+        The same as `transplant`; the shadow is below the deck and therefore zero.
     """
     shape = clear.shape[1:]
     relief = _noise(shape, rng.uniform(3, 40), rng)
@@ -165,7 +208,7 @@ def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Arr
     ice = np.clip(rng.uniform(-0.5, 1.5), 0, 1)
     colour = (ice * CRYSTALS + (1 - ice) * DROPS) * np.exp(rng.normal(0, 0.03, len(clear)))
     colour *= rng.uniform(0.3, 0.95)
-    # Large crystals are as dark as snow in the shortwave infrared; B10 tells how high they are.
+    # Large crystals are as dark as snow in the shortwave infrared; B10 depends on their height.
     colour[_SWIR:] *= 1 - ice * rng.uniform(0, 0.7)
     colour[cirrus.B10] = 0.001 + ice * rng.uniform(0.01, 0.3)
     colour[cirrus.B10 - 1] = colour[cirrus.B10 - 2] * rng.uniform(0.2, 0.85)
@@ -175,7 +218,7 @@ def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Arr
 
 
 def _noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Array:
-    """A smooth random field (H, W) of deviation 1; coarse ones are drawn small and enlarged."""
+    """Smooth random field (H, W) of std 1; coarse fields are drawn small and enlarged."""
     factor = max(int(scale / 3), 1)
     small = tuple(-(-size // factor) + 2 for size in shape)
     field = ndimage.gaussian_filter(rng.standard_normal(small, np.float32), scale / factor, mode="wrap")
@@ -186,13 +229,13 @@ def _noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Ar
 
 
 def _mixed(image: Array, sharp: Array) -> Array:
-    """The image (..., H, W) as it is where `sharp` (H, W) is 1, and smoothed where it is 0."""
+    """Smooth an image (..., H, W) where `sharp` (H, W) is 0, and keep it where it is 1."""
     smooth = ndimage.gaussian_filter(image, (*[0] * (image.ndim - 2), 3, 3), mode="nearest", truncate=3)
     return np.asarray(smooth + sharp * (image - smooth), dtype=np.float32)
 
 
 def _cast_shadow(alpha: Array, rng: np.random.Generator) -> Array:
-    """The cloud's opacity moved along a random sun azimuth by height, softened: darkening 0..0.9."""
+    """Darkness of a shadow, 0 to 0.9: the opacity, shifted along a random sun azimuth and blurred."""
     azimuth, reach = rng.uniform(0, 2 * np.pi), rng.uniform(8, 90)
     shift = (reach * np.sin(azimuth), reach * np.cos(azimuth))
     moved = ndimage.shift(alpha, shift, order=1, mode="reflect")
@@ -201,7 +244,7 @@ def _cast_shadow(alpha: Array, rng: np.random.Generator) -> Array:
 
 
 def _fitted(array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
-    """Cut or reflect the last two axes to `shape`."""
+    """Crop the last two axes to `shape`, or pad them by reflection."""
     rows, cols = (max(want - have, 0) for want, have in zip(shape, array.shape[-2:], strict=True))
     pad = [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, cols)]
     grown = np.pad(array, pad, mode="symmetric") if rows or cols else array
@@ -209,10 +252,18 @@ def _fitted(array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
 
 
 def flooded(clear: Array, radar: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Lay open water over part of the ground (13, H, W) and its radar (2, H, W) dB, up to a random shore.
+    """Replace a part of the ground, up to a random shore, by open water.
 
-    Few photographed places lie at the sea, and water is what cloud shadow is most easily mistaken for. Its
-    colour is near that of the darkest ground, which has the path radiance of the very image.
+    Few training places are at the sea, and cloud shadow is most easily confused with water. The colour is
+    close to that of the darkest ground, which contains the path radiance of the image.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        radar: VV and VH in dB (2, H, W).
+        rng: Source of randomness.
+
+    Returns:
+        Reflectance and radar, same shapes.
     """
     shape = clear.shape[1:]
     relief = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(6, 40), mode="wrap")
@@ -233,16 +284,24 @@ def flooded(clear: Array, radar: Array, rng: np.random.Generator) -> tuple[Array
 
 
 def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Generator) -> Array:
-    """A radar that never was, dB (2, H, W): a random monotone mix of bands and texture, with speckle.
+    """Draw pseudo-radar: a random monotone mixture of bands and texture, with speckle.
 
-    It shares the ground's boundaries but not one fixed relation to colour, so a network cannot learn the
-    relation by heart and has to read it from the clear part of the very scene.
+    It shares the boundaries of the ground, but its relation to colour differs in each sample. So the network
+    cannot memorise the relation and must read it from the clear part of the scene.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        present: Bands that the image has (13,).
+        rng: Source of randomness.
+
+    Returns:
+        VV and VH in dB (2, H, W).
     """
     bands = np.flatnonzero(present)
     standard = clear[bands] - clear[bands].mean(axis=(1, 2), keepdims=True)
     standard /= standard.std(axis=(1, 2), keepdims=True) + 1e-3
     energy = ndimage.uniform_filter(standard[rng.integers(len(bands))] ** 2, 7)
-    texture = np.sqrt(np.maximum(energy, 0))  # its running sums may end just below zero
+    texture = np.sqrt(np.maximum(energy, 0))  # the running sums of the filter may end slightly below zero
     base = []
     for _ in range(2):
         mix = np.tensordot(rng.normal(size=len(bands)) / np.sqrt(len(bands)), standard, axes=1)
@@ -257,29 +316,36 @@ def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Genera
 
 
 def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
-    """Real radar with a gain of +-1.5 dB and a shift of up to 2 px, as misaligned acquisitions have."""
+    """Vary real radar (2, H, W): random gain with a std of 0.7 dB, and a shift of up to 2 px."""
     rows, cols = rng.integers(-2, 3, size=2) if rng.random() < 0.3 else (0, 0)
     return np.roll(radar, (rows, cols), axis=(1, 2)) + np.float32(rng.normal(0, 0.7))
 
 
 def block_mean(array: Array, factor: int = 2) -> Array:
-    """Mean over factor x factor pixels of the last two axes, whose sizes must be multiples of it."""
+    """Mean over `factor` x `factor` pixels of the last two axes, whose sizes are multiples of `factor`."""
     height, width = array.shape[-2] // factor, array.shape[-1] // factor
     blocks = array.reshape(*array.shape[:-2], height, factor, width, factor)
     return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)
 
 
 def draw_faintest(rng: np.random.Generator) -> float:
-    """The opacity of the faintest cloud that a detector finds."""
+    """Draw the opacity of the faintest cloud that a detector finds."""
     return float(rng.uniform(0.025, 0.1))
 
 
 def cover_mask(
     opacity: Array, shadow: Array, rng: np.random.Generator, faintest: float | None = None
 ) -> NDArray[np.bool_]:
-    """The mask (H, W) that a cloud detector would give: at 20 m, dilated, missing what is below `faintest`.
+    """Simulate the mask of a cloud detector: at 20 m, dilated, without the faintest clouds.
 
-    That is an opacity; a random one by default.
+    Args:
+        opacity: Opacity of the clouds, 0 to 1, (H, W).
+        shadow: Darkness of the shadows, 0 to 1, (H, W).
+        rng: Source of randomness.
+        faintest: Opacity below which clouds are missed; a random one by default.
+
+    Returns:
+        Covered pixels (H, W).
     """
     threshold = draw_faintest(rng) if faintest is None else faintest
     coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * max(threshold, 0.04))
@@ -292,10 +358,19 @@ def cover_mask(
 def mistaken(
     cover: NDArray[np.bool_], opacity: Array, shadow: Array, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """The mask (H, W) of a detector that errs: clear ground called covered, thin cloud and shadow missed.
+    """Add the errors of a detector to a mask: false alarms, and missed thin cloud and shadow.
 
-    False alarms are patches anywhere, or all ground between clouds that are near each other. Missed are
-    patches of thin cloud, seldom of thicker, and shadow, part of it or all.
+    False alarms are random areas, or all ground between neighbouring clouds. Missed are areas of thin cloud,
+    rarely of thicker cloud, and some or all of the shadow.
+
+    Args:
+        cover: Covered pixels (H, W).
+        opacity: Opacity of the clouds, 0 to 1, (H, W).
+        shadow: Darkness of the shadows, 0 to 1, (H, W).
+        rng: Source of randomness.
+
+    Returns:
+        Covered pixels (H, W).
     """
     found = block_mean(cover.astype(np.float32)) > 0
     dim, shaded = block_mean(opacity), block_mean(shadow) > 0.02
@@ -315,6 +390,6 @@ def mistaken(
 
 
 def _blobs(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Patches that make up a `share` of an area."""
+    """Random areas that make up a `share` of the image."""
     field = _noise(shape, rng.uniform(2, 16), rng)
     return np.asarray(field >= np.quantile(field, 1 - min(share, 1)))

@@ -1,1 +1,1 @@
-"""The three trainings: the cloud network, the teacher and the student."""
+"""The three trainings: cloud network, teacher and student."""

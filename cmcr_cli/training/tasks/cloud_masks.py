@@ -1,4 +1,4 @@
-"""Training of the cloud-and-shadow network, on labelled images and on clouds laid over clear ground."""
+"""Training of the cloud network, on labelled images and on clouds that were added to clear ground."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from cmcr_cli.training.samples.mask_samples import MaskImage, MaskSamples, mask_
 from cmcr_cli.training.samples.mask_views import MaskSample, views
 
 SHADE = 1.5
-"""Weight of shadow above that of all else: it is rare, and seen at once where it is missed."""
+"""Additional weight of shadow, which is rare and conspicuous where it is missed."""
 
 CHECKS = 24
-"""Images that a training measures itself on."""
+"""Number of validation images."""
 
 
 def _task(run: Run) -> Task:
@@ -42,7 +42,16 @@ def _task(run: Run) -> Task:
 
 
 def mask_loss(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy of logits (B, 4, h, w) against shares of classes, cells weighted by (B, h, w)."""
+    """Weighted cross-entropy.
+
+    Args:
+        logits: (B, 4, h, w).
+        classes: Share of each class per cell (B, 4, h, w).
+        weight: Weight of each cell (B, h, w).
+
+    Returns:
+        Loss, a scalar.
+    """
     shares = classes / classes.sum(dim=1, keepdim=True).clamp(min=1e-3)
     weight = weight * (1 + SHADE * shares[:, SHADOW])
     entropy = -(shares * F.log_softmax(logits, dim=1)).sum(dim=1)
@@ -69,7 +78,7 @@ def _checks(data: Path, library: Library, recipe: Recipe) -> list[MaskImage]:
 
 
 def _probability(network: CloudNetwork, image: MaskImage) -> Tensor:
-    """Probability (4, h, w) of each class; an image that does not fit squares is cut."""
+    """Probability of each class (4, h, w); the image is cropped to whole squares of 160 m."""
     device = next(network.parameters()).device
     height, width = (size // 8 * 8 for size in image.weight.shape)
     cells = torch.from_numpy(image.cells[None, :, :height, :width]).to(device)
@@ -79,7 +88,7 @@ def _probability(network: CloudNetwork, image: MaskImage) -> Tensor:
 
 @torch.inference_mode()
 def _scores(network: CloudNetwork, checks: list[MaskImage]) -> dict[str, float]:
-    """Of covered against clear the intersection over union; shares of clear and of shadow called covered."""
+    """IoU of covered against clear, recall of shadow, and share of clear cells that are marked as covered."""
     network.eval()
     hit = union = false = clear = found = shadow = 0.0
     for image in checks:
@@ -103,7 +112,7 @@ def _scores(network: CloudNetwork, checks: list[MaskImage]) -> dict[str, float]:
 
 @torch.inference_mode()
 def _panels(network: CloudNetwork, check: MaskImage) -> list[Panel]:
-    """Image, probability of cloud, of shadow, and what is covered."""
+    """Pictures: image, probability of cloud, probability of shadow, true cover."""
     network.eval()
     cloud = _probability(network, check)
     height, width = cloud.shape[1:]
@@ -114,4 +123,4 @@ def _panels(network: CloudNetwork, check: MaskImage) -> list[Panel]:
 
 
 CLOUDS = Training("clouds", _task, _scores, _panels, gflop_of_mask, _batches, _checks)
-"""Clouds, cirrus and shadows."""
+"""Training of the cloud network."""

@@ -1,4 +1,4 @@
-"""The student (SCCM), distilled from the teacher's averaged weights."""
+"""Distillation of the student from the averaged weights of the teacher."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cmcr_cli.training.tasks.teacher import TEACHER
 
 
 def _task(run: Run) -> Task:
-    """The student begins as its teacher, and so does the target, which follows the student."""
+    """Student and target start as copies of the teacher; the target is a moving average of the student."""
     objective, device = run.recipe.objective, run.process.device
     student = run.trainable(run.weights.denoiser)
     teacher = run.trainable(run.weights.denoiser).requires_grad_(False)

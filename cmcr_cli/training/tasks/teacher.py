@@ -1,4 +1,4 @@
-"""The teacher (SCSBD): a denoiser trained over all noise levels, and often at that of the first step."""
+"""Training of the teacher: a denoiser for all noise levels, often at the level of the first step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _task(run: Run) -> Task:
 
 
 def _sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Log-normal noise levels, the first share of them at sigma_max."""
+    """Log-normal noise levels (count,); the first part of them is sigma_max."""
     mean, deviation = recipe.objective.log_sigma
     normal = torch.randn(count, generator=generator, device=generator.device)
     sigma = (mean + deviation * normal).exp()
@@ -40,7 +40,7 @@ def _sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
 
 @torch.inference_mode()
 def restored_panels(denoiser: Denoiser, check: Sample) -> list[Panel]:
-    """Cloudy image, context, 1 step, 4 steps, truth."""
+    """Pictures: cloudy image, context, 1 step, 4 steps, truth."""
     batch = as_batch(check)
     images = [batch.optical, batch.context, *(restored(denoiser, batch, n) for n in (1, 4)), batch.target]
     return true_colour([image[0].numpy() for image in images], batch.target[0].numpy())
