@@ -21,7 +21,7 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
-DEFAULT_SHA256 = "94d61dff69408f2bfa14f3e0c3e9e88c6c32949209910aa36dfe2c93afbbe1a7"
+DEFAULT_SHA256 = "bc242fa0b0bf3615a1c1f8ddddc2321d91d798f5be213367c33d94af9c8cc8e7"
 """Checksum of the weights that come with cmcr; change name and checksum together at a release."""
 
 
