@@ -246,7 +246,7 @@ def test_folds_of_weights(weights: Weights, tmp_path: Path) -> None:
     assert load_folds([]) == {}
     assert held_out_fold(weights) is None
     again = with_fold(weights, 1, tmp_path, "again")
-    with pytest.raises(OptionError, match=rf"{again.name}.*fold 1, as .*{first.name}"):
+    with pytest.raises(OptionError, match=rf"{again.name}.*fold 1, like .*{first.name}"):
         load_folds([first, again])
     for fold in (None, 0, 4):
         path = with_fold(weights, fold, tmp_path)
