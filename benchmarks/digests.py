@@ -1,12 +1,12 @@
-"""Checksums of the pixels that a small simulated scene gives, to show that a change of the code keeps them.
+"""Checksums of the outputs of a small simulated scene, to verify that a change of the code preserves pixels.
 
-    python benchmarks/digests.py --store before.json      # with the code as it was
-    python benchmarks/digests.py --compare before.json    # with the code as it is
+    python benchmarks/digests.py --store before.json      # before the change
+    python benchmarks/digests.py --compare before.json    # after the change
 
-Last bits depend on the processor and on the libraries, so both must run on one machine. Every case runs with
-the weights that come with cmcr: one step and four, samples with their uncertainty, provenance, an area of
-interest, two devices, a run that was stopped and resumed, masks of several kinds, and a Level-2A stack.
-Where a raster differs, `--compare` says by how much if `--keep` has kept those of the other run.
+The last bits depend on processor and libraries, so both must run on the same machine. All cases use the
+weights that come with cmcr: one step and four, samples with uncertainty, provenance, an area of interest, two
+devices, a run that was stopped and resumed, masks of several kinds, and a Level-2A stack. With `--keep`,
+`--compare` also states how much a raster differs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def digest(path: Path) -> str:
 
 
 def level_2a(scene: SimulatedScene, folder: Path) -> Path:
-    """The scene without B10, as signed integers with a nodata value and a corner without measurements."""
+    """Write the scene without B10, as signed integers with a nodata value and a corner of nodata."""
     path = folder / "l2a.tif"
     with rasterio.open(scene.s2) as file:
         kept = [number for number in file.indexes if file.descriptions[number - 1] != "B10"]
@@ -53,7 +53,7 @@ def level_2a(scene: SimulatedScene, folder: Path) -> Path:
 
 
 def cases(scene: SimulatedScene, folder: Path) -> dict[str, dict[str, Any]]:
-    """Options of every case that is one call of `remove`."""
+    """Options of the cases that are one call of `remove`, by name."""
     with rasterio.open(scene.s2) as file:
         box = rasterio.warp.transform_bounds(file.crs, "EPSG:4326", *file.bounds)
     west, south, east, north = box
@@ -73,7 +73,7 @@ def cases(scene: SimulatedScene, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _stopped(options: RemoveOptions) -> None:
-    """Begin a run, and stop it when some rows are finished."""
+    """Start a run, and stop it when some rows are finished."""
 
     def stop(stage: str, done: float) -> None:
         if stage == "restore" and done > 0.8:
@@ -84,7 +84,7 @@ def _stopped(options: RemoveOptions) -> None:
 
 
 def digests(folder: Path) -> Iterator[tuple[str, str]]:
-    """Names and checksums of all rasters; they are left in `folder`."""
+    """Yield names and checksums of all rasters, which are written to `folder`."""
     scene = simulate_scene(folder / "scene", size=SIZE, seed=SEED)
     plain: dict[str, Any] = {"s2": str(scene.s2), "s1": str(scene.s1), "device": "cpu", "overwrite": True}
     for name, changes in cases(scene, folder).items():
@@ -108,7 +108,7 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def difference(one: Path, other: Path) -> str:
-    """How far two rasters differ: the largest difference, and in how many values."""
+    """Largest difference of two rasters, and the number of values that differ."""
     if not (one.exists() and other.exists()):
         return "?"
     with rasterio.open(one) as first, rasterio.open(other) as second:

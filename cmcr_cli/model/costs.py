@@ -1,6 +1,6 @@
-"""What the networks cost: floating-point operations, two per multiply-add, and memory.
+"""Cost of the networks: floating-point operations (two per multiply-add) and memory.
 
-The constants belong to the architecture, and must be measured again when it changes.
+The constants depend on the architecture and must be measured again when it changes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from cmcr_cli.model.pdmsr import sample
 PATCH = 256
 
 WORKING_BYTES = 300 * 2**20
-"""What the networks of one worker take up at most while they compute. Measured with the released weights."""
+"""Largest memory of the networks of one worker during computation, measured with the released weights."""
 
 RESIDENT_BYTES = 110 * 2**20
-"""What one worker on a CPU adds to the peak: a run on two cores takes 104 MB more than one on one core."""
+"""Memory that one worker on a CPU adds to the peak. A run on two cores takes 104 MB more than on one core."""
 
 
 @torch.inference_mode()
 def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
-    """GFLOP for one 256x256 patch at `steps` steps, counted on the operations that really run."""
+    """Count the GFLOP of a patch of 256 x 256 px, from the operations that are executed.
+
+    Args:
+        denoiser: The network.
+        steps: Number of steps.
+    """
     device = next(denoiser.parameters()).device
     image = torch.zeros(1, N_BANDS, PATCH, PATCH, device=device)
     plane, cells = image[:, :1], image[:, :1, ::CELL, ::CELL]
@@ -40,7 +45,11 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
 
 @torch.inference_mode()
 def gflop_of_mask(network: CloudNetwork) -> float:
-    """GFLOP to find the clouds of one 256x256 patch, which is 128x128 cells of 20 m, without its margins."""
+    """Count the GFLOP of the mask of a patch of 256 x 256 px (128 x 128 cells of 20 m), without margins.
+
+    Args:
+        network: The cloud network.
+    """
     device = next(network.parameters()).device
     cells = torch.zeros(1, N_BANDS, PATCH // 2, PATCH // 2, device=device)
     present, sun = torch.ones(1, N_BANDS, device=device), torch.ones(1, 4, device=device)
@@ -50,11 +59,11 @@ def gflop_of_mask(network: CloudNetwork) -> float:
 
 
 def feature_bytes(config: NetworkConfig, size: int) -> int:
-    """Bytes of the encoder's features of a patch, in 16 bits, as they wait for the next step.
+    """Bytes of the features of a patch between two steps, in 16 bits.
 
     Args:
-        config: Of the network.
-        size: Rows and columns of the patch.
+        config: Sizes of the network.
+        size: Side of the patch in pixels.
     """
     levels = enumerate(config.widths, 1)
     return sum(2 * width * (size >> level) ** 2 for level, width in levels)

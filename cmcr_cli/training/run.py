@@ -36,7 +36,7 @@ log = logging.getLogger("cmcr")
 Network = TypeVar("Network", Denoiser, CloudNetwork)
 
 WEIGHTS, RECIPE, PICTURES = "weights.safetensors", "recipe.toml", "samples"
-"""What a run writes into its folder, beside its checkpoint and STATS."""
+"""Names in the run folder, besides the checkpoint and STATS."""
 
 SHOWN = 6
 """Number of validation samples in the pictures."""
@@ -248,22 +248,22 @@ def _resolved(recipe: Recipe, given: Weights, training: str) -> Recipe:
 
 
 def _check_folder(folder: Path, recipe: Recipe, init: Path | None) -> None:
-    """Raise OutputError when the run would replace what is not its own."""
+    """Raise OutputError if the run would replace files that it did not write."""
     path = folder / WEIGHTS
     if init is not None and path.exists() and path.samefile(init):
-        raise OutputError(f"{path}: is what the run starts from (--init, --teacher); give another --run-dir")
+        raise OutputError(f"{path}: the run starts from it (--init, --teacher); choose another --run-dir")
     taken = [name for name in (WEIGHTS, RECIPE, STATS, PICTURES) if os.path.lexists(folder / name)]
     if not taken or (folder / checkpoint.NAME).exists():
         return
-    # A run that was killed before its first checkpoint has left its recipe.
+    # A run that was killed before its first checkpoint has left only its recipe.
     try:
         ours = (folder / RECIPE).read_text(encoding="utf-8") == dump_recipe(recipe)
     except (OSError, ValueError):
         ours = False
     if not ours:
         raise OutputError(
-            f"{folder}: holds {', '.join(taken)} and no checkpoint of this run; expected an empty folder or "
-            "that of a run to go on with. Give another --run-dir"
+            f"{folder}: contains {', '.join(taken)} but no checkpoint of this run; expected an empty folder, "
+            "or that of a run to continue. Choose another --run-dir"
         )
 
 

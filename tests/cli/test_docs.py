@@ -113,6 +113,16 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert heading in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in titles}
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_named_files_and_folders_exist(page: str) -> None:
+    """Relative to the repository, the package or the folder of removals; NAME stands for any name."""
+    named = re.findall(r"`((?:[a-z_]+/)*[a-zA-Z_]+\.(?:py|md)|(?:[a-z_]+/)+)`", (ROOT / page).read_text())
+    places = [ROOT, ROOT / "cmcr_cli", ROOT / "cmcr_cli/removal", ROOT / "tests"]
+    assert named
+    for path in named:
+        assert "NAME" in path or any((place / path).exists() for place in places), path
+
+
 def test_the_citation_names_this_version() -> None:
     """The date is that of the version in the changelog."""
     citation = (ROOT / "CITATION.cff").read_text()

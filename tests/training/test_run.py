@@ -139,7 +139,7 @@ def test_files_of_others_in_the_folder_are_left_alone(
     mine = tmp_path / name / "mine" if name == "samples" else tmp_path / name
     mine.parent.mkdir(exist_ok=True)
     mine.write_text("mine")
-    with pytest.raises(OutputError, match=f"holds {name} and no checkpoint .* --run-dir"):
+    with pytest.raises(OutputError, match=f"contains {name} but no checkpoint .* --run-dir"):
         run_training(TEACHER, data, tmp_path, tiny_recipe, untrained)
     assert mine.read_text() == "mine"
 
@@ -158,7 +158,7 @@ def test_what_a_run_starts_from_is_not_replaced(
     shutil.copy(untrained, path)
     (tmp_path / "recipe.toml").write_text(dump_recipe(tiny_recipe))
     (tmp_path / "link").symlink_to(path)
-    with pytest.raises(OutputError, match="what the run starts from"):
+    with pytest.raises(OutputError, match="the run starts from it"):
         run_training(TEACHER, data, tmp_path, tiny_recipe, tmp_path / "link")
     assert path.read_bytes() == untrained.read_bytes()
 
