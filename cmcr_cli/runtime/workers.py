@@ -160,7 +160,7 @@ def open_workers(
         stopped.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
-        if not on_cpu:
+        if any(device.type == "cuda" for device in devices):
             _free_workspaces()
 
 
