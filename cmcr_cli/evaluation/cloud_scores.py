@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cmcr_cli.ground.cirrus import B10, FITTED, fitted_ratio
+from cmcr_cli.ground.cirrus import B10, BLUE, FITTED, fitted_ratio
 from cmcr_cli.ground.pyramid import block_mean as halved
 from cmcr_cli.model.cloud_network import CloudNetwork
-from cmcr_cli.removal.survey.cloud_map import CELL, lifted_cells
+from cmcr_cli.removal.survey.cloud_map import CELL, lifted_cells, thin_cirrus
 from cmcr_cli.removal.survey.detection import UNKNOWN_SUN, detect
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import QUANTIFICATION
@@ -86,7 +86,8 @@ def find_mask(
     """
     cells = halved(image)
     classes, _ = detect(network, cells, present, sun)
-    return classes, lifted_cells(classes, cells[B10] * present[B10], fitted_ratio([image[FITTED]]))
+    shown = thin_cirrus(cells[B10] * present[B10], cells[BLUE])
+    return classes, lifted_cells(classes, shown, fitted_ratio([image[FITTED]]))
 
 
 def score_clouds(network: CloudNetwork, truths: Iterable[Truth]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from cmcr_cli.scene.radiometry import Numbers
 
 Floats = NDArray[np.float32]
 
-B10 = BANDS.index("B10")
+BLUE, B10 = BANDS.index("B02"), BANDS.index("B10")
 
 GROUND = np.float32(0.0012)
 """What B10 shows of clear ground."""
@@ -38,7 +38,7 @@ THIN = np.float32(0.08)
 TILE = 256
 """Pixels along the side of the squares in which the ratio is fitted."""
 
-FITTED = [BANDS.index("B02"), B10]
+FITTED = [BLUE, B10]
 """Bands in which the ratio is fitted."""
 
 _CELL = 8  # pixels; B10 is of 60 m, and high clouds are seen some 100 m off in other bands

@@ -29,6 +29,9 @@ _OPAQUE = np.array([CLEAR, THIN, SHADOW, THICK], np.uint8)
 SEEN_VEIL = np.float32(0.0075)
 """Reflectance that B10 must show in the visible for thin cloud to be cirrus that can be subtracted."""
 
+BRIGHT = np.float32(0.35)
+"""Reflectance in B02 from which on a cell is more than thin cirrus, and stays bright when that is subtracted."""
+
 RING = 2
 """Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
 
@@ -161,12 +164,20 @@ def treatment(classes: NDArray[np.uint8], lifted: NDArray[Any]) -> NDArray[np.ui
     return np.where(classes == CLEAR, 0, np.where(lifted, VEIL, CLOUD)).astype(np.uint8)
 
 
+def thin_cirrus(b10: NDArray[np.float32], blue: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the reflectance of B10 where that of B02, `blue`, allows for thin cirrus over ground, else 0.
+
+    A few cells of bright cloud that were learnt from as ground would fill the hole around them with cloud.
+    """
+    return np.where(blue < BRIGHT, b10, np.float32(0))
+
+
 def lifted_cells(
     classes: NDArray[np.uint8], cirrus: NDArray[np.float32], cirrus_ratio: np.float32
 ) -> NDArray[np.bool_]:
     """Which cells of thin cloud are cirrus that is subtracted well enough to learn from the ground below.
 
-    classes and cirrus, the reflectance of B10 (0: absent), are (rows, columns); visible: see `ground.cirrus`.
+    classes and cirrus (see `thin_cirrus`; 0: none, or no B10) are (rows, columns).
     """
     veil = veil_of_band(cirrus, cirrus_ratio)
     return np.asarray((classes == THIN) & (veil > SEEN_VEIL) & (veil <= LIFTABLE))

@@ -13,10 +13,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from cmcr_cli.errors import WeightsError
-from cmcr_cli.ground.cirrus import B10
+from cmcr_cli.ground.cirrus import B10, BLUE
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
-from cmcr_cli.removal.survey.cloud_map import CELL
+from cmcr_cli.removal.survey.cloud_map import CELL, thin_cirrus
 from cmcr_cli.removal.survey.tiles import SIDE, Each
 from cmcr_cli.runtime.device import to_device, to_numpy
 from cmcr_cli.scene.bands import present
@@ -62,7 +62,7 @@ _AT_ONCE = 64  # squares along a row that are made at once
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Full-width rows of cells: CloudClass, its probability in per cent, and the reflectance of B10."""
+    """Full-width rows of cells: CloudClass, its probability in per cent, and `thin_cirrus`."""
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.uint8]
@@ -108,7 +108,8 @@ class Detector:
             cells = self._cells(cut(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
             classes, certainty = classified(self._probability(cells, far[:, :, across]))
             inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
-            return classes[inner, inner], certainty[inner, inner], cells[B10, inner, inner]
+            cirrus = thin_cirrus(cells[B10, inner, inner], cells[BLUE, inner, inner])
+            return classes[inner, inner], certainty[inner, inner], cirrus
 
         found = list(self._each(find, range(col0 // wide * wide, col0 + grid.width, wide)))
         inside = (slice((core.start + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.ground.cirrus import B10, TYPICAL_RATIO
+from cmcr_cli.ground.cirrus import B10, BLUE, TYPICAL_RATIO
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import CloudNetwork
-from cmcr_cli.removal.survey.cloud_map import CELL, CloudMap, lifted_cells
+from cmcr_cli.removal.survey.cloud_map import CELL, CloudMap, lifted_cells, thin_cirrus
 from cmcr_cli.removal.survey.detection import ABOVE, BELOW, Detector
 from cmcr_cli.removal.survey.tiles import Each, Progress, TileRow, tile_rows
 from cmcr_cli.scene.bands import BANDS
@@ -165,10 +165,10 @@ class DilatedMask(RasterMask):
 
 
 def _cirrus_cells(optical: Optical, tiles: TileRow, phase: tuple[int, int]) -> NDArray[np.float32]:
-    """Reflectance of B10 in the cells of a row of tiles."""
+    """Return the `thin_cirrus` in the cells of a row of tiles."""
     core: Span = tiles.core
     top, left = core.start - (phase[0] if core.start == 0 else 0), -phase[1]
     height, width = (-(-size // CELL) * CELL for size in (core.stop - top, optical.grid.width - left))
     rows, columns = reflected(top, height, optical.grid.height), reflected(left, width, optical.grid.width)
-    band = tiles.dn[optical.names.index(BANDS[B10])]
-    return optical.radiometry.reflectance(block_mean(cut(band, rows - tiles.first, columns)))
+    bands = tiles.dn[[optical.names.index(BANDS[band]) for band in (B10, BLUE)]]
+    return thin_cirrus(*optical.radiometry.reflectance(block_mean(cut(bands, rows - tiles.first, columns))))

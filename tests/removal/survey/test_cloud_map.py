@@ -16,6 +16,7 @@ from cmcr_cli.removal.survey.cloud_map import (
     VEIL,
     CloudMap,
     lifted_cells,
+    thin_cirrus,
     treatment,
 )
 from cmcr_cli.scene.grid import Grid
@@ -173,6 +174,13 @@ def test_only_thin_cloud_that_b10_shows_well_is_lifted() -> None:
     assert treatment(classes, lifted)[THIN].tolist() == [CLOUD] * 3 + [VEIL] * 2 + [CLOUD] * 2
     assert set(treatment(classes, lifted)[[THICK, SHADOW]].flat) == {CLOUD}
     assert not treatment(classes, np.ones(classes.shape, bool))[CLEAR].any()
+
+
+def test_what_is_bright_is_more_than_thin_cirrus() -> None:
+    b10 = np.full(3, SEEN + 1e-3, np.float32)
+    shown = thin_cirrus(b10, np.array([0.1, 0.3, 0.5], np.float32))
+    assert shown.tolist() == [b10[0], b10[0], 0]
+    assert lifted_cells(np.full(3, THIN, np.uint8), shown, TYPICAL_RATIO).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(("row0", "col0"), [(0, 0), (7, 13), (-1, 2)])
