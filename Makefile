@@ -16,7 +16,7 @@ demo: .venv/validate.stamp
 	@echo
 	@echo "Look at demo/clear.png: before, after, what changed."
 
-# As many processes as there are cores; all tests of a file run in one of them. Threads that wait for each
+# Two processes; all tests of a file run in one of them. Threads that wait for each
 # other must not keep a core busy meanwhile, which others need.
 WORKERS ?= 2
 TEST := OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile

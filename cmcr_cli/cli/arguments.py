@@ -77,7 +77,13 @@ Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
 OutDir = Annotated[Path, Argument(help="Folder for s2.tif, s1.tif, truth.tif and mask.tif.")]
 Size = Annotated[int, Option(metavar="N", help="Pixels along each side.")]
 SceneSeed = Annotated[int, Option("--seed", help="Seed of the scene; every seed is another scene.")]
-CloudCover = Annotated[float, Option(metavar="F", help="Share of the scene under cloud, 0 to 1.")]
+CloudCover = Annotated[
+    float,
+    Option(
+        metavar="F",
+        help="Approximate share of a large scene under cloud, without shadows, 0 to 1; small scenes vary.",
+    ),
+]
 Made = Annotated[str, Argument(metavar="OUTPUT", help="Image written by cmcr remove.")]
 Source = Annotated[str | None, Option(metavar="S2", help="Sentinel-2 scene from which it was made.")]
 MadeProvenance = Annotated[

@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 from shapely.affinity import translate
 
 from cmcr_cli.output.files import FileSet, write_whole
+from cmcr_cli.output.provenance import MEANING
 from cmcr_cli.scene.grid import Grid
 
 EXTENSIONS = [
@@ -131,7 +132,7 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
             {
                 "type": COG_TYPE,
                 "roles": ["metadata"],
-                "title": "0 nodata, 1 observed, 2 reconstructed",
+                "title": MEANING,
                 "bands": [{"name": "provenance", "data_type": "uint8", "nodata": 0}],
             },
         ),

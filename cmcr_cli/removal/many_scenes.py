@@ -28,6 +28,9 @@ log = logging.getLogger("cmcr")
 
 SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
 
+MARK = "\ufeff"
+"""Byte order mark, which spreadsheet programs put before a CSV in UTF-8."""
+
 CONNECT_SECONDS = 30
 
 
@@ -56,9 +59,9 @@ def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
     Raises:
         InputError: The list is empty, has unknown columns, or a line without s2.
     """
-    rows = [
-        row for row in csv.reader(line for line in lines if not line.lstrip().startswith("#")) if any(row)
-    ]
+    texts = (line.removeprefix(MARK) for line in lines)
+    kept = (text for text in texts if not text.lstrip().startswith("#"))
+    rows = [row for row in csv.reader(kept) if any(row)]
     names: Sequence[str] = UNNAMED_COLUMNS
     if rows and rows[0][0].strip().lower() == "s2":
         names = [name.strip().lower() for name in rows.pop(0)]

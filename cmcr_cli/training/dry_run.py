@@ -66,11 +66,13 @@ def estimate_training(
         CmcrError: As `run_training` does.
     """
     with start(training, data, folder, recipe, init, device) as run:
-        loop, config, process = run.recipe.loop, run.recipe.data, run.process
+        loop, process = run.recipe.loop, run.process
         task = training.task(run)
+        batches = training.batches(run)(0)  # opens the images, which is not part of the time of a sample
         tick = time.monotonic()
-        batch = next(training.batches(run)(0))
-        sample_s = (time.monotonic() - tick) / config.buffer
+        batch = next(batches)
+        first, total = _samples(training, run.recipe, process.world_size)
+        sample_s = (time.monotonic() - tick) / first
         updates = Updates(task, loop, process)
         float(updates.update(batch, 0))
         tick = time.monotonic()
@@ -80,8 +82,7 @@ def estimate_training(
         tick = time.monotonic()
         training.scores(updates.average.module, run.checks)
         validation_s = time.monotonic() - tick
-        samples = config.buffer + loop.images / process.world_size / config.crops_per_sample
-        total_s = max(loop.images / loop.batch * update_s, samples * sample_s)
+        total_s = max(loop.images / loop.batch * update_s, total * sample_s)
         return TrainingEstimate(
             places=len(run.library.places),
             pairs=len(run.library.pairs),
@@ -95,3 +96,15 @@ def estimate_training(
             validation_s=validation_s,
             total_s=total_s + loop.images / loop.snapshot * validation_s,
         )
+
+
+def _samples(training: Training, recipe: Recipe, processes: int) -> tuple[int, float]:
+    """Number of samples that one process makes for its first batch, and in total.
+
+    The denoiser cuts crops from a buffer of samples. The cloud network sees several views of each sample.
+    """
+    crops, config = recipe.loop.images / processes, recipe.data
+    if training.name == "clouds":
+        views = recipe.mask.views
+        return max(recipe.loop.batch // processes // views, 1), crops / views
+    return config.buffer, config.buffer + crops / config.crops_per_sample

@@ -26,6 +26,7 @@ from cmcr_cli.scene.sun import Sun
         ("b.tif, ,b_out.tif", [{"s2": "b.tif", "output": "b_out.tif"}]),
         ('s2,s1_vv,mask\n"a, b.tif",vv.tif,scl', [{"s2": "a, b.tif", "s1_vv": "vv.tif", "mask": "scl"}]),
         ('s2,mask_codes\na.tif,"1=thin,2=cloud"', [{"s2": "a.tif", "mask_codes": "1=thin,2=cloud"}]),
+        ("\ufeffs2,output\na.tif,x.tif", [{"s2": "a.tif", "output": "x.tif"}]),  # as spreadsheets write it
         ("S2,Output\na.tif,x.tif", [{"s2": "a.tif", "output": "x.tif"}]),
     ],
 )

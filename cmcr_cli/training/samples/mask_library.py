@@ -27,6 +27,7 @@ from cmcr_cli.training.data.gathered import (
     series_files,
     triplets,
 )
+from cmcr_cli.training.data.grounds import SNOW
 from cmcr_cli.training.data.images import Array, ClearImage, Pair, has_cloud, opacity, unveiled
 from cmcr_cli.training.data.labels import (
     UNLABELLED,
@@ -167,7 +168,7 @@ def _other_splits(data: Path) -> set[str]:
 
 def _of_labels(image: LabelledImage) -> MaskImage:
     """Make an image from its labels, corrected where the other network is known to fail."""
-    labels = np.where(image.network == 4, CLEAR, image.network)
+    labels = np.where(image.network == SNOW, CLEAR, image.network)
     if image.verdict in ("clear", "thick"):
         labels = np.full_like(labels, CLEAR if image.verdict == "clear" else THICK)
     elif image.verdict == "thin":
