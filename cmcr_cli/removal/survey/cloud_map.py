@@ -30,7 +30,7 @@ SEEN_VEIL = np.float32(0.0075)
 """Reflectance that B10 must show in the visible for thin cloud to be cirrus that can be subtracted."""
 
 BRIGHT = np.float32(0.35)
-"""Reflectance in B02 from which on a cell is more than thin cirrus, and stays bright when that is subtracted."""
+"""Reflectance in B02 from which on a cell is not thin cirrus over ground: it stays bright without it."""
 
 RING = 2
 """Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
