@@ -21,7 +21,7 @@ from cmcr_cli.training.data.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
 from cmcr_cli.training.samples.held_out import Check, as_batch, restored
 from cmcr_cli.training.samples.patch_samples import Clouded
-from cmcr_cli.training.samples.synthesis import veiled
+from cmcr_cli.training.samples.synthesis import draw_veil
 
 Mask = NDArray[np.bool_]
 Scores = dict[str, float]
@@ -106,8 +106,9 @@ def under_veils(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator
     for name, pair in pairs:
         ground = clear_of(pair)
         for index in range(VEILS):
-            image, share, _ = veiled(ground.optical, rng)
-            yield _found(f"{name} veil {index}", ground, image, share, weights, same_date=True)
+            veil = draw_veil(ground.optical.shape[1:], rng)
+            image = veil.over(ground.optical)
+            yield _found(f"{name} veil {index}", ground, image, veil.share, weights, same_date=True)
 
 
 def _found(

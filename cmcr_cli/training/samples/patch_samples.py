@@ -230,7 +230,8 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         share, ground = veil.share, scene.ground.optical
         opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
         seen_through = veil.high and present[BANDS.index("B10")]
-        # Haze that no mask finds surrounds covered pixels. Without it they would be restored too dark.
+        # Haze that no mask finds surrounds covered pixels. Without it they would be restored too dark. It
+        # fades out of the target from 0.75 to 1.25 times the faintest opacity that the mask finds.
         missed = np.clip((1.25 - share / faintest) / 0.5, 0, 1) * (not seen_through)
         haze = missed * (veil.over(ground) - ground)
         scene = replace(scene, cloudy=veil.over(scene.cloudy), opacity=opacity, haze=haze)

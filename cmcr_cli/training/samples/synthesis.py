@@ -150,20 +150,6 @@ def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
     return Veil(kept.astype(np.float32), added.astype(np.float32), share.astype(np.float32), high)
 
 
-def veiled(image: Array, rng: np.random.Generator) -> tuple[Array, Array, bool]:
-    """Add thin cirrus or haze to an image, as `draw_veil` draws it.
-
-    Args:
-        image: Reflectance (13, H, W).
-        rng: Source of randomness.
-
-    Returns:
-        Reflectance (13, H, W), share of the ground's light that is removed (H, W), and whether it is cirrus.
-    """
-    veil = draw_veil(image.shape[1:], rng)
-    return veil.over(image), veil.share, veil.high
-
-
 def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Add a part of a procedural sky to clear ground (13, H, W); returns the same as `transplant`."""
     sky, turn = _sky(int(rng.integers(SKIES))), int(rng.integers(8))

@@ -16,6 +16,7 @@ from cmcr_cli.training.samples.synthesis import (
     block_mean,
     cover_mask,
     dihedral,
+    draw_veil,
     flooded,
     jittered_radar,
     mistaken,
@@ -24,7 +25,6 @@ from cmcr_cli.training.samples.synthesis import (
     transplant,
     under_deck,
     under_sky,
-    veiled,
 )
 
 SEEDS = pytest.mark.parametrize("seed", range(6))
@@ -179,7 +179,8 @@ def test_veils_are_thin_and_come_in_two_kinds(size: tuple[int, int]) -> None:
     clear[B10] = GROUND
     kinds, all_over, thickest = [], [], []
     for seed in range(40):
-        image, share, high = veiled(clear, np.random.default_rng(seed))
+        veil = draw_veil(clear.shape[1:], np.random.default_rng(seed))
+        image, share, high = veil.over(clear), veil.share, veil.high
         assert image.shape == clear.shape and share.shape == size
         assert image.dtype == share.dtype == np.float32
         assert share.min() >= 0 and share.max() <= 0.9
@@ -206,8 +207,8 @@ def test_veils_are_thin_and_come_in_two_kinds(size: tuple[int, int]) -> None:
 def test_a_veil_hides_the_ground_by_its_share() -> None:
     clear = ground(3)
     for seed in range(6):
-        image, share, _ = veiled(clear, np.random.default_rng(seed))
-        brighter, again, _ = veiled(clear + 0.1, np.random.default_rng(seed))
+        one, other = (draw_veil(clear.shape[1:], np.random.default_rng(seed)) for _ in range(2))
+        image, share, brighter, again = one.over(clear), one.share, other.over(clear + 0.1), other.share
         np.testing.assert_array_equal(share, again)
         np.testing.assert_allclose((brighter - image)[1], 0.1 * (1 - share), rtol=0, atol=1e-5)
 
@@ -217,7 +218,7 @@ def test_what_b10_shows_of_a_veil_can_be_taken_off() -> None:
     clear[B10] = GROUND
     before, after = [], []
     for seed in range(30):
-        image, *_ = veiled(clear, np.random.default_rng(seed))
+        image = draw_veil(clear.shape[1:], np.random.default_rng(seed)).over(clear)
         if (image[B10] > GROUND + 0.003).any():
             before.append(np.abs(image - clear)[:9].mean())
             after.append(np.abs(without_cirrus(image) - clear)[:9].mean())
