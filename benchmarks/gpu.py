@@ -247,8 +247,6 @@ def _timed(name: str, chosen: RemoveOptions, work: Callable[[RemoveOptions], Any
         "GPU MB taken": peaks[1] / 2**20 if on_gpu else "",
     }
     print(", ".join(f"{key} {value}" for key, value in row.items() if value != ""), flush=True)
-    for note in getattr(report, "notes", []):
-        print(f"note: {note}", flush=True)
     return row
 
 

@@ -103,7 +103,7 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
     report = remove(options(steps=2, batch_size=3))
     assert np.array_equal(read(options().output), expected)
     assert max(sizes) == 2 and sizes[-1] == 1  # two patches side by side are all that this scene has
-    assert sum("memory is short: goes on with batches of 1" in note for note in report.notes) == 1
+    assert sum("memory is low: continuing with batch size 1" in str(each) for each in report.warnings) == 1
     room = 0
     with pytest.raises(CmcrError, match="too small for a patch"):
         remove(options(steps=2))
@@ -205,7 +205,7 @@ def test_scene_without_radar_without_cirrus_and_as_int16(
     chosen = options(s2=str(path), s1=None, offset=-1000)
     report = remove(chosen)
     assert report.level == "L2A" and report.offset == -1000 and not report.radar
-    assert any("no Sentinel-1" in note for note in report.notes)
+    assert any("no Sentinel-1" in str(each) for each in report.warnings)
     after = read(chosen.output)
     assert after.dtype == np.int16 and after.shape[0] == 12
     assert all(finding.ok for finding in validate_output(chosen.output, path, chosen.provenance))

@@ -18,7 +18,7 @@ def optical(names: tuple[str, ...], dtype: type, nodata: float | None) -> Optica
     return Optical(
         source=SimpleNamespace(grid=grid),  # type: ignore[arg-type]
         names=names, radiometry=Radiometry(-1000.0), offset_source="tag", dtype=np.dtype(dtype),
-        nodata=nodata, descriptions=(), scales=(), offsets=(), tags={}, notes=(),
+        nodata=nodata, descriptions=(), scales=(), offsets=(), tags={}, warnings=(),
     )  # fmt: skip
 
 

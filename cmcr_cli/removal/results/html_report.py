@@ -55,7 +55,7 @@ def write_report(
         legend="".join(
             f'<span><i class="{name}"></i>{share:.1%} {name}</span>' for name, share in shares.items()
         ),
-        notes="".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(report.notes)) or "<li>none</li>",
+        warnings="".join(f"<li>{escape(str(each))}</li>" for each in report.warnings) or "<li>none</li>",
         bands=_bands(statistics),
         settings=_settings(report),
         command=escape(command),
