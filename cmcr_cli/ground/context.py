@@ -92,12 +92,12 @@ class SceneContext:
         no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
         without any. A pixel's result does not depend on the window it is asked in.
         """
-        return enlarged(self.blocks(top, left, height, width, radar, radar_valid))
+        return upsampled(self.blocks(top, left, height, width, radar, radar_valid))
 
     def blocks(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
     ) -> Floats:
-        """What `enlarged` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
+        """What `upsampled` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
 
         Spectrum and confidence of blocks of 2 x 2 pixels (14, height / 2 + 2, width / 2 + 2), one block more
         on each side.
@@ -123,7 +123,7 @@ def block_bytes(size: int) -> int:
     return (len(BANDS) + 1) * (size // 2 + 2) ** 2 * 4
 
 
-def enlarged(blocks: Floats) -> tuple[Floats, Floats]:
+def upsampled(blocks: Floats) -> tuple[Floats, Floats]:
     """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
     values = upsample(upsample(blocks, axis=2), axis=1)
     return values[:-1], values[-1]

@@ -93,7 +93,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         text = "no Sentinel-1: under thick cloud, only the scene's own colours can be guessed"
         session.warnings.add(NoRadarWarning(text))
     # Where nothing is learnt from the scene, the colours are those of the training.
-    unknown = Ground.unknown(present(optical.names), weights.mean.numpy(), weights.spread.numpy())
+    unknown = Ground.unknown(present(optical.names), weights.mean.numpy(), weights.std.numpy())
     found = survey(
         optical,
         session.radar,

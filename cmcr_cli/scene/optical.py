@@ -82,7 +82,8 @@ class Optical:
         Returns:
             Reflectance (13, ...), not clipped; absent bands are 0.
         """
-        return canonical(self.radiometry.reflectance(dn), self.names)
+        found: NDArray[np.float32] = canonical(self.radiometry.reflectance(dn), self.names)
+        return found
 
     def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where DN hold a measurement.

@@ -109,7 +109,7 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
         remove(options(steps=2))
 
 
-def test_the_precision_of_a_gpu_changes_the_image_by_a_hundredth_of_its_spread(
+def test_the_precision_of_a_gpu_changes_the_image_by_a_hundredth_of_its_std(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, images = options(steps=2, keep_clear=False, weights=None), []
@@ -163,25 +163,25 @@ def test_nodata_stays_and_is_never_made(make_scene: Callable[..., Any], options:
     assert (provenance[~empty] == RECONSTRUCTED).all()
 
 
-def test_samples_give_their_mean_and_their_spread(options: Options, tmp_path: Path) -> None:
-    """The first of two samples is the image without sampling, and lies spread / sqrt 2 off their mean."""
+def test_samples_give_their_mean_and_their_std(options: Options, tmp_path: Path) -> None:
+    """The first of two samples is the image without sampling, and is std / sqrt 2 off their mean."""
     remove(options(steps=2))
     first = read(options().output).astype(float)
     chosen = options(samples=2, steps=2, uncertainty=tmp_path / "std.tif")
     remove(chosen)
     mean = read(chosen.output).astype(float)
-    provenance, spread = read(tmp_path / "provenance.tif")[0], read(tmp_path / "std.tif")
-    assert (spread[:, provenance == OBSERVED] == 0).all()
+    provenance, std = read(tmp_path / "provenance.tif")[0], read(tmp_path / "std.tif")
+    assert (std[:, provenance == OBSERVED] == 0).all()
     within = (
         (provenance == RECONSTRUCTED) & (np.minimum(first, mean) > 1) & (np.maximum(first, mean) < 65_535)
     )
     assert within[:, provenance == RECONSTRUCTED].mean() > 0.1
-    off, expected = np.abs(first - mean)[within], 10_000 * spread[within] / 2**0.5
+    off, expected = np.abs(first - mean)[within], 10_000 * std[within] / 2**0.5
     assert expected.mean() > 10
     assert (off <= 1.001 * expected + 1).all()
     # only where patches are blended may samples differ in opposite directions
     assert (off >= 0.999 * expected - 1).mean() > 0.999
-    assert (spread[:, provenance == RECONSTRUCTED].mean(axis=1) > 0).all()
+    assert (std[:, provenance == RECONSTRUCTED].mean(axis=1) > 0).all()
     with rasterio.open(tmp_path / "std.tif") as file:
         assert file.descriptions == tuple(f"std_{name}" for name in BANDS)
 
@@ -256,7 +256,7 @@ def see_through(tmp_path: Path) -> Path:
     denoiser = Denoiser(NetworkConfig((8, 8, 8)), config)
     _, c_out, _ = scalings(torch.tensor([config.sigma_max]), config)
     with torch.no_grad():
-        denoiser.step.head.bias[4 * 13 : 4 * 26] = 1 / c_out.item()  # the gate of the departure
+        denoiser.step.head.bias[4 * 13 : 4 * 26] = 1 / c_out.item()  # the gate of the residual
     path = tmp_path / "see_through.safetensors"
     clouds = CloudNetwork(CloudConfig((8, 8), 8))
     save(path, Weights(denoiser, clouds, torch.full((13,), 0.2), torch.full((13,), 0.2)))

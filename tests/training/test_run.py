@@ -48,7 +48,7 @@ def test_prepared(checks: list[Sample]) -> None:
     present[0, 10] = 0
     batch = replace(as_batch(checks[0]), present=present)
     x0, condition, weight = prepared(batch)
-    expected = (batch.target - batch.context) / batch.spread[:, :, None, None]
+    expected = (batch.target - batch.context) / batch.std[:, :, None, None]
     torch.testing.assert_close(x0[:, :10], expected[:, :10])
     assert not x0[:, 10].any() and not weight[:, 10].any()
     assert torch.equal(weight[:, :1], batch.weight)
@@ -70,7 +70,7 @@ def test_start_makes_fresh_weights_of_the_recipe(data: Path, tmp_path: Path, tin
     assert weights.denoiser.network_config == tiny_recipe.network
     assert weights.clouds.config == tiny_recipe.clouds
     assert ((weights.mean > 0.0005) & (weights.mean < 0.6)).all()
-    assert (weights.spread >= 0.0099).all()
+    assert (weights.std >= 0.0099).all()
     assert next(crops(run)(0)).optical.shape == (4, 13, 32, 32)
     other = begun(data, tmp_path, with_loop(tiny_recipe, seed=1))
     first, second = (w.denoiser.encoder.stem.weight for w in (weights, other.weights))

@@ -19,7 +19,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, THICK, THIN
 from cmcr_cli.scene.masks.mask_raster import dilated
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import cut, reflected
+from cmcr_cli.scene.patches import crop, reflected
 from cmcr_cli.scene.span import Span
 from cmcr_cli.warning_kinds import MaskWarning
 
@@ -175,4 +175,4 @@ def _cirrus_cells(optical: Optical, tiles: TileRow, phase: tuple[int, int]) -> N
     height, width = (-(-size // CELL) * CELL for size in (core.stop - top, optical.grid.width - left))
     rows, columns = reflected(top, height, optical.grid.height), reflected(left, width, optical.grid.width)
     bands = tiles.dn[[optical.names.index(BANDS[band]) for band in (B10, BLUE)]]
-    return thin_cirrus(*optical.radiometry.reflectance(block_mean(cut(bands, rows - tiles.first, columns))))
+    return thin_cirrus(*optical.radiometry.reflectance(block_mean(crop(bands, rows - tiles.first, columns))))

@@ -205,12 +205,12 @@ class MaskSamples(Dataset[MaskSample]):
             icy = is_like_snow(layers[-1])
         known = np.ones((side, side), np.bool_)
         if rng.random() < self._mix.veiled:
-            veil, added, high = self._clouds.veil(side, rng)
+            haze, added, high = self._clouds.haze(side, rng)
             # B10 shows faint cirrus. Without B10, faint cloud looks like another state of the atmosphere.
             least, sure = (0.006, 0.018) if high and cirrus else (0.012, 0.04)
             known = (added <= least) | (added > sure)
-            opacity = np.where(added > sure, np.maximum(veil.opacity, THIN_FROM), 0)
-            layers.append(Layer(veil.light, veil.gain, opacity, veil.shadow, veil.sun))
+            opacity = np.where(added > sure, np.maximum(haze.opacity, THIN_FROM), 0)
+            layers.append(Layer(haze.light, haze.gain, opacity, haze.shadow, haze.sun))
         return layers, known, icy
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:
