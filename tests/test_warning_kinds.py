@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -74,5 +75,7 @@ def test_threads_share_a_list() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_are_documented_and_can_be_sent_to_another_process(kind: type[CmcrWarning]) -> None:
     assert kind.__doc__ and issubclass(kind, UserWarning)
+    table = (Path(__file__).parents[1] / "docs" / "limits.md").read_text(encoding="utf-8")
+    assert f"| `{kind.__name__}` |" in table
     again = pickle.loads(pickle.dumps(kind("text")))
     assert type(again) is kind and str(again) == "text"

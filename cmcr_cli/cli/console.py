@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
-import threading
-from _thread import interrupt_main
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from cmcr_cli.cli.stopping import stop_again
 from cmcr_cli.errors import OutputError
 from cmcr_cli.warning_kinds import CmcrWarning
 
@@ -26,9 +24,6 @@ log = logging.getLogger("cmcr")
 
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the part of it that is done, 0 to 1."""
-
-RETRY = 0.1
-"""Seconds after which an interrupt that came where none can be raised is raised again."""
 
 
 class _Handler(logging.Handler):
@@ -71,12 +66,10 @@ def set_verbosity(verbose: int, quiet: bool) -> None:
 
 
 def _lost(error: BaseException | None) -> None:
-    """Tell of an exception where none can be raised, as in a callback of GDAL; an interrupt comes again."""
+    """Log an exception where none can be raised, as in a callback of GDAL; an interrupt is repeated."""
     log.debug("ignored", exc_info=error)
     if isinstance(error, KeyboardInterrupt):
-        again = threading.Timer(RETRY, interrupt_main, [signal.SIGTERM])
-        again.daemon = True
-        again.start()
+        stop_again()
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:
