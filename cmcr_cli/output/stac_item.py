@@ -174,5 +174,6 @@ def _geometry(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     west, south, east, north = outline.bounds
     world = shapely.box(-180, -90, 180, 90)
     whole = shapely.union_all([translate(outline, turn).intersection(world) for turn in (-360, 0, 360)])
-    west, east = ((value + 180) % 360 - 180 for value in (west, east))
-    return shapely.geometry.mapping(whole), [west, south, east, north]
+    # 180 degrees are the end of a scene to the west of the antimeridian, and the start of one to the east.
+    bounds = [(west + 180) % 360 - 180, south, 180 - (180 - east) % 360, north]
+    return shapely.geometry.mapping(whole), bounds

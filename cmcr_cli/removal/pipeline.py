@@ -100,11 +100,12 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         session.mask,
         unknown,
         learn=options.context,
+        area=session.area,
         each=session.workers.map,
         progress=lambda done: progress("survey", done),
     )
-    log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_share)
-    if found.covered_share > 0.98 and options.context:
+    log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_in_scene)
+    if found.covered_in_scene > 0.98 and options.context:
         text = "less than 2 % clear ground: using training statistics instead of this scene's"
         session.warnings.add(ClearGroundWarning(text))
     return found

@@ -156,11 +156,11 @@ def run_training(
 
         signature = {"training": training.name, "recipe": recipe_text}
         task = training.task(run)
-        average = train(
+        average, images = train(
             task, training.batches(run), snapshot, run.recipe.loop, folder, run.process, signature
         )
         if run.process.rank == 0:
-            run.save(training.name, run.recipe.loop.images, average)
+            run.save(training.name, images, average)
         return folder / WEIGHTS
 
 

@@ -132,6 +132,15 @@ def test_a_run_leaves_its_recipe_and_a_picture_for_each_snapshot(
         assert file.count == 3 and file.width == 5 * 256 and file.height % 256 == 0
 
 
+def test_the_card_counts_the_crops_that_were_seen(
+    data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    """Updates are whole batches of 4, and a finished run that is shortened has seen them all the same."""
+    for images, seen in ((10, 12), (8, 12)):
+        path = run_training(TEACHER, data, tmp_path, with_loop(tiny_recipe, images=images), untrained)
+        assert weights_file.load(path).card["history"]["teacher"]["images"] == seen
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "stats.jsonl", "samples"])
 def test_files_of_others_in_the_folder_are_left_alone(
     data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe, name: str

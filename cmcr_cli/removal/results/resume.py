@@ -51,7 +51,7 @@ class Journal:
         arrays: dict[str, Any] = {
             "planes": survey.cloud_map.planes,
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
-            "shares": np.array([survey.valid_share, survey.covered_share]),
+            "shares": np.array([survey.valid_share, survey.covered_share, survey.covered_in_scene]),
             **survey.ground.arrays(),
         }
         with _replacing(self.folder / SURVEY) as file:
