@@ -27,6 +27,7 @@ from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.scene.references.reference import Reference, Wanted, open_references
+from cmcr_cli.warning_kinds import WarningLog
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -49,7 +50,7 @@ class Session:
     area: Area | None
     references: tuple[Reference, ...]  # the most promising first
     references_left_out: tuple[LeftOut, ...]
-    notes: list[str]
+    warnings: WarningLog
 
     @property
     def device(self) -> str:
@@ -76,7 +77,8 @@ def open_session(
             open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
         )
         claims.read(*optical.source.files)
-        notes = [*optical.notes, *check_radiometry(optical)]
+        warnings = WarningLog()
+        warnings.add(*optical.warnings, *check_radiometry(optical))
         area = None
         if options.aoi is not None:
             area = area_of_file(options.aoi, optical.grid)
@@ -86,7 +88,7 @@ def open_session(
         if options.radar is not None:
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             claims.read(*radar.source.files)
-            notes += radar.notes
+            warnings.add(*radar.warnings)
         wanted = Wanted(
             most=options.max_references, earlier_only=options.earlier_only, days=options.reference_days
         )
@@ -95,11 +97,11 @@ def open_session(
             claims.read(
                 *reference.optical.source.files, *([] if reference.mask is None else [reference.mask])
             )
-        notes += references.notes
+        warnings.add(*references.warnings)
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
-        notes += mask.notes
+        warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of
-        workers = stack.enter_context(open_workers(weights, devices, options.batch_size, notes))
+        workers = stack.enter_context(open_workers(weights, devices, options.batch_size, warnings))
         yield Session(
             options,
             weights,
@@ -111,7 +113,7 @@ def open_session(
             area,
             references.used,
             references.left_out,
-            notes,
+            warnings,
         )
 
 

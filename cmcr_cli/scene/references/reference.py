@@ -22,6 +22,7 @@ from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.references.choice import coarse_grid, look_at, ranked, worth
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.listing import LeftOut, Listed, list_references, reason_of
+from cmcr_cli.warning_kinds import ReferenceWarning
 
 TAKEN = re.compile(r"(S2[A-D])_MSIL(?:1C|2A)_(\d{8}T\d{6})_N\d{4}_(R\d{3})_(T\d{2}[A-Z]{3})_", re.IGNORECASE)
 """What the names of products have in common that were made of the same image, at any level and baseline."""
@@ -30,7 +31,7 @@ SAME_SHARE = 0.2
 """Share of identical pixels above which two images are one: less has been reconstructed in a copy."""
 
 SAME_BANDS = ("B02", "B03", "B04", "B08")
-MOST_NOTES = 5
+MOST_NAMED = 5
 """References that are named one by one where many are left out."""
 
 ALIKE = 0.00011
@@ -82,7 +83,7 @@ class References:
 
     used: tuple[Reference, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    notes: tuple[str, ...] = ()
+    warnings: tuple[ReferenceWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +146,20 @@ def open_references(
                 )
                 stack.push(own.pop_all())
         left_out.sort(key=lambda each: (each.path, each.reason))
-        yield References(tuple(used), tuple(left_out), tuple(_notes(used, left_out, scene)))
+        warnings = tuple(map(ReferenceWarning, _oddities(used, left_out, scene)))
+        yield References(tuple(used), tuple(left_out), warnings)
 
 
-def _notes(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Optical) -> Iterator[str]:
-    """What there is to say of references, once for each."""
+def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Optical) -> Iterator[str]:
+    """List what users should know of their references, each in one text."""
     for each in used:
         optical = each.optical
-        odd = list(optical.notes)
+        odd = []
+        if optical.warnings:
+            odd.append(
+                f"has an uncertain offset, {optical.radiometry.offset:g} is used; expected it in the item or "
+                "the tags"
+            )
         if optical.source.warped:
             own = Grid.from_dataset(optical.source.dataset.src_dataset)
             odd.append(f"is resampled (cubic) from {own.describe()} to the grid of the scene")
@@ -163,9 +170,9 @@ def _notes(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Optica
         if odd:
             yield f"reference {each.label}: {'; '.join(odd)}"
     unfit = [each for each in left_out if not each.reason.startswith("--")]
-    yield from (f"reference {each.path} is left out: {each.reason}" for each in unfit[:MOST_NOTES])
-    if len(unfit) > MOST_NOTES:
-        yield f"{len(unfit) - MOST_NOTES} more references are left out; --json lists them with the reasons"
+    yield from (f"reference {each.path} is left out: {each.reason}" for each in unfit[:MOST_NAMED])
+    if len(unfit) > MOST_NAMED:
+        yield f"{len(unfit) - MOST_NAMED} more references are left out; --json lists them with the reasons"
     if not used:
         yield "no reference is left: goes on without"
 
