@@ -33,6 +33,7 @@ MOST_CELLS = 700
 """Cells along the longer side of a scene; they are 4 px wide, or as wide as this asks for."""
 
 _SQUARE = 16  # blocks along the side of the squares that belong to one fold
+_PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
 _FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are measured
 
 
@@ -160,11 +161,7 @@ class ResidualCollector:
             parts.append(np.concatenate([residual, np.ones_like(residual[:1])]) * where)
         both = window.clear & known
         scaled = [part[:-1][:, both] / self._context.std[:, None] for part in parts]
-        products = [
-            (a * b).sum(dtype=np.float64)
-            for a, b in ((0, 0), (1, 1), (0, 1))
-            for a, b in [(scaled[a], scaled[b])]
-        ]
+        products = [(scaled[a] * scaled[b]).sum(dtype=np.float64) for a, b in _PAIRS]
         self._squares[window.top, window.left] = np.array([*products, both.sum()])
         side = self._references.cell // 2
         top, left = window.top // self._references.cell, window.left // self._references.cell
@@ -187,15 +184,14 @@ class ResidualCollector:
         unit = self._context.std[:, None, None]
         scaled = [np.asarray(mean / unit, np.float32) for mean in means]
         known = (self._sums[0, -1] > 0.5) & (self._sums[1, -1] > 0.5)
-        pairs = ((0, 0), (1, 1), (0, 1))
-        level = np.array([(scaled[a] * scaled[b])[:, known].sum() for a, b in pairs]) / max(known.sum(), 1)
+        level = np.array([(scaled[a] * scaled[b])[:, known].sum() for a, b in _PAIRS]) / max(known.sum(), 1)
         within = np.maximum(total[:3] / count - level, 0)
         tally = np.outer(level, 1 - NODES) * _FEW_CELLS
         weight = np.full(len(NODES), _FEW_CELLS)
         for hidden in _hidden(self._sums[0, -1] > 0.5):
             errors, confidence = self._left(scaled, hidden & known, hidden)
             hats = np.maximum(1 - np.abs(confidence[:, None] - NODES) / (NODES[1] - NODES[0]), 0)
-            tally += np.array([(errors[a] * errors[b]).sum(0) for a, b in pairs]) @ hats
+            tally += np.array([(errors[a] * errors[b]).sum(0) for a, b in _PAIRS]) @ hats
             weight += hats.sum(0)
         moments = (within[:, None] + tally / weight) / bands
         moments *= np.array([1, 1 / optimism, 1 / np.sqrt(optimism)])[:, None]
