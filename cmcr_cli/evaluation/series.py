@@ -37,7 +37,7 @@ GAPS: dict[Gap, tuple[int, int]] = {"<= 20 days": (1, 20), "<= 70 days": (21, 70
 """Days between the target and the nearest reference."""
 
 HOLES: dict[Hole, tuple[float, float]] = {"small holes": (0.25, 4.0), "half the window": (0.5, 40.0)}
-"""Share of the window under cloud, and size of the clouds: std in pixels of the filter of their noise field."""
+"""Share of the window under cloud, and size of the clouds: std in pixels of the smoothing of their noise."""
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 """Sets of references: the nearest one; up to four; up to four before the target; three of them, each about
@@ -53,8 +53,8 @@ _MOST = 4  # references
 _UNIT = 16  # pixels; all networks need multiples of it
 _KNOWN = 0.9  # smallest share of valid pixels of an image
 _CLOUDS = 12  # pairs from which clouds are extracted
-_CLOUDY = 0.35, 0.45  # range of the share of a cloudy reference that is covered
-_TRIES = 20
+_CLOUDY = 0.32, 0.48  # range of the share of a cloudy reference that is covered
+_TRIES = 12
 _BRIGHTER, _DARKER, _CHANGED = 0.04, 0.5, 0.01
 _MONTH = 30.4  # days
 _BLUE, _INFRARED = BANDS.index("B02"), BANDS.index("B08")
