@@ -22,7 +22,7 @@ from cmcr_cli.runtime.device import to_device, to_numpy
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import cut, mirrored, reflected
+from cmcr_cli.scene.patches import crop, mirrored, reflected
 from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
@@ -105,7 +105,7 @@ class Detector:
 
         def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array]:
             across = [n - self._columns[0] for n in self._mirrored(left // _SQUARE, WIDE, self._columns)]
-            cells = self._cells(cut(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
+            cells = self._cells(crop(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
             classes, certainty = classified(self._probability(cells, far[:, :, across]))
             inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
             cirrus = thin_cirrus(cells[B10, inner, inner], cells[BLUE, inner, inner])
@@ -135,7 +135,7 @@ class Detector:
         def squares(left: int) -> Array:
             pixels = min(_AT_ONCE, count - left) * _SQUARE
             columns = reflected((self._columns[0] + left) * _SQUARE - col0, pixels, grid.width)
-            cells = to_device(self._cells(cut(dn, lines, columns)), self._device)[None]
+            cells = to_device(self._cells(crop(dn, lines, columns)), self._device)[None]
             return to_numpy(squares_of(cells)[0])
 
         if start < stop:
@@ -171,10 +171,11 @@ def detect(
         lines, columns = (
             reflected(-margin, -(-size // SQUARE) * SQUARE + 2 * margin, size) for size in (height, width)
         )
-        return to_device(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
+        return to_device(np.ascontiguousarray(crop(cells, lines, columns)), device)[None]
 
     squares = to_numpy(squares_of(with_margin(0))[0])
-    far = cut(squares, *(mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
+    rows, columns = (mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:])
+    far = crop(squares, rows, columns)
     known, towards = (to_device(np.asarray(part, np.float32), device)[None] for part in (names, sun))
     near = with_margin(NEAR_MARGIN)
     probability = to_numpy(_probability(network, near, to_device(far, device)[None], known, towards))
