@@ -10,7 +10,7 @@ import datetime
 import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,7 +23,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data import gathered
 from cmcr_cli.training.data.grounds import is_clear
-from cmcr_cli.training.data.images import Array, Pair, has_cloud, unveiled
+from cmcr_cli.training.data.images import Array, Pair, cirrus_subtracted, has_cloud
 from cmcr_cli.training.data.labels import has_labels, labelled_images, place_of
 from cmcr_cli.training.samples.held_out import evenly
 from cmcr_cli.training.samples.synthesis import DROPS, transplant
@@ -133,7 +133,12 @@ class _Dates:
     radar: list[Array | None] = field(default_factory=list)
 
 
-def cases(data: Path, variants: Sequence[Variant] = VARIANTS) -> Iterator[Case]:
+def cases(
+    data: Path,
+    variants: Sequence[Variant] = VARIANTS,
+    targets: int = TARGETS,
+    progress: Callable[[float], None] = lambda done: None,
+) -> Iterator[Case]:
     """Yield cases from the series of a folder; the same in every run.
 
     All variants of a target and hole follow each other. A target without enough references for a variant
@@ -142,6 +147,8 @@ def cases(data: Path, variants: Sequence[Variant] = VARIANTS) -> Iterator[Case]:
     Args:
         data: Folder of the gathered layout.
         variants: Which sets of references.
+        targets: Largest number of targets for each place and gap.
+        progress: Called with the share of the places that is done, 0 to 1.
 
     Yields:
         One case after the other; one place is in memory at a time.
@@ -154,11 +161,13 @@ def cases(data: Path, variants: Sequence[Variant] = VARIANTS) -> Iterator[Case]:
     for path in gathered.series_files(data):
         if key := _key(path, data):
             grouped[key].append(path)
-    for (place, *_), paths in grouped.items():
+    for done, ((place, *_), paths) in enumerate(grouped.items()):
+        progress(done / len(grouped))
         dates, present = _read(paths, known)
         for gap, hole in itertools.product(GAPS, HOLES):
-            for index in evenly(_targets(dates.days, gap), TARGETS):
+            for index in evenly(_targets(dates.days, gap), targets):
                 yield from _of_target(str(place), dates, present, index, gap, hole, variants, clouds)
+    progress(1.0)
 
 
 def _key(path: Path, data: Path) -> tuple[Any, ...] | None:
@@ -303,7 +312,7 @@ def _clouds(data: Path) -> list[Pair]:
     """Some pairs of the folder that contain cloud."""
     folders = [data / "triplets" / row["name"] for row in gathered.index(data) if row["split"] == "train"]
     folders += gathered.pair_folders(data)
-    pairs = (unveiled(gathered.read_folder(folder)) for folder in evenly(folders, 2 * _CLOUDS))
+    pairs = (cirrus_subtracted(gathered.read_folder(folder)) for folder in evenly(folders, 2 * _CLOUDS))
     return list(itertools.islice((pair for pair in pairs if has_cloud(pair)), _CLOUDS))
 
 
