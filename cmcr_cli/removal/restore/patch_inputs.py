@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cmcr_cli.ground.cirrus import B10, SPECTRUM, subtracted
-from cmcr_cli.ground.context import MARGIN
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import LEVELS
 from cmcr_cli.model.condition import UNDER_CIRRUS, PatchInputs
 from cmcr_cli.removal.restore.stored_bits import reflectance

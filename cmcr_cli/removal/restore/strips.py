@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.ground.context import MARGIN
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.runtime.device import to_device
 from cmcr_cli.runtime.spill import Tensors

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.ground.cirrus import FITTED, THIN, TYPICAL_RATIO, WHITE, fitted_ratio, without_cirrus
-from cmcr_cli.ground.context import MARGIN, constant_context, fit_context
+from cmcr_cli.ground.context import constant_context, fit_context
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING, Unmixing
 from cmcr_cli.model.condition import UNDER_CIRRUS, PatchInputs
 from cmcr_cli.scene.bands import BANDS

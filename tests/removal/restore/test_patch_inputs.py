@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.ground.context import MARGIN, upsampled
+from cmcr_cli.ground.context import upsampled
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.removal.restore.patch_inputs import COVER, InputMaker
 from cmcr_cli.removal.restore.strips import Strip
