@@ -69,7 +69,7 @@ def survey(
     cloud_map = CloudMap.empty(grid)
     ratio = _fitted(optical) if present(optical.names)[FITTED].all() else unknown.cirrus_ratio
     learner = GroundLearner(optical, radar, cloud_map.phase, ratio, each) if learn else None
-    valid_pixels = covered_pixels = 0
+    valid_pixels = covered_pixels = clear_pixels = 0
     ahead = 0.5 if mask.reads_ahead else 0.0
     mask.begin(each, lambda done: progress(ahead * done))
     for tiles in tile_rows(optical, mask.above, max(mask.below, SAMPLE_ROWS)):
@@ -80,12 +80,16 @@ def survey(
             valid_pixels += int(valid.sum())
             covered_pixels += int((valid & (treatment > 0)).sum())
             if learner is not None:
-                learner.learn(span, dn, valid & (treatment < CLOUD))
+                clear, doubtful = valid & (treatment < CLOUD), mask.doubtful(cloud_map, span)
+                clear_pixels += int(clear.sum())
+                learner.learn(span, dn, clear, None if doubtful is None else doubtful * valid)
         if learner is not None:
             learner.keep(tiles)
         progress(ahead + (1 - ahead) * tiles.core.stop / grid.height)
         del tiles, dn  # before the next rows are read
-    ground = learner.finish(cloud_map) if learner is not None else replace(unknown, cirrus_ratio=ratio)
+    ground = replace(unknown, cirrus_ratio=ratio)
+    if learner is not None:
+        ground = learner.finish(cloud_map, clear_pixels / max(valid_pixels, 1))
     total = grid.height * grid.width
     return Survey(cloud_map, ground, valid_pixels / total, covered_pixels / max(valid_pixels, 1))
 
