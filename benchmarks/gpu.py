@@ -247,8 +247,6 @@ def _timed(name: str, chosen: RemoveOptions, work: Callable[[RemoveOptions], Any
         "GPU MB taken": peaks[1] / 2**20 if on_gpu else "",
     }
     print(", ".join(f"{key} {value}" for key, value in row.items() if value != ""), flush=True)
-    for note in getattr(report, "notes", []):
-        print(f"note: {note}", flush=True)
     return row
 
 
@@ -289,16 +287,16 @@ def _difference(source: Path, one: RemoveOptions, other: RemoveOptions) -> Row:
     both = (kinds[0] == RECONSTRUCTED) & (kinds[1] == RECONSTRUCTED)
     pair = [image[:, both].astype(np.float32) for image in images]
     apart = np.abs(pair[0] - pair[1])
-    spread = pair[1].std(axis=1)[:, None]
-    known = spread[:, 0] > 20  # DN; ignore bands that hardly vary
+    std = pair[1].std(axis=1)[:, None]
+    known = std[:, 0] > 20  # DN; ignore bands that hardly vary
     return {
         "covered": float(both.mean()),
         "pixels that differ": float((apart > 0).any(axis=0).mean()),
         "mean DN": float(apart.mean()),
         "99.9 % DN": float(np.quantile(apart[:, ::16], 0.999)),
         "largest DN": float(apart.max()),
-        "mean spreads": float((apart / spread)[known].mean()),
-        "largest spreads": float((apart / spread)[known].max()),
+        "mean stds": float((apart / std)[known].mean()),
+        "largest stds": float((apart / std)[known].max()),
         "kept by one alone": int((kinds[0] != kinds[1]).sum()),
         "kept but changed": lost,
     }
@@ -307,9 +305,9 @@ def _difference(source: Path, one: RemoveOptions, other: RemoveOptions) -> Row:
 def _passed(row: Row, same_mask: bool) -> Failures:
     """Limits that a comparison exceeded."""
     name = f"{row['steps']} steps, {row['image']} against {row['against']}"
-    limits = {"mean spreads": MEAN, "kept but changed": 0}
+    limits = {"mean stds": MEAN, "kept but changed": 0}
     if same_mask:
-        limits |= {"largest spreads": LARGEST, "kept by one alone": 0}
+        limits |= {"largest stds": LARGEST, "kept by one alone": 0}
     return [
         f"{name}: {what} {row[what]:.3g}, limit {limit:g}"
         for what, limit in limits.items()

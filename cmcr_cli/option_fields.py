@@ -22,7 +22,7 @@ from cmcr_cli.errors import OptionError
 
 T = TypeVar("T")
 
-Command = Literal["remove", "batch", "mask"]
+Command = Literal["remove", "batch", "mask", "train", "distill"]
 """Commands whose options are fields."""
 
 
@@ -56,6 +56,7 @@ class Option:
         environment: Environment variable that sets it on the command line.
         least: Smallest value.
         most: Largest value.
+        multiple: What the value must be a multiple of.
         words: Values of an input that are words and not paths.
         ending: End of the file name of an output.
         read: Makes the value of the text, or of the list of texts, that the command line takes; raises
@@ -74,6 +75,7 @@ class Option:
     environment: str | None = None
     least: float | None = None
     most: float | None = None
+    multiple: int | None = None
     words: tuple[str, ...] = ()
     ending: str = ".tif"
     read: Callable[[Any], Any] | None = None
@@ -129,18 +131,33 @@ class OptionField:
     @property
     def meaning(self) -> str:
         """The help, with the limits of the value."""
-        least, most = self.option.least, self.option.most
-        return self.option.help if least is None else f"{self.option.help} From {least} to {most}."
+        return self.option.help if self.option.least is None else f"{self.option.help} From {self._limits}."
+
+    @property
+    def _limits(self) -> str:
+        option = self.option
+        text = f"{option.least} to {option.most}"
+        return text if option.multiple is None else f"{text}, a multiple of {option.multiple}"
 
     def check(self, value: Any) -> None:
-        """Raise OptionError unless `value` is a choice and within the limits of the option."""
+        """Check a value that was given.
+
+        Args:
+            value: The value; None is accepted.
+
+        Raises:
+            OptionError: It is not one of the choices, or outside the limits.
+        """
         if value is None:
             return
         if self.choices and value not in self.choices:
             raise OptionError(f"{self.flag} {value}: expected {' or '.join(map(str, self.choices))}")
         least, most = self.option.least, self.option.most
-        if least is not None and most is not None and not least <= value <= most:
-            raise OptionError(f"{self.flag} {value}: expected {least} to {most}")
+        if least is None or most is None:
+            return
+        multiple = self.option.multiple
+        if not least <= value <= most or (multiple is not None and value % multiple):
+            raise OptionError(f"{self.flag} {value}: expected {self._limits}")
 
 
 _KNOWN: dict[type, tuple[OptionField, ...]] = {}

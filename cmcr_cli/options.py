@@ -190,10 +190,11 @@ class RemoveOptions:
     overlap: Annotated[
         int,
         Option(
-            "Width over which neighbouring patches are blended, an even number.",
+            "Width over which neighbouring patches are blended.",
             metavar="PX",
             least=OVERLAPS[0],
             most=OVERLAPS[1],
+            multiple=2,
         ),
     ] = 32
     weights: Annotated[

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
-LIGHT = "errors version"
+LIGHT = "errors version warning_kinds"
 SCENE = f"{LIGHT} scene scene.masks"
 OPTIONS = "options option_fields option_paths option_texts"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
@@ -20,6 +20,7 @@ TRAINING = f"{SCENE} ground model output runtime simulate training"
 IMPORTS = {
     "errors": "",
     "version": "",
+    "warning_kinds": "",
     "option_fields": "errors",
     "option_paths": "errors",
     "option_texts": SCENE,

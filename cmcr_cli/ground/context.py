@@ -23,14 +23,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.ground.pyramid import block_mean, fill, hats, upsample
-from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
-from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
+from cmcr_cli.ground.radar_basis import MARGIN, RADAR_BASIS, radar_basis, rounded
+from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, ridge
+from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-
-MARGIN = 32
-"""Pixels of radar that the features need on each side of a window."""
 
 REGION = 512
 """Pixels along the side of a region, which has a regression of its own; a multiple of every cell size."""
@@ -43,29 +41,22 @@ TYPICAL_MEAN: Floats = np.array(
 TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
 STD_FLOOR = np.float32(0.01)
 
-_SCALES = (1, 3, 7, 15, 31)  # in blocks; the widest reaches 15, and one more of MARGIN's 16 serves upsampling
-_TEXTURE_SCALES = (7, 31)
-_BRIDGED = 7  # blocks
-_RING = MARGIN // 2 - 1
-_FEATURES = len(RADAR_BANDS) * (len(_SCALES) + len(_TEXTURE_SCALES))
-_BASIS = 64
+WHOLE = 64
+"""Doubtful ground in parts of which it counts as clear ground does; a power of 2, so that sums are exact."""
+
+_FEW, _ENOUGH = 0.01, 0.05
+"""Clear part of a scene up to which doubtful ground counts, and from which on it does not count at all."""
+
 _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
 _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
 _TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
-WHOLE = 64
-"""What doubtful ground counts that would count as clear ground does."""
-
-_FEW, _ENOUGH = 0.02, 0.10
-"""Clear part of a scene up to which doubtful ground counts fully, and from which on it does not count."""
-
 _COARSE = 4  # cells along the side of a cell of doubtful ground, which bounds memory
 _RIDGE = 0.3
 _RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
 
 # Channels of the sums: clear weight, bands, valid radar, radar basis.
-_OPTICAL = slice(1, 1 + len(BANDS))
-_RADAR = slice(1 + len(BANDS), 2 + len(BANDS) + _BASIS)
+_RADAR = slice(CONSTANT, CONSTANT + 1 + RADAR_BASIS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +90,12 @@ class SceneContext:
         no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
         without any. A pixel's result does not depend on the window it is asked in.
         """
-        return enlarged(self.blocks(top, left, height, width, radar, radar_valid))
+        return upsampled(self.blocks(top, left, height, width, radar, radar_valid))
 
     def blocks(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
     ) -> Floats:
-        """What `enlarged` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
+        """What `upsampled` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
 
         Spectrum and confidence of blocks of 2 x 2 pixels (14, height / 2 + 2, width / 2 + 2), one block more
         on each side.
@@ -115,7 +106,7 @@ class SceneContext:
         values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
         values[:-1] += self.mean[:, None, None]
         if radar is not None and radar_valid is not None:
-            basis = _basis(*_features(radar, radar_valid))
+            basis = radar_basis(radar, radar_valid)
             used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
             for row, vertical in zip(self.readout[used], down.T, strict=True):
                 for readout, horizontal in zip(row, across.T, strict=True):
@@ -130,7 +121,7 @@ def block_bytes(size: int) -> int:
     return (len(BANDS) + 1) * (size // 2 + 2) ** 2 * 4
 
 
-def enlarged(blocks: Floats) -> tuple[Floats, Floats]:
+def upsampled(blocks: Floats) -> tuple[Floats, Floats]:
     """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
     values = upsample(upsample(blocks, axis=2), axis=1)
     return values[:-1], values[-1]
@@ -138,7 +129,7 @@ def enlarged(blocks: Floats) -> tuple[Floats, Floats]:
 
 def constant_context(present: Bools, mean: Floats = TYPICAL_MEAN, std: Floats = TYPICAL_STD) -> SceneContext:
     """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
-    readout = np.zeros((1, 1, len(BANDS), 1 + _BASIS), np.float32)
+    readout = np.zeros((1, 1, len(BANDS), 1 + RADAR_BASIS), np.float32)
     field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
     return SceneContext(mean * present, np.diag(np.square(std * present)), readout, field, 2 * _CELL)
 
@@ -202,12 +193,10 @@ class ContextBuilder:
                     continue
                 values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
                 values[0] = 1
-                values[_OPTICAL] = _rounded(optical[:, *here][lattice], 16)
+                values[SPECTRUM] = rounded(optical[:, *here][lattice], 16)
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
-                    features, valid = _features(radar[wider], radar_valid[wider])
-                    inner = (..., slice(1, -1), slice(1, -1))
-                    values[_RADAR] = _basis(features[inner][lattice], valid[inner][lattice])
+                    values[_RADAR] = radar_basis(radar[wider], radar_valid[wider], (..., *lattice[1:]))
                 corner = -(-start // (2 * self._step)), (left + column) // (2 * self._step)
                 if share.any():
                     self._accumulate(values, share, *corner, self._doubtful, self._coarse, _COARSE * _CELL)
@@ -246,19 +235,18 @@ class ContextBuilder:
         """
         typical = constant_context(present)
         trust = float(np.clip((_ENOUGH - clear_share) / (_ENOUGH - _FEW), 0, 1))
-        if trust > 0:
-            self._grams += trust * self._doubtful
-        gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
+        grams = self._grams + trust * self._doubtful if trust > 0 else self._grams
+        gram = grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT
-        mean = (gram[0, _OPTICAL] + _TYPICAL_WEIGHT * typical.mean) / total
+        mean = (gram[0, SPECTRUM] + _TYPICAL_WEIGHT * typical.mean) / total
         products = typical.covariance + np.outer(typical.mean, typical.mean)
-        products = (gram[_OPTICAL, _OPTICAL] + _TYPICAL_WEIGHT * products) / total
+        products = (gram[SPECTRUM, SPECTRUM] + _TYPICAL_WEIGHT * products) / total
         covariance = products - np.outer(mean, mean)
-        blocks = self._step**2
-        whole = _ridge(gram, mean, np.zeros((len(BANDS), 1 + _BASIS)), blocks)
-        nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
+        few = _RIDGE_BLOCKS / self._step**2
+        whole = ridge(gram, mean, np.zeros((len(BANDS), 1 + RADAR_BASIS)), _RIDGE, few)
+        nearby = ndimage.convolve1d(grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
-        readout = _single(_ridge(nearby, mean, whole, blocks))
+        readout = _single(ridge(nearby, mean, whole, _RIDGE, few))
         field = fill(*self._residual(_single(mean), readout, trust), self._cell).astype(np.float16)
         return SceneContext(_single(mean), _single(covariance), readout, field, self._cell)
 
@@ -277,7 +265,7 @@ class ContextBuilder:
             weight[row] = sums[0]
             local = np.tensordot(across, np.tensordot(vertical, readout[used], 1), 1)
             residual[:-1, row] = (
-                sums[_OPTICAL] - mean[:, None] * sums[0] - np.einsum("cij,jc->ic", local, sums[_RADAR])
+                sums[SPECTRUM] - mean[:, None] * sums[0] - np.einsum("cij,jc->ic", local, sums[_RADAR])
             )
         samples = np.float32(_CELL**2)
         return residual / samples, weight / samples
@@ -305,103 +293,3 @@ def fit_context(
 
 def _single(values: NDArray[Any]) -> Floats:
     return values.astype(np.float32)
-
-
-def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
-    """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
-
-    Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
-    blocks only and scaled to about -1..1. Where a window holds no valid block the next wider one stands in,
-    so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
-    """
-    power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
-    whole = block_mean(valid) == 1
-    power = np.where(whole, block_mean(power), 1)
-    db = _rounded(10 * np.log10(power), 8)
-    fields = np.concatenate([_rounded(power, 20) * whole, db, db * db, whole[None]], dtype=np.float64)
-    integral = np.zeros((len(fields), whole.shape[0] + 1, whole.shape[1] + 1))
-    np.cumsum(fields, axis=2, dtype=np.float64, out=integral[:, 1:, 1:])
-    for row in range(2, integral.shape[1]):
-        integral[:, row] += integral[:, row - 1]
-    rows, columns = (size - 2 * _RING for size in whole.shape)
-
-    def means(scale: int, channels: slice) -> tuple[NDArray[Any], NDArray[Any]]:
-        low, high = _RING - scale // 2, _RING + scale // 2 + 1
-        across = [
-            integral[:, start : start + rows, high : high + columns]
-            - integral[:, start : start + rows, low : low + columns]
-            for start in (low, high)
-        ]
-        box = across[1] - across[0]
-        return np.asarray(box[channels] / np.maximum(box[-1], 1), np.float32), box[-1] > 0.5
-
-    found: list[NDArray[Any]] = []
-    centre = np.array([-11, -18], np.float32)[:, None, None]
-    for scale in reversed(_SCALES):
-        mean, known = means(scale, slice(0, 2))
-        level = (10 * np.log10(np.maximum(mean, 1e-4)) - centre) / 5
-        found.insert(0, np.where(known, level, found[0]) if found else level)
-        if scale == _BRIDGED:
-            bridged = known
-    for scale in _TEXTURE_SCALES:
-        moments, _ = means(scale, slice(2, 6))
-        found.append(np.sqrt(np.maximum(moments[2:] - np.square(moments[:2]), 0)) / 2 - 1)
-    return _rounded(np.concatenate(found), 8), bridged
-
-
-def _rounded(values: NDArray[Any], bits: int) -> Floats:
-    """Values to the nearest multiple of 2 ** -bits."""
-    out = np.rint(values * np.float32(2**bits))
-    out *= np.float32(2**-bits)
-    return _single(out)
-
-
-def _directions() -> tuple[Floats, Floats]:
-    """Weights (basis, features) and offsets (basis,) of the random features; a fixed part of the method."""
-    draw = np.random.default_rng(1)
-    weights = 1.5 / np.sqrt(_FEATURES) * draw.standard_normal((_BASIS, _FEATURES))
-    return _rounded(weights, 8), _rounded(draw.uniform(-1.5, 1.5, _BASIS), 8)
-
-
-_WEIGHTS, _OFFSETS = _directions()
-
-
-def _basis(features: Floats, valid: Bools) -> Floats:
-    """Validity (1 or 0), then saturating random features, 0 where not valid: (1 + basis, rows, columns)."""
-    out = np.empty((1 + _BASIS, *valid.shape), np.float32)
-    flat = out.reshape(len(out), -1)
-    flat[0] = valid.ravel()
-    np.matmul(_WEIGHTS, features.reshape(len(features), -1), out=flat[1:])
-    flat[1:] += _OFFSETS[:, None]
-    np.clip(flat[1:], -1, 1, out=flat[1:])
-    flat[1:] = _rounded(flat[1:], 10)
-    if not valid.all():
-        flat[1:] *= flat[0]
-    return out
-
-
-def _ridge(
-    gram: NDArray[Any], mean: NDArray[np.float64], prior: NDArray[np.float64], blocks: int
-) -> NDArray[np.float64]:
-    """Readouts (..., 13, 1 + basis) of ridge regressions of (spectrum - mean) on the radar basis.
-
-    `gram` (..., channels, channels): sums of products over clear samples, each of which stands for `blocks`
-    blocks. The regression is shrunk towards the readout `prior` (13, 1 + basis).
-    """
-    gram = gram.astype(np.float64)
-    valid, basis = _RADAR.start, slice(_RADAR.start + 1, _RADAR.stop)
-    weight = gram[..., valid, valid]
-    count = np.maximum(weight, 1)[..., None]
-    level, centre = gram[..., valid, _OPTICAL] / count, gram[..., valid, basis] / count
-    covariance = gram[..., basis, basis] / count[..., None] - centre[..., :, None] * centre[..., None, :]
-    cross = gram[..., basis, _OPTICAL] / count[..., None] - centre[..., :, None] * level[..., None, :]
-    cross -= covariance @ prior[:, 1:].T
-    scale = np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 1e-6))[..., None]
-    covariance /= scale * scale.swapaxes(-1, -2)
-    few = _RIDGE_BLOCKS / (blocks * count)
-    covariance += (_RIDGE + few[..., None]) * np.eye(_BASIS)
-    slopes = (np.linalg.solve(covariance, cross / scale) / scale).swapaxes(-1, -2)
-    offset = level - mean - prior[:, 0] - centre @ prior[:, 1:].T
-    offset *= weight[..., None] / (count * (1 + few))
-    intercept = offset - (slopes @ centre[..., None])[..., 0]
-    return np.asarray(prior + np.concatenate([intercept[..., None], slopes], axis=-1))

@@ -23,6 +23,7 @@ from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.session import claim
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.scene.raster import is_complete
+from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
 
@@ -43,6 +44,7 @@ class Outcome:
     seconds: float = 0.0
     covered_share: float | None = None
     error: str | None = None
+    warnings: tuple[CmcrWarning, ...] = ()
 
 
 def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
@@ -181,7 +183,7 @@ def _one_scene(job: RemoveOptions, model: Model | None = None) -> Outcome:
     except CmcrError as error:
         return _failed(job, error)
     seconds = round(time.monotonic() - started, 1)
-    return Outcome(str(job.output), "done", seconds, report.covered_share)
+    return Outcome(str(job.output), "done", seconds, report.covered_share, warnings=report.warnings)
 
 
 def _failed(job: RemoveOptions, error: BaseException) -> Outcome:

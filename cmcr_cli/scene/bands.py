@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +20,29 @@ L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 RADAR_BANDS = ("VV", "VH")
 
 
+def _zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.zeros(shape, np.float32)
+
+
 def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
     """Which of the 13 canonical bands `names` holds, shape (13,)."""
     return np.array([name in names for name in BANDS])
 
 
-def canonical(values: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.float32]:
-    """Spread bands in file order (len(names), H, W) over the canonical 13; absent bands are 0.
+def canonical(values: Any, names: tuple[str, ...], zeros: Callable[[tuple[int, ...]], Any] = _zeros) -> Any:
+    """Put bands into the canonical order, for arrays and tensors alike.
 
-    Bands that are all there and in order are returned as they are, since strips of a scene are large.
+    Args:
+        values: Bands in file order (len(names), ...).
+        names: Of these bands.
+        zeros: Makes an array or tensor of a shape, as `values` is.
+
+    Returns:
+        The 13 bands (13, ...), absent ones 0; `values` itself, which may be large, where it is that already.
     """
     if names == BANDS:
         return values
-    out = np.zeros((len(BANDS), *values.shape[1:]), dtype=np.float32)
+    out = zeros((len(BANDS), *values.shape[1:]))
     for source, name in enumerate(names):
         out[BANDS.index(name)] = values[source]
     return out

@@ -20,6 +20,7 @@ from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
 from cmcr_cli.scene.raster import Source, open_raster
 from cmcr_cli.scene.sun import Sun, sun_of_tags
+from cmcr_cli.warning_kinds import RadiometryWarning
 
 log = logging.getLogger("cmcr")
 
@@ -46,7 +47,7 @@ class Optical:
     scales: tuple[float, ...]  # the file's own tags, (1, ...) where it has none
     offsets: tuple[float, ...]
     tags: dict[str, str]
-    notes: tuple[str, ...]
+    warnings: tuple[RadiometryWarning, ...]
     scl: str | None = None  # path of the product's own scene classification
     sun: Sun | None = None  # None: not known
 
@@ -81,7 +82,8 @@ class Optical:
         Returns:
             Reflectance (13, ...), not clipped; absent bands are 0.
         """
-        return canonical(self.radiometry.reflectance(dn), self.names)
+        found: NDArray[np.float32] = canonical(self.radiometry.reflectance(dn), self.names)
+        return found
 
     def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where DN hold a measurement.
@@ -129,10 +131,10 @@ def open_optical(
     with _dataset(path, product) as (dataset, rows):
         _check_dtype(dataset, path)
         names = _names(dataset, path, bands)
-        radiometry, offset_source, notes = _radiometry(dataset, path, offset)
+        radiometry, offset_source, found = _radiometry(dataset, path, offset)
         if product is not None:
             stated = offset_source == "tag" and product.offset is not None
-            offset_source, notes = "product" if stated else offset_source, (*product.notes, *notes)
+            offset_source, found = "product" if stated else offset_source, (*product.warnings, *found)
         yield Optical(
             source=Source(
                 str(path),
@@ -151,7 +153,7 @@ def open_optical(
             scales=dataset.scales,
             offsets=dataset.offsets,
             tags=dataset.tags(),
-            notes=notes,
+            warnings=found,
             scl=None if product is None else product.scl,
             sun=_sun(dataset, product, sun),
         )
@@ -172,10 +174,18 @@ def _dataset(path: str | Path, product: Product | None) -> Iterator[tuple[Any, B
         yield opened
 
 
-def check_radiometry(optical: Optical) -> tuple[str, ...]:
-    """Look at a sample of the pixels and return notes on what is odd about them.
+def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
+    """Look at a sample of the pixels.
 
-    Raises InputError when the whole scene is nodata, RadiometryError when its mean reflectance is absurd.
+    Args:
+        optical: The scene.
+
+    Returns:
+        Warnings of what is odd about them.
+
+    Raises:
+        InputError: The whole scene is nodata.
+        RadiometryError: Its mean reflectance is impossible.
     """
     dn = optical.source.sample()
     dn = dn[:, optical.valid(dn)]
@@ -197,8 +207,10 @@ def check_radiometry(optical: Optical) -> tuple[str, ...]:
     darkest = float(np.percentile(dn, 1, axis=1).min())
     if optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
         return (
-            f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 or "
-            "later and its offset was not removed, say --offset -1000",
+            RadiometryWarning(
+                f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 "
+                "or later and its offset was not removed, give --offset -1000"
+            ),
         )
     return ()
 
@@ -256,8 +268,8 @@ def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | Non
 
 def _radiometry(
     dataset: Any, path: str | Path, option: float | None
-) -> tuple[Radiometry, OffsetSource, tuple[str, ...]]:
-    """Radiometry from the option, else the scale and offset tags, else offset 0; and notes about it."""
+) -> tuple[Radiometry, OffsetSource, tuple[RadiometryWarning, ...]]:
+    """Radiometry from the option, else the scale and offset tags, else offset 0; and warnings about it."""
     tags = set(zip(dataset.scales, dataset.offsets, strict=True))
     if tags == {(1.0, 0.0)}:
         if option is None:
@@ -278,5 +290,5 @@ def _radiometry(
     tagged = Radiometry(offset=round(shift / scale, 3), quantification=round(1 / scale, 3))
     if option is None or option == tagged.offset:
         return tagged, "tag", ()
-    note = f"--offset {option:g} is used; the file's tags say {tagged.offset:g}"
-    return Radiometry(offset=option, quantification=tagged.quantification), "option", (note,)
+    found = RadiometryWarning(f"--offset {option:g} is used; the file's tags say {tagged.offset:g}")
+    return Radiometry(offset=option, quantification=tagged.quantification), "option", (found,)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmcr_cli.ground.context import MARGIN
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.runtime.device import to_device
 from cmcr_cli.runtime.spill import Tensors
@@ -44,7 +44,7 @@ class Strip:
             reflected.
         first: First row of the scene in `dn` and `cover`.
         dn: The scene as it is stored (bands, rows, W).
-        cover: 0, VEIL or CLOUD (rows, W), see `survey.cloud_map`.
+        cover: 0, CIRRUS or CLOUD (rows, W), see `survey.cloud_map`.
         radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
         radar: VV and VH in dB (2, rows, W); None: there is no radar.
         radar_valid: Where it is valid (rows, W).

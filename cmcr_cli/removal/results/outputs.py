@@ -176,7 +176,7 @@ def open_outputs(session: Session) -> Iterator[Outputs]:
     ):
         rasters = {name: rows_of(files, path) for name, path in options.rasters.items()}
         folder = files.part(options.output).parent
-        journal = open_journal(folder, fingerprint(session), rasters, session.notes, resume=options.resume)
+        journal = open_journal(folder, fingerprint(session), rasters, session.warnings, resume=options.resume)
         with Outputs(session, journal, files) as outputs:
             yield outputs
 

@@ -8,6 +8,7 @@ from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.plan import Plan
 from cmcr_cli.removal.survey.first_pass import Survey
+from cmcr_cli.warning_kinds import CmcrWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Report:
     patches: int
     patches_restored: int
     seconds: dict[str, float]
-    notes: list[str]
+    warnings: tuple[CmcrWarning, ...]
 
     @classmethod
     def of(
@@ -73,5 +74,5 @@ class Report:
             patches=plan.patches,
             patches_restored=plan.patches_to_restore,
             seconds=seconds,
-            notes=session.notes,
+            warnings=tuple(session.warnings),
         )

@@ -28,6 +28,7 @@ from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey
 from cmcr_cli.version import __version__
+from cmcr_cli.warning_kinds import ResumeWarning, WarningLog
 
 STATE, SURVEY = "journal.json", "survey.npz"
 
@@ -50,7 +51,7 @@ class Journal:
         arrays: dict[str, Any] = {
             "planes": survey.cloud_map.planes,
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
-            "shares": np.array([survey.valid_share, survey.covered_share]),
+            "shares": np.array([survey.valid_share, survey.covered_share, survey.covered_in_scene]),
             **survey.ground.arrays(),
         }
         with _replacing(self.folder / SURVEY) as file:
@@ -85,18 +86,33 @@ class Journal:
 
 
 def open_journal(
-    folder: Path, about: Mapping[str, Any], rasters: Mapping[str, Path], notes: list[str], *, resume: bool
+    folder: Path,
+    about: Mapping[str, Any],
+    rasters: Mapping[str, Path],
+    warnings: WarningLog,
+    *,
+    resume: bool,
 ) -> Journal:
-    """The journal in `folder`, where the output is built; with `resume` it begins where a run was stopped.
+    """Open the journal of a run; the caller holds the lock of the output.
 
-    `about` is all that the pixels depend on: what was done for other inputs or options is not taken over, nor
-    are rows that have changed in one of the `rasters`, and `notes` says so. The caller holds the lock of the
-    output.
+    Args:
+        folder: Where the output is built.
+        about: All that the pixels depend on: rows of other inputs or options are not continued.
+        rasters: Unfinished rasters by the option that names them: if their rows have changed, they are not
+            continued either.
+        warnings: Receives one if there is nothing to continue.
+        resume: Whether to continue where an earlier run was stopped.
+
+    Returns:
+        The journal.
     """
     text = json.dumps(about, sort_keys=True, default=str)
     journal = Journal(folder, hashlib.sha256(text.encode()).hexdigest(), 0, None, {})
     if resume and not journal.read(rasters):
-        notes.append("--resume: nothing whole was found of a run with these inputs and options; starts anew")
+        text = (
+            "--resume: no complete rows of a run with these inputs and options; starting from the beginning"
+        )
+        warnings.add(ResumeWarning(text))
     if journal.survey is None:
         (folder / STATE).unlink(missing_ok=True)
     return journal

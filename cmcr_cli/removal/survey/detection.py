@@ -23,7 +23,7 @@ from cmcr_cli.runtime.device import to_device, to_numpy
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import cut, mirrored, reflected
+from cmcr_cli.scene.patches import crop, mirrored, reflected
 from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
@@ -111,7 +111,7 @@ class Detector:
 
         def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array, NDArray[np.uint8]]:
             across = [n - self._columns[0] for n in self._mirrored(left // _SQUARE, WIDE, self._columns)]
-            cells = self._cells(cut(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
+            cells = self._cells(crop(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
             probability = self._probability(cells, far[:, :, across])
             classes, certainty = classified(probability)
             inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
@@ -143,7 +143,7 @@ class Detector:
         def squares(left: int) -> Array:
             pixels = min(_AT_ONCE, count - left) * _SQUARE
             columns = reflected((self._columns[0] + left) * _SQUARE - col0, pixels, grid.width)
-            cells = to_device(self._cells(cut(dn, lines, columns)), self._device)[None]
+            cells = to_device(self._cells(crop(dn, lines, columns)), self._device)[None]
             return to_numpy(squares_of(cells)[0])
 
         if start < stop:
@@ -179,10 +179,11 @@ def detect(
         lines, columns = (
             reflected(-margin, -(-size // SQUARE) * SQUARE + 2 * margin, size) for size in (height, width)
         )
-        return to_device(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
+        return to_device(np.ascontiguousarray(crop(cells, lines, columns)), device)[None]
 
     squares = to_numpy(squares_of(with_margin(0))[0])
-    far = cut(squares, *(mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
+    rows, columns = (mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:])
+    far = crop(squares, rows, columns)
     known, towards = (to_device(np.asarray(part, np.float32), device)[None] for part in (names, sun))
     near = with_margin(NEAR_MARGIN)
     probability = to_numpy(_probability(network, near, to_device(far, device)[None], known, towards))
@@ -241,4 +242,4 @@ def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8
     doubt = np.clip((1 - probability[SHADOW]) / CERTAIN, 0, 1)
     cloud = probability[THICK] + probability[THIN]
     cloudless = np.clip((CLOUDY - cloud) / (CLOUDY - CLOUDLESS), 0, 1)
-    return np.rint(WHOLE * doubt**3 * cloudless * (classes == SHADOW)).astype(np.uint8)
+    return np.asarray(np.rint(WHOLE * doubt**3 * cloudless * (classes == SHADOW)), np.uint8)

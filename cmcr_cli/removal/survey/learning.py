@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.ground.context import MARGIN, REGION, ContextBuilder
+from cmcr_cli.ground.context import REGION, ContextBuilder
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.sample_windows import SampleWindows
 from cmcr_cli.removal.survey.tiles import Each, TileRow

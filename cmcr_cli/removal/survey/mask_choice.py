@@ -43,7 +43,7 @@ def chosen_mask(options: RemoveOptions, optical: Optical, network: CloudNetwork)
         if path == "scl":
             path, codes = _scl_path(optical), "scl"
         with open_mask(path, optical.grid, dilate=pixels, codes=codes) as mask:
-            yield RasterMask(optical, mask.read, mask.notes)
+            yield RasterMask(optical, mask.read, mask.warnings)
 
 
 def _scl_path(optical: Optical) -> str:

@@ -15,6 +15,7 @@ from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import read_start
 from cmcr_cli.scene.sun import Sun, sun_of
+from cmcr_cli.warning_kinds import RadiometryWarning
 
 COMMON_NAMES = {
     "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge071": "B05",
@@ -64,7 +65,7 @@ def optical_item(path: str) -> Product:
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
             "green, ... of a raster type. The Sentinel-2 item comes first, then the Sentinel-1 item."
         )
-    offset, notes = _offset(path, properties, [asset for _, _, asset in bands.values()])
+    offset, warnings = _offset(path, properties, [asset for _, _, asset in bands.values()])
     time = properties.get("datetime") or properties.get("start_datetime")
     return Product(
         path=path,
@@ -75,7 +76,7 @@ def optical_item(path: str) -> Product:
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
         tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
-        notes=notes,
+        warnings=warnings,
     )
 
 
@@ -181,10 +182,10 @@ def _metres(key: str, asset: Asset) -> float:
 
 def _offset(
     path: str, properties: Mapping[str, Any], assets: list[Asset]
-) -> tuple[float | None, tuple[str, ...]]:
-    """Offset in DN that the item states, else None; and what there is to say about it."""
+) -> tuple[float | None, tuple[RadiometryWarning, ...]]:
+    """Offset in DN that the item states, else None; and warnings about it."""
     if properties.get("earthsearch:boa_offset_applied") is True:
-        return 0.0, ("the item says that its offset has been applied already",)
+        return 0.0, (RadiometryWarning("the item says that its offset has been applied already"),)
     stated = set()
     for asset in assets:
         bands = asset.get("raster:bands") or asset.get("bands") or [{}]
@@ -213,8 +214,10 @@ def _offset(
     baseline = str(properties.get("s2:processing_baseline") or properties.get("processing:version") or "")
     if baseline >= "04.00":
         return None, (
-            f"the item is of baseline {baseline} and does not state an offset; unless it was removed from "
-            "the pixels, say --offset -1000",
+            RadiometryWarning(
+                f"the item is of baseline {baseline} and does not state an offset; unless it was removed "
+                "from the pixels, give --offset -1000"
+            ),
         )
     return None, ()
 

@@ -30,7 +30,7 @@ from cmcr_cli.training.data.images import (
     Array,
     ClearImage,
     Pair,
-    is_veiled,
+    is_under_cirrus,
     opacity,
     read_pair,
     read_stack,
@@ -186,7 +186,7 @@ def clear_dates(optical: NDArray[Any]) -> list[int]:
     good_middle, good_high = np.percentile(middle[seen], 30), np.percentile(high[seen], 30)
     clear = seen & (middle <= 1.5 * good_middle) & (high <= 1.6 * good_high)
     if optical[:, BANDS.index("B10")].any():
-        clear &= ~np.array([is_veiled(image / np.float32(QUANTIFICATION)) for image in optical])
+        clear &= ~np.array([is_under_cirrus(image / np.float32(QUANTIFICATION)) for image in optical])
     return [int(i) for i in np.flatnonzero(clear)]
 
 

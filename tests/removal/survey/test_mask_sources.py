@@ -84,7 +84,7 @@ def test_product_with_real_metadata_is_masked_by_its_scl(
     assert np.array_equal(made == 255, corner)
     for kind, codes in ((1, [8, 9]), (2, [10]), (3, [3])):
         assert np.array_equal(made == kind, np.isin(product.scl, codes) & ~corner)
-    assert 0 < report.covered_share < 1 and any("SCL codes" in note for note in report.notes)
+    assert 0 < report.covered_share < 1 and any("SCL codes" in str(each) for each in report.warnings)
 
 
 def test_mask_that_is_written_leads_to_the_same_image(
@@ -215,7 +215,7 @@ def test_omnicloudmask_runs_over_strips(
     found = read(tmp_path / "out.tif")[0] == 1
     assert bright.any() and found[bright].all()
     assert not (found & ~ndimage.binary_dilation(bright, np.ones((3, 3)))).any()
-    assert "OmniCloudMask" in report.notes[0]
+    assert "OmniCloudMask" in str(report.warnings[0])
 
 
 def test_omnicloudmask_is_never_let_to_download(

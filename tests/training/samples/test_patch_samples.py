@@ -12,7 +12,7 @@ from cmcr_cli.errors import InputError
 from cmcr_cli.ground.cirrus import B10, GROUND, SPECTRUM, THIN, TYPICAL_RATIO, WHITE, without_cirrus
 from cmcr_cli.ground.context import TYPICAL_MEAN
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING
-from cmcr_cli.model.condition import VEILED, PatchInputs
+from cmcr_cli.model.condition import UNDER_CIRRUS, PatchInputs
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import scaled_radar
 from cmcr_cli.training.data.images import ClearImage, Pair
@@ -37,7 +37,7 @@ CHANNELS = {
     "optical": 13, "context": 13, "confidence": 1, "cover": 1, "radar": 2, "radar_valid": 1,
     "target": 13, "weight": 1, "opacity": 1, "shadow": 1,
 }  # fmt: skip
-VECTORS = {"spread": (13,), "present": (13,), "levels": LEVELS.shape, "unmixing": NOTHING.shape}
+VECTORS = {"std": (13,), "present": (13,), "levels": LEVELS.shape, "unmixing": NOTHING.shape}
 USUAL = replace(load_recipe("teacher").mix, simulated=0.0)
 PLAIN = replace(
     USUAL,
@@ -75,7 +75,7 @@ def many(library: Library, mix: Mix, count: int = 8) -> list[Sample]:
         replace(USUAL, hidden=1, heavy=0),
         replace(USUAL, hidden=0, heavy=1),
     ],
-    ids=["usual", "procedural", "other date", "simulated", "veiled", "hidden", "heavy"],
+    ids=["usual", "procedural", "other date", "simulated", "haze", "hidden", "heavy"],
 )
 def test_samples_are_finite_and_of_the_right_shape(library: Library, mix: Mix) -> None:
     for sample in many(library, mix, 3):
@@ -90,12 +90,12 @@ def test_samples_are_finite_and_of_the_right_shape(library: Library, mix: Mix) -
             assert getattr(sample, name).shape == shape
             assert torch.isfinite(getattr(sample, name)).all()
             assert getattr(sample, name).dtype == torch.float32
-        assert sample.spread.min() > 0
+        assert sample.std.min() > 0
         for name in ("confidence", "cover", "radar_valid", "opacity", "shadow"):
             assert getattr(sample, name).min() >= 0 and getattr(sample, name).max() <= 1, name
         assert sample.radar.abs().max() <= 1
         assert sample.weight.min() >= 0 and sample.weight.max() <= HIDDEN_WEIGHT
-        assert set(sample.cover.unique().tolist()) <= {0, VEILED, 1}
+        assert set(sample.cover.unique().tolist()) <= {0, UNDER_CIRRUS, 1}
 
 
 def is_target(ground: NDArray[np.float32], sample: Sample, bands: int = 13) -> bool:
@@ -192,12 +192,12 @@ def test_recoloured_ground_has_the_radar_and_the_order_of_what_it_was(library: L
     assert (np.diff(other.optical[3].ravel()[order]) >= 0).all()
 
 
-def test_a_veil_that_is_found_lies_over_the_image_and_not_over_the_target(library: Library) -> None:
+def test_haze_that_is_found_lies_over_the_image_and_not_over_the_target(library: Library) -> None:
     thin = 0
     for number in range(12):
         scene = draw(library, replace(PLAIN, cloudless=1), np.random.default_rng(number))
-        veiled = replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1)
-        sample = sample_of(scene, veiled, np.random.default_rng(number))
+        hazy = replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1)
+        sample = sample_of(scene, hazy, np.random.default_rng(number))
         ground = torch.from_numpy(scene.ground.optical)
         under = ((sample.opacity > 0.13) & (sample.cover > 0))[0]
         torch.testing.assert_close(sample.target[:9, under], ground[:9, under].half(), rtol=0, atol=1e-3)
@@ -231,13 +231,15 @@ def test_ground_is_learnt_from_below_cirrus_but_not_from_below_haze(library: Lib
     for sample in many(library, replace(PLAIN, cloudless=1, veiled=1), 16):
         values = set(sample.cover.unique().tolist())
         thick = sample.opacity * float(WHITE) > 1.1 * THIN
-        assert (sample.cover[thick] != VEILED).all(), "the ratio of cirrus is not certain enough for that"
+        assert (sample.cover[thick] != UNDER_CIRRUS).all(), (
+            "the ratio of cirrus is not certain enough for that"
+        )
         kinds |= values
-        if values == {VEILED}:
-            assert sample.confidence.min() > 0.9, "below the veil there is ground to learn from"
-    assert kinds == {0, VEILED, 1}
+        if values == {UNDER_CIRRUS}:
+            assert sample.confidence.min() > 0.9, "below the cirrus there is ground to learn from"
+    assert kinds == {0, UNDER_CIRRUS, 1}
     for sample in many(library, replace(PLAIN, cloudless=1, veiled=1, no_cirrus=1), 6):
-        assert VEILED not in sample.cover.unique().tolist(), "nothing shows which veil it is"
+        assert UNDER_CIRRUS not in sample.cover.unique().tolist(), "nothing shows that it is cirrus"
 
 
 def test_without_radar(library: Library) -> None:
@@ -402,7 +404,7 @@ def test_crops_lie_on_even_pixels_and_are_turned(counted: Counted) -> None:
 
 def test_the_window_of_samples_moves_on_at_the_set_rate(counted: Counted) -> None:
     batches = list(islice(crop_batches(counted, WINDOW, 40, 32), 3))
-    seen = [set(batch.spread[:, 0].tolist()) for batch in batches]
+    seen = [set(batch.std[:, 0].tolist()) for batch in batches]
     assert seen == [{0, 1, 2}, {10, 11, 12}, {20, 21, 22}]  # 40 crops at 4 per sample
 
 
