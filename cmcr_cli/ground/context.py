@@ -44,7 +44,7 @@ STD_FLOOR = np.float32(0.01)
 WHOLE = 64
 """Doubtful ground in parts of which it counts as clear ground does; a power of 2, so that sums are exact."""
 
-_FEW, _ENOUGH = 0.01, 0.05
+FEW, ENOUGH = 0.01, 0.05
 """Clear part of a scene up to which doubtful ground counts, and from which on it does not count at all."""
 
 _CELL = 4  # samples along the side of a cell
@@ -138,7 +138,10 @@ class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`."""
+        """Allocate the sums: 144 MB for 10 980 x 10 980, 44 MB of them only used by doubtful ground.
+
+        Scenes that are not `_LARGE` take at most 100 MB.
+        """
         self._step = 2 if max(height, width) > _LARGE else 1
         cells, regions = (
             tuple(-(-size // side) for size in (height, width)) for side in (self._cell, REGION)
@@ -146,7 +149,7 @@ class ContextBuilder:
         self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
         self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
         self._coarse = np.zeros((_RADAR.stop, *(-(-size // _COARSE) for size in cells)))
-        self._doubtful = np.zeros_like(self._grams)
+        self._doubtful = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
 
     @property
     def _cell(self) -> int:
@@ -234,7 +237,7 @@ class ContextBuilder:
         clear. Where that is little, doubtful ground teaches too: taken wrongly for shadow it is all there is.
         """
         typical = constant_context(present)
-        trust = float(np.clip((_ENOUGH - clear_share) / (_ENOUGH - _FEW), 0, 1))
+        trust = float(np.clip((ENOUGH - clear_share) / (ENOUGH - FEW), 0, 1))
         grams = self._grams + trust * self._doubtful if trust > 0 else self._grams
         gram = grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT

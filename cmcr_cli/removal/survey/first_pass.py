@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import FITTED, TILE, fitted_ratio
+from cmcr_cli.ground.context import ENOUGH
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
 from cmcr_cli.removal.survey.learning import GroundLearner, strips
@@ -92,8 +93,10 @@ def survey(
                 inside = _inside(area, span, grid.width)
                 in_area += inside.sum(), (valid & inside).sum(), (covered & inside).sum()
             if learner is not None:
-                clear, doubtful = valid & (treatment < CLOUD), mask.doubtful(cloud_map, span)
+                clear = valid & (treatment < CLOUD)
                 clear_pixels += int(clear.sum())
+                few = clear_pixels < ENOUGH * grid.height * grid.width  # else doubtful ground cannot matter
+                doubtful = mask.doubtful(cloud_map, span) if few else None
                 learner.learn(span, dn, clear, None if doubtful is None else doubtful * valid)
         if learner is not None:
             learner.keep(tiles)
