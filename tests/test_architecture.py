@@ -172,6 +172,15 @@ def test_files_and_functions_stay_short() -> None:
     assert long == []
 
 
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests"])
+def test_other_files_stay_short_too(folder: str) -> None:
+    lines = {
+        path.name: len(path.read_text(encoding="utf-8").splitlines())
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+    }
+    assert lines and {name: count for name, count in lines.items() if count > LINES_PER_FILE} == {}
+
+
 def test_tests_mirror_the_package() -> None:
     """A file of tests lies where its module lies; tests of whole runs have names of their own."""
     tests = PACKAGE.parent / "tests"
