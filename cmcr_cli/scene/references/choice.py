@@ -67,8 +67,9 @@ def coarse_grid(grid: Grid) -> Grid:
     """The grid of a look at a scene: the same extent, at most LOOK_SIDE pixels along each side."""
     step = max(1.0, max(grid.width, grid.height) / LOOK_SIDE)
     width, height = (max(1, round(size / step)) for size in (grid.width, grid.height))
-    scale = Affine.scale(grid.width / width, grid.height / height)
-    return Grid(grid.crs, grid.transform * scale, width, height)
+    a, _, c, _, e, f = grid.transform[:6]
+    transform = Affine(a * grid.width / width, 0, c, 0, e * grid.height / height, f)
+    return Grid(grid.crs, transform, width, height)
 
 
 def look_at(optical: Optical, grid: Grid) -> Look:

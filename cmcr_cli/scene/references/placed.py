@@ -50,7 +50,8 @@ def placed(
         OverlapError: The image does not cover any of the grid.
     """
     own = Grid.from_dataset(dataset)
-    target = replace(grid, transform=Affine.translation(*shift) @ grid.transform)
+    a, _, c, _, e, f = grid.transform[:6]
+    target = replace(grid, transform=Affine(a, 0, c + shift[0], 0, e, f + shift[1]))
     if target.matches(own):
         read = None if rows is None else rows.read
         yield Source(str(path), dataset, grid, dataset.indexes, warped=False, rows=read)
