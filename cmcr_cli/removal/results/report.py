@@ -21,6 +21,8 @@ class ReportedReference:
         path: As it was given.
         date: When it was taken, YYYY-MM-DD; None: not known.
         days: From the scene to it, negative where it is earlier; None: not known.
+        shift: Where it was found as seen from the scene, metres to the east and north; half a pixel or more
+            was undone. None: not measured.
         clear_share: Part of the scene that it shows clear, 0 to 1.
         weight: Part of the reconstructed pixels for which it counts most, 0 to 1.
         expected_error: Root mean square error of a prediction from it alone on clear ground that was left out
@@ -30,6 +32,7 @@ class ReportedReference:
     path: str
     date: str | None
     days: int | None
+    shift: tuple[float, float] | None
     clear_share: float
     weight: float
     expected_error: float
@@ -120,12 +123,17 @@ def _references(session: Session, survey: Survey, sources: Sequence[int]) -> tup
                 path=reference.path,
                 date=None if reference.date is None else reference.date.isoformat(),
                 days=reference.days,
+                shift=_rounded(reference.shift),
                 clear_share=round(one.clear_share, 4),
                 weight=round(sources[one.index + 1] / total, 4),
                 expected_error=round(one.error, 3),
             )
         )
     return tuple(found)
+
+
+def _rounded(shift: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if shift is None else (round(shift[0], 1), round(shift[1], 1))
 
 
 def _left_out(session: Session, survey: Survey) -> tuple[LeftOut, ...]:
