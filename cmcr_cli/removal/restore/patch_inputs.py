@@ -69,9 +69,10 @@ class InputMaker:
         observed, valid = self._reflectance(dn), self._valid(dn)
         if sent.expected is None:
             spectrum, confidence = _upsampled(blocks)
+            doubt = torch.ones_like(confidence)
         else:
             expected = crops(sent.expected, strip.first).float()
-            spectrum, confidence = expected[:, :-1], expected[:, -1:]
+            spectrum, confidence, doubt = expected[:, :-2], expected[:, -2:-1], expected[:, -1:]
         cover = to_device(COVER, device)[crops(sent.cover, strip.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():
@@ -88,7 +89,7 @@ class InputMaker:
         names = present(self.optical.names).astype(np.float32)
         vectors = (self.ground.context.std, names, LEVELS, self.ground.unmixing)
         shared = (to_device(vector, device).expand(len(lefts), *vector.shape) for vector in vectors)
-        return observed, PatchInputs(image, spectrum, confidence, cover, radar, radar_valid, *shared)
+        return observed, PatchInputs(image, spectrum, confidence, cover, radar, radar_valid, *shared, doubt)
 
     def _reflectance(self, dn: Tensor) -> Tensor:
         """DN (B, bands, H, W), their bits as int16, to the 13 bands, absent ones 0, channels_last."""

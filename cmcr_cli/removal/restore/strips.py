@@ -54,8 +54,8 @@ class Strip:
         radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
         radar: VV and VH in dB (2, rows, W); None: there is no radar.
         radar_valid: Where it is valid (rows, W).
-        expected: Reflectance that the references lead to expect, and confidence (14, rows, W), where patches
-            need it; None: there are no references.
+        expected: Reflectance that the references lead to expect, confidence and doubt (15, rows, W), where
+            patches need it; None: there are no references.
         source: Number of the reference that counts most (rows, W), 0 where it is none.
     """
 
