@@ -14,7 +14,7 @@ failed or a limit was exceeded:
 - given the same mask, covered pixels differ by more than MEAN std of their band on average, or by more than
   LARGEST anywhere;
 - with the masks of each device, they differ by more than MEAN on average;
-- the class of more than CLASSES of all pixels differs.
+- the class of more than CLASSES of all pixels differs. These limits are in `gpu_scene.py`.
 
 `--device cpu` compares the CPU with itself, to test this program without a GPU.
 """

@@ -47,11 +47,28 @@ class Area:
     name: str
 
     def wants(self, top: int, stop: int) -> bool:
-        """Whether any of the scene's rows from `top` to `stop` is in the window."""
+        """Check rows against the window.
+
+        Args:
+            top: First row of the scene.
+            stop: Row after the last.
+
+        Returns:
+            Whether any of the rows is in the window.
+        """
         return top < self.top + self.grid.height and stop > self.top
 
     def touches(self, top: int, left: int, size: int) -> bool:
-        """Whether a square of the scene's pixels holds any of the area."""
+        """Check a square of pixels against the area.
+
+        Args:
+            top: First row of the scene.
+            left: First column.
+            size: Side in pixels.
+
+        Returns:
+            Whether the square contains any of the area.
+        """
         if not self.wants(top, top + size) or not (
             left < self.left + self.grid.width and left + size > self.left
         ):
@@ -62,10 +79,16 @@ class Area:
         return bool(self.shape.intersects(square.footprint()))
 
     def part(self, top: int, rows: int) -> tuple[int, slice, slice, NDArray[np.bool_]]:
-        """What of the scene's `rows` from `top` is in the window.
+        """Find the part of full-width rows that is in the window.
 
-        Returns the first of them as a row of the window, slices of the rows and columns given, and which of
-        these pixels are in the area.
+        Args:
+            top: First row of the scene.
+            rows: Number of rows.
+
+        Returns:
+            The first of these rows as a row of the window, slices of the given rows and columns, and which of
+            these
+            pixels are in the area.
         """
         first, stop = max(top, self.top), max(min(top + rows, self.top + self.grid.height), self.top)
         count = max(stop - first, 0)
@@ -78,9 +101,18 @@ class Area:
 
 
 def area_of_bbox(bbox: BBox, grid: Grid) -> Area:
-    """The window of `grid` around a box in degrees; one whose west exceeds its east crosses the antimeridian.
+    """Take the part of a grid around a bounding box.
 
-    Raises InputError for a box that is none, GridMismatchError when it lies outside of the scene.
+    Args:
+        bbox: West, south, east and north in degrees. If west exceeds east, it crosses the antimeridian.
+        grid: Grid of the scene.
+
+    Returns:
+        The area: a whole window.
+
+    Raises:
+        InputError: It is not a valid bounding box.
+        GridMismatchError: It is outside of the scene.
     """
     west, south, east, north = bbox
     west -= 360 * (west > east)
@@ -95,9 +127,18 @@ def area_of_bbox(bbox: BBox, grid: Grid) -> Area:
 
 
 def area_of_file(path: str | Path, grid: Grid) -> Area:
-    """The area of a GeoJSON file's polygons, in degrees or in the CRS that the file names.
+    """Take the part of a grid inside the polygons of a GeoJSON file.
 
-    Raises InputError for a file that cannot be used, GridMismatchError when it lies outside of the scene.
+    Args:
+        path: The file, in degrees or in the CRS that it names.
+        grid: Grid of the scene.
+
+    Returns:
+        The area.
+
+    Raises:
+        InputError: The file cannot be used.
+        GridMismatchError: The polygons are outside of the scene.
     """
     content = _read(path)
     crs = _crs(content, path)

@@ -67,9 +67,18 @@ class Optical:
         return "L1C" if "B10" in self.names else "L2A"
 
     def read(self, top: int, rows: int, names: Sequence[str] | None = None) -> NDArray[Any]:
-        """DN (bands, rows, width) in the file's dtype; InputError when the file is damaged.
+        """Read full-width rows.
 
-        The bands are those of `names`, by default all in file order.
+        Args:
+            top: First row.
+            rows: Number of rows.
+            names: Bands to read; None: all, in file order.
+
+        Returns:
+            DN (bands, rows, width) in the file's dtype.
+
+        Raises:
+            InputError: The file is damaged.
         """
         return self.source.read(top, rows, None if names is None else list(map(self.names.index, names)))
 

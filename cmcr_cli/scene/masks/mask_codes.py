@@ -225,6 +225,10 @@ def _spelled_out(text: str) -> Scheme:
 
 
 def help_text() -> str:
-    """Names and values of all schemes, for the help of `--mask-codes`."""
+    """List the schemes for the help of `--mask-codes`.
+
+    Returns:
+        Their names and values.
+    """
     names = {target: f"{target} or {alias}" for alias, target in ALIASES.items()}
     return "; ".join(f"{names.get(name, name)} ({scheme.meaning})" for name, scheme in SCHEMES.items())

@@ -42,14 +42,29 @@ Asset = Mapping[str, Any]
 
 
 def is_item(path: str) -> bool:
-    """Whether `path` is a STAC item by its name."""
+    """Recognise a STAC item by its name.
+
+    Args:
+        path: A path.
+
+    Returns:
+        Whether it is a name of an item.
+    """
     return path.lower().endswith((".json", ".geojson"))
 
 
 def optical_item(path: str) -> Product:
-    """Bands, scene classification, offset and time of a Sentinel-2 item.
+    """Read bands, scene classification, offset and time of a Sentinel-2 item.
 
-    Raises InputError when the file is no item, RadiometryError when its bands have different offsets.
+    Args:
+        path: A local file.
+
+    Returns:
+        The product.
+
+    Raises:
+        InputError: The file is not a usable item.
+        RadiometryError: Its bands have different offsets.
     """
     item = _read(path)
     properties = item["properties"]
@@ -81,7 +96,17 @@ def optical_item(path: str) -> Product:
 
 
 def radar_item(path: str) -> dict[str, str]:
-    """Files of VV and VH of a Sentinel-1 item; InputError when it has not both."""
+    """Read the files of VV and VH of a Sentinel-1 item.
+
+    Args:
+        path: A local file.
+
+    Returns:
+        Paths for GDAL by polarisation.
+
+    Raises:
+        InputError: The file is not a usable item, or lacks one of them.
+    """
     item = _read(path)
     found = {key.upper(): _href(asset["href"], path) for key, asset in _rasters(item)}
     if not set(RADAR_BANDS) <= found.keys():
@@ -147,7 +172,14 @@ def _is_number(value: Any) -> bool:
 
 
 def shortened(value: Any) -> str:
-    """A value as Python writes it, cut to what fits into a message."""
+    """Write a value for a message.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        The value as Python writes it, shortened if it is long.
+    """
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
