@@ -69,7 +69,14 @@ class Claims:
                         self._read.setdefault(key, str(name))
 
     def write(self, path: Path) -> None:
-        """Claim an output; OutputError when another one needs any of its names."""
+        """Claim an output.
+
+        Args:
+            path: The output.
+
+        Raises:
+            OutputError: Another output needs one of its names.
+        """
         keys = {key: name for name in reversed(_touched(path)) for key in _keys(name, parents=name == path)}
         for key, name in keys.items():
             if key in self._written:
@@ -78,7 +85,11 @@ class Claims:
         self._outputs[path] = None
 
     def check(self) -> None:
-        """Raise OutputError when an output, or a name that it needs, is an input."""
+        """Compare outputs with inputs.
+
+        Raises:
+            OutputError: An output, or a name that it needs, is an input.
+        """
         for path in self._outputs:
             for name in _touched(path):
                 for key in _keys(name):
@@ -92,7 +103,15 @@ class Claims:
 
 
 def check_writable(path: Path, overwrite: bool) -> None:
-    """Raise OutputError unless `path` can be written: call it before any work starts."""
+    """Check an output before any work starts.
+
+    Args:
+        path: The output.
+        overwrite: Whether it may exist.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     if path.is_dir():
         raise OutputError(
             f"{path}: is a folder; expected the name of a file to write, such as {path / 'clear.tif'}."
@@ -130,10 +149,16 @@ def check_writable(path: Path, overwrite: bool) -> None:
 
 
 def files_behind(address: str) -> Iterator[Path]:
-    """All files on this machine that reading `address` may open, each once.
+    """Find the files on this machine that reading a path may open.
 
-    What is named in XML and JSON is found without parsing, and so are archives in GDAL's addresses: a file
-    too many does no harm, for it only must not be written to.
+    Names in XML and JSON, and archives in GDAL's paths, are found without parsing: a file too many does no
+    harm, because it only must not be written to.
+
+    Args:
+        address: Any path that GDAL can open.
+
+    Yields:
+        Each file once.
     """
     here = Path()
     waiting = [(address, here), *((name, here) for name in _names(address) if address[:1] == "<")]

@@ -287,7 +287,7 @@ class Lines:
         self._held: tuple[NDArray[Any], ...] = ()
 
     def window(self, first: int, stop: int, following: int) -> tuple[NDArray[Any], ...]:
-        """Read lines from `first` to before `stop`; those from `following` on are kept for the next window."""
+        """Read lines from `first` to before `stop`; those from `following` on are kept for the next one."""
         shared: tuple[NDArray[Any], ...] = ()
         start = first
         if self._first <= first < self._stop < stop:
