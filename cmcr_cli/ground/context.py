@@ -76,22 +76,38 @@ class SceneContext:
     def evaluate(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
     ) -> tuple[Floats, Floats]:
-        """Expected spectrum (13, height, width), reflectance >= 0, and confidence (height, width) in 0..1.
+        """Evaluate the context in a window. A pixel's result does not depend on the window.
 
-        The window's four numbers are even; it may hang over the scene's edge. `radar` is VV, VH in dB
-        (2, height + 2 MARGIN, width + 2 MARGIN), `radar_valid` says where it holds data; None where there is
-        no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
-        without any. A pixel's result does not depend on the window it is asked in.
+        Args:
+            top: First row of the window, even. The window may pass the edges of the scene.
+            left: First column, even.
+            height: Rows, even.
+            width: Columns, even.
+            radar: VV and VH in dB (2, height + 2 MARGIN, width + 2 MARGIN); None: no radar.
+            radar_valid: Where the radar has data.
+
+        Returns:
+            Expected spectrum (13, height, width), reflectance of at least 0; and confidence (height, width):
+            1 within
+            clear ground, about one half 64 pixels away, 0 without any.
         """
         return upsampled(self.blocks(top, left, height, width, radar, radar_valid))
 
     def blocks(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
     ) -> Floats:
-        """What `upsampled` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
+        """Evaluate the context in blocks of 2 x 2 pixels, for `upsampled`: a fifth of the size.
 
-        Spectrum and confidence of blocks of 2 x 2 pixels (14, height / 2 + 2, width / 2 + 2), one block more
-        on each side.
+        Args:
+            top: As for `evaluate`.
+            left: As for `evaluate`.
+            height: As for `evaluate`.
+            width: As for `evaluate`.
+            radar: As for `evaluate`.
+            radar_valid: As for `evaluate`.
+
+        Returns:
+            Spectrum and confidence (14, height / 2 + 2, width / 2 + 2), with one more block on each side.
         """
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
@@ -110,18 +126,41 @@ class SceneContext:
 
 
 def block_bytes(size: int) -> int:
-    """Bytes of what `SceneContext.blocks` gives for a window of `size` x `size` pixels."""
+    """Compute the memory of the blocks of a window.
+
+    Args:
+        size: Side of the window in pixels.
+
+    Returns:
+        Bytes.
+    """
     return (len(BANDS) + 1) * (size // 2 + 2) ** 2 * 4
 
 
 def upsampled(blocks: Floats) -> tuple[Floats, Floats]:
-    """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
+    """Interpolate blocks to pixels.
+
+    Args:
+        blocks: As `SceneContext.blocks` returns them.
+
+    Returns:
+        Spectrum (13, height, width) and confidence (height, width).
+    """
     values = upsample(upsample(blocks, axis=2), axis=1)
     return values[:-1], values[-1]
 
 
 def constant_context(present: Bools, mean: Floats = TYPICAL_MEAN, std: Floats = TYPICAL_STD) -> SceneContext:
-    """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
+    """Make a context that knows nothing of the scene: one spectrum everywhere, with confidence 0.
+
+    Args:
+        present: Bands of the scene (13,).
+        mean: The spectrum (13,), reflectance.
+        std: Its standard deviation (13,).
+
+    Returns:
+        The context.
+    """
     readout = np.zeros((1, 1, len(BANDS), 1 + RADAR_BASIS), np.float32)
     field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
     return SceneContext(mean * present, np.diag(np.square(std * present)), readout, field, 2 * _CELL)
@@ -131,7 +170,12 @@ class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`."""
+        """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`.
+
+        Args:
+            height: Rows of the scene.
+            width: Columns.
+        """
         self._step = 2 if max(height, width) > _LARGE else 1
         cells, regions = (
             tuple(-(-size // side) for size in (height, width)) for side in (self._cell, REGION)
@@ -153,13 +197,18 @@ class ContextBuilder:
         radar: Floats | None,
         radar_valid: Bools | None,
     ) -> None:
-        """Add the window that starts at the even row `top` and the column `left`; each pixel exactly once.
+        """Add a window, each pixel exactly once. Threads may add windows that share no region.
 
-        optical (13, h // 2, w // 2) reflectance of blocks, clear (h, w) pixels; h is even save for the last
-        window; `left` and w are multiples of REGION, save for w at the scene's right edge. radar
-        (2, h + 2 MARGIN, w + 2 MARGIN) VV, VH in dB and radar_valid have MARGIN pixels more on each side,
-        reflected at the scene's edges; None where there is no radar. Windows that share no region may be
-        added by several threads at once.
+        Args:
+            top: First row, even.
+            left: First column, a multiple of REGION.
+            optical: Reflectance of blocks (13, h // 2, w // 2). h is even except for the last window, and w
+                is a
+                multiple of REGION except at the right edge of the scene.
+            clear: Where the ground is clear, in pixels (h, w).
+            radar: VV and VH in dB (2, h + 2 MARGIN, w + 2 MARGIN), reflected at the edges of the scene; None:
+                no radar.
+            radar_valid: Where the radar has data.
         """
         bottom, width = top + clear.shape[0], clear.shape[1]
         for start in (top, *range(-(-(top + 1) // REGION) * REGION, bottom, REGION)):
@@ -200,7 +249,14 @@ class ContextBuilder:
         )
 
     def finish(self, present: Bools) -> SceneContext:
-        """Fit the context to what was added. `present` (13,): bands that the scene has; the others stay 0."""
+        """Fit the context to all that was added.
+
+        Args:
+            present: Bands of the scene (13,); the others stay 0.
+
+        Returns:
+            The context.
+        """
         typical = constant_context(present)
         gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT
@@ -235,7 +291,18 @@ class ContextBuilder:
 def fit_context(
     optical: Floats, clear: Bools, radar: Floats | None, radar_valid: Bools | None, present: Bools
 ) -> SceneContext:
-    """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,)."""
+    """Fit the context of an image in memory.
+
+    Args:
+        optical: Reflectance (13, H, W).
+        clear: Where the ground is clear (H, W).
+        radar: VV and VH in dB (2, H, W); None: no radar.
+        radar_valid: Where the radar has data (H, W).
+        present: Bands of the image (13,).
+
+    Returns:
+        The context.
+    """
     builder = ContextBuilder(*clear.shape)
     if radar is not None and radar_valid is not None:
         radar = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")

@@ -56,7 +56,11 @@ class Alignment:
         return math.hypot(self.east, self.north)
 
     def describe(self) -> str:
-        """The shift in words."""
+        """Describe the shift.
+
+        Returns:
+            A sentence.
+        """
         parts = (
             f"{abs(value):.0f} m {ahead if value > 0 else behind}"
             for value, ahead, behind in ((self.east, "east", "west"), (self.north, "north", "south"))
@@ -70,10 +74,16 @@ def measure_alignment(
     clear: Callable[[int, NDArray[np.generic]], Bools],
     each: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]] = map,
 ) -> Alignment | None:
-    """Measure the shift between radar and image; None where there is too little clear ground to be sure.
+    """Measure the shift between radar and image on clear ground. Some strips of both are read.
 
-    `clear(top, dn)` says which pixels of full-width rows show the ground. Some strips of both are read.
-    `each` is the builtin `map`, or one that works on several items at once.
+    Args:
+        optical: The image.
+        radar: The radar.
+        clear: Called with the first row and the DN of full-width rows; tells which pixels show the ground.
+        each: The builtin `map`, or one that works on several items at once.
+
+    Returns:
+        The shift; None if there is too little clear ground to be certain.
     """
     grid = optical.grid
     rows, columns = min(WINDOW, grid.height), min(WINDOW, grid.width)

@@ -61,6 +61,9 @@ def write_mask(
         confidence: Raster to write as well: how likely the mask is right, uint8 per cent, 255 nodata. It says
             how sure the network is that a clear pixel is clear, and a covered one covered.
 
+    Returns:
+        What was found.
+
     Raises:
         OptionError: `confidence` is asked for, and the mask is not the network's.
         CmcrError: What `remove` raises before its first patch.

@@ -37,7 +37,15 @@ class InputMaker:
     ground: Ground
 
     def blocks(self, strip: Strip, left: int) -> Array:
-        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it."""
+        """Evaluate the context at a patch.
+
+        Args:
+            strip: The strip of the patch.
+            left: First column of the patch.
+
+        Returns:
+            Blocks as `SceneContext.blocks` returns them.
+        """
         grid = self.optical.grid
         top, start = (n + origin % CELL for n, origin in zip((strip.top, left), grid.origin, strict=True))
         if strip.radar is None or strip.radar_valid is None:
@@ -48,9 +56,15 @@ class InputMaker:
         return self.ground.context.blocks(top, start, PATCH, PATCH, radar, valid)
 
     def make(self, strip: Strip, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
-        """The patches at columns `lefts` as they were observed (B, 13, H, W), and their inputs.
+        """Make the inputs of patches.
 
-        `blocks` are those of each patch, on the device on which all is made.
+        Args:
+            strip: The strip of the patches.
+            lefts: First columns of the patches.
+            blocks: Context of each patch, on the device on which the inputs are made.
+
+        Returns:
+            Observed reflectance (B, 13, H, W), and the inputs.
         """
         device, grid = blocks.device, self.optical.grid
         sent = strip.on(device)

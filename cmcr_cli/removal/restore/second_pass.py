@@ -104,6 +104,9 @@ def restorer_for(session: Session, survey: Survey, spill: SpillStore) -> Restore
         session: What is open.
         survey: What the first pass found.
         spill: Keeps what waits for its next step.
+
+    Returns:
+        The restorer.
     """
     options = session.options
     return Restorer(

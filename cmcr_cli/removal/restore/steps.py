@@ -266,5 +266,13 @@ def _precision(device: torch.device, exact: bool) -> torch.autocast:
 
 
 def batches(items: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Consecutive slices of at most `size`."""
+    """Divide items into batches.
+
+    Args:
+        items: The items.
+        size: Most items of a batch.
+
+    Returns:
+        Consecutive slices.
+    """
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -67,11 +67,25 @@ class Strip:
         return [torch.from_numpy(array) for array in arrays if array is not None]
 
     def rows(self, span: Span) -> NDArray[np.generic]:
-        """The stored values of rows of the scene (bands, rows, W)."""
+        """Take rows of the scene.
+
+        Args:
+            span: The rows.
+
+        Returns:
+            Stored values (bands, rows, W).
+        """
         return self.dn[:, span.within(self.first)]
 
     def on(self, device: torch.device) -> DeviceStrip:
-        """Return the arrays on a device; they are sent once, whatever the number of patches and workers."""
+        """Send the arrays to a device, once for all patches and workers.
+
+        Args:
+            device: The device.
+
+        Returns:
+            The arrays there.
+        """
         with self._lock:
             if device not in self._sent:
                 arrays = self.dn.view(np.int16), self.cover, self.radar, self.radar_valid
@@ -103,13 +117,27 @@ class StripReader:
     def __init__(
         self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, tops: Sequence[int]
     ) -> None:
-        """Reader of strips whose patches begin at the rows `tops`."""
+        """Prepare to read strips.
+
+        Args:
+            optical: The scene.
+            radar: Its radar.
+            cloud_map: What covers the scene.
+            tops: First rows of the patches of each strip.
+        """
         self._cloud_map, self._tops, self._height = cloud_map, tops, optical.grid.height
         self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
         self._radar = None if radar is None else Lines(radar.read)
 
     def load(self, index: int) -> Strip:
-        """Read strip `index`, also the rows that its patches show by reflection."""
+        """Read a strip, with the rows that its patches show by reflection.
+
+        Args:
+            index: Number of the strip.
+
+        Returns:
+            The strip.
+        """
         top, *below = self._tops[index : index + 2]
         span = self._shown(top, PATCH)
         (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)

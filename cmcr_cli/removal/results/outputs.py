@@ -83,7 +83,11 @@ class Outputs:
         return self._known and above + self._known
 
     def write(self, strip: FinishedStrip) -> None:
-        """Append finished rows; those that are written already are only shown."""
+        """Append finished rows; those that are written already are only shown.
+
+        Args:
+            strip: The rows.
+        """
         if self._area is not None:
             cropped = self._cropped(strip, self._area)
             if cropped is None:

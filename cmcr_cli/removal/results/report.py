@@ -52,6 +52,9 @@ class Report:
             alignment: The measured shift of the radar.
             plan: The patches.
             seconds: That each stage took.
+
+        Returns:
+            The report.
         """
         options, optical = session.options, session.optical
         grid = optical.grid if session.area is None else session.area.grid

@@ -47,7 +47,14 @@ class Journal:
     checksums: dict[str, int]  # of these rows, by the option that names the raster
 
     def keep_survey(self, survey: Survey) -> Survey:
-        """Write down what the first pass found, and return it."""
+        """Write down the result of the first pass.
+
+        Args:
+            survey: The result.
+
+        Returns:
+            The same.
+        """
         arrays: dict[str, Any] = {
             "planes": survey.cloud_map.planes,
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
@@ -60,7 +67,12 @@ class Journal:
         return survey
 
     def keep_rows(self, rows: int, checksums: Mapping[str, int]) -> None:
-        """Write down that the first `rows` rows are finished and safe."""
+        """Write down that rows are finished and on disk.
+
+        Args:
+            rows: Number of rows from the top.
+            checksums: Checksums of these rows, by the option that names the raster.
+        """
         self.rows, self.checksums = rows, dict(checksums)
         self._save()
 
@@ -70,7 +82,14 @@ class Journal:
             file.write(json.dumps(state).encode())
 
     def read(self, rasters: Mapping[str, Path]) -> bool:
-        """Take over what an earlier run wrote; False when there is nothing that fits and is whole."""
+        """Continue what an earlier run wrote.
+
+        Args:
+            rasters: Unfinished rasters by the option that names them.
+
+        Returns:
+            False if nothing fits and is complete.
+        """
         try:
             state = json.loads((self.folder / STATE).read_bytes())
             if state["fingerprint"] != self.fingerprint:
@@ -119,7 +138,14 @@ def open_journal(
 
 
 def fingerprint(session: Session) -> dict[str, Any]:
-    """All that the pixels of a removal depend on."""
+    """Collect all that the pixels of a removal depend on.
+
+    Args:
+        session: What is open.
+
+    Returns:
+        Values by name.
+    """
     options, optical = session.options, session.optical
     # What only GDAL knows to be behind an input, and what is known without it.
     read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
@@ -136,7 +162,14 @@ def fingerprint(session: Session) -> dict[str, Any]:
 
 
 def file_state(path: str | None) -> list[Any]:
-    """What tells one state of an input file from another; only the name where it is no local file."""
+    """Tell one state of an input file from another.
+
+    Args:
+        path: The file; None or not local: only its name counts.
+
+    Returns:
+        Path, size and time of the last change.
+    """
     if path is None or not Path(path).exists():
         return [path]
     state = Path(path).stat()

@@ -160,9 +160,16 @@ class Detector:
 def detect(
     network: CloudNetwork, cells: Array, names: NDArray[np.bool_], sun: Array
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """CloudClass and its probability in per cent of a whole image of cells (13, h, w), as `classified`.
+    """Find clouds and shadows in an image of cells. Edges are mirrored.
 
-    `names` (13,) are the bands that it has, `sun` (4,) is as `sun_vector` gives it. Edges are mirrored.
+    Args:
+        network: The cloud network.
+        cells: Reflectance in cells (13, h, w).
+        names: Bands that the image has (13,).
+        sun: Position of the sun (4,), as `sun_vector` returns it.
+
+    Returns:
+        CloudClass (h, w), and its probability in per cent.
     """
     device = next(network.parameters()).device
     height, width = cells.shape[1:]
@@ -194,7 +201,14 @@ def _probability(network: CloudNetwork, cells: Tensor, squares: Tensor, names: T
 
 
 def sun_vector(optical: Optical) -> Array:
-    """The sun over a scene as the network takes it (4,): see `CloudNetwork`."""
+    """Make the input of the network for the sun over a scene.
+
+    Args:
+        optical: The scene.
+
+    Returns:
+        Vector (4,), see `CloudNetwork`.
+    """
     if optical.sun is None:
         return UNKNOWN_SUN
     zenith = math.radians(90 - max(optical.sun.elevation, LOWEST_SUN))
@@ -202,10 +216,16 @@ def sun_vector(optical: Optical) -> Array:
 
 
 def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """CloudClass and its probability in per cent of cells, from the probabilities (4, h, w) of the classes.
+    """Choose a class for each cell: covered if that is likely, or less likely beside a covered cell.
 
-    A cell is covered when that is likely, or less likely but beside one that is. Raises WeightsError where a
-    probability is none: compared with any threshold NaN is clear ground.
+    Args:
+        probability: Probability of each class (4, h, w).
+
+    Returns:
+        CloudClass (h, w), and its probability in per cent.
+
+    Raises:
+        WeightsError: A probability is NaN, which every threshold would take for clear.
     """
     if not np.isfinite(probability).all():
         raise WeightsError(
