@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "errors version warning_kinds"
-SCENE = f"{LIGHT} scene scene.masks"
+SCENE = f"{LIGHT} scene scene.masks scene.references"
 OPTIONS = "options option_fields option_paths option_texts"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
@@ -28,6 +28,7 @@ IMPORTS = {
     "scene": f"{LIGHT} scene.products",
     "scene.masks": f"{LIGHT} scene",
     "scene.products": f"{LIGHT} scene",
+    "scene.references": f"{LIGHT} scene scene.masks scene.products",
     "ground": SCENE,
     "output": SCENE,
     "model": LIGHT,

@@ -361,6 +361,7 @@ def aligned(
     src_nodata: float | None = None,
     nodata: float | None = None,
     dtype: str | None = None,
+    unified: bool = False,
 ) -> Iterator[Source]:
     """Lay a dataset on a grid: as it is if it is there already, else warped window by window when it is read.
 
@@ -373,6 +374,7 @@ def aligned(
         src_nodata: Nodata value of the dataset, if not its own.
         nodata: Value where a warp has no source pixels; None: 0.
         dtype: Data type of the result; None: that of the dataset.
+        unified: Whether a source pixel is nodata only if all bands are.
 
     Yields:
         The dataset on the grid.
@@ -391,5 +393,6 @@ def aligned(
         nodata=nodata,
         dtype=dtype,
         num_threads=os.cpu_count() or 1,
+        **({"UNIFIED_SRC_NODATA": "YES"} if unified else {}),
     ) as warped:
         yield Source(str(path), warped, grid, indexes, warped=True)

@@ -69,6 +69,7 @@ class Canvases:
     """The blended patches of one step, strip by strip: whole while they are needed, else their edges."""
 
     def __init__(self, overlap: int) -> None:
+        """Canvases of strips that share `overlap` rows."""
         self._held: dict[int, Tensor] = {}
         self._overlap = overlap
 

@@ -149,12 +149,15 @@ def fingerprint(session: Session) -> dict[str, Any]:
     options, optical = session.options, session.optical
     # What only GDAL knows to be behind an input, and what is known without it.
     read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
+    for reference in session.references:
+        read |= {*reference.optical.source.files, *([reference.mask] if reference.mask else [])}
     read |= {str(file) for named in options.inputs for file in files_behind(named)}
     return {
         **decisive(options),
         "cmcr": __version__,
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,
+        "references": [[each.path, str(each.date), each.mask] for each in session.references],
         "devices": sorted({device.type for device in session.devices}),
         "inputs": [file_state(path) for path in sorted(read)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],

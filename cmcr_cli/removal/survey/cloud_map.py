@@ -154,18 +154,19 @@ class CloudMap:
         y = self._rows(top, rows)
         return np.asarray(self.cells(int(y[0]), int(y[-1]) + 1)[(y - y[0])[:, None], self._cols()])
 
-    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int) -> NDArray[np.uint8]:
+    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int, first: int = 0) -> NDArray[np.uint8]:
         """Repeat values of cells for full-width rows of pixels.
 
         Args:
-            cells: Values of all cells, of `shape`.
+            cells: Values of cells, all or those from row `first`.
             top: First row of pixels.
             rows: Number of rows.
+            first: First row of `cells`.
 
         Returns:
             Values (rows, width).
         """
-        return np.asarray(cells[self._rows(top, rows)[:, None], self._cols()])
+        return np.asarray(cells[self._rows(top, rows)[:, None] - first, self._cols()])
 
     def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
         """Read what is to be done with full-width rows of pixels.
