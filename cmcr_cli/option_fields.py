@@ -201,11 +201,11 @@ def documented(kind: type[T]) -> type[T]:
     Args:
         kind: A dataclass, each of whose fields is annotated with an `Option`.
     """
-    told = ["", "    Args:"]
+    lines = ["", "    Args:"]
     for field in option_fields(kind):
         kind.__init__.__annotations__[field.name] = field.type
-        told.append(f"        {field.name}: {field.meaning}")
-    kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), *told])
+        lines.append(f"        {field.name}: {field.meaning}")
+    kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), *lines])
     return kind
 
 
@@ -250,7 +250,7 @@ def decisive(options: Any) -> dict[str, Any]:
 def absolute_paths(options: Any) -> dict[str, Any]:
     """Absolute paths of all files that `options` name, by the name of the field.
 
-    Words and addresses that only GDAL knows, which have the type of a text and are no files here, are left
+    Words and addresses that only GDAL knows, which have the type of a text and are not files here, are left
     out.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is said on stderr: log lines, warnings and progress; and how results are put on stdout."""
+"""Log lines, warnings and progress on stderr; results on stdout."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def set_verbosity(verbose: int, quiet: bool) -> None:
     level = logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(format="cmcr: %(message)s", level=level, handlers=[handler], force=True)
     log.setLevel(max(level - 10 * verbose, logging.DEBUG))
-    # rasterio prints a traceback when GDAL tells of a damaged file in words that are no UTF-8, and goes on.
+    # rasterio prints a traceback when GDAL reports a damaged file in text that is not UTF-8, and continues.
     # Here, since typer has a hook of its own for exceptions, which never get that far.
     sys.excepthook = lambda _kind, error, _trace: _lost(error)
     sys.unraisablehook = lambda ignored: _lost(ignored.exc_value)
@@ -107,7 +107,7 @@ def say(text: str) -> None:
         if sys.stderr is not None:  # Python would take stdout instead
             print(printable(text, sys.stderr), file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        sys.stderr = _nowhere()
+        sys.stderr = _null()
 
 
 def echo(text: str) -> None:
@@ -124,14 +124,14 @@ def echo(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        sys.stdout = _nowhere()  # which Python flushes at its end
+        sys.stdout = _null()  # which Python flushes at its end
         raise OutputError(
             f"standard output: cannot be written ({error.strerror}); expected room for the results. Free "
-            "some, or send them elsewhere."
+            "some, or redirect them."
         ) from error
 
 
-def _nowhere() -> TextIO:
+def _null() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
 
 

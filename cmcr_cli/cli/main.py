@@ -91,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: With the exit code.
     """
     listen()
-    # Patches and samples run side by side: numpy's own threads would only stand in their way.
+    # Patches and samples run side by side: numpy's own threads would only slow them down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.captureWarnings(True)
     try:

@@ -36,7 +36,7 @@ REGION = 512
 TYPICAL_MEAN: Floats = np.array(
     [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
 ) / np.float32(1000)
-"""Reflectance of clear land; stands in for the scene's mean where the scene shows no clear ground."""
+"""Reflectance of clear land; used instead of the scene's mean where the scene shows no clear ground."""
 
 TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
 STD_FLOOR = np.float32(0.01)

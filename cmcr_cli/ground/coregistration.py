@@ -1,4 +1,4 @@
-"""How far the radar lies off the image, measured on clear ground.
+"""Shift of the radar against the image, measured on clear ground.
 
 Roads, shores and the borders of fields show in both, though not with the same sign: so it is the strength of
 edges that is correlated, over windows spread across the scene.
@@ -44,7 +44,7 @@ EDGE_BANDS = ("B02", "B03", "B04", "B08", "B12")
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where the radar lies as seen from the image, in units of the scene's CRS."""
+    """Shift of the radar against the image, in units of the scene's CRS."""
 
     east: float
     north: float
@@ -62,10 +62,10 @@ class Alignment:
             A sentence.
         """
         parts = (
-            f"{abs(value):.0f} m {ahead if value > 0 else behind}"
+            f"{abs(value):.0f} m to the {ahead if value > 0 else behind}"
             for value, ahead, behind in ((self.east, "east", "west"), (self.north, "north", "south"))
         )
-        return f"Sentinel-1 lies {' and '.join(parts)} of the image"
+        return f"Sentinel-1 is shifted {' and '.join(parts)} against the image"
 
 
 def measure_alignment(

@@ -59,8 +59,8 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
 
     Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
-    blocks only and scaled to about -1..1. Where a window holds no valid block the next wider one stands in,
-    so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
+    blocks only and scaled to about -1..1. Where a window has no valid block the next wider one is used,
+    so that saturated points, which are stored as nodata, leave no holes, up to a width of `_BRIDGED`.
     """
     power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
     whole = block_mean(valid) == 1

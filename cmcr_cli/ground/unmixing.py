@@ -1,4 +1,4 @@
-"""Ground under thin cloud, told from the cloud by the scene's own statistics.
+"""Ground under thin cloud, separated from the cloud by the scene's own statistics.
 
 What a covered pixel departs by from its context is ground that differs from what was expected, plus cloud.
 How ground varies across the bands is known from the clear pixels, R, and how such departures vary is known

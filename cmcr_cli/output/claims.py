@@ -24,7 +24,7 @@ SEPARATORS = re.compile(r"/vsi[a-z0-9_]+/|[:?&=,|!{}\"'\s]")
 """What stands before and behind a file's own path in the addresses that GDAL and rasterio know."""
 
 MOST_SEPARATORS = 16
-"""Texts with more are no addresses, but coordinates and the like."""
+"""Longer texts are not addresses, but coordinates and the like."""
 
 TOKEN = re.compile(r"[^<>\"'\n\r]{1,4096}")
 """What may be an address in XML or JSON."""
@@ -134,7 +134,7 @@ def check_writable(path: Path, overwrite: bool) -> None:
         # GDAL's own cache of an image goes with the image. Anything else may be somebody's work.
         if os.path.lexists(sidecar) and not (suffix == CACHE and path.exists() and is_cache(sidecar)):
             raise OutputError(
-                f"{path}: beside it lies {sidecar.name}, which would be read as a part of it; expected no "
+                f"{path}: {sidecar.name} is beside it, which would be read as a part of it; expected no "
                 "such file. Move it away, or choose another name with -o."
             )
     try:
@@ -191,7 +191,7 @@ def _places(text: str, folder: Path) -> Iterator[Path]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """`text`, and what stands in it between the separators of addresses."""
+    """`text`, and its parts between the separators of addresses."""
     yield text
     found = list(SEPARATORS.finditer(text))
     if len(found) > MOST_SEPARATORS:

@@ -229,7 +229,7 @@ def check_creation_options(spec: OutputSpec) -> None:
     options = _cog_options(spec)
     text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
     block = options["BLOCKSIZE"]
-    # GDAL aborts the whole process on a BLOCKSIZE that is no number.
+    # GDAL aborts the whole process on a BLOCKSIZE that is not a number.
     if not (block.isdecimal() and 128 <= int(block) <= 4096 and int(block) % 16 == 0):
         raise OptionError(f"--co BLOCKSIZE={block}: expected a multiple of 16 from 128 to 4096.")
     shape = TRIAL, TRIAL + min(int(block), TRIAL_BLOCK)

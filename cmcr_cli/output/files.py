@@ -154,7 +154,7 @@ class FileSet:
         if now is not None and (now != self._before[path] or not self._overwrite):
             raise OutputError(
                 f"{path}: was written by something else during this run, and is left as it is; expected "
-                "nobody else to write there. Choose another name with -o."
+                "no other user who may write there. Choose another name with -o."
             )
 
 

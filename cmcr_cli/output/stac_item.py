@@ -110,7 +110,7 @@ def stac_item(path: Path, files: Mapping[str, Path], made: Described) -> dict[st
     now = datetime.now(UTC)
     properties: dict[str, Any] = {"datetime": _iso(made.time) if made.time else None}
     if made.time is None:
-        # Not known: STAC then wants the span in which it must lie.
+        # Unknown: STAC then requires the span in which it must be.
         properties |= {"start_datetime": _iso(FIRST_IMAGE), "end_datetime": _iso(now)}
     epsg = made.grid.crs.to_epsg()
     properties |= {

@@ -187,7 +187,7 @@ def run_batch(
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
             if skip_existing:
                 text = (
-                    f"{job.output}: is there, but is not a complete image; expected one, or none, for "
+                    f"{job.output}: is there, but is not a complete image; expected one, or no file, for "
                     "--skip-existing. Remove it, or give --overwrite to replace it."
                 )
             yield Outcome(str(job.output), "failed", error=text)

@@ -28,7 +28,7 @@ SEGMENTS = 256
 """Pieces of an outline's extent: straight edges bend when they are reprojected."""
 
 MARGIN = 1.0
-"""Of the scene's own size: as far around it outlines are reprojected, and what lies farther is cut off."""
+"""Of the scene's own size: as far around it outlines are reprojected, and what is farther away is cut off."""
 
 NOT_SO = (TypeError, ValueError)
 """What Python raises where JSON holds another kind of value, or a text that is none."""
@@ -118,7 +118,8 @@ def area_of_bbox(bbox: BBox, grid: Grid) -> Area:
     west -= 360 * (west > east)
     if not (-540 <= west < east <= 180 and -90 <= south < north <= 90):
         raise InputError(
-            f"--bbox {','.join(f'{value:g}' for value in bbox)}: is no box; expected west,south,east,north "
+            f"--bbox {','.join(f'{value:g}' for value in bbox)}: is not a valid bounding box; expected "
+            "west,south,east,north "
             "in degrees."
         )
     name = ",".join(f"{value:g}" for value in bbox)
@@ -146,7 +147,7 @@ def area_of_file(path: str | Path, grid: Grid) -> Area:
     try:
         shapes = [shapely.geometry.shape(feature.get("geometry") or feature) for feature in features]
     except (AttributeError, ArithmeticError, LookupError, *NOT_SO, shapely.errors.ShapelyError) as error:
-        raise InputError(f"{path}: is no GeoJSON of polygons ({error}); see --aoi.") from error
+        raise InputError(f"{path}: is not GeoJSON of polygons ({error}); see --aoi.") from error
     kinds = {shape.geom_type for shape in shapes}
     if not shapes or not kinds <= {"Polygon", "MultiPolygon"}:
         raise InputError(
@@ -180,9 +181,9 @@ def _read(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON ({error}); expected GeoJSON. See --aoi.") from error
+        raise InputError(f"{path}: is not valid JSON ({error}); expected GeoJSON. See --aoi.") from error
     if not isinstance(content, dict) or not isinstance(content.get("features", []), list):
-        raise InputError(f"{path}: is JSON but no GeoJSON; expected polygons. See --aoi.")
+        raise InputError(f"{path}: is JSON but not GeoJSON; expected polygons. See --aoi.")
     return content
 
 
@@ -199,7 +200,7 @@ def _crs(content: dict[str, Any], path: str | Path) -> pyproj.CRS:
 
 
 def _reprojected(shape: Any, crs: pyproj.CRS, grid: Grid, name: str) -> Any:
-    """`shape` in the grid's CRS, without most of what lies outside of the scene."""
+    """`shape` in the grid's CRS, without most of what is outside of the scene."""
     target = pyproj.CRS.from_wkt(grid.crs.to_wkt())
     near = _near(shape, crs, grid)
     if near.is_empty:
@@ -220,7 +221,7 @@ def _reprojected(shape: Any, crs: pyproj.CRS, grid: Grid, name: str) -> Any:
 
 
 def _near(shape: Any, crs: pyproj.CRS, grid: Grid) -> Any:
-    """What of `shape` lies near the scene: outlines far from it have no place on the scene's map.
+    """Part of `shape` near the scene: outlines far from it have no place on the scene's map.
 
     All of `shape` where that is not known, as where the scene holds a pole.
     """
@@ -249,7 +250,7 @@ def _near(shape: Any, crs: pyproj.CRS, grid: Grid) -> Any:
 
 def _outside(name: str, grid: Grid) -> GridMismatchError:
     return GridMismatchError(
-        f"{name}: the area lies outside of the scene ({grid.describe()}); expected one that overlaps it. "
+        f"{name}: the area is outside of the scene ({grid.describe()}); expected one that overlaps it. "
         "Check the order of its coordinates: longitude first."
     )
 
@@ -262,7 +263,7 @@ def _not_shown(name: str, grid: Grid, why: str) -> GridMismatchError:
 
 
 def _area(shape: Any, grid: Grid, name: str, *, whole: bool) -> Area:
-    """The smallest window of `grid` that holds what of `shape` lies in the scene."""
+    """Smallest window of `grid` that contains the part of `shape` in the scene."""
     inside = _surface(shape.intersection(grid.footprint()))
     if inside.is_empty:
         raise _outside(name, grid)

@@ -100,7 +100,7 @@ def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[s
     if len(known) < len(names):
         unknown = ", ".join(repr(text) for text, name in zip(texts, names, strict=True) if name is None)
         raise RadiometryError(
-            f"{where}: the descriptions name {len(known)} of {len(names)} bands, and {unknown} is no "
+            f"{where}: the descriptions name {len(known)} of {len(names)} bands, and {unknown} is not a "
             "Sentinel-2 band; expected all or none named. Leave other layers out with gdal_translate -b, or "
             "name all with --bands."
         )
@@ -125,7 +125,7 @@ def check_names(names: tuple[str, ...], where: str, needs: tuple[tuple[str, ...]
             f"{' '.join(BANDS)}. Name the bands in file order with --bands."
         )
     if len(set(names)) != len(names):
-        raise RadiometryError(f"{where}: a band name stands twice in {' '.join(names)}; see --bands.")
+        raise RadiometryError(f"{where}: duplicate band names in {' '.join(names)}; see --bands.")
     if not any(set(needed) <= set(names) for needed in needs):
         needed = " or ".join(map(" ".join, needs))
         raise RadiometryError(f"{where}: found bands {' '.join(names)}; at least {needed} are needed.")

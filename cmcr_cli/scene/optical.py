@@ -37,7 +37,7 @@ log = logging.getLogger("cmcr")
 OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
 MEAN_REFLECTANCE = (-0.05, 1.6)
-"""No scene's mean lies outside: below is dark ground with an offset too many, above brighter than cloud."""
+"""No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
 
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""

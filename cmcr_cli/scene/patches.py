@@ -1,6 +1,6 @@
 """Patches over a scene: a lattice locked to the map, reflection at the edges, and the weights of blending.
 
-Patch origins lie at map rows and columns that are multiples of the stride, so that a crop of a scene has the
+Patch origins are at map rows and columns that are multiples of the stride, so that a crop of a scene has the
 same patches as the whole. The raised-cosine weights of a full lattice sum to one, so nothing is divided by
 their sum.
 """

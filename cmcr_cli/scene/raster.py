@@ -1,4 +1,4 @@
-"""What the readers share: opening, aligning and reading rasters, with GDAL's errors told as ours.
+"""What the readers share: opening, aligning and reading rasters, with GDAL's errors turned into ours.
 
 A GDAL dataset handle must not be used by two threads at once: a reader has one, and belongs to one thread.
 """
@@ -55,7 +55,7 @@ NETWORK = {
     "GDAL_HTTP_MAX_RETRY": "3",
     "GDAL_HTTP_RETRY_DELAY": "1",
 }
-"""Seconds, bytes per second and tries for files that lie elsewhere: by default GDAL waits for ever."""
+"""Seconds, bytes per second and tries for remote files: by default GDAL waits forever."""
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
     """
     check_readable(path, what)
     settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
-    # Beside what lies elsewhere every look is a request; some are made when the file is open already.
+    # Beside a remote file every look is a request; some are made when the file is open already.
     settings |= COMPLETE
     settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
     with rasterio.Env(**settings), _opened(path, what) as dataset:
@@ -95,7 +95,7 @@ def _check_texts(dataset: Any, path: str | Path) -> None:
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: its tags or band descriptions are not UTF-8 ({error.reason}); expected UTF-8. Write "
-            "them anew with gdal_edit or rio edit-info, or leave them out with gdal_translate -nomd."
+            "them again with gdal_edit or rio edit-info, or leave them out with gdal_translate -nomd."
         ) from error
 
 
@@ -159,7 +159,7 @@ def read_start(path: str | Path, what: str, most: int) -> bytes:
         Its bytes, no more than `most`.
 
     Raises:
-        InputError: It is missing, may not be read, or is no file but a pipe or a device.
+        InputError: It is missing, may not be read, or is a pipe or a device and not a file.
     """
     check_readable(path, what)
     try:
@@ -182,7 +182,7 @@ def _through_gdal(path: str, most: int) -> bytes:
     )
     content = b""
     try:
-        # Newer versions of GDAL refuse raw files elsewhere than below the VRT, unless told otherwise.
+        # Newer versions of GDAL refuse raw files that are not below the VRT, unless allowed.
         with (
             rasterio.Env(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"),
             open_raster(vrt, "metadata") as dataset,

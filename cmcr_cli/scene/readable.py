@@ -23,13 +23,13 @@ BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".tfw", ".wld", ".rrd", ".ige")
 SOURCE = re.compile(rb"<Source(?:Filename|Dataset)([^>]*)>([^<]+)</")
 
 LARGEST_VRT, DEEPEST_VRT = 16 * 2**20, 8
-"""Bytes of a virtual raster that is looked into, and how many lie in one another."""
+"""Bytes of a virtual raster that is inspected, and the depth to which they are nested."""
 
 
 def check_readable(path: str | Path, what: str) -> None:
     """Refuse what could keep a reader waiting, at any path GDAL knows.
 
-    Paths that do not exist, or lie elsewhere, are left to whoever opens them.
+    Paths that do not exist, and remote ones, are left to the code that opens them.
 
     Args:
         path: The file; those beside it are looked at too, and those of which a virtual raster is made.

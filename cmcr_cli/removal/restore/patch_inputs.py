@@ -26,7 +26,7 @@ from cmcr_cli.scene.patches import PATCH, crop, reflected
 from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB, measured, scaled_radar
 
 COVER = np.array([0, UNDER_CIRRUS, 1], np.float32)
-"""What the network is told of a pixel that is clear, under CIRRUS, under CLOUD."""
+"""Cover, as the network takes it, of pixels that are clear, under CIRRUS, under CLOUD."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from cmcr_cli.scene.patches import PATCH
 log = logging.getLogger("cmcr")
 
 LARGEST = 4096.0
-"""Standard deviations; an estimate beyond is no image, but must fit the 16-bit floats in which it waits."""
+"""Standard deviations; a larger estimate is not an image, but must fit the 16-bit floats in which it waits."""
 
 SAMPLE_STRIDE = 4096
 """Samples are steps of the same noise far apart, so that sample 0 is the image without sampling."""
@@ -35,7 +35,7 @@ SAMPLE_STRIDE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Conditioned:
-    """A batch as the network is told about it.
+    """A batch, as the network takes it.
 
     Attributes:
         observed: The patches as they were measured (B, 13, H, W), with their cirrus.

@@ -34,7 +34,7 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 class Outputs:
     """Context manager that takes finished rows from the top down and builds what was asked for.
 
-    Rows that the journal knows from an earlier run are ignored; those that become safe it is told of.
+    Rows that the journal knows from an earlier run are ignored; those that become safe are entered there.
     """
 
     def __init__(self, session: Session, journal: Journal, files: FileSet) -> None:

@@ -1,7 +1,7 @@
 """The journal of a run: what a later run with `--resume` needs to go on where this one was stopped.
 
 Rows are computed in order and depend on nothing but the inputs, the options and the survey; so it is enough
-to keep the survey, the rows that are finished, and how many they are. The files lie in the folder in
+to keep the survey, the rows that are finished, and how many they are. The files are in the folder in
 which the output is built.
 """
 

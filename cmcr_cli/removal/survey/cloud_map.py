@@ -1,4 +1,4 @@
-"""What lies over the scene, and what to do about it: three bits per cell of 20 m for the whole scene.
+"""What covers the scene, and what is to be done about it: three bits per cell of 20 m for the whole scene.
 
 Cells are locked to even map pixels, like everything else here, so a crop has the same cells as the whole.
 """
@@ -33,7 +33,7 @@ BRIGHT = np.float32(0.35)
 """Reflectance in B02 from which on a cell is not thin cirrus over ground: it stays bright without it."""
 
 RING = 2
-"""Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
+"""Cells; the feathered edge is twice as wide, and is on the clear side."""
 
 REACH = 2 * RING * CELL
 """Pixels beyond a covered cell that are replaced in part."""

@@ -32,7 +32,7 @@ WIDE = 512
 """Columns of cells of 20 m of a tile."""
 
 ABOVE, BELOW = NEAR_MARGIN * CELL, FAR_MARGIN * CELL
-"""Pixels around a row of tiles that must be read: what lies farther above is kept as squares."""
+"""Pixels around a row of tiles that must be read: what is farther above is kept as squares."""
 
 COVERED = 0.5
 """Probability of cloud or shadow from which on a cell is covered."""

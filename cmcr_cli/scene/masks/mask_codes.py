@@ -16,7 +16,7 @@ from cmcr_cli.errors import OptionError
 
 
 class CloudClass(IntEnum):
-    """What lies over a pixel: the same numbers in memory and in the files that `cmcr mask` writes."""
+    """Class of a pixel: the same numbers in memory and in the files that `cmcr mask` writes."""
 
     CLEAR = 0
     THICK = 1

@@ -43,7 +43,7 @@ LARGEST_ITEM = 64 * 2**20
 IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json)#(.+)", re.IGNORECASE | re.DOTALL)
 """An item of an ItemCollection: the path of the file, and the id."""
 
-WHAT = "a STAC item on this machine; its assets may lie anywhere"
+WHAT = "a STAC item on this machine; its assets may be anywhere"
 
 Asset = Mapping[str, Any]
 
@@ -172,7 +172,9 @@ def _parsed(path: str, size: int, modified: int) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON ({error}); expected a STAC item. Check the file.") from error
+        raise InputError(
+            f"{path}: is not valid JSON ({error}); expected a STAC item. Check the file."
+        ) from error
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -188,13 +190,15 @@ def _read(path: str) -> dict[str, Any]:
         item = named[0]
     if not (isinstance(item, dict) and item.get("type") == "Feature" and "stac_version" in item):
         raise InputError(
-            f"{path}: is JSON but no STAC item; expected a Feature with stac_version and assets."
+            f"{path}: is JSON but not a STAC item; expected a Feature with stac_version and assets."
         )
     whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
     if not whole or not all(
         isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
     ):
-        raise InputError(f"{path}: is no complete STAC item; expected id, properties, and assets with href.")
+        raise InputError(
+            f"{path}: is not a complete STAC item; expected id, properties, and assets with href."
+        )
     for key, asset in item["assets"].items():
         _check_asset(path, key, asset)
     return item
@@ -219,7 +223,7 @@ def _check_asset(path: str, key: str, asset: Asset) -> None:
 
 
 def _is_address(value: Any) -> bool:
-    # Half of a surrogate pair is no character, and no file name either.
+    # Half of a surrogate pair is not a character, and cannot be part of a file name.
     return isinstance(value, str) and not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value)
 
 
@@ -267,7 +271,7 @@ def _band(key: str, asset: Asset) -> str | None:
 
 
 def _metres(key: str, asset: Asset) -> float:
-    """Pixel size in metres, as far as it is told: catalogues that keep several say it in the key."""
+    """Pixel size in metres, if it is stated: catalogues with several sizes state it in the key."""
     said = re.search(r"_([126]0)m$", key)
     return float(said[1] if said else asset.get("gsd") or 10)
 

@@ -120,7 +120,7 @@ def _vrt(
 
 
 def _check(name: str, dataset: Any, reference: str, grid: Grid, dtype: str) -> None:
-    """Raise an error unless `dataset` is one band of `dtype` over the very ground of `grid`."""
+    """Raise an error unless `dataset` is one band of `dtype` over exactly the ground of `grid`."""
     if dataset.count != 1:
         raise InputError(f"{dataset.name}: has {dataset.count} bands; expected {name} alone.")
     if dataset.dtypes[0] != dtype or dtype not in GDAL_TYPES:
@@ -140,7 +140,7 @@ def _check(name: str, dataset: Any, reference: str, grid: Grid, dtype: str) -> N
 class BlockRows:
     """Full-width rows of a stack, each block of which is decoded once when rows are read from the top down.
 
-    Under one line of a tile lie 140 MB of JPEG 2000 blocks. GDAL's cache cannot hold as many beside all else,
+    One line of a tile crosses 140 MB of JPEG 2000 blocks. GDAL's cache cannot hold as many beside all else,
     and would decode most of them again for every strip.
     """
 
