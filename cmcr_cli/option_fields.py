@@ -27,7 +27,7 @@ Command = Literal["remove", "batch", "mask", "train", "distill"]
 
 
 class Role(Enum):
-    """What an option is for."""
+    """Purpose of an option."""
 
     INPUT = "a raster, product or area to read"
     WEIGHTS = "weights of a network"
@@ -42,7 +42,7 @@ OUTPUTS = (Role.RASTER, Role.SIDECAR)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of an option besides its name, type and default.
+    """All about an option except its name, type and default.
 
     Attributes:
         help: One or two sentences for the command line and the documentation.
@@ -102,7 +102,7 @@ class OptionField:
 
     @property
     def role(self) -> Role:
-        """What the option is for."""
+        """Purpose of the option."""
         return self.option.role
 
     @property
@@ -169,7 +169,7 @@ class OptionField:
 
 
 _KNOWN: dict[type, tuple[OptionField, ...]] = {}
-"""What `option_fields` has found, by class."""
+"""Results of `option_fields`, by class."""
 
 
 def option_fields(kind: type) -> tuple[OptionField, ...]:

@@ -21,19 +21,19 @@ Floats = NDArray[np.float32]
 BLUE, B10 = BANDS.index("B02"), BANDS.index("B10")
 
 GROUND = np.float32(0.0012)
-"""What B10 shows of clear ground."""
+"""Reflectance of B10 over clear ground."""
 
 WHITE = np.float32(0.75)
 """Reflectance of cirrus if it were thick: what it adds, it takes from the ground in proportion."""
 
 SPECTRUM: Floats = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.93, 0.6, 0, 0.9, 0.75], np.float32)
-"""What cirrus adds to each band, in parts of what it adds to the visible; B10 is kept as it is."""
+"""Reflectance that cirrus adds to each band, for 1 in the visible bands; B10 is kept as it is."""
 
 TYPICAL_RATIO = np.float32(1.4)
-"""What cirrus adds to the visible for 1 in B10, where the image does not tell; vapour above it decides."""
+"""Reflectance that cirrus adds to the visible bands for 1 in B10, unless fitted; vapour above it decides."""
 
 THIN = np.float32(0.08)
-"""What cirrus may add to the visible if ground below is to be learnt from: the ratio is not that certain."""
+"""Most that cirrus may add to the visible bands over ground to learn from: the ratio is uncertain."""
 
 TILE = 256
 """Pixels along the side of the squares in which the ratio is fitted."""
@@ -149,7 +149,7 @@ def fitted_ratio(images: Iterable[Floats]) -> np.float32:
 
 
 def _ratio(image: Floats) -> tuple[float, float]:
-    """What B02 rises by for 1 in B10 in one tile (2, H, W), and its standard error; (0, inf) if unknown."""
+    """Rise of B02 for 1 in B10 in one tile (2, H, W), and its standard error; (0, inf) if unknown."""
     height, width = (size // _CELL for size in image.shape[1:])
     cells = image[:, : height * _CELL, : width * _CELL]
     blue, high = cells.reshape(2, height, _CELL, width, _CELL).mean(axis=(2, 4), dtype=np.float64)

@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is known of the ground below the clouds.
+    """Knowledge of the ground below the clouds.
 
     Attributes:
         context: The spectrum to expect at every pixel.

@@ -1,4 +1,4 @@
-"""What a run or a batch reads and writes, known before it starts: no two may meet, nothing else is touched.
+"""Files of a run or a batch, known before it starts: no two may meet, nothing else is touched.
 
 Files are known by their real paths and by their inodes, so that other spellings and links do not hide them.
 """
@@ -21,13 +21,13 @@ Key = str | tuple[int, int]
 """A real path, or device and inode."""
 
 SEPARATORS = re.compile(r"/vsi[a-z0-9_]+/|[:?&=,|!{}\"'\s]")
-"""What stands before and behind a file's own path in the addresses that GDAL and rasterio know."""
+"""Parts before and after a file's own path in the addresses that GDAL and rasterio know."""
 
 MOST_SEPARATORS = 16
 """Longer texts are not addresses, but coordinates and the like."""
 
 TOKEN = re.compile(r"[^<>\"'\n\r]{1,4096}")
-"""What may be an address in XML or JSON."""
+"""Pattern of texts that may be addresses in XML or JSON."""
 
 NO_NAME = re.compile(r"[\s\d.,:;eE+\-\[\]{}()]*$|(?!file:)[a-z0-9]+://|.*\0")
 """Numbers, punctuation, and addresses of other machines."""
@@ -205,7 +205,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _named_in(path: Path) -> set[str]:
-    """What may be names of files in a file of XML or JSON."""
+    """Possible names of files in a file of XML or JSON."""
     try:
         with path.open("rb") as file:
             head = file.read(512)

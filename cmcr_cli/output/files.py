@@ -37,10 +37,10 @@ OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
 """All that cmcr and GDAL put there begins like one of these."""
 
 KEPT = ("rows.tif", "journal.json", "survey.npz")
-"""What a later run with `--resume` may use of it."""
+"""Files that a later run with `--resume` may use."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
-"""What rasterio lets through when GDAL cannot write; SystemError is its "unknown GDAL error"."""
+"""Errors that rasterio raises when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
 State = tuple[int, int, int, int]
 
@@ -303,7 +303,7 @@ def put_back(paths: Sequence[Path]) -> bool:
 
 
 def _state(path: Path) -> State | None:
-    """What tells a file from another that has taken its name; None where there is none."""
+    """Identity of a file, to notice another that has taken its name; None if there is no file."""
     try:
         found = path.lstat()
     except OSError:

@@ -44,7 +44,7 @@ COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an item says of an output apart from its files."""
+    """Contents of an item except the files."""
 
     grid: Grid
     names: tuple[str, ...]

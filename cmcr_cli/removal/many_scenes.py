@@ -40,7 +40,7 @@ CONNECT_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one scene."""
+    """Outcome of one scene."""
 
     output: str
     status: Literal["done", "skipped", "failed"]

@@ -32,7 +32,7 @@ VALUES = "0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow, 255 nodata"
 
 @dataclass(frozen=True, slots=True)
 class MaskReport:
-    """What was found; the shares are 0 to 1: of all pixels, and of the valid ones."""
+    """Result of `write_mask`; the shares are 0 to 1: of all pixels, and of the valid ones."""
 
     output: str
     confidence: str | None

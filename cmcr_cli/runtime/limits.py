@@ -50,7 +50,7 @@ def _address_space() -> Iterator[int]:
 
 
 def _control_groups() -> Iterator[int]:
-    """What is left in the groups of this process and those above them, of either version."""
+    """Memory left in the control groups of this process and those above them, of either version."""
     groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, name = line.split(":", 2)

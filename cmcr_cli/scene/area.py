@@ -31,7 +31,7 @@ MARGIN = 1.0
 """Of the scene's own size: as far around it outlines are reprojected, and what is farther away is cut off."""
 
 NOT_SO = (TypeError, ValueError)
-"""What Python raises where JSON holds another kind of value, or a text that is none."""
+"""Errors of Python where JSON has another kind of value than expected."""
 
 LARGEST_FILE = 256 * 2**20
 

@@ -231,7 +231,7 @@ def _valid_sample(source: Source, nodata: float | None, scaling: NDArray[np.floa
 
 
 def _doubts(sample: NDArray[np.float32], path: str | Path, units: RadarUnits) -> tuple[RadarWarning, ...]:
-    """What valid values (2, n) say against the units that were stated; RadiometryError for negative power."""
+    """Warnings if valid values (2, n) contradict the stated units; RadiometryError for negative power."""
     median = float(np.median(sample))
     if units == "linear" and median <= 0:
         raise RadiometryError(

@@ -24,7 +24,7 @@ RADAR_FLOOR_DB = np.array([-25.0, -32.5], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Radiometry:
-    """How a file's DN relate to reflectance: reflectance = (DN + offset) / quantification."""
+    """Relation of a file's DN to reflectance: reflectance = (DN + offset) / quantification."""
 
     offset: float = 0.0
     quantification: float = QUANTIFICATION

@@ -1,4 +1,4 @@
-"""What the readers share: opening, aligning and reading rasters, with GDAL's errors turned into ours.
+"""Shared by all readers: opening, aligning and reading rasters, with GDAL's errors turned into ours.
 
 A GDAL dataset handle must not be used by two threads at once: a reader has one, and belongs to one thread.
 """

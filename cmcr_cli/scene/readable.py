@@ -1,4 +1,4 @@
-"""What can be read at all: files and folders. Pipes and devices may have no end, or never begin."""
+"""Inputs that can be read at all: files and folders. Pipes and devices may have no end, or never begin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from cmcr_cli.errors import InputError
 
 ARCHIVE = re.compile(r"/vsi\w+/\{?")
-"""How GDAL's names of files inside other files begin."""
+"""Prefixes of GDAL's names of files inside other files."""
 
 STDIN = re.compile(r"/vsi(stdin|fd)\b")
 
@@ -47,7 +47,7 @@ def check_readable(path: str | Path, what: str) -> None:
 
 
 def _files(path: str, depth: int) -> Iterator[str]:
-    """What opening `path` would open on this machine, as far as names tell."""
+    """Files on this machine that opening `path` would open, by their names."""
     if STDIN.search(path):
         yield "/vsistdin/"
         return

@@ -1,4 +1,4 @@
-"""What notebooks open by themselves: the weights on a device, and a scene with its radar."""
+"""Weights on a device, and a scene with its radar, as notebooks open them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is open during one removal: weights and devices, the scene and its radar, the mask."""
+"""Everything that is open during one removal: weights and devices, the scene and its radar, the mask."""
 
 from __future__ import annotations
 

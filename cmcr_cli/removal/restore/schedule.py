@@ -78,7 +78,7 @@ class Canvases:
         return index in self._held
 
     def __getitem__(self, index: int) -> Tensor:
-        """What is held of a strip."""
+        """Parts of a strip that are kept."""
         return self._held[index]
 
     def __setitem__(self, index: int, canvas: Tensor) -> None:

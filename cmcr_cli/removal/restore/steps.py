@@ -27,7 +27,7 @@ from cmcr_cli.scene.patches import PATCH
 log = logging.getLogger("cmcr")
 
 LARGEST = 4096.0
-"""Standard deviations; a larger estimate is not an image, but must fit the 16-bit floats in which it waits."""
+"""Standard deviations; larger estimates are not images, but must fit the 16-bit floats in which they wait."""
 
 SAMPLE_STRIDE = 4096
 """Samples are steps of the same noise far apart, so that sample 0 is the image without sampling."""
@@ -142,7 +142,7 @@ class Restorer:
         *,
         exact: bool = False,
     ) -> Tensor:
-        """What the step makes of a batch, (B, layers, PATCH, PATCH), finite or not."""
+        """Result of the step for a batch, (B, layers, PATCH, PATCH), finite or not."""
         level = step_sigmas(self.steps, worker.denoiser.diffusion)[step]
         images = []
         for last in self._noisy(worker, strip.top, lefts, step, estimates):

@@ -37,7 +37,7 @@ class DeviceStrip:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """What one row of patches reads from the scene, full-width; floats are made patch by patch.
+    """Rows of the scene that one row of patches needs, full-width; floats are made patch by patch.
 
     Attributes:
         top: First row of the patches in the scene. It may be negative: what is beyond the scene's edges is

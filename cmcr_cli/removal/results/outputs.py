@@ -186,7 +186,7 @@ def open_outputs(session: Session) -> Iterator[Outputs]:
 
 
 def _tags(session: Session) -> dict[str, str]:
-    """What every raster says about itself."""
+    """Tags that every raster has."""
     options, optical = session.options, session.optical
     radar = [file_name(path) for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
     return {

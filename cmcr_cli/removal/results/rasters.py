@@ -20,7 +20,7 @@ from cmcr_cli.scene.optical import Optical
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the rasters of one removal have in common.
+    """Values that the rasters of one removal have in common.
 
     Attributes:
         options: Of the removal.

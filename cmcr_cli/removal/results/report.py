@@ -1,4 +1,4 @@
-"""What a removal did, as one value."""
+"""Report of a removal, as one value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cmcr_cli.warning_kinds import CmcrWarning
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done, for people and for `--json`."""
+    """Report of a removal, for people and for `--json`."""
 
     output: str
     weights: str

@@ -33,12 +33,12 @@ from cmcr_cli.warning_kinds import ResumeWarning, WarningLog
 STATE, SURVEY = "journal.json", "survey.npz"
 
 UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
-"""What damaged files of a journal can lead to."""
+"""Errors that damaged files of a journal can cause."""
 
 
 @dataclass(slots=True)
 class Journal:
-    """How far a run has come; get one from `open_journal`."""
+    """Progress of a run on disk; get one from `open_journal`."""
 
     folder: Path
     fingerprint: str

@@ -17,7 +17,7 @@ EVERY = 4
 
 @dataclass(slots=True)
 class Statistics:
-    """What is counted while rows are written."""
+    """Counts and sums, taken while rows are written."""
 
     names: tuple[str, ...]
     pixels: NDArray[np.int64] = field(init=False)  # by value of the provenance

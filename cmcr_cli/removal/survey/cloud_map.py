@@ -1,4 +1,4 @@
-"""What covers the scene, and what is to be done about it: three bits per cell of 20 m for the whole scene.
+"""Map of clouds and of what is to be done about them: three bits per cell of 20 m for the whole scene.
 
 Cells are locked to even map pixels, like everything else here, so a crop has the same cells as the whole.
 """
@@ -21,7 +21,7 @@ CELL = 2
 """Pixels of 10 m along the side of a cell."""
 
 CIRRUS, CLOUD = 1, 2
-"""What `pixels` says of covered cells: under CIRRUS the ground shows once B10's cirrus is subtracted."""
+"""Values of `pixels` for covered cells: under CIRRUS the ground shows once B10's cirrus is subtracted."""
 
 _OPAQUE = np.array([CLEAR, THIN, SHADOW, THICK], np.uint8)
 """Classes from the least to the most opaque: a cell takes the last that any of its pixels has."""

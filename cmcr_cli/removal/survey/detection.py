@@ -55,7 +55,7 @@ CERTAIN, CLOUDLESS, CLOUDY = 0.4, 0.05, 0.15
 doubt of CERTAIN on; fully up to a probability of cloud of CLOUDLESS, and not at all from CLOUDY on."""
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
-"""What the network takes where nobody knows the position of the sun."""
+"""Input of the network if the position of the sun is unknown."""
 
 LOWEST_SUN = 10.0
 """Degrees above the horizon: a lower sun throws shadows farther than the network looks anyway."""

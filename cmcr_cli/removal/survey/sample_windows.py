@@ -66,7 +66,7 @@ class SampleWindows:
         found, grid = Unmixing(), optical.grid
 
         def residuals(first: int, rows: int) -> Iterable[Array]:
-            """Those of windows side by side, each (13, n)."""
+            """Residuals of windows side by side, each (13, n)."""
             # The context is asked for windows on even map pixels.
             top, height = _even(first, rows, cloud_map.phase[0])
             lines = reflected(top - MARGIN, height + 2 * MARGIN, grid.height)

@@ -1,4 +1,4 @@
-"""What the values of cloud masks mean: cmcr's own classes, the codes of other tools, and `--mask-codes`.
+"""Meaning of the values of cloud masks: cmcr's own classes, the codes of other tools, and `--mask-codes`.
 
 Sources of the codes: ESA's guides to Level-2A (SCL, MSK_CLDPRB) and Level-1C (MSK_CLASSI, QA60); READMEs of
 OmniCloudMask, CloudSEN12, KappaMask and python-fmask; Qiu et al. 2019 (Fmask 4); the user guide of HLS 2.0;

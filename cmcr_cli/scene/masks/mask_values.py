@@ -28,7 +28,7 @@ NAMES = (
     (r"(^|_)CLP", "clp"),
     (r".*_OCM_v\d+(_\d+)*", "omnicloudmask"),
 )
-"""How files (without their suffix) and bands are named by the products and tools that write them, at the end
+"""Names of files (without their suffix) and bands by the products and tools that write them, at the end
 of the name. Plain "Fmask" is not here: three tools with three sets of codes use it."""
 
 MANY = 50
@@ -159,7 +159,7 @@ def scheme_by_values(source: Source, nodata: float | None) -> Scheme:
 
 
 def _doubtful(path: str, values: NDArray[Any]) -> InputError:
-    """What is said of values that several tools use, or none."""
+    """Message about values that several tools use, or none."""
     fitting = [
         scheme
         for scheme in SCHEMES.values()

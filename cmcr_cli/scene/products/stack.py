@@ -30,7 +30,7 @@ GDAL_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What a product or catalogue item says of its bands; paths are any that GDAL knows."""
+    """Bands and metadata of a product or catalogue item; paths are any that GDAL can open."""
 
     path: str
     bands: Mapping[str, str]  # canonical band name -> file, in the order of the stack
