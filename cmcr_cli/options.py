@@ -99,7 +99,7 @@ class RemoveOptions:
         ),
     ] = ()
     max_references: Annotated[
-        int, Option("References to use at most: those that promise most.", least=1, most=64)
+        int, Option("References to use at most: those that promise most.", least=1, most=4)
     ] = 4
     earlier_only: Annotated[bool, Option("Use no reference that is later than S2.")] = False
     reference_days: Annotated[
@@ -258,13 +258,25 @@ class RemoveOptions:
     ] = None
     provenance: Annotated[
         Path | None,
-        Option("Raster to write: 0 nodata, 1 observed, 2 reconstructed, that is, synthetic.", Role.RASTER),
+        Option(
+            "Raster to write: 0 nodata, 1 observed, 2 reconstructed, that is, synthetic, 3 reconstructed "
+            "with a reference.",
+            Role.RASTER,
+        ),
     ] = None
     uncertainty: Annotated[
         Path | None,
         Option(
             "Raster to write: standard deviation of the samples in each band, in reflectance; requires "
             "--samples 2 or more.",
+            Role.RASTER,
+        ),
+    ] = None
+    source_date: Annotated[
+        Path | None,
+        Option(
+            "Raster to write: number of the reference that counts most, 0 where it is none; its tags name "
+            "the references.",
             Role.RASTER,
         ),
     ] = None

@@ -30,6 +30,9 @@ FOLDS = 3
 FEWEST = 60
 """Samples from which on a regression is made."""
 
+USEFUL = 0.98
+"""A reference must bring the error outside the fit below this part of that without it."""
+
 _STRENGTHS = (0.004, 0.05, 0.5)  # of the ridge; the one with less error outside its fit is taken
 _FEW = 100.0
 _KEPT = 0.9
@@ -116,6 +119,30 @@ def fit_readouts(
     return found or _unfitted(samples.clear.shape[1])
 
 
+def explains_nothing(samples: Samples, present: Bools, variance: Floats) -> list[int]:
+    """Find references that predict today's ground no better than the radar, or its mean, does without them.
+
+    Args:
+        samples: What is known of the scene.
+        present: Bands that the scene has (13,).
+        variance: Of the clear ground per band (13,), the unit of errors.
+
+    Returns:
+        Their places; a reference of which too little is known is not among them.
+    """
+    found, centres = [], classes_of(samples)
+    for place in range(samples.clear.shape[1]):
+        seen = np.flatnonzero(samples.clear[:, place])
+        if len(seen) >= FEWEST:
+            errors = []
+            for subset in ((), (place,)):
+                fit = _Fit(samples, seen, subset, centres, present, variance)
+                errors.append(fit.combined([fit.regression()]).error)
+            if errors[1] > USEFUL * errors[0]:
+                found.append(place)
+    return found
+
+
 def mean_error(readouts: Mapping[tuple[int, ...], Readout], samples: Samples) -> tuple[float, float]:
     """Return error and optimism of the readouts, on average over the samples."""
     errors, kept = np.zeros(len(samples.clear)), np.ones(len(samples.clear))
@@ -141,7 +168,7 @@ def _unfitted(count: int) -> dict[tuple[int, ...], Readout]:
 def _identity(subset: Sequence[int]) -> NDArray[np.float64]:
     """What is known before the fit: today is as the references of a subset were, on average."""
     own = identity()
-    each = own[:, 1:] / len(subset)
+    each = own[:, 1:] / max(len(subset), 1)
     return np.concatenate(
         [own[:, :1], np.zeros((len(BANDS), 1 + RADAR_BASIS)), *[each] * len(subset)], axis=1
     )
@@ -267,4 +294,4 @@ class _Fit:
             own = features @ weights[self._bands, first : first + FEATURES].T
             found.append(float(np.sqrt(np.square((own - own.mean(0)) * self._scale).mean())))
         shares = np.array(found, np.float32) + np.float32(1e-9)
-        return np.asarray(shares / shares.sum(), np.float32)
+        return np.asarray(shares / max(shares.sum(), 1e-9), np.float32)

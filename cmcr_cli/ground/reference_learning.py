@@ -74,7 +74,7 @@ def seen(
     Args:
         top: First row in pixels, a multiple of WINDOW.
         left: First column, likewise.
-        image: Reflectance (13, h, w) of pixels; h and w are even.
+        image: Reflectance of blocks (13, h / 2, w / 2).
         clear: Where the ground shows (h, w).
         radar: VV and VH in dB, with the margin of the radar; None where there is none.
         radar_valid: Where it holds data.
@@ -93,7 +93,7 @@ def seen(
         whole = block_mean(view.clear) == 1
         found.append(looks(block_mean(view.image), whole)[:, inner, inner])
         trusted.append(trust(view.clear)[1:-1, 1:-1] == 1)
-    return Seen(top, left, rounded(block_mean(image), 16), blocks, basis, found, trusted)
+    return Seen(top, left, rounded(image, 16), blocks, basis, found, trusted)
 
 
 class SampleCollector:
@@ -101,10 +101,17 @@ class SampleCollector:
 
     def __init__(self, height: int, width: int, references: int) -> None:
         """Collector for a scene of that many rows and columns of pixels."""
-        self._step = max(int(np.ceil(np.sqrt(height * width / 4 / MOST_SAMPLES))), 1)
+        step = int(np.ceil(np.sqrt(height * width / 4 / MOST_SAMPLES)))
+        # Of large scenes some rows of windows are left out, so that not all of it must be read for this.
+        self._rows = max(step // 4, 1)
+        self._step = max(int(np.ceil(step / np.sqrt(self._rows))), 1)
         self._references = references
         self._square = min(max(min(height, width) // 32, 4), _SQUARE)
         self._found: dict[tuple[int, int], Samples] = {}
+
+    def wants(self, top: int) -> bool:
+        """Whether anything is taken from the windows that begin at this row."""
+        return top // WINDOW % self._rows == 0
 
     def add(self, window: Seen) -> None:
         """Take those blocks of a window that are clear today."""
@@ -244,7 +251,7 @@ def fit_references(
             np.pad(radar, ((0, 0), *around), mode="reflect"),
             np.pad(radar_valid, around, mode="reflect"),
         )
-    window = seen(0, 0, image, clear, radar, radar_valid, wide)
+    window = seen(0, 0, block_mean(image), clear, radar, radar_valid, wide)
     collector = SampleCollector(height, width, len(views))
     collector.add(window)
     bare, optimism = unfilled(collector.samples(), context, present, height, width)

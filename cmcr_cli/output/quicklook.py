@@ -76,7 +76,7 @@ class Quicklook:
             top: First row.
             before: Reflectance of B04, B03 and B02 before (3, rows, width).
             after: The same after.
-            provenance: (rows, width). Nodata is left out.
+            provenance: (rows, width). Nodata is left out; RECONSTRUCTED and above count as reconstructed.
         """
         valid = provenance != NODATA
         first = top // self._cell
@@ -85,7 +85,7 @@ class Quicklook:
             self._before[band, cells] += self._sums(top, np.where(valid, before[band], 0))
             self._after[band, cells] += self._sums(top, np.where(valid, after[band], 0))
         self._valid[cells] += self._sums(top, valid.astype(np.float32))
-        self._reconstructed[cells] += self._sums(top, (provenance == RECONSTRUCTED).astype(np.float32))
+        self._reconstructed[cells] += self._sums(top, (provenance >= RECONSTRUCTED).astype(np.float32))
 
     def write(self, path: Path, files: FileSet | None = None) -> None:
         """Write the panels with captions as one PNG.

@@ -44,8 +44,10 @@ class InputMaker:
             left: First column of the patch.
 
         Returns:
-            Blocks as `SceneContext.blocks` returns them.
+            Blocks as `SceneContext.blocks` returns them; empty if the strip has what references predict.
         """
+        if strip.expected is not None:
+            return np.zeros(0, np.float32)
         grid = self.optical.grid
         top, start = (n + origin % CELL for n, origin in zip((strip.top, left), grid.origin, strict=True))
         if strip.radar is None or strip.radar_valid is None:
@@ -76,7 +78,11 @@ class InputMaker:
 
         dn = crops(sent.dn, strip.first)
         observed, valid = self._reflectance(dn), self._valid(dn)
-        spectrum, confidence = _upsampled(blocks)
+        if sent.expected is None:
+            spectrum, confidence = _upsampled(blocks)
+        else:
+            expected = crops(sent.expected, strip.first).float()
+            spectrum, confidence = expected[:, :-1], expected[:, -1:]
         cover = to_device(COVER, device)[crops(sent.cover, strip.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():
