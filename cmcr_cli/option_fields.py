@@ -178,6 +178,9 @@ def option_fields(kind: type) -> tuple[OptionField, ...]:
     Args:
         kind: A dataclass, each of whose fields is annotated with an `Option`.
 
+    Returns:
+        One for each field.
+
     Raises:
         TypeError: A field has no `Option`.
     """
@@ -200,6 +203,9 @@ def documented(kind: type[T]) -> type[T]:
 
     Args:
         kind: A dataclass, each of whose fields is annotated with an `Option`.
+
+    Returns:
+        The class.
     """
     lines = ["", "    Args:"]
     for field in option_fields(kind):
@@ -215,6 +221,9 @@ def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, An
     Args:
         options: Instance of a class of options.
         roles: What the options are for.
+
+    Yields:
+        Field and value.
     """
     for field in option_fields(type(options)):
         if field.role in roles and (value := getattr(options, field.name)) is not None:
@@ -242,6 +251,9 @@ def decisive(options: Any) -> dict[str, Any]:
 
     Args:
         options: Instance of a class of options.
+
+    Returns:
+        Values by name.
     """
     machine = {field.name for field in option_fields(type(options)) if field.role is Role.RUN}
     return {name: value for name, value in dataclasses.asdict(options).items() if name not in machine}
@@ -255,6 +267,9 @@ def absolute_paths(options: Any) -> dict[str, Any]:
 
     Args:
         options: Instance of a class of options.
+
+    Returns:
+        Paths by name.
     """
     found: dict[str, Any] = {}
     for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS):
@@ -276,6 +291,9 @@ def text_of(value: Any) -> str:
 
     Args:
         value: Value of an option that is not repeatable.
+
+    Returns:
+        The text.
     """
     if isinstance(value, tuple):
         return ",".join(map(text_of, value))

@@ -98,7 +98,15 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
 
 
 def rounded(values: NDArray[Any], bits: int) -> Floats:
-    """Values to the nearest multiple of 2 ** -bits."""
+    """Round to binary fractions.
+
+    Args:
+        values: Any numbers.
+        bits: Bits after the binary point.
+
+    Returns:
+        The nearest multiples of 2 ** -bits.
+    """
     out = np.rint(values * np.float32(2**bits))
     out *= np.float32(2**-bits)
     return np.asarray(out, np.float32)

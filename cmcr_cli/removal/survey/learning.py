@@ -102,7 +102,11 @@ class GroundLearner:
             pass
 
     def keep(self, tiles: TileRow) -> None:
-        """Keep the sample windows that begin in a row of tiles, until all clouds are known."""
+        """Keep the sample windows that begin in a row of tiles, until all clouds are known.
+
+        Args:
+            tiles: The row of tiles.
+        """
         self._samples.keep(tiles)
 
     def finish(self, cloud_map: CloudMap, clear_share: float) -> Ground:

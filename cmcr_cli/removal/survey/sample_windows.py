@@ -34,7 +34,11 @@ class SampleWindows:
         self._dn: dict[tuple[int, int], NDArray[Any]] = {}
 
     def keep(self, tiles: TileRow) -> None:
-        """Keep the windows that begin in a row of tiles."""
+        """Keep the windows that begin in a row of tiles.
+
+        Args:
+            tiles: The row of tiles.
+        """
         for first, rows in self._rows:
             if tiles.core.start <= first < tiles.core.stop:
                 dn = tiles.rows(Span(first, first + rows))
