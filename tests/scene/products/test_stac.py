@@ -169,7 +169,7 @@ def test_bands_of_different_offsets(item: Item, bands: Any) -> None:
         ),
         (
             '{"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": {}, "assets": {"a": 1}}',
-            "no complete",
+            "not a complete",
         ),
         (
             '{"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": {}, "assets": {}}',
