@@ -1,4 +1,4 @@
-"""How far the radar lies off the image, measured on clear ground.
+"""Shift of the radar against the image, measured on clear ground.
 
 Roads, shores and the borders of fields show in both, though not with the same sign: so it is the strength of
 edges that is correlated, over windows spread across the scene.
@@ -44,7 +44,7 @@ EDGE_BANDS = ("B02", "B03", "B04", "B08", "B12")
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where the radar lies as seen from the image, in units of the scene's CRS."""
+    """Shift of the radar against the image, in units of the scene's CRS."""
 
     east: float
     north: float
@@ -56,12 +56,16 @@ class Alignment:
         return math.hypot(self.east, self.north)
 
     def describe(self) -> str:
-        """The shift in words."""
+        """Describe the shift.
+
+        Returns:
+            A sentence.
+        """
         parts = (
-            f"{abs(value):.0f} m {ahead if value > 0 else behind}"
+            f"{abs(value):.0f} m to the {ahead if value > 0 else behind}"
             for value, ahead, behind in ((self.east, "east", "west"), (self.north, "north", "south"))
         )
-        return f"Sentinel-1 lies {' and '.join(parts)} of the image"
+        return f"Sentinel-1 is shifted {' and '.join(parts)} against the image"
 
 
 def measure_alignment(
@@ -70,10 +74,16 @@ def measure_alignment(
     clear: Callable[[int, NDArray[np.generic]], Bools],
     each: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]] = map,
 ) -> Alignment | None:
-    """Measure the shift between radar and image; None where there is too little clear ground to be sure.
+    """Measure the shift between radar and image on clear ground. Some strips of both are read.
 
-    `clear(top, dn)` says which pixels of full-width rows show the ground. Some strips of both are read.
-    `each` is the builtin `map`, or one that works on several items at once.
+    Args:
+        optical: The image.
+        radar: The radar.
+        clear: Called with the first row and the DN of full-width rows; tells which pixels show the ground.
+        each: The builtin `map`, or one that works on several items at once.
+
+    Returns:
+        The shift; None if there is too little clear ground to be certain.
     """
     grid = optical.grid
     rows, columns = min(WINDOW, grid.height), min(WINDOW, grid.width)

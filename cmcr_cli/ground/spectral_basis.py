@@ -2,7 +2,7 @@
 
 Its own spectrum, the mean of its surroundings, and saturating random features of the spectrum (Rahimi and
 Recht 2008, "Weighted sums of random kitchen sinks"): what a crop, a forest or bare soil of that day looks
-like today is no linear function of its bands.
+like today is not a linear function of its bands.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInt
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What a raster to be written is, apart from its pixels. `categorical` values are never averaged."""
+    """A raster to be written, without its pixels. `categorical` values are never averaged."""
 
     path: Path
     grid: Grid
@@ -102,7 +102,14 @@ class StripWriter:
         return self
 
     def write(self, rows: NDArray[Any]) -> None:
-        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit."""
+        """Append rows.
+
+        Args:
+            rows: Pixels (count, any height, width) of the raster's dtype.
+
+        Raises:
+            ValueError: They do not fit.
+        """
         height = self._spec.grid.height
         if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
             raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
@@ -117,7 +124,15 @@ class StripWriter:
                 self._flush()
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Rows (count, rows, width) that were written before this writer was opened."""
+        """Read rows that were written before this writer was opened.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            Pixels (count, rows, width).
+        """
         with output_errors(self._spec.path):
             pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
         return pixels
@@ -167,14 +182,30 @@ class StripWriter:
 
 
 def rows_of(files: FileSet, path: Path) -> Path:
-    """The temporary file that holds the rows of the raster `path` of a set."""
+    """Name the temporary file that contains the rows of a raster.
+
+    Args:
+        files: The set of outputs.
+        path: The raster.
+
+    Returns:
+        Path of the file.
+    """
     return files.part(path, "rows.tif")
 
 
 def checksum_of(path: Path, rows: int) -> int:
-    """Checksum of the first rows of a writer's temporary file, as the writer itself has counted it.
+    """Compute the checksum of the first rows of a writer's temporary file, as the writer has computed it.
 
-    Raises a RasterioError when they cannot be read.
+    Args:
+        path: The temporary file.
+        rows: Number of rows.
+
+    Returns:
+        The checksum.
+
+    Raises:
+        RasterioError: The rows cannot be read.
     """
     checksum = 0
     with rasterio.open(path) as dataset:
@@ -185,14 +216,20 @@ def checksum_of(path: Path, rows: int) -> int:
 
 
 def check_creation_options(spec: OutputSpec) -> None:
-    """Raise OptionError unless a small raster written with these creation options comes back as it was.
+    """Write a small raster with the given creation options, and read it back.
 
-    That catches names and values that GDAL warns of and ignores, lossy compression, and options that warp.
+    That detects names and values that GDAL ignores with a warning, lossy compression, and options that warp.
+
+    Args:
+        spec: The raster to be written.
+
+    Raises:
+        OptionError: The small raster is not what was written.
     """
     options = _cog_options(spec)
     text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
     block = options["BLOCKSIZE"]
-    # GDAL aborts the whole process on a BLOCKSIZE that is no number.
+    # GDAL aborts the whole process on a BLOCKSIZE that is not a number.
     if not (block.isdecimal() and 128 <= int(block) <= 4096 and int(block) % 16 == 0):
         raise OptionError(f"--co BLOCKSIZE={block}: expected a multiple of 16 from 128 to 4096.")
     shape = TRIAL, TRIAL + min(int(block), TRIAL_BLOCK)
@@ -294,7 +331,15 @@ def _check_readable(path: Path) -> None:
 
 
 def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
-    """Seconds that `rows` (count, any height, width) take on their way to a COG, written to memory."""
+    """Time the way of some rows to a COG in memory.
+
+    Args:
+        spec: The raster to be written.
+        rows: Pixels (count, any height, width).
+
+    Returns:
+        Seconds.
+    """
     size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
     started = time.monotonic()
     with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:

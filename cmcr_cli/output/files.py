@@ -37,10 +37,10 @@ OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
 """All that cmcr and GDAL put there begins like one of these."""
 
 KEPT = ("rows.tif", "journal.json", "survey.npz")
-"""What a later run with `--resume` may use of it."""
+"""Files that a later run with `--resume` may use."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
-"""What rasterio lets through when GDAL cannot write; SystemError is its "unknown GDAL error"."""
+"""Errors that rasterio raises when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
 State = tuple[int, int, int, int]
 
@@ -86,11 +86,11 @@ class FileSet:
         return self
 
     def part(self, path: Path, name: str = WHOLE) -> Path:
-        """The file `name` in the folder in which `path` is built."""
+        """Path of the file `name` in the folder in which the output `path` is built."""
         return folder_of(path) / name
 
     def finish(self, path: Path) -> None:
-        """State that `path` is built: its file WHOLE is complete."""
+        """State that the output `path` is built: its file WHOLE is complete."""
         self._finished.add(path)
 
     def __exit__(
@@ -154,25 +154,36 @@ class FileSet:
         if now is not None and (now != self._before[path] or not self._overwrite):
             raise OutputError(
                 f"{path}: was written by something else during this run, and is left as it is; expected "
-                "nobody else to write there. Choose another name with -o."
+                "no other user who may write there. Choose another name with -o."
             )
 
 
 def folder_of(path: Path) -> Path:
-    """The hidden folder beside `path` in which it is built.
+    """Name the hidden folder in which an output is built, the same in every run.
 
-    It is the same in every run, so that the next one finds what a killed one left.
+    Args:
+        path: The output.
+
+    Returns:
+        Path of the folder, beside the output.
     """
     return path.with_name(f".{path.name}{PART}")
 
 
 def lock_of(path: Path) -> Path:
-    """The hidden file beside `path` whose lock says that a run writes it."""
+    """Path of the hidden file beside the output `path` whose lock shows that a run writes it."""
     return path.with_name(f".{path.name}.cmcr-lock")
 
 
 def is_cache(path: Path) -> bool:
-    """Whether `path` is a file of statistics that GDAL has made beside a raster; a link to one is not."""
+    """Recognise a file of statistics that GDAL has made beside a raster.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        Whether it is one; a link to one is not.
+    """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
@@ -183,7 +194,16 @@ def is_cache(path: Path) -> bool:
 
 
 def write_whole(path: Path, content: bytes, files: FileSet | None = None) -> None:
-    """Write `content` to `path`, as one of `files` or alone; OutputError when it cannot be written."""
+    """Write a file, whole or not at all.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        files: Set of outputs that it belongs to; None: alone.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     with FileSet([path]) if files is None else nullcontext(files) as own, output_errors(path):
         part = own.part(path)
         with new_file(part) as file:
@@ -193,19 +213,33 @@ def write_whole(path: Path, content: bytes, files: FileSet | None = None) -> Non
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """An empty file to write to; what bore the name is removed, and no link is followed."""
+    """Open an empty file for writing. Whatever has its name is removed, and no link is followed.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The open file.
+    """
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         yield file
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file its name. All renames of a set go through here."""
+    """Rename a file. All renames of a set go through here."""
     source.replace(target)
 
 
 def flush_to_disk(path: Path) -> None:
-    """Have the disk hold a file, or the names in a folder; OSError when it cannot."""
+    """Synchronize a file, or the names in a folder, to disk.
+
+    Args:
+        path: File or folder.
+
+    Raises:
+        OSError: It cannot be done.
+    """
     folder = path.is_dir()
     if folder and os.name == "nt":  # folders cannot be opened there
         return
@@ -221,9 +255,16 @@ def flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Tell GDAL's errors as OutputError.
+    """Turn GDAL's errors into OutputError.
 
-    How large its block cache is decides who opens the inputs: a change here would throw out their blocks.
+    The size of its block cache is part of GDAL's environment in which inputs are open; a change here would
+    empty the cache.
+
+    Args:
+        path: The output, for messages.
+
+    Raises:
+        OutputError: GDAL could not write.
     """
     try:
         yield
@@ -235,16 +276,24 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 def remove_parts(paths: Sequence[Path]) -> None:
-    """Remove what a killed run has left beside the set `paths`; what it has moved aside returns."""
+    """Remove what a killed run has left beside a set of outputs; files that it has moved aside return.
+
+    Args:
+        paths: The set.
+    """
     if put_back(paths):
         for path in paths:
             _empty(folder_of(path), ())
 
 
 def put_back(paths: Sequence[Path]) -> bool:
-    """Undo the renames of a run that was killed amid them; False when a folder is not ours, or none is there.
+    """Undo the renames of a run that was killed between them. The caller holds the locks.
 
-    The caller holds the locks of `paths`.
+    Args:
+        paths: The set of outputs.
+
+    Returns:
+        False if a folder is not cmcr's, or there is none.
     """
     there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
     if not there or not all(map(_is_ours, there)):
@@ -254,7 +303,7 @@ def put_back(paths: Sequence[Path]) -> bool:
 
 
 def _state(path: Path) -> State | None:
-    """What tells a file from another that has taken its name; None where there is none."""
+    """Identity of a file, to notice another that has taken its name; None if there is no file."""
     try:
         found = path.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is open during one removal: weights and devices, the scene and its radar, the mask."""
+"""Everything that is open during one removal: weights and devices, the scene and its radar, the mask."""
 
 from __future__ import annotations
 
@@ -64,7 +64,16 @@ def open_session(
 ) -> Iterator[Session]:
     """Check the outputs, load the weights, open and check the inputs.
 
-    `others` are outputs that `options` do not name.
+    Args:
+        options: Of the removal.
+        model: Loaded weights; None: those of `options`.
+        others: Outputs that `options` do not name.
+
+    Yields:
+        What is open.
+
+    Raises:
+        CmcrError: Anything is wrong.
     """
     claims = check_files(options, others)
     check_environment()
@@ -118,7 +127,18 @@ def open_session(
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
-    """Claim all files of a run; OutputError when any of them meet, or an output cannot be written."""
+    """Claim all files of a run, and check that the outputs can be written.
+
+    Args:
+        options: Of the removal.
+        others: Outputs that `options` do not name.
+
+    Returns:
+        The claims.
+
+    Raises:
+        OutputError: Files meet, or an output cannot be written.
+    """
     claims = Claims()
     claim(claims, options, others)
     claims.check()
@@ -133,7 +153,16 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
 
 
 def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:
-    """Claim all files of a run; OutputError when two outputs meet."""
+    """Claim all files of a run.
+
+    Args:
+        claims: Receives them.
+        options: Of the removal.
+        others: Outputs that `options` do not name.
+
+    Raises:
+        OutputError: Two outputs meet.
+    """
     claims.read(*options.inputs)
     if options.mask_weights is not None:
         claims.read(options.mask_weights)

@@ -26,7 +26,7 @@ from cmcr_cli.scene.patches import PATCH, crop, reflected
 from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB, measured, scaled_radar
 
 COVER = np.array([0, UNDER_CIRRUS, 1], np.float32)
-"""What the network is told of a pixel that is clear, under CIRRUS, under CLOUD."""
+"""Cover, as the network takes it, of pixels that are clear, under CIRRUS, under CLOUD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,14 @@ class InputMaker:
     ground: Ground
 
     def blocks(self, strip: Strip, left: int) -> Array:
-        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it.
+        """Evaluate the context at a patch.
 
-        Nothing where references tell more: what they lead to expect is a part of the strip.
+        Args:
+            strip: The strip of the patch.
+            left: First column of the patch.
+
+        Returns:
+            Blocks as `SceneContext.blocks` returns them; empty if the strip has what references predict.
         """
         if strip.expected is not None:
             return np.zeros(0, np.float32)
@@ -53,9 +58,15 @@ class InputMaker:
         return self.ground.context.blocks(top, start, PATCH, PATCH, radar, valid)
 
     def make(self, strip: Strip, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
-        """The patches at columns `lefts` as they were observed (B, 13, H, W), and their inputs.
+        """Make the inputs of patches.
 
-        `blocks` are those of each patch, on the device on which all is made.
+        Args:
+            strip: The strip of the patches.
+            lefts: First columns of the patches.
+            blocks: Context of each patch, on the device on which the inputs are made.
+
+        Returns:
+            Observed reflectance (B, 13, H, W), and the inputs.
         """
         device, grid = blocks.device, self.optical.grid
         sent = strip.on(device)

@@ -31,7 +31,7 @@ SAMPLE_ROWS = DOWN[1]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the first pass found.
+    """Result of the first pass.
 
     Attributes:
         cloud_map: What covers the scene.
@@ -119,7 +119,7 @@ def survey(
 
 
 def _inside(area: Area, span: Span, width: int) -> NDArray[np.bool_]:
-    """Which pixels of full-width rows are in the area, (rows, width)."""
+    """Mask of the area in full-width rows (rows, width)."""
     _, rows, columns, inside = area.part(span.start, span.size)
     found = np.zeros((span.size, width), np.bool_)
     found[rows, columns] = inside

@@ -27,7 +27,15 @@ STRIP = 256
 
 
 def strips(core: Span, phase: int) -> Iterator[Span]:
-    """Cut `core` into strips that end on even map rows, since the context works on blocks of 2 x 2 pixels."""
+    """Divide rows into strips that end on even map rows, because the context works on blocks of 2 x 2 pixels.
+
+    Args:
+        core: The rows.
+        phase: Rows by which cells begin before the scene.
+
+    Yields:
+        The strips.
+    """
     top = core.start
     while top < core.stop:
         stop = min((top + phase) // STRIP * STRIP + STRIP - phase, core.stop)
@@ -94,7 +102,11 @@ class GroundLearner:
             pass
 
     def keep(self, tiles: TileRow) -> None:
-        """Keep the sample windows that begin in a row of tiles, until all clouds are known."""
+        """Keep the sample windows that begin in a row of tiles, until all clouds are known.
+
+        Args:
+            tiles: The row of tiles.
+        """
         self._samples.keep(tiles)
 
     def finish(self, cloud_map: CloudMap, clear_share: float) -> Ground:
