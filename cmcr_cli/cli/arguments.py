@@ -56,6 +56,14 @@ Scenes = Annotated[
 ]
 Folder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder of the images to write.")]
 SkipExisting = Annotated[bool, Option("--skip-existing", help="Skip scenes whose output is complete.")]
+FromBatch = Annotated[
+    int | None,
+    Option(
+        metavar="DAYS",
+        help="Use the other scenes of the list as references of each, where they overlap and are no more "
+        "days away.",
+    ),
+]
 Scheduler = Annotated[
     str | None, Option(metavar="ADDRESS", help="Dask scheduler whose workers compute the scenes.")
 ]

@@ -6,9 +6,10 @@ import csv
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,11 @@ from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.session import claim
 from cmcr_cli.removal.pipeline import remove
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.raster import is_complete
+from cmcr_cli.scene.references.dates import date_of
+from cmcr_cli.scene.references.placed import LEAST_OVERLAP
 from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
@@ -134,6 +139,47 @@ def jobs_of(
 def _several(cell: str) -> tuple[str, ...]:
     """The values of a cell that holds a list."""
     return tuple(value.strip() for value in cell.split(BETWEEN) if value.strip())
+
+
+def help_each_other(jobs: Sequence[RemoveOptions], days: int) -> list[RemoveOptions]:
+    """Give every scene the others of its ground as references.
+
+    Args:
+        jobs: Options of every scene.
+        days: Most days between a scene and its references. Scenes of unknown date have none and are none.
+
+    Returns:
+        The jobs, with more references.
+
+    Raises:
+        OptionError: The days are negative.
+    """
+    if days < 0:
+        raise OptionError(f"--references-from-batch {days}: expected a number of days, such as 60")
+    taken: dict[str, tuple[Grid, date]] = {}
+    for path in dict.fromkeys(job.s2 for job in jobs):
+        try:
+            with open_optical(path) as optical, open_optical(path, onto=optical.grid) as other:
+                other.read(other.grid.height - 1, 1)  # a damaged scene must not stop all others
+                day = date_of(optical.tags, path)
+                if day is not None:
+                    taken[path] = optical.grid, day
+        except CmcrError as error:
+            log.warning("%s: is not a reference of other scenes (%s)", path, error)
+            continue
+        if day is None:
+            log.warning("%s: has no references and is none, as its date is not known", path)
+    return [replace(job, references=(*job.references, *_others(job.s2, taken, days))) for job in jobs]
+
+
+def _others(scene: str, taken: Mapping[str, tuple[Grid, date]], days: int) -> Iterator[str]:
+    """Paths of the scenes that overlap one and are near in time."""
+    if scene not in taken:
+        return
+    grid, day = taken[scene]
+    for path, (other, when) in taken.items():
+        if path != scene and abs((when - day).days) <= days and grid.overlap(other) > LEAST_OVERLAP:
+            yield path
 
 
 def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:

@@ -209,6 +209,8 @@ class Source:
     origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
     # A faster way to read full-width rows of some bands, by their places among all.
     rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
+    # Another way to read windows than from the dataset itself.
+    window: Callable[[Window, Sequence[int]], NDArray[Any]] | None = None
 
     @property
     def files(self) -> list[str]:
@@ -257,6 +259,9 @@ class Source:
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 
     def _read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        if self.window is not None:
+            with self._errors(window):
+                return self.window(window, bands)
         top, left = self.origin
         window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
         with self._errors(window):

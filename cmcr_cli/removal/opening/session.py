@@ -19,6 +19,7 @@ from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.survey.mask_choice import chosen_mask
 from cmcr_cli.removal.survey.mask_sources import MaskSource
+from cmcr_cli.removal.survey.reference_check import aligned_reference
 from cmcr_cli.runtime.allocator import tune_allocator
 from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
@@ -101,12 +102,13 @@ def open_session(
         wanted = Wanted(
             most=options.max_references, earlier_only=options.earlier_only, days=options.reference_days
         )
-        references = stack.enter_context(open_references(options.references, optical, wanted))
-        for reference in references.used:
-            claims.read(
-                *reference.optical.source.files, *([] if reference.mask is None else [reference.mask])
-            )
-        warnings.add(*references.warnings)
+        found = stack.enter_context(open_references(options.references, optical, wanted))
+        warnings.add(*found.warnings)
+        references = tuple(
+            stack.enter_context(aligned_reference(optical, each, warnings)) for each in found.used
+        )
+        for each in references:
+            claims.read(*each.optical.source.files, *([] if each.mask is None else [each.mask]))
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of
@@ -120,8 +122,8 @@ def open_session(
             radar,
             mask,
             area,
-            references.used,
-            references.left_out,
+            references,
+            found.left_out,
             warnings,
         )
 

@@ -210,7 +210,7 @@ def _of_list(path: Path) -> Iterator[Listed]:
     empty = True
     for number, row in rows:
         empty = False
-        entry, day = split_date(row["path"])
+        entry, day = split_date(_beside(path, row["path"]))
         if row["date"]:
             try:
                 day = date.fromisoformat(row["date"])
@@ -219,7 +219,7 @@ def _of_list(path: Path) -> Iterator[Listed]:
                     f"{path}: line {number} has the date {row['date']!r} ({error}); expected YYYY-MM-DD."
                 ) from error
         mask = _beside(path, row["mask"]) if row["mask"] else None
-        yield Listed(_beside(path, entry), day, mask)
+        yield Listed(entry, day, mask)
     if empty:
         raise InputError(f"{path}: lists no references; expected one path a line. Leave the list out.")
 
