@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,8 @@ def test_doubtful_ground_teaches_where_nothing_is_clear() -> None:
     errors = [
         rms(window(context, radar, valid, 0, 0, 256, 256)[0] - optical) for context in (truth, found, blind)
     ]
-    assert errors[1] < 1.3 * errors[0] < 0.3 * errors[2]
+    # In coarser cells than clear ground, so a little less exactly.
+    assert errors[1] < 2 * errors[0] and errors[1] < 0.1 * errors[2]
 
 
 def test_half_trusted_ground_weighs_half() -> None:
@@ -184,7 +186,7 @@ def test_doubtful_ground_counts_less_the_more_is_clear() -> None:
         means.append(float(context.mean[3]))
         same = all(np.array_equal(*pair) for pair in zip(arrays(context), arrays(alone), strict=True))
         assert same == (share >= ENOUGH)
-    assert all(one > other for one, other in zip(means[:-1], means[1:-1], strict=False)), means
+    assert all(one > other for one, other in itertools.pairwise(means[:-1])), means
 
 
 def test_what_is_clear_or_hangs_over_an_edge_of_the_doubtful_is_not_doubtful() -> None:
