@@ -224,6 +224,7 @@ def test_doubt_is_kept_row_of_tiles_by_row_of_tiles(
         assert doubt.shape == (height, width) and not doubt[~shadow].any() and doubt.any()
         return doubt
 
+    monkeypatch.setattr(detection, "CLOUDLESS", 1.0)  # this network is never sure that there is none
     whole = kept()
     for module in (detection, tiles):
         monkeypatch.setattr(module, "SIDE", 32)
