@@ -84,6 +84,9 @@ CloudCover = Annotated[
         help="Approximate share of a large scene under cloud, without shadows, 0 to 1; small scenes vary.",
     ),
 ]
+Dates = Annotated[
+    int, Option(metavar="N", help="Number of earlier dates of the same ground, at gaps of 5 to 35 days.")
+]
 Made = Annotated[str, Argument(metavar="OUTPUT", help="Image written by cmcr remove.")]
 Source = Annotated[str | None, Option(metavar="S2", help="Sentinel-2 scene from which it was made.")]
 MadeProvenance = Annotated[

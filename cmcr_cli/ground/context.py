@@ -106,14 +106,37 @@ class SceneContext:
         values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
         values[:-1] += self.mean[:, None, None]
         if radar is not None and radar_valid is not None:
-            basis = radar_basis(radar, radar_valid)
-            used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
-            for row, vertical in zip(self.readout[used], down.T, strict=True):
-                for readout, horizontal in zip(row, across.T, strict=True):
-                    found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
-                    found *= vertical[:, None] * horizontal
-                    values[:-1] += found
+            self._add_regression(values[:-1], rows, columns, radar_basis(radar, radar_valid))
         return np.maximum(values, 0, out=values)
+
+    def regressed(self, top: int, left: int, shape: tuple[int, int], basis: Floats | None) -> Floats:
+        """What the regression alone gives for blocks, without the residual of the ground nearby.
+
+        Args:
+            top: First row in pixels, an even number.
+            left: First column, likewise.
+            shape: Rows and columns of blocks.
+            basis: Their `radar_basis`; None where there is no radar.
+
+        Returns:
+            Reflectance (13, rows, columns).
+        """
+        values = np.broadcast_to(self.mean[:, None, None], (len(BANDS), *shape)).copy()
+        if basis is not None:
+            rows, columns = np.arange(shape[0]) + top // 2, np.arange(shape[1]) + left // 2
+            self._add_regression(values, rows, columns, basis)
+        return values
+
+    def _add_regression(
+        self, values: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], basis: Floats
+    ) -> None:
+        """Add what the readouts around the blocks make of their basis to `values` (13, rows, columns)."""
+        used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
+        for row, vertical in zip(self.readout[used], down.T, strict=True):
+            for readout, horizontal in zip(row, across.T, strict=True):
+                found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
+                found *= vertical[:, None] * horizontal
+                values += found
 
 
 def block_bytes(size: int) -> int:

@@ -13,6 +13,7 @@ from cmcr_cli.ground.ground import Ground
 from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
 from cmcr_cli.removal.survey.learning import GroundLearner, strips
 from cmcr_cli.removal.survey.mask_sources import MaskSource
+from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey
 from cmcr_cli.removal.survey.sample_windows import DOWN, evenly_spread
 from cmcr_cli.removal.survey.tiles import Each, Progress, tile_rows
 from cmcr_cli.scene.area import Area
@@ -39,6 +40,7 @@ class Survey:
         covered_share: Part of these that is covered, 0 to 1.
         covered_in_scene: Part of the valid pixels of the scene that is covered, 0 to 1. The ground is learnt
             from all others, also from those outside the area.
+        references: What other dates say; None: there are none.
     """
 
     cloud_map: CloudMap
@@ -46,6 +48,7 @@ class Survey:
     valid_share: float
     covered_share: float
     covered_in_scene: float
+    references: ReferenceSurvey | None = None
 
 
 def survey(
