@@ -12,7 +12,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cmcr_cli.ground.cirrus import TYPICAL_RATIO
 from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
@@ -25,7 +24,6 @@ from cmcr_cli.model.cloud_network import (
     squares_of,
 )
 from cmcr_cli.removal.survey import detection, tiles
-from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.detection import (
     CLOUDLESS,
     COVERED,
@@ -41,7 +39,6 @@ from cmcr_cli.removal.survey.detection import (
     sun_vector,
 )
 from cmcr_cli.removal.survey.first_pass import survey
-from cmcr_cli.removal.survey.learning import strips
 from cmcr_cli.removal.survey.mask_sources import NetworkMask
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS, present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
@@ -203,33 +200,6 @@ def test_row_by_row_finds_what_the_whole_scene_shows(
     if min(height, width) > 100:
         assert CLEAR in expected[0] and len(np.unique(expected[0])) >= 3, "or the test says little"
         assert expected[1].std() > 5
-
-
-@pytest.mark.parametrize("scene", [(260, 200, 7, 13), (260, 200, 0, 0)])
-def test_doubt_is_kept_row_of_tiles_by_row_of_tiles(
-    scene: tuple[int, int, int, int], network: CloudNetwork, stack: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    height, width, row0, col0 = scene
-    path = stack(pixels(height, width), row0, col0)
-
-    def kept() -> NDArray[np.uint8]:
-        with open_optical(path, sun=SUN) as optical:
-            mask, cloud_map, rows = NetworkMask(optical, network), CloudMap.empty(optical.grid), []
-            mask.begin(map, lambda done: None)
-            for row in tiles.tile_rows(optical, mask.above, mask.below):
-                mask.mark(cloud_map, row, TYPICAL_RATIO)
-                rows += [mask.doubtful(cloud_map, span) for span in strips(row.core, cloud_map.phase[0])]
-            shadow = cloud_map.classes(0, height) == SHADOW
-        doubt = np.concatenate(rows)
-        assert doubt.shape == (height, width) and not doubt[~shadow].any() and doubt.any()
-        return doubt
-
-    monkeypatch.setattr(detection, "CLOUDLESS", 1.0)  # this network is never sure that there is none
-    whole = kept()
-    for module in (detection, tiles):
-        monkeypatch.setattr(module, "SIDE", 32)
-    monkeypatch.setattr(detection, "WIDE", 64)
-    assert (np.abs(kept().astype(int) - whole) > 1).mean() < 2e-3
 
 
 @pytest.mark.parametrize("names", [L2A_BANDS, FOUR])

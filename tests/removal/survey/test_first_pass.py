@@ -20,6 +20,7 @@ from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.cloud_map import CELL, CIRRUS, CLOUD, CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey, survey
+from cmcr_cli.removal.survey.learning import strips
 from cmcr_cli.removal.survey.mask_sources import MaskSource, NetworkMask, NoMask, RasterMask
 from cmcr_cli.removal.survey.sample_windows import evenly_spread
 from cmcr_cli.removal.survey.tiles import TileRow
@@ -119,6 +120,29 @@ def test_context_learns_from_doubtful_shadow_where_nothing_is_clear(make_scene: 
         seen = optical.reflectance(dn)[:, :600][:, optical.valid(dn)[:600]].mean(axis=1)
     np.testing.assert_allclose(found[0].mean, unknown.context.mean, rtol=1e-5)
     np.testing.assert_allclose(found[1].mean, seen, rtol=0.02, atol=1e-3)
+
+
+def test_doubt_is_kept_row_of_tiles_by_row_of_tiles(
+    make_scene: Callable[..., Any], clouds: CloudNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = make_scene(300, 280)
+
+    def kept() -> NDArray[np.uint8]:
+        with open_optical(files.s2) as optical:
+            mask, cloud_map, rows = NetworkMask(optical, clouds), CloudMap.empty(optical.grid), []
+            mask.begin(map, lambda done: None)
+            for row in tiles.tile_rows(optical, mask.above, mask.below):
+                mask.mark(cloud_map, row, cirrus.TYPICAL_RATIO)
+                rows += [mask.doubtful(cloud_map, span) for span in strips(row.core, cloud_map.phase[0])]
+            shadow = cloud_map.classes(0, 300) == SHADOW
+        doubt = np.concatenate(rows)
+        assert doubt.shape == (300, 280) and not doubt[~shadow].any() and doubt.any()
+        return doubt
+
+    whole = kept()
+    for place in (tiles, detection):
+        monkeypatch.setattr(place, "SIDE", 64)
+    assert (np.abs(kept().astype(int) - whole) > 1).mean() < 1e-3
 
 
 @pytest.fixture
