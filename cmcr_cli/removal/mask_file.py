@@ -53,7 +53,8 @@ def write_mask(
     """Write the mask that `remove` would use with these options: uint8, 255 nodata.
 
     The codes are those of `CloudClass`: 0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow. The mask
-    is on the grid of the scene, and given back as `mask` it leads to exactly the same image.
+    is on the grid of the scene, and given back as `mask` it leads to exactly the same image, unless less than
+    5 % of the scene is clear: then `remove` also learns from shadow that the network doubts.
 
     Args:
         options: As for `remove`; `output` is the mask.

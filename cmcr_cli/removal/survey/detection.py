@@ -50,9 +50,12 @@ REACH = 1
 a RIM of 0.25, 0.2 points more of the cloud in eight scenes are found, and 1.9 points more of their clear
 ground are lost."""
 
-CERTAIN, CLOUDLESS, CLOUDY = 0.4, 0.05, 0.15
-"""Ground in shadow teaches in part, see `doubtful`: not at all without doubt about the shadow, fully from a
-doubt of CERTAIN on; fully up to a probability of cloud of CLOUDLESS, and not at all from CLOUDY on."""
+DOUBTED, SURE = 0.6, 0.9
+"""Probability of shadow up to which ground in shadow is as good as clear ground to learn from where little is
+clear, and from which on it is not learnt from; see `doubtful`."""
+
+CLOUDLESS = 0.1
+"""Probability of cloud from which on no ground in shadow is learnt from: it may be the rim of a cloud."""
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """Input of the network if the position of the sun is unknown."""
@@ -256,10 +259,8 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """How far cells in shadow may teach where little else is clear, in parts of WHOLE (h, w); 0 for others.
 
-    In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain. The
-    cube of the doubt counts, so that the least likely shadow outweighs all other.
+    In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain.
     """
-    doubt = np.clip((1 - probability[SHADOW]) / CERTAIN, 0, 1)
-    cloud = probability[THICK] + probability[THIN]
-    cloudless = np.clip((CLOUDY - cloud) / (CLOUDY - CLOUDLESS), 0, 1)
-    return np.asarray(np.rint(WHOLE * doubt**3 * cloudless * (classes == SHADOW)), np.uint8)
+    doubt = np.clip((SURE - probability[SHADOW]) / (SURE - DOUBTED), 0, 1)
+    used = (classes == SHADOW) & (probability[THICK] + probability[THIN] < CLOUDLESS)
+    return np.asarray(np.rint(WHOLE * doubt * used), np.uint8)
