@@ -65,6 +65,7 @@ class FileSet:
         """
         self.paths, self.kept, self._overwrite = list(paths), kept, overwrite
         self._finished: set[Path] = set()
+        self._keep: tuple[str, ...] = ()
         self._before: dict[Path, State | None] = {}
 
     def __enter__(self) -> Self:
@@ -97,16 +98,14 @@ class FileSet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give all files their names, or put everything back; remove the folders."""
-        keep: tuple[str, ...] = KEPT if self.kept else ()
+        self._keep = KEPT if self.kept else ()
         try:
             if kind is None:
                 self._publish()
-                keep = ()
+                self._keep = ()
         finally:
-            # Where an old file could not be put back, its folder is all that is left of it.
             for path in self.paths:
-                lost = not os.path.lexists(path) and os.path.lexists(self.part(path, OLD))
-                _empty(folder_of(path), (*keep, OLD) if lost else keep)
+                _empty(folder_of(path), self._keep)
 
     def _publish(self) -> None:
         if unfinished := set(self.paths) - self._finished:
@@ -123,10 +122,8 @@ class FileSet:
                     rename(source, target)
         except BaseException:
             # Once the first file has its name the set is complete, and there is nothing to put back.
-            undone = reversed(moves) if os.path.lexists(self.part(self.paths[0])) else ()
-            for source, target in undone:
-                if os.path.lexists(target) and not os.path.lexists(source):
-                    target.rename(source)
+            if os.path.lexists(self.part(self.paths[0])) and not _undone(moves):
+                self._keep = (*self._keep, OLD, NONE)  # from which the next set of these paths puts back
             raise
         for folder in {path.parent for path in self.paths}:
             with contextlib.suppress(OSError):  # too late to fail: all bear their names
@@ -250,6 +247,17 @@ def put_back(paths: Sequence[Path]) -> bool:
     if not there or not all(map(_is_ours, there)):
         return False
     _put_back(paths)
+    return True
+
+
+def _undone(moves: Sequence[tuple[Path, Path]]) -> bool:
+    """Undo renames, the last one first; False when one could not be, and those before it are left."""
+    try:
+        for source, target in reversed(moves):
+            if os.path.lexists(target) and not os.path.lexists(source):
+                rename(target, source)
+    except OSError:
+        return False
     return True
 
 
