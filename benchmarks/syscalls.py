@@ -201,4 +201,4 @@ def _path(process: Path, address: int) -> str:
         if b"\0" not in content:
             content += memory.read(4096)
     path = os.fsdecode(content.partition(b"\0")[0])
-    return os.path.normpath(os.path.join((process / "cwd").readlink(), path))
+    return os.path.normpath((process / "cwd").readlink() / path)

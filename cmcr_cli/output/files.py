@@ -39,6 +39,9 @@ OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
 KEPT = ("rows.tif", "journal.json", "survey.npz")
 """What a later run with `--resume` may use of it."""
 
+PROBE = 64 * 2**10
+"""Bytes that are written to find out whether a disk is full; what is still being freed may leave a little."""
+
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 """What rasterio lets through when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
@@ -225,10 +228,23 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except GDAL_ERRORS as error:
+        why = str(error) if isinstance(error, OSError) and error.errno else _no_room(path) or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({error}); expected room for about four times the output. "
+            f"{path}: cannot be written ({why}); expected room for about four times the output. "
             "Free some space, or choose another folder with -o."
         ) from error
+
+
+def _no_room(path: Path) -> str | None:
+    """Why nothing can be written beside `path`; None when something can. GDAL does not say it."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def remove_parts(paths: Sequence[Path]) -> None:
@@ -302,8 +318,8 @@ def _is_own(path: Path) -> bool:
 
 
 def _begins(name: str, names: Sequence[str]) -> bool:
-    """Whether it is one of `names`, or GDAL's own name for a file beside it."""
-    return any(name == own or name.startswith(own + ".") for own in names)
+    """Whether it is one of `names`, or GDAL's own name for a file beside it or made of it."""
+    return any(name == own or name.startswith((own + ".", own + "_")) for own in names)
 
 
 def _clear(folder: Path, kept: Sequence[str]) -> None:
