@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.claims import check_writable
+from cmcr_cli.output.files import GDAL_ERRORS, FileSet
+from cmcr_cli.output.lock import locked
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.radiometry import Radiometry
@@ -147,13 +148,14 @@ def _sun(recipe: Recipe, grid: Grid) -> Sun:
 
 
 def _write(
-    folder: Path, size: int, seed: int, cloud_cover: float, progress: Callable[[float], None] | None
-) -> None:
-    """Write the four rasters into `folder`, with one tile per core in memory at a time."""
+    paths: dict[str, Path], size: int, seed: int, cloud_cover: float, progress: Callable[[float], None] | None
+) -> dict[str, list[int]]:
+    """Write the four rasters, with one tile per core in memory at a time; return checksums of tiles."""
     tiles = list(_tiles(size))
+    checksums: dict[str, list[int]] = {name: [] for name in paths}
     with ExitStack() as stack:
         files = {
-            name: stack.enter_context(_create(folder / f"{name}.tif", size, seed, profile))
+            name: stack.enter_context(_create(paths[name], size, seed, profile))
             for name, profile in _PROFILES.items()
         }
         pool = stack.enter_context(ThreadPoolExecutor(cores := os.cpu_count() or 1))
@@ -163,11 +165,26 @@ def _write(
             rasters = pool.map(partial(_tile_rasters, seed=seed, cloud_cover=cloud_cover), batch)
             for tile, by_name in zip(batch, rasters, strict=True):
                 for name, pixels in by_name.items():
-                    files[name].write(
-                        pixels, window=RasterWindow(tile.left, tile.top, tile.width, tile.height)
-                    )
+                    files[name].write(pixels, window=_window(tile))
+                    checksums[name].append(zlib.crc32(np.ascontiguousarray(pixels).data))
             if progress:
                 progress((start + len(batch)) / len(tiles))
+    return checksums
+
+
+def _check(path: Path, size: int, checksums: list[int]) -> None:
+    """Raise OutputError unless all tiles are as they were written: GDAL may not report a failure."""
+    with rasterio.open(path) as dataset:
+        for tile, checksum in zip(_tiles(size), checksums, strict=True):
+            if zlib.crc32(dataset.read(window=_window(tile)).data) != checksum:
+                raise OutputError(
+                    f"{path}: has other pixels than were written; expected the same. The disk is full or "
+                    "damaged: choose another folder."
+                )
+
+
+def _window(tile: Window) -> RasterWindow:
+    return RasterWindow(tile.left, tile.top, tile.width, tile.height)
 
 
 def simulate_scene(
@@ -208,13 +225,16 @@ def simulate_scene(
         raise OutputError(f"{out_dir}: {', '.join(present)} exist already; use --overwrite to replace them")
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        for path in astuple(scene):
+        paths = list(astuple(scene))
+        for path in paths:
             check_writable(path, overwrite)
-        with TemporaryDirectory(prefix=".part-", dir=out_dir) as part:
-            _write(Path(part), size, seed, cloud_cover, progress)
-            for path in astuple(scene):
-                (Path(part) / path.name).replace(path)
-    except (OSError, RasterioIOError) as error:
+        with locked(paths), FileSet(paths, overwrite=overwrite) as files:
+            parts = {name: files.part(path) for name, path in zip(_PROFILES, paths, strict=True)}
+            checksums = _write(parts, size, seed, cloud_cover, progress)
+            for name, path in zip(_PROFILES, paths, strict=True):
+                _check(parts[name], size, checksums[name])
+                files.finish(path)
+    except GDAL_ERRORS as error:
         raise OutputError(
             f"{out_dir}: cannot write the scene ({error}); choose a writable folder with enough free space"
         ) from error
