@@ -156,9 +156,11 @@ class StripWriter:
 
     def _check_copy(self, cog: Path) -> None:
         """Read the whole copy: neither GDAL's threads nor its closing of a file report a full disk."""
-        if checksum_of(cog, self.written, NUM_THREADS=_threads()) != self.checksum:
+        if checksum_of(cog, self.written, NUM_THREADS=_threads()) != self.checksum or not _described_alike(
+            cog, self._temporary
+        ):
             raise OutputError(
-                f"{self._spec.path}: the copy has other pixels than were written; expected the same. The "
+                f"{self._spec.path}: the copy differs from what was written; expected the same. The "
                 "disk is full or damaged: choose another folder with -o."
             )
 
@@ -179,6 +181,21 @@ class StripWriter:
 def rows_of(files: FileSet, path: Path) -> Path:
     """The temporary file that holds the rows of the raster `path` of a set."""
     return files.part(path, "rows.tif")
+
+
+def _described_alike(cog: Path, rows: Path) -> bool:
+    """Whether a copy says of itself what its source does, and its overviews can be read."""
+    with rasterio.open(rows) as source, rasterio.open(cog) as copy:
+        names = ("crs", "transform", "shape", "dtypes", "nodata")
+        names += ("descriptions", "scales", "offsets", "colorinterp")
+        alike = all(repr(getattr(source, name)) == repr(getattr(copy, name)) for name in names)
+        alike &= source.tags().items() <= copy.tags().items()
+        levels = len(copy.overviews(1))
+    for level in range(levels):
+        with rasterio.open(cog, overview_level=level) as overview:
+            height = overview.height
+        checksum_of(cog, height, overview_level=str(level), NUM_THREADS=_threads())
+    return alike
 
 
 def checksum_of(path: Path, rows: int, **options: str) -> int:
