@@ -56,7 +56,7 @@ def main(s2: str, s1: str, output: str, steps: int) -> None:
                 one,
                 around,
                 one,
-                weights.spread[None],
+                weights.std[None],
                 torch.ones(1, 13),
                 levels,
                 matrices,

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         remove,
         write_mask,
     )
+    from cmcr_cli.warning_kinds import CmcrWarning
 
 __all__ = [
     "CmcrError",
+    "CmcrWarning",
     "Estimate",
     "MaskReport",
     "Model",
@@ -46,5 +48,5 @@ def __getattr__(name: str) -> Any:
     """Import the API when it is first used: `cmcr --help` must not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "cmcr_cli.errors" if name == "CmcrError" else "cmcr_cli.removal"
-    return getattr(import_module(module), name)
+    module = {"CmcrError": "cmcr_cli.errors", "CmcrWarning": "cmcr_cli.warning_kinds"}
+    return getattr(import_module(module.get(name, "cmcr_cli.removal")), name)

@@ -22,7 +22,7 @@ from cmcr_cli.errors import OptionError
 
 T = TypeVar("T")
 
-Command = Literal["remove", "batch", "mask"]
+Command = Literal["remove", "batch", "mask", "train", "distill"]
 """Commands whose options are fields."""
 
 
@@ -56,10 +56,13 @@ class Option:
         environment: Environment variable that sets it on the command line.
         least: Smallest value.
         most: Largest value.
+        multiple: What the value must be a multiple of.
         words: Values of an input that are words and not paths.
+        path_of: The path with which a value of an input begins, where it may state more than that.
         ending: End of the file name of an output.
         read: Makes the value of the text, or of the list of texts, that the command line takes; raises
-            OptionError. Only for types that the command line does not know.
+            OptionError. Only for types that the command line does not know. Without it, a tuple is a list of
+            texts that the command line takes one by one.
     """
 
     help: str
@@ -74,7 +77,9 @@ class Option:
     environment: str | None = None
     least: float | None = None
     most: float | None = None
+    multiple: int | None = None
     words: tuple[str, ...] = ()
+    path_of: Callable[[str], str] = str
     ending: str = ".tif"
     read: Callable[[Any], Any] | None = None
 
@@ -122,25 +127,45 @@ class OptionField:
         return get_args(self.base) if get_origin(self.base) is Literal else ()
 
     @property
+    def listed(self) -> bool:
+        """Whether a value is a tuple of texts that are given one by one."""
+        return get_origin(self.base) is tuple and self.option.read is None
+
+    @property
     def repeatable(self) -> bool:
         """Whether the command line takes the option several times."""
-        return get_origin(self.base) is Mapping
+        return self.listed or get_origin(self.base) is Mapping
 
     @property
     def meaning(self) -> str:
         """The help, with the limits of the value."""
-        least, most = self.option.least, self.option.most
-        return self.option.help if least is None else f"{self.option.help} From {least} to {most}."
+        return self.option.help if self.option.least is None else f"{self.option.help} From {self._limits}."
+
+    @property
+    def _limits(self) -> str:
+        option = self.option
+        text = f"{option.least} to {option.most}"
+        return text if option.multiple is None else f"{text}, a multiple of {option.multiple}"
 
     def check(self, value: Any) -> None:
-        """Raise OptionError unless `value` is a choice and within the limits of the option."""
+        """Check a value that was given.
+
+        Args:
+            value: The value; None is accepted.
+
+        Raises:
+            OptionError: It is not one of the choices, or outside the limits.
+        """
         if value is None:
             return
         if self.choices and value not in self.choices:
             raise OptionError(f"{self.flag} {value}: expected {' or '.join(map(str, self.choices))}")
         least, most = self.option.least, self.option.most
-        if least is not None and most is not None and not least <= value <= most:
-            raise OptionError(f"{self.flag} {value}: expected {least} to {most}")
+        if least is None or most is None:
+            return
+        multiple = self.option.multiple
+        if not least <= value <= most or (multiple is not None and value % multiple):
+            raise OptionError(f"{self.flag} {value}: expected {self._limits}")
 
 
 _KNOWN: dict[type, tuple[OptionField, ...]] = {}
@@ -196,6 +221,19 @@ def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, An
             yield field, value
 
 
+def paths_by_role(options: Any, *roles: Role) -> Iterator[str]:
+    """All paths and addresses that options of these roles name, without the words that are not paths.
+
+    Args:
+        options: Instance of a class of options.
+        roles: What the options are for.
+    """
+    for field, value in values_by_role(options, *roles):
+        for each in value if field.listed else (value,):
+            if each not in field.option.words:
+                yield field.option.path_of(str(each))
+
+
 def decisive(options: Any) -> dict[str, Any]:
     """Options on which the outputs depend, by name: all but how and where to compute.
 
@@ -218,11 +256,19 @@ def absolute_paths(options: Any) -> dict[str, Any]:
     Args:
         options: Instance of a class of options.
     """
-    return {
-        field.name: field.base(Path(value).absolute())
-        for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS)
-        if field.base is Path or (value not in field.option.words and Path(value).exists())
-    }
+    found: dict[str, Any] = {}
+    for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS):
+        if field.listed:
+            found |= {field.name: tuple(_absolute(field, each) for each in value)} if value else {}
+        elif field.base is Path or (value not in field.option.words and Path(value).exists()):
+            found[field.name] = field.base(Path(value).absolute())
+    return found
+
+
+def _absolute(field: OptionField, value: str) -> str:
+    """One of several values with an absolute path, if it begins with that of a file here."""
+    path = field.option.path_of(value)
+    return f"{Path(path).absolute()}{value[len(path) :]}" if Path(path).exists() else value
 
 
 def text_of(value: Any) -> str:

@@ -20,6 +20,8 @@ def options(**changes: Any) -> RemoveOptions:
         ({"steps": 65}, ["--steps 65", "1 to 64"]),
         ({"samples": 0}, ["--samples 0", "1 to 256"]),
         ({"seed": -1}, ["--seed -1"]),
+        ({"overlap": 33}, ["--overlap 33", "16 to 128", "a multiple of 2"]),
+        ({"overlap": 14}, ["--overlap 14", "16 to 128"]),
         ({"batch_size": 0}, ["--batch-size 0"]),
         ({"mask": "absent.tif", "mask_codes": "fmsk"}, ["--mask-codes fmsk", "omnicloudmask"]),
         ({"mask": "absent.tif", "mask_codes": "1=fog"}, ["--mask-codes 1=fog", "'1=fog'"]),
@@ -29,6 +31,11 @@ def options(**changes: Any) -> RemoveOptions:
         ),
         ({"uncertainty": Path("std.tif")}, ["--uncertainty", "--samples 2 or more"]),
         ({"samples": 2}, ["--samples 2", "--steps 1", "--steps 2 or more"]),
+        *(({"dilate": metres}, ["--dilate", "0 to 2000"]) for metres in (-1, 5000)),
+        *(
+            (given, ["--s1-vv and --s1-vh"])
+            for given in ({"s1_vv": "a.tif"}, {"s1": "s1.tif", "s1_vv": "a.tif", "s1_vh": "b.tif"})
+        ),
         ({"samples": 8, "uncertainty": Path("std.tif")}, ["--samples 8", "--steps 1", "--steps 2 or more"]),
     ],
 )
@@ -47,6 +54,7 @@ def test_what_is_out_of_range_or_contradicts_itself_is_refused(
         {},
         {"samples": 2, "steps": 2},
         {"samples": 1, "steps": 64},
+        {"overlap": 128},
         {"mask": "absent.tif", "mask_codes": "cloudsen12"},
     ],
 )

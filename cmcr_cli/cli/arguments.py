@@ -84,13 +84,16 @@ CloudCover = Annotated[
         help="Approximate share of a large scene under cloud, without shadows, 0 to 1; small scenes vary.",
     ),
 ]
+Dates = Annotated[
+    int, Option(metavar="N", help="Number of earlier dates of the same ground, at gaps of 5 to 35 days.")
+]
 Made = Annotated[str, Argument(metavar="OUTPUT", help="Image written by cmcr remove.")]
 Source = Annotated[str | None, Option(metavar="S2", help="Sentinel-2 scene from which it was made.")]
 MadeProvenance = Annotated[
     str | None, Option("--provenance", metavar="PATH", help="Provenance raster written with it.")
 ]
 
-# training; None takes the recipe's own value
+# training
 Data = Annotated[Path, Argument(help="Folder of training scenes, or the word simulated.")]
 SplitRule = Annotated[
     Literal["exact", "legacy"],
@@ -103,18 +106,6 @@ RunDir = Annotated[
 ]
 Init = Annotated[Path | None, Option(metavar="WEIGHTS", help="Weights to start from; default: random ones.")]
 Teacher = Annotated[Path, Option(metavar="WEIGHTS", help="Weights of the teacher.")]
-Config = Annotated[
-    str | None,
-    Option(metavar="NAME|PATH", help="Packaged recipe, or a .toml file; default: the recipe of the network."),
-]
-Images = Annotated[int | None, Option(help="Crops in total, counting repetitions.")]
-Batch = Annotated[int | None, Option(help="Crops per update.")]
-Crop = Annotated[int | None, Option(help="Pixels along each side of a crop.")]
-LearningRate = Annotated[float | None, Option(help="Highest learning rate.")]
-TrainingSplitRule = Annotated[
-    Literal["exact", "legacy"] | None, Option("--split-rule", help="Split of SEN12MS-CR, as for data check.")
-]
-TrainingSeed = Annotated[int | None, Option("--seed", help="Seed of the initial weights and of the crops.")]
 TrainingDryRun = Annotated[
     bool,
     Option(

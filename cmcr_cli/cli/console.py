@@ -5,27 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
-import threading
-from _thread import interrupt_main
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from cmcr_cli.cli.stopping import stop_again
 from cmcr_cli.errors import OutputError
+from cmcr_cli.warning_kinds import CmcrWarning
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+log = logging.getLogger("cmcr")
+
 Progress = Callable[[str, float], None]
 """Called with the name of a stage and the part of it that is done, 0 to 1."""
-
-RETRY = 0.1
-"""Seconds after which an interrupt that came where none can be raised is raised again."""
 
 
 class _Handler(logging.Handler):
@@ -60,7 +58,6 @@ def set_verbosity(verbose: int, quiet: bool) -> None:
     handler.addFilter(_Once())
     level = logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(format="cmcr: %(message)s", level=level, handlers=[handler], force=True)
-    log = logging.getLogger("cmcr")
     log.setLevel(max(level - 10 * verbose, logging.DEBUG))
     # rasterio prints a traceback when GDAL tells of a damaged file in words that are no UTF-8, and goes on.
     # Here, since typer has a hook of its own for exceptions, which never get that far.
@@ -69,12 +66,10 @@ def set_verbosity(verbose: int, quiet: bool) -> None:
 
 
 def _lost(error: BaseException | None) -> None:
-    """Tell of an exception where none can be raised, as in a callback of GDAL; an interrupt comes again."""
-    logging.getLogger("cmcr").debug("ignored", exc_info=error)
+    """Log an exception where none can be raised, as in a callback of GDAL; an interrupt is repeated."""
+    log.debug("ignored", exc_info=error)
     if isinstance(error, KeyboardInterrupt):
-        again = threading.Timer(RETRY, interrupt_main, [signal.SIGTERM])
-        again.daemon = True
-        again.start()
+        stop_again()
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:
@@ -121,9 +116,26 @@ def _nowhere() -> TextIO:
 
 
 def print_json(value: DataclassInstance | dict[str, Any]) -> None:
-    """Print one JSON object on stdout; paths become strings."""
+    """Print one JSON object on stdout; paths become strings, and warnings objects of kind and text."""
     plain = value if isinstance(value, dict) else asdict(value)
-    echo(json.dumps(plain, indent=2, default=str))
+    echo(json.dumps(plain, indent=2, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, CmcrWarning):
+        return {"kind": type(value).__name__, "text": str(value)}
+    return str(value)
+
+
+def print_warnings(found: Iterable[CmcrWarning], where: str = "") -> None:
+    """Print the warnings of a run on stderr.
+
+    Args:
+        found: The warnings.
+        where: What precedes each of them.
+    """
+    for each in found:
+        log.warning("warning: %s%s", where, each)
 
 
 @contextmanager

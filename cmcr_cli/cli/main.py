@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from cmcr_cli.cli.console import say
 from cmcr_cli.cli.stopping import INTERRUPTED, listen
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.version import __version__
+from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
 
@@ -87,7 +89,10 @@ def main(args: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.captureWarnings(True)
     try:
-        app(args, prog_name="cmcr")
+        with warnings.catch_warnings():
+            # The commands print those of a run together, at its end.
+            warnings.simplefilter("ignore", CmcrWarning)
+            app(args, prog_name="cmcr")
     except SystemExit as end:
         if end.code == INTERRUPTED:
             _fail("interrupted")

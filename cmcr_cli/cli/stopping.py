@@ -23,7 +23,7 @@ ONCE = ("SIGHUP", "SIGXCPU")
 """Signals that come again while a run tidies up: SIGXCPU does every second."""
 
 RETRY = 0.05
-"""Seconds after which a stop that came during an import is tried again."""
+"""Seconds after which a stop that could not be raised is tried again."""
 
 _imports = 0
 """Imports that were under way when signals were first listened to: those of the program around cmcr."""
@@ -66,22 +66,27 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
+def stop_again() -> None:
+    """Stop the run in a moment: KeyboardInterrupt cannot be raised here, as in an import or a callback."""
+
+    def wait_and_stop() -> None:
+        time.sleep(RETRY)
+        interrupt_main(signal.SIGTERM)
+
+    start_new_thread(wait_and_stop, ())
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; in the middle of an import, as soon as it is over.
 
     Libraries that are half imported answer with an ImportError, or abort the process.
     """
     if _imports_in(frame) > _imports:
-        start_new_thread(_again, ())
+        stop_again()
         return
     if signal.Signals(number).name in ONCE:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _again() -> None:
-    time.sleep(RETRY)
-    interrupt_main(signal.SIGTERM)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -21,7 +21,7 @@ from cmcr_cli.removal.survey.cloud_map import CELL
 from cmcr_cli.removal.survey.detection import UNKNOWN_SUN, detect
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
-from cmcr_cli.scene.patches import cut, reflected
+from cmcr_cli.scene.patches import crop, reflected
 from cmcr_cli.training.data.images import Array
 from cmcr_cli.training.data.labels import UNLABELLED, LabelledImage
 
@@ -208,7 +208,7 @@ def _grounds(item: LabelledImage) -> dict[str, Mask]:
 def _even(image: Array) -> Array:
     """Extend an image to whole cells: an odd last row or column is mirrored, as in a scene."""
     lines, columns = (reflected(0, -(-size // CELL) * CELL, size) for size in image.shape[1:])
-    return np.asarray(cut(image, lines, columns))
+    return np.asarray(crop(image, lines, columns))
 
 
 def _to_pixels(cells: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:

@@ -20,7 +20,7 @@ from cmcr_cli.evaluation.restoration import (
     Setting,
     covered_pixels,
     other_date,
-    under_veils,
+    under_haze,
     whole_image,
 )
 from cmcr_cli.evaluation.tables import Table
@@ -65,7 +65,7 @@ B_NOTE = (
 REGION_NOTE = (
     "thin: opacity below 0.5 and no shadow; thick: opacity of 0.9 or more; shadow: shadow without cloud."
 )
-VEIL_NOTE = "Thin cirrus or haze over the clear images, scored as A; the truth is the same image."
+HAZE_NOTE = "Thin cirrus or haze over the clear images, scored as A; the truth is the same image."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,7 @@ def _by_split(
         found += [
             *_whole_tables(f"A, other date, {where}", A_NOTE, images["A"], setting),
             *_covered_tables(f"B, same date, {where}", images["B"], setting),
-            *_whole_tables(f"Veils, same date, {where}", VEIL_NOTE, images["veils"], setting),
+            *_whole_tables(f"Thin cirrus or haze, same date, {where}", HAZE_NOTE, images["haze"], setting),
         ]
     if options.only != "restoration":
         found += tables.cloud_tables(_cloud_rows(options.data, where, weights, library, chosen))
@@ -215,7 +215,7 @@ def _restored(setting: Setting, library: Library, chosen: Chosen) -> dict[str, l
             for check in transplanted(chosen("same date"), library.pairs)
             if check.covered.any()
         ],
-        "veils": [whole_image(check, setting) for check in under_veils(chosen("veils"), weights)],
+        "haze": [whole_image(check, setting) for check in under_haze(chosen("haze"), weights)],
     }
 
 
@@ -273,7 +273,7 @@ def _cloud_rows(
     """Scores of `score_clouds` by set of images."""
     truths: dict[str, Iterator[Truth]] = {
         f"transplanted clouds, {where}": map(of_check, transplanted(chosen("clouds"), library.pairs)),
-        f"veils, {where}": map(of_check, under_veils(chosen("clouds under veils"), weights)),
+        f"thin cirrus or haze, {where}": map(of_check, under_haze(chosen("clouds under haze"), weights)),
         f"real pairs, train{TRAINED}": map(of_pair, evenly(library.pairs, PAIRS)),
         f"real pairs, {where}": (of_pair(pair) for _, pair in chosen("real pairs")),
     }

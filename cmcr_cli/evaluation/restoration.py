@@ -21,7 +21,7 @@ from cmcr_cli.training.data.images import Array, ClearImage, Pair, clear_of
 from cmcr_cli.training.metrics import covered_only, detail, scores
 from cmcr_cli.training.samples.held_out import Check, as_batch, restored
 from cmcr_cli.training.samples.patch_samples import Clouded
-from cmcr_cli.training.samples.synthesis import draw_veil
+from cmcr_cli.training.samples.synthesis import draw_haze
 
 Mask = NDArray[np.bool_]
 Scores = dict[str, float]
@@ -31,8 +31,8 @@ CONTEXT = "context alone"
 SAMPLED_STEPS = 4
 """Steps of each sample of a mean of samples."""
 
-VEILS = 2
-"""Number of veils of cirrus or haze for each clear image."""
+HAZES = 2
+"""Number of layers of thin cirrus or haze for each clear image."""
 
 REGIONS = ("thin", "thick", "shadow")
 """Kinds of cover that are scored separately: thin cloud, thick cloud, and shadow without cloud."""
@@ -100,15 +100,15 @@ def other_date(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[
         yield _found(name, clear_of(pair), pair.cloudy, clear, weights, same_date=False)
 
 
-def under_veils(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
+def under_haze(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
     """Yield clear images with cirrus or haze, the same in every run, with the cover that is found."""
     rng = np.random.default_rng(1375)
     for name, pair in pairs:
         ground = clear_of(pair)
-        for index in range(VEILS):
-            veil = draw_veil(ground.optical.shape[1:], rng)
-            image = veil.over(ground.optical)
-            yield _found(f"{name} veil {index}", ground, image, veil.share, weights, same_date=True)
+        for index in range(HAZES):
+            haze = draw_haze(ground.optical.shape[1:], rng)
+            image = haze.over(ground.optical)
+            yield _found(f"{name} haze {index}", ground, image, haze.share, weights, same_date=True)
 
 
 def _found(

@@ -24,7 +24,7 @@ GROUND = np.float32(0.0012)
 """What B10 shows of clear ground."""
 
 WHITE = np.float32(0.75)
-"""Reflectance of a veil if it were thick: what it adds, it takes from the ground in proportion."""
+"""Reflectance of cirrus if it were thick: what it adds, it takes from the ground in proportion."""
 
 SPECTRUM: Floats = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.93, 0.6, 0, 0.9, 0.75], np.float32)
 """What cirrus adds to each band, in parts of what it adds to the visible; B10 is kept as it is."""
@@ -33,7 +33,7 @@ TYPICAL_RATIO = np.float32(1.4)
 """What cirrus adds to the visible for 1 in B10, where the image does not tell; vapour above it decides."""
 
 THIN = np.float32(0.08)
-"""What a veil may add to the visible for ground below to be learnt from: the ratio is not that certain."""
+"""What cirrus may add to the visible if ground below is to be learnt from: the ratio is not that certain."""
 
 TILE = 256
 """Pixels along the side of the squares in which the ratio is fitted."""
@@ -67,27 +67,27 @@ def subtracted(image: Numbers, b10: Numbers, spectrum: Numbers, ratio: np.float3
     Returns:
         Reflectance, at least 0; `image` itself where B10 shows no cirrus.
     """
-    veil = veil_of_band(b10, ratio)
-    if not veil.any():
+    visible = visible_cirrus(b10, ratio)
+    if not visible.any():
         return image
-    added = spectrum * veil
+    added = spectrum * visible
     cleared: Numbers = ((image - added) / (1 - added / float(WHITE))).clip(0)
     return cleared
 
 
-def veil_of(image: Floats, ratio: np.float32 | float = TYPICAL_RATIO) -> Floats:
+def visible_cirrus_of(image: Floats, ratio: np.float32 | float = TYPICAL_RATIO) -> Floats:
     """What the cirrus that B10 shows adds to the visible reflectance of an image (13, ...), (...)."""
-    return veil_of_band(image[B10], ratio)
+    return visible_cirrus(image[B10], ratio)
 
 
-def veil_of_band(b10: Numbers, ratio: np.float32 | float) -> Numbers:
+def visible_cirrus(b10: Numbers, ratio: np.float32 | float) -> Numbers:
     """The same from the reflectance of B10 alone (...), for arrays and tensors alike."""
-    veil: Numbers = (b10 - float(GROUND)).clip(0, thickest(ratio)) * float(ratio)
-    return veil
+    visible: Numbers = (b10 - float(GROUND)).clip(0, thickest(ratio)) * float(ratio)
+    return visible
 
 
 def thickest(ratio: np.float32 | float) -> float:
-    """What B10 counts for at most: what shines brighter is no veil."""
+    """What B10 counts for at most: what is brighter is not thin cirrus."""
     return 0.4 / float(ratio)
 
 
@@ -131,5 +131,5 @@ def _ratio(image: Floats) -> tuple[float, float]:
     slope = float((blue_part * high_part).sum()) / power
     noise = float(np.square(blue_part - slope * high_part).sum())
     ground = float((seen * blue).sum() / count)
-    veiled = 1 - min(ground / float(WHITE), 0.6)  # a veil takes from the ground what it adds, in proportion
-    return slope / veiled, float(np.sqrt(noise / power / (count / _ALIKE))) / veiled
+    kept = 1 - min(ground / float(WHITE), 0.6)  # cirrus takes from the ground what it adds, in proportion
+    return slope / kept, float(np.sqrt(noise / power / (count / _ALIKE))) / kept

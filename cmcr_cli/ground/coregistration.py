@@ -126,14 +126,14 @@ def _correlation(image: Floats, clear: Bools, db: Floats, valid: Bools) -> tuple
 
 
 def _edges(bands: Floats, sigma: float, used: Bools) -> Floats:
-    """Strength of edges (H, W), evened out over the window: about 0 on average and 1 in spread."""
+    """Strength of edges (H, W), evened out over the window: mean about 0 and std about 1."""
     strength = sum(ndimage.gaussian_gradient_magnitude(band, sigma) for band in bands)
     strength = np.log(strength + np.percentile(strength[used], 20) + 1e-6 if used.any() else strength + 1)
     share = ndimage.gaussian_filter(used.astype(np.float32), 12) + 1e-3
     level = ndimage.gaussian_filter(strength * used, 12) / share
     off = (strength - level) * used
-    spread = np.sqrt(ndimage.gaussian_filter(off * off, 20) / (ndimage.gaussian_filter(share, 16) + 1e-3))
-    return np.asarray(off / (spread + 1e-3), dtype=np.float32)
+    std = np.sqrt(ndimage.gaussian_filter(off * off, 20) / (ndimage.gaussian_filter(share, 16) + 1e-3))
+    return np.asarray(off / (std + 1e-3), dtype=np.float32)
 
 
 def _peak(surface: NDArray[np.float64]) -> tuple[float, float] | None:

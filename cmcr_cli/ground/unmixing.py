@@ -3,10 +3,10 @@
 What a covered pixel departs by from its context is ground that differs from what was expected, plus cloud.
 How ground varies across the bands is known from the clear pixels, R, and how such departures vary is known
 from the covered ones, M = R + cloud. The linear estimate of least mean square error of the ground's part is
-then R / M times the departure (Wiener 1949). Clouds change their spectrum as they grow thicker, and the
+then R / M times the residual (Wiener 1949). Clouds change their spectrum as they grow thicker, and the
 ground fades, so that M is taken at several levels of visible brightness.
 
-Nothing here needs to know the cloud's spectrum, its opacity or the kind of veil.
+Nothing here needs to know the cloud's spectrum, its opacity or kind.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Unmixing:
         self._count = np.zeros(len(LEVELS))
         self._products = np.zeros((len(LEVELS), len(BANDS), len(BANDS)))
 
-    def add(self, departure: Floats) -> None:
+    def add(self, residual: Floats) -> None:
         """Add the departures (13, n) of covered pixels, in reflectance."""
-        shares = weights(departure[VISIBLE].mean(axis=0)).astype(np.float64)
-        values = departure.astype(np.float64)
+        shares = weights(residual[VISIBLE].mean(axis=0)).astype(np.float64)
+        values = residual.astype(np.float64)
         self._count += shares.sum(axis=1)
         for share, products in zip(shares, self._products, strict=True):
             used = share > 0

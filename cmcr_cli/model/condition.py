@@ -26,7 +26,7 @@ VECTOR = 2 * N_BANDS
 VISIBLE = slice(1, 4)
 """B02, B03 and B04."""
 
-VEILED = 0.5
+UNDER_CIRRUS = 0.5
 """Cover of ground that is visible once its cirrus is subtracted: restored, but half trusted."""
 
 LIMIT = 4.0
@@ -41,10 +41,10 @@ class PatchInputs:
         optical: (B, 13, H, W) reflectance of the image, thin cirrus subtracted.
         context: (B, 13, H, W) expected reflectance.
         confidence: (B, 1, H, W) confidence of the context, 0 to 1.
-        cover: (B, 1, H, W): 1 under cloud or shadow, VEILED under subtracted cirrus, else 0.
+        cover: (B, 1, H, W): 1 under cloud or shadow, UNDER_CIRRUS under subtracted cirrus, else 0.
         radar: (B, 2, H, W) VV and VH, scaled to -1 to 1.
         radar_valid: (B, 1, H, W): 1 where the radar is valid, else 0.
-        spread: (B, 13) standard deviation of clear ground, reflectance.
+        std: (B, 13) standard deviation of clear ground, reflectance.
         present: (B, 13): 1 for bands that the product has, else 0.
         levels: (B, K) mean residuals of the visible bands, ascending, for which there is a matrix.
         unmixing: (B, K, 13, 13) matrices. Matrix times residual is the part of the residual that is ground;
@@ -57,7 +57,7 @@ class PatchInputs:
     cover: Tensor
     radar: Tensor
     radar_valid: Tensor
-    spread: Tensor
+    std: Tensor
     present: Tensor
     levels: Tensor
     unmixing: Tensor
@@ -75,7 +75,7 @@ class Condition:
     Attributes:
         planes: (B, CHANNELS, H, W) planes for the encoder.
         vector: (B, VECTOR) per-patch inputs for the encoder.
-        departure: (B, 13, H, W) residual of the image, within LIMIT.
+        residual: (B, 13, H, W) residual of the image, within LIMIT.
         detail: (B, 13, H, W) residual without its local mean, which thin cloud affects much less.
         ground: (B, 13, H, W) part of the residual that is ground and not cloud, by the scene's statistics.
         mean: (B, 13, H, W) trusted part of the residual; mu of the diffusion.
@@ -86,7 +86,7 @@ class Condition:
 
     planes: Tensor
     vector: Tensor
-    departure: Tensor
+    residual: Tensor
     detail: Tensor
     ground: Tensor
     mean: Tensor
@@ -110,18 +110,18 @@ class Condition:
             The inputs of the denoiser.
         """
         inputs = inputs.channels_last()
-        departure = to_scene_units(inputs.optical.clamp(0, 1), inputs)
+        residual = to_scene_units(inputs.optical.clamp(0, 1), inputs)
         seen = (inputs.optical - inputs.context).mul_(inputs.present[:, :, None, None])
         brightness = seen[:, VISIBLE].mean(1, keepdim=True)
         ground = _ground(seen, brightness, inputs).clamp_(-LIMIT, LIMIT)
-        planes = departure[:0] if encoded else _planes(inputs, departure, ground)
-        vector = torch.cat([inputs.present, torch.log10(inputs.spread) + 1], dim=1)
-        limited = departure.clamp(-LIMIT, LIMIT)
+        planes = residual[:0] if encoded else _planes(inputs, residual, ground)
+        vector = torch.cat([inputs.present, torch.log10(inputs.std) + 1], dim=1)
+        limited = residual.clamp(-LIMIT, LIMIT)
         return cls(
             planes=planes,
             vector=vector,
-            departure=limited,
-            detail=_detail(departure),
+            residual=limited,
+            detail=_detail(residual),
             ground=ground,
             mean=(1 - inputs.cover) * limited,
             cover=inputs.cover,
@@ -134,14 +134,14 @@ class Condition:
         return shrinkage.shrunk(estimate, self.hidden, self.unexplained)
 
 
-def _planes(inputs: PatchInputs, departure: Tensor, ground: Tensor) -> Tensor:
+def _planes(inputs: PatchInputs, residual: Tensor, ground: Tensor) -> Tensor:
     """Stack the planes of the encoder, (B, CHANNELS, H, W)."""
     parts = [
         inputs.radar * inputs.radar_valid,
         inputs.radar_valid,
         # asinh keeps the contrast of ground under thin cloud and compresses thick cloud. It is written as a
         # formula because torch.asinh takes ten times as long on a CPU.
-        departure.square().add_(1).sqrt_().add_(departure.abs()).log_().copysign_(departure),
+        residual.square().add_(1).sqrt_().add_(residual.abs()).log_().copysign_(residual),
         ground,
         (2 * inputs.context).sub_(1),
         inputs.confidence,
@@ -155,13 +155,13 @@ def _channels_last(values: Tensor) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tensor:
+def _ground(residual: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tensor:
     """Ground part, in scene units, of a residual (B, 13, H, W) in reflectance, by the unmixing matrices.
 
     `brightness` (B, 1, H, W) is the mean residual of the visible bands, reflectance.
     """
-    pixels = departure.permute(0, 2, 3, 1).flatten(1, 2)
-    matrices = (inputs.unmixing / inputs.spread[:, None, :, None]).transpose(2, 3).unbind(1)
+    pixels = residual.permute(0, 2, 3, 1).flatten(1, 2)
+    matrices = (inputs.unmixing / inputs.std[:, None, :, None]).transpose(2, 3).unbind(1)
     nodes = inputs.levels[:, :, None, None].unbind(1)
     seen = brightness.flatten(1)[:, :, None]
     found = pixels @ matrices[0]
@@ -171,22 +171,22 @@ def _ground(departure: Tensor, brightness: Tensor, inputs: PatchInputs) -> Tenso
         if not share.any():  # no pixel reaches this level, so none reaches the levels above
             break
         found = torch.addcmul(found, share, pixels @ (matrices[index] - matrices[index - 1]))
-    height, width = departure.shape[2:]
+    height, width = residual.shape[2:]
     return found.view(-1, height, width, N_BANDS).permute(0, 3, 1, 2)
 
 
-def _detail(departure: Tensor) -> Tensor:
+def _detail(residual: Tensor) -> Tensor:
     """Residual without its local mean, within LIMIT."""
-    bounded = departure.clamp(-4 * LIMIT, 4 * LIMIT)
+    bounded = residual.clamp(-4 * LIMIT, 4 * LIMIT)
     return (bounded - level(bounded)).clamp_(-LIMIT, LIMIT)
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:
     """Convert reflectance (B, 13, H, W) to scene units; absent bands become 0."""
-    scale = inputs.present / inputs.spread
+    scale = inputs.present / inputs.std
     return (reflectance - inputs.context).mul_(scale[:, :, None, None])
 
 
 def to_reflectance(z: Tensor, inputs: PatchInputs) -> Tensor:
     """Convert scene units (B, 13, H, W) to reflectance; absent bands get the reflectance of the context."""
-    return inputs.context + z * (inputs.spread * inputs.present)[:, :, None, None]
+    return inputs.context + z * (inputs.std * inputs.present)[:, :, None, None]

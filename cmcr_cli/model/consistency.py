@@ -87,9 +87,9 @@ def denoising_loss(
     sigma: Tensor,
     noise: Tensor,
     weight: Tensor,
-    weave: float = 0.0,
+    periodic: float = 0.0,
 ) -> Tensor:
-    """Loss of the teacher: robust distance of D(x_sigma) to x0, plus `weave` times the `pattern`.
+    """Loss of the teacher: robust distance of D(x_sigma) to x0, plus `periodic` times the `pattern`.
 
     Noise is added to x0 under cover and to the image elsewhere, as PDMSR does in use, so that the network
     also learns to handle thin cloud that the mask has missed. Errors are divided by c_out at alpha = 0, so
@@ -103,7 +103,7 @@ def denoising_loss(
         sigma: Noise levels (B,).
         noise: Standard normal noise (B, 13, H, W).
         weight: Weight of each value, broadcastable to `x0`.
-        weave: Weight of the pattern.
+        periodic: Weight of errors that repeat with the period of the network.
 
     Returns:
         Loss (B,).
@@ -114,7 +114,7 @@ def denoising_loss(
     unit = (sigma * config.sigma_data).clamp(min=0.1) / (sigma.square() + config.sigma_data**2).sqrt()
     error = estimate - x0
     loss = robust(error / unit[:, None, None, None], weight)
-    return loss + weave * pattern(error, weight) if weave else loss
+    return loss + periodic * pattern(error, weight) if periodic else loss
 
 
 def distillation_loss(
@@ -128,7 +128,7 @@ def distillation_loss(
     weight: Tensor,
     step_weight: Tensor,
     anchor: float,
-    weave: float = 0.0,
+    periodic: float = 0.0,
 ) -> Tensor:
     """Loss of the student: consistency distillation, plus an anchor to the ground truth, plus the `pattern`.
 
@@ -148,7 +148,7 @@ def distillation_loss(
         weight: Weight of each value, broadcastable to `x0`.
         step_weight: Weight of the pair of noise levels (B,), see `step_weights`.
         anchor: Weight of the anchor.
-        weave: Weight of the pattern.
+        periodic: Weight of errors that repeat with the period of the network.
 
     Returns:
         Loss (B,).
@@ -162,7 +162,7 @@ def distillation_loss(
     consistency = pseudo_huber(estimate - goal, weight)
     pull = anchor * high.square() / (1 + high.square())
     loss = step_weight * consistency + pull * robust(estimate - x0, weight)
-    return loss + weave * pattern(estimate - x0, weight) if weave else loss
+    return loss + periodic * pattern(estimate - x0, weight) if periodic else loss
 
 
 def refinement_loss(

@@ -72,7 +72,7 @@ class Denoiser(nn.Module):
             Estimate in scene units, (B, 13, H, W).
         """
         c_skip, c_out, c_in = scalings(sigma, self.diffusion)
-        shown = condition.departure, condition.detail, condition.ground
+        shown = condition.residual, condition.detail, condition.ground
         output: Tensor = self.step(c_in * x, sigma.log() / 4, features, shown)
         estimate: Tensor = torch.addcmul(c_skip * x, c_out, output)
         return estimate

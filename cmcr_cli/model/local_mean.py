@@ -19,11 +19,11 @@ def around(cells: Tensor, width: int) -> Tensor:
     return F.avg_pool2d(cells, width, 1, width // 2, count_include_pad=False)
 
 
-def spread_out(cells: Tensor) -> Tensor:
+def repeated(cells: Tensor) -> Tensor:
     """Interpolate cells to pixels, linearly between cell centres: (B, C, h, w) to (B, C, 8 h, 8 w)."""
     return F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
 
 
 def level(image: Tensor) -> Tensor:
     """Smooth local mean over about 3 x 3 cells; same shape as `image`, (B, C, H, W)."""
-    return spread_out(around(means(image), 3))
+    return repeated(around(means(image), 3))

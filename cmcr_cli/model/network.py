@@ -102,7 +102,7 @@ class StepNetwork(nn.Module):
             x: Scaled noisy image (B, 13, H, W).
             c_noise: Noise level as the network takes it (B,).
             features: Features of the encoder.
-            shown: Departure, detail and ground of the condition, each (B, 13, H, W).
+            shown: Residual, detail and ground of the condition, each (B, 13, H, W).
 
         Returns:
             (B, 13, H, W) in scene units.
@@ -122,8 +122,8 @@ class StepNetwork(nn.Module):
         # Four images at full resolution are too much for the narrow network. They bypass it, each with a
         # gate: the residual where ground is visible, its detail where thin cloud has shifted its level, its
         # ground part by the scene's statistics, and the noisy image, whose noise is to be removed.
-        departure, detail, ground = shown
-        return self._answer(F.silu(self.norm(x)), (departure, noisy, detail, ground))
+        residual, detail, ground = shown
+        return self._answer(F.silu(self.norm(x)), (residual, noisy, detail, ground))
 
     def _answer(self, x: Tensor, images: tuple[Tensor, ...]) -> Tensor:
         """Add the head's own image and `images` (B, 13, H, W), each multiplied by its gate.

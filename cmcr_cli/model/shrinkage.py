@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.local_mean import around, level, means, spread_out
+from cmcr_cli.model.local_mean import around, level, means, repeated
 
 HIDES = 0.35, 0.5
 """Mean residuals of the visible bands, in reflectance: below the first a cloud hides nothing, above the
@@ -43,20 +43,20 @@ def hidden(brightness: Tensor, cover: Tensor, confidence: Tensor) -> Tensor:
     return share * (cover > 0) * (confidence / CONFIDENT).clamp(max=1)
 
 
-def unexplained(departure: Tensor, cover: Tensor) -> Tensor:
+def unexplained(residual: Tensor, cover: Tensor) -> Tensor:
     """Mean square residual of the clear ground around each cell.
 
     Args:
-        departure: Residual in scene units, (B, bands, H, W).
+        residual: Residual in scene units, (B, bands, H, W).
         cover: Cover (B, 1, H, W); 0 is clear.
 
     Returns:
         (B, 1, H / 8, W / 8) in squared scene units. Far from clear ground it is the mean of the patch;
         without any clear ground it is 1.
     """
-    clear = (cover == 0).to(departure.dtype)
+    clear = (cover == 0).to(residual.dtype)
     share = means(clear)
-    power = means(departure.square().mean(1, keepdim=True) * clear)
+    power = means(residual.square().mean(1, keepdim=True) * clear)
     whole = (power.mean((2, 3), keepdim=True) + 1e-3) / (share.mean((2, 3), keepdim=True) + 1e-3)
     return (around(power, AROUND) + _FEW * whole) / (around(share, AROUND) + _FEW)
 
@@ -75,7 +75,7 @@ def shrunk(estimate: Tensor, hidden: Tensor, unexplained: Tensor) -> Tensor:
     smooth, shares = level(estimate), []
     for part in (smooth, estimate - smooth):
         power = around(means(part.square()).mean(1, keepdim=True), 3)
-        shares.append(spread_out(power / (power + unexplained)))
+        shares.append(repeated(power / (power + unexplained)))
     # estimate + hidden (smooth a + (estimate - smooth) b - estimate), with as few large tensors as possible
     own, kept = 1 + hidden * (shares[1] - 1), hidden * (shares[0] - shares[1])
     return torch.addcmul(estimate * own, smooth, kept)

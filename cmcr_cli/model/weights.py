@@ -34,7 +34,7 @@ class Weights:
         clouds: The cloud network.
         mean: (13,) mean reflectance of clear ground in the training data; the context of a scene without
             clear ground.
-        spread: (13,) standard deviation of the same, reflectance.
+        std: (13,) standard deviation of the same, reflectance.
         card: Model card: how the weights were made.
         sha256: Checksum of the file.
     """
@@ -42,7 +42,7 @@ class Weights:
     denoiser: Denoiser
     clouds: CloudNetwork
     mean: Tensor
-    spread: Tensor
+    std: Tensor
     card: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
 
@@ -74,7 +74,7 @@ def save(path: Path, weights: Weights) -> None:
         path: File to write.
         weights: Networks, statistics and model card.
     """
-    tensors = {"mean": weights.mean, "spread": weights.spread}
+    tensors = {"mean": weights.mean, "spread": weights.std}
     tensors |= {f"denoiser.{k}": v for k, v in weights.denoiser.state_dict().items()}
     tensors |= {f"clouds.{k}": v for k, v in weights.clouds.state_dict().items()}
     header: dict[str, Any] = {
@@ -122,7 +122,7 @@ def load(path: Path) -> Weights:
         clouds = CloudNetwork(CloudConfig(tuple(header["clouds"]["near"]), header["clouds"]["far"]))
         denoiser.load_state_dict(_part(tensors, "denoiser."))
         clouds.load_state_dict(_part(tensors, "clouds."))
-        mean, spread = (tensors[name].reshape(N_BANDS) for name in ("mean", "spread"))
+        mean, std = (tensors[name].reshape(N_BANDS) for name in ("mean", "spread"))
         card = dict(header["card"])
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
@@ -138,7 +138,7 @@ def load(path: Path) -> Weights:
             f"{path}: is not what was saved or released under this name (sha256 {sha256[:12]}); it is "
             "damaged or was changed. Copy or download it again, see --weights"
         )
-    return Weights(denoiser, clouds, mean, spread, card, sha256)
+    return Weights(denoiser, clouds, mean, std, card, sha256)
 
 
 def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:

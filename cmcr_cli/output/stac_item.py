@@ -124,7 +124,7 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
         {"name": name, "eo:common_name": EO[name][0], "eo:center_wavelength": EO[name][1], **pixels}
         for name in made.names
     ]
-    spread = [{"name": f"std_{name}", "data_type": "float32", "nodata": "nan"} for name in made.names]
+    std = [{"name": f"std_{name}", "data_type": "float32", "nodata": "nan"} for name in made.names]
     kinds: dict[str, tuple[str, dict[str, Any]]] = {
         "--output": ("image", {"type": COG_TYPE, "roles": ["data", "reflectance"], "bands": bands}),
         "--provenance": (
@@ -136,7 +136,7 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
                 "bands": [{"name": "provenance", "data_type": "uint8", "nodata": 0}],
             },
         ),
-        "--uncertainty": ("uncertainty", {"type": COG_TYPE, "roles": ["data"], "bands": spread}),
+        "--uncertainty": ("uncertainty", {"type": COG_TYPE, "roles": ["data"], "bands": std}),
         "--quicklook": ("thumbnail", {"type": "image/png", "roles": ["thumbnail"]}),
         "--report": ("report", {"type": "text/html", "roles": ["metadata"]}),
     }
@@ -173,6 +173,8 @@ def _geometry(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     outline = shapely.make_valid(shapely.Polygon(np.round(ring, 7)))
     west, south, east, north = outline.bounds
     world = shapely.box(-180, -90, 180, 90)
-    whole = shapely.union_all([translate(outline, turn).intersection(world) for turn in (-360, 0, 360)])
-    west, east = ((value + 180) % 360 - 180 for value in (west, east))
-    return shapely.geometry.mapping(whole), [west, south, east, north]
+    pieces = [translate(outline, turn).intersection(world) for turn in (-360, 0, 360)]
+    whole = shapely.union_all([piece for piece in pieces if piece.area])  # others only touch the antimeridian
+    # 180 degrees are the end of a scene to the west of the antimeridian, and the start of one to the east.
+    bounds = [(west + 180) % 360 - 180, south, 180 - (180 - east) % 360, north]
+    return shapely.geometry.mapping(whole), bounds

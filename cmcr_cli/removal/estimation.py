@@ -30,6 +30,7 @@ from cmcr_cli.runtime.spill import Spilled, SpillStore
 from cmcr_cli.runtime.workers import Worker
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import blend_ramp
+from cmcr_cli.warning_kinds import CmcrWarning
 
 PROBE = 4
 """Batches that each worker is timed on."""
@@ -55,7 +56,7 @@ class Estimate:
     patches_restored: int
     seconds: float
     memory_mb: int
-    notes: list[str]
+    warnings: tuple[CmcrWarning, ...]
 
 
 def estimate(
@@ -108,7 +109,7 @@ def estimate(
             patches_restored=plan.patches_to_restore,
             seconds=round(spent + max(workers, rows) + write, 1),
             memory_mb=_memory(session, plan),
-            notes=session.notes,
+            warnings=tuple(session.warnings),
         )
 
 

@@ -21,6 +21,7 @@ from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.version import __version__
+from cmcr_cli.warning_kinds import CmcrWarning
 
 NODATA = 255
 
@@ -40,7 +41,7 @@ class MaskReport:
     height: int
     valid_share: float
     covered_share: float
-    notes: list[str]
+    warnings: tuple[CmcrWarning, ...]
 
 
 def write_mask(
@@ -85,7 +86,7 @@ def write_mask(
             height=grid.height,
             valid_share=found.valid_share,
             covered_share=found.covered_share,
-            notes=session.notes,
+            warnings=tuple(session.warnings),
         )
 
 

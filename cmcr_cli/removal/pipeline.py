@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
@@ -16,8 +17,10 @@ from cmcr_cli.removal.results.outputs import open_outputs
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.removal.survey.radar_check import check_radar
+from cmcr_cli.removal.survey.reference_pass import survey_references
 from cmcr_cli.runtime.allocator import trim_heap
 from cmcr_cli.scene.bands import present
+from cmcr_cli.warning_kinds import ClearGroundWarning, NoRadarWarning, ReferenceWarning
 
 log = logging.getLogger("cmcr")
 
@@ -60,7 +63,7 @@ def remove(
             clock.stop("open")
             found = outputs.journal.survey or outputs.journal.keep_survey(survey_scene(session, progress))
             radar = session.optical, session.radar, found.cloud_map, options.align
-            alignment = check_radar(*radar, session.workers.map, session.notes)
+            alignment = check_radar(*radar, session.workers.map, session.warnings)
             trim_heap()
             clock.stop("survey")
             plan = plan_patches(session.optical.grid, found.cloud_map, session.area, options)
@@ -72,7 +75,7 @@ def remove(
             outputs.finish()
             clock.stop("write")
             progress("write", 1.0)
-            report = Report.of(session, found, alignment, plan, clock.seconds)
+            report = Report.of(session, found, alignment, plan, clock.seconds, outputs.sources.tolist())
             outputs.describe(report)
             return report
 
@@ -81,7 +84,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     """Run the first pass over an open scene.
 
     Args:
-        session: What is open; its notes receive what there is to say.
+        session: What is open; its list of warnings may grow.
         progress: Called with the stage "survey" and the part of it that is done.
 
     Returns:
@@ -89,19 +92,37 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     """
     options, optical, weights = session.options, session.optical, session.weights
     if session.radar is None:
-        session.notes.append("no Sentinel-1: under thick cloud only the scene's own colours can be guessed")
+        text = "no Sentinel-1: under thick cloud, only the scene's own colours can be guessed"
+        session.warnings.add(NoRadarWarning(text))
     # Where nothing is learnt from the scene, the colours are those of the training.
-    unknown = Ground.unknown(present(optical.names), weights.mean.numpy(), weights.spread.numpy())
+    unknown = Ground.unknown(present(optical.names), weights.mean.numpy(), weights.std.numpy())
     found = survey(
         optical,
         session.radar,
         session.mask,
         unknown,
         learn=options.context,
+        area=session.area,
         each=session.workers.map,
         progress=lambda done: progress("survey", done),
     )
-    log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_share)
-    if found.covered_share > 0.98 and options.context:
-        session.notes.append("hardly any clear ground: colours come from the training, not from this scene")
-    return found
+    log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_in_scene)
+    if found.covered_in_scene > 0.98 and options.context:
+        text = "less than 2 % clear ground: using training statistics instead of this scene's"
+        session.warnings.add(ClearGroundWarning(text))
+    if not session.references:
+        return found
+    references = survey_references(
+        optical,
+        session.radar,
+        found.cloud_map,
+        found.ground,
+        session.references,
+        options,
+        weights.clouds,
+        each=session.workers.map,
+        progress=lambda done: progress("references", done),
+    )
+    for index, why in references.unfit:
+        session.warnings.add(ReferenceWarning(f"reference {session.references[index].label}: {why}"))
+    return replace(found, references=references)

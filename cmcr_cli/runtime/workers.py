@@ -9,7 +9,6 @@ with a stream of its own: one copies while another computes.
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,8 +26,7 @@ from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.runtime.device import synchronize, usable_cores
-
-log = logging.getLogger("cmcr")
+from cmcr_cli.warning_kinds import MemoryWarning, WarningLog
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,7 +64,7 @@ class WorkerPool:
 
     workers: Sequence[Worker]
     batch_size: int
-    notes: list[str]
+    warnings: WarningLog
     _pool: ThreadPoolExecutor
     _mine: local
 
@@ -109,16 +107,15 @@ class WorkerPool:
         torch.cuda.empty_cache()
         if half < self.batch_size:
             self.batch_size = half
-            self.notes.append(f"the GPU's memory is short: goes on with batches of {half}")
-            log.warning("%s", self.notes[-1])
+            self.warnings.add(MemoryWarning(f"GPU memory is low: continuing with batch size {half}"))
         return [result for part in (items[:half], items[half:]) for result in self.in_parts(work, part)]
 
 
 @contextmanager
 def open_workers(
-    weights: Weights, devices: Sequence[torch.device], batch_size: int | None, notes: list[str]
+    weights: Weights, devices: Sequence[torch.device], batch_size: int | None, warnings: WarningLog
 ) -> Iterator[WorkerPool]:
-    """As many workers as cores, at least one per device; `notes` receives what there is to say.
+    """As many workers as cores, at least one per device; `warnings` receives a GPU's lack of memory.
 
     When the context is left on an exception, what has not begun is cancelled, and what has is stopped. That a
     GPU's memory is too small for as much as is needed at once becomes a CmcrError.
@@ -150,7 +147,7 @@ def open_workers(
         torch.set_num_threads(1)
         # The command line has numpy loaded with one thread; notebooks and workers of a cluster have not.
         with threadpool_limits(1, "blas"):
-            yield WorkerPool(workers, batch_size or (1 if on_cpu else GPU_BATCH), notes, pool, mine)
+            yield WorkerPool(workers, batch_size or (1 if on_cpu else GPU_BATCH), warnings, pool, mine)
     except torch.cuda.OutOfMemoryError as error:
         raise CmcrError(
             "the GPU's memory is too small for a patch and some rows of the scene; free some of it, or "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,15 @@ BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "
 L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 """Level-2A products have no cirrus band."""
 
+SCENE_NEEDS = (("B02", "B03", "B04", "B08"),)
+REFERENCE_NEEDS = (("B02", "B03", "B04"), ("B03", "B04", "B08"))
+"""Bands without which a scene, or a reference, tells too little: all of one of these."""
+
 RADAR_BANDS = ("VV", "VH")
+
+
+def _zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.zeros(shape, np.float32)
 
 
 def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -23,14 +33,20 @@ def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
     return np.array([name in names for name in BANDS])
 
 
-def canonical(values: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.float32]:
-    """Spread bands in file order (len(names), H, W) over the canonical 13; absent bands are 0.
+def canonical(values: Any, names: tuple[str, ...], zeros: Callable[[tuple[int, ...]], Any] = _zeros) -> Any:
+    """Put bands into the canonical order, for arrays and tensors alike.
 
-    Bands that are all there and in order are returned as they are, since strips of a scene are large.
+    Args:
+        values: Bands in file order (len(names), ...).
+        names: Of these bands.
+        zeros: Makes an array or tensor of a shape, as `values` is.
+
+    Returns:
+        The 13 bands (13, ...), absent ones 0; `values` itself, which may be large, where it is that already.
     """
     if names == BANDS:
         return values
-    out = np.zeros((len(BANDS), *values.shape[1:]), dtype=np.float32)
+    out = zeros((len(BANDS), *values.shape[1:]))
     for source, name in enumerate(names):
         out[BANDS.index(name)] = values[source]
     return out
@@ -69,7 +85,7 @@ def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[s
     return known
 
 
-def check_names(names: tuple[str, ...], where: str) -> None:
+def check_names(names: tuple[str, ...], where: str, needs: tuple[tuple[str, ...], ...] = SCENE_NEEDS) -> None:
     """Refuse names that are unknown or stand twice, or a set too small to see clouds and vegetation."""
     unknown = [name for name in names if name not in BANDS]
     if unknown:
@@ -79,8 +95,6 @@ def check_names(names: tuple[str, ...], where: str) -> None:
         )
     if len(set(names)) != len(names):
         raise RadiometryError(f"{where}: a band name stands twice in {' '.join(names)}; see --bands.")
-    needed = {"B02", "B03", "B04", "B08"}
-    if not needed <= set(names):
-        raise RadiometryError(
-            f"{where}: found bands {' '.join(names)}; at least {' '.join(sorted(needed))} are needed."
-        )
+    if not any(set(needed) <= set(names) for needed in needs):
+        needed = " or ".join(map(" ".join, needs))
+        raise RadiometryError(f"{where}: found bands {' '.join(names)}; at least {needed} are needed.")

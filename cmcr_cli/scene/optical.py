@@ -11,15 +11,26 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 
-from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.scene.bands import BANDS, L2A_BANDS, band_name, canonical, check_names, described_names
-from cmcr_cli.scene.grid import Grid
+from cmcr_cli.errors import InputError, OverlapError, RadiometryError
+from cmcr_cli.scene.bands import (
+    BANDS,
+    L2A_BANDS,
+    REFERENCE_NEEDS,
+    SCENE_NEEDS,
+    band_name,
+    canonical,
+    check_names,
+    described_names,
+)
+from cmcr_cli.scene.grid import Grid, crs_name
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
-from cmcr_cli.scene.raster import Source, open_raster
+from cmcr_cli.scene.raster import Source, aligned, open_raster
 from cmcr_cli.scene.sun import Sun, sun_of_tags
+from cmcr_cli.warning_kinds import RadiometryWarning
 
 log = logging.getLogger("cmcr")
 
@@ -30,6 +41,9 @@ MEAN_REFLECTANCE = (-0.05, 1.6)
 
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
+
+LEAST_OVERLAP = 0.001
+"""Share of a scene below which a reference has no ground in common with it: rims of neighbouring tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +60,7 @@ class Optical:
     scales: tuple[float, ...]  # the file's own tags, (1, ...) where it has none
     offsets: tuple[float, ...]
     tags: dict[str, str]
-    notes: tuple[str, ...]
+    warnings: tuple[RadiometryWarning, ...]
     scl: str | None = None  # path of the product's own scene classification
     sun: Sun | None = None  # None: not known
 
@@ -81,7 +95,8 @@ class Optical:
         Returns:
             Reflectance (13, ...), not clipped; absent bands are 0.
         """
-        return canonical(self.radiometry.reflectance(dn), self.names)
+        found: NDArray[np.float32] = canonical(self.radiometry.reflectance(dn), self.names)
+        return found
 
     def valid(self, dn: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell where DN hold a measurement.
@@ -104,20 +119,26 @@ def open_optical(
     bands: tuple[str, ...] | None = None,
     offset: float | None = None,
     sun: Sun | None = None,
+    onto: Grid | None = None,
 ) -> Iterator[Optical]:
     """Open a Sentinel-2 scene of DN, uint16 or int16, at any path GDAL knows.
+
+    A reference, another date of a scene, is opened `onto` the grid of that scene. From another grid it is
+    resampled (cubic) as it is read, and it is nodata where it has no pixels. It may have fewer bands.
 
     Args:
         path: A stack of bands, a .SAFE folder or zip, or a STAC item.
         bands: Names of the bands of a stack in file order, where neither descriptions nor their number tell.
         offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
         sun: Position of the sun; wins over the product's metadata and the file's tags.
+        onto: Grid of the scene for which this is a reference.
 
     Yields:
         The open scene.
 
     Raises:
         InputError: The file cannot be used.
+        OverlapError: It does not cover any of `onto`.
         RadiometryError: Its bands or units are not known.
     """
     product = read_product(str(path))
@@ -128,33 +149,56 @@ def open_optical(
         )
     with _dataset(path, product) as (dataset, rows):
         _check_dtype(dataset, path)
-        names = _names(dataset, path, bands)
-        radiometry, offset_source, notes = _radiometry(dataset, path, offset)
+        names = _names(dataset, path, bands, SCENE_NEEDS if onto is None else REFERENCE_NEEDS)
+        radiometry, offset_source, found = _radiometry(dataset, path, offset)
         if product is not None:
             stated = offset_source == "tag" and product.offset is not None
-            offset_source, notes = "product" if stated else offset_source, (*product.notes, *notes)
-        yield Optical(
-            source=Source(
-                str(path),
-                dataset,
-                Grid.from_dataset(dataset),
-                dataset.indexes,
-                warped=False,
-                rows=None if rows is None else rows.read,
-            ),
-            names=names,
-            radiometry=radiometry,
-            offset_source=offset_source,
-            dtype=np.dtype(dataset.dtypes[0]),
-            nodata=dataset.nodata,
-            descriptions=dataset.descriptions,
-            scales=dataset.scales,
-            offsets=dataset.offsets,
-            tags=dataset.tags(),
-            notes=notes,
-            scl=None if product is None else product.scl,
-            sun=_sun(dataset, product, sun),
+            offset_source, found = "product" if stated else offset_source, (*product.warnings, *found)
+        with _placed(dataset, path, rows, onto) as source:
+            yield Optical(
+                source=source,
+                names=names,
+                radiometry=radiometry,
+                offset_source=offset_source,
+                dtype=np.dtype(dataset.dtypes[0]),
+                nodata=dataset.nodata,
+                descriptions=dataset.descriptions,
+                scales=dataset.scales,
+                offsets=dataset.offsets,
+                tags=dataset.tags(),
+                warnings=found,
+                scl=None if product is None else product.scl,
+                sun=_sun(dataset, product, sun),
+            )
+
+
+@contextmanager
+def _placed(dataset: Any, path: str | Path, rows: BlockRows | None, onto: Grid | None) -> Iterator[Source]:
+    """The pixels as they are stored, or on the grid `onto`."""
+    own = Grid.from_dataset(dataset)
+    if onto is None or onto.matches(own):
+        read = None if rows is None else rows.read
+        yield Source(str(path), dataset, own if onto is None else onto, dataset.indexes, False, rows=read)
+        return
+    overlap = onto.overlap(own)
+    if overlap < LEAST_OVERLAP:
+        raise OverlapError(
+            f"{path}: covers {overlap:.1%} of the scene ({own.describe()}, against {crs_name(onto.crs)}); "
+            "expected an image of the same ground. Leave it out."
         )
+    nodata = 0 if dataset.nodata is None else dataset.nodata
+    with aligned(
+        dataset,
+        path,
+        onto,
+        dataset.indexes,
+        resampling=Resampling.cubic,
+        src_nodata=nodata,
+        nodata=nodata,
+        # A single 0 is a dark pixel, and in B10 the usual one.
+        unified=True,
+    ) as source:
+        yield source
 
 
 @contextmanager
@@ -172,10 +216,18 @@ def _dataset(path: str | Path, product: Product | None) -> Iterator[tuple[Any, B
         yield opened
 
 
-def check_radiometry(optical: Optical) -> tuple[str, ...]:
-    """Look at a sample of the pixels and return notes on what is odd about them.
+def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
+    """Look at a sample of the pixels.
 
-    Raises InputError when the whole scene is nodata, RadiometryError when its mean reflectance is absurd.
+    Args:
+        optical: The scene.
+
+    Returns:
+        Warnings of what is odd about them.
+
+    Raises:
+        InputError: The whole scene is nodata.
+        RadiometryError: Its mean reflectance is impossible.
     """
     dn = optical.source.sample()
     dn = dn[:, optical.valid(dn)]
@@ -197,8 +249,10 @@ def check_radiometry(optical: Optical) -> tuple[str, ...]:
     darkest = float(np.percentile(dn, 1, axis=1).min())
     if optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
         return (
-            f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 or "
-            "later and its offset was not removed, say --offset -1000",
+            RadiometryWarning(
+                f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 "
+                "or later and its offset was not removed, give --offset -1000"
+            ),
         )
     return ()
 
@@ -218,7 +272,9 @@ def _check_dtype(dataset: Any, path: str | Path) -> None:
         )
 
 
-def _names(dataset: Any, path: str | Path, bands: tuple[str, ...] | None) -> tuple[str, ...]:
+def _names(
+    dataset: Any, path: str | Path, bands: tuple[str, ...] | None, needs: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...]:
     """Band names in file order: from the option, else the descriptions, else the number of bands."""
     if bands is not None:
         names = tuple(band_name(name) or name for name in bands)
@@ -232,11 +288,15 @@ def _names(dataset: Any, path: str | Path, bands: tuple[str, ...] | None) -> tup
         if described is None and dataset.count not in by_count:
             raise RadiometryError(
                 f"{path}: has {dataset.count} bands without names; expected {len(BANDS)} (L1C), "
-                f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. Name the bands in file "
-                "order with --bands."
+                f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. "
+                + (
+                    "Name the bands in file order with --bands."
+                    if needs is SCENE_NEEDS
+                    else "Describe its bands."
+                )
             )
         names = described or by_count[dataset.count]
-    check_names(names, str(path))
+    check_names(names, str(path), needs)
     return names
 
 
@@ -256,8 +316,8 @@ def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | Non
 
 def _radiometry(
     dataset: Any, path: str | Path, option: float | None
-) -> tuple[Radiometry, OffsetSource, tuple[str, ...]]:
-    """Radiometry from the option, else the scale and offset tags, else offset 0; and notes about it."""
+) -> tuple[Radiometry, OffsetSource, tuple[RadiometryWarning, ...]]:
+    """Radiometry from the option, else the scale and offset tags, else offset 0; and warnings about it."""
     tags = set(zip(dataset.scales, dataset.offsets, strict=True))
     if tags == {(1.0, 0.0)}:
         if option is None:
@@ -278,5 +338,5 @@ def _radiometry(
     tagged = Radiometry(offset=round(shift / scale, 3), quantification=round(1 / scale, 3))
     if option is None or option == tagged.offset:
         return tagged, "tag", ()
-    note = f"--offset {option:g} is used; the file's tags say {tagged.offset:g}"
-    return Radiometry(offset=option, quantification=tagged.quantification), "option", (note,)
+    found = RadiometryWarning(f"--offset {option:g} is used; the file's tags say {tagged.offset:g}")
+    return Radiometry(offset=option, quantification=tagged.quantification), "option", (found,)

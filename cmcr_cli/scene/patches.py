@@ -7,6 +7,7 @@ their sum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,14 +68,29 @@ def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
     return np.minimum(phase, 2 * size - 1 - phase)
 
 
-def cut(image: NDArray[Any], lines: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[Any]:
-    """The pixels (..., n, m) at `reflected` lines and columns, as a view where neither turns back."""
+def crop(
+    image: Any,
+    lines: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    take: Callable[[Any, NDArray[np.intp], int], Any] = np.take,
+) -> Any:
+    """Crop an array or tensor at `reflected` lines and columns.
+
+    Args:
+        image: Pixels (..., H, W).
+        lines: Rows (n,) of the crop.
+        columns: Its columns (m,).
+        take: Takes the pixels at these positions of an axis, as `numpy.take` does.
+
+    Returns:
+        Pixels (..., n, m), a view where neither axis turns back.
+    """
     # A window first, so that no full-width rows are copied.
     top, left = int(lines.min()), int(columns.min())
     image = image[..., top : int(lines.max()) + 1, left : int(columns.max()) + 1]
     for axis, pixels in ((-2, lines - top), (-1, columns - left)):
         if (np.diff(pixels) != 1).any():
-            image = np.take(image, pixels, axis)
+            image = take(image, pixels, axis)
     return image
 
 

@@ -23,6 +23,7 @@ from cmcr_cli.scene.products.stac import is_item, radar_item
 from cmcr_cli.scene.products.stack import open_stack
 from cmcr_cli.scene.radiometry import decibels
 from cmcr_cli.scene.raster import Source, aligned, open_raster
+from cmcr_cli.warning_kinds import RadarWarning
 
 RadarUnits = Literal["db", "linear"]
 
@@ -42,7 +43,7 @@ class Radar:
     units: RadarUnits
     nodata: float | None
     scaling: NDArray[np.float32]  # (2 bands, scale and offset) of the file's tags
-    notes: tuple[str, ...]
+    warnings: tuple[RadarWarning, ...]
 
     @property
     def path(self) -> str:
@@ -83,7 +84,7 @@ def open_radar(
         path = path if isinstance(path, str | Path) else " and ".join(path)
         indexes = _polarisations(dataset, path)
         own = Grid.from_dataset(dataset)
-        notes = _overlap_notes(path, grid, own)
+        found = _partial_cover(path, grid, own)
         scaling = np.array(
             [(dataset.scales[i - 1], dataset.offsets[i - 1]) for i in indexes], dtype=np.float32
         )
@@ -99,14 +100,16 @@ def open_radar(
             dtype="float32",
         ) as source:
             if source.warped:
-                notes += (f"Sentinel-1 is resampled (bilinear) from {own.describe()} to the Sentinel-2 grid",)
+                text = f"Sentinel-1 is resampled (bilinear) from {own.describe()} to the Sentinel-2 grid"
+                found += (RadarWarning(text),)
             sample = _valid_sample(source, dataset.nodata, scaling)
             if units == "auto":
                 units = _units(sample, path)
-                notes += (f"Sentinel-1 is taken as {'dB' if units == 'db' else 'linear power'} by its range",)
+                shown = "dB" if units == "db" else "linear power"
+                found += (RadarWarning(f"Sentinel-1: units detected as {shown} from the value range"),)
             else:
-                notes += _doubts(sample, path, units)
-            yield Radar(source=source, units=units, nodata=dataset.nodata, scaling=scaling, notes=notes)
+                found += _doubts(sample, path, units)
+            yield Radar(source=source, units=units, nodata=dataset.nodata, scaling=scaling, warnings=found)
 
 
 @contextmanager
@@ -166,7 +169,8 @@ def _polarisations(dataset: Any, path: str | Path) -> tuple[int, ...]:
     return (1, 2)
 
 
-def _overlap_notes(path: str | Path, grid: Grid, own: Grid) -> tuple[str, ...]:
+def _partial_cover(path: str | Path, grid: Grid, own: Grid) -> tuple[RadarWarning, ...]:
+    """A warning where the radar covers part of the scene; GridMismatchError where it covers none."""
     overlap = grid.overlap(own)
     if overlap < LEAST_OVERLAP:
         raise GridMismatchError(
@@ -175,7 +179,9 @@ def _overlap_notes(path: str | Path, grid: Grid, own: Grid) -> tuple[str, ...]:
             "the same place, or leave it out."
         )
     if overlap < FULL_OVERLAP:
-        return (f"Sentinel-1 covers {overlap:.0%} of the scene; the rest is done without radar",)
+        return (
+            RadarWarning(f"Sentinel-1 covers {overlap:.0%} of the scene; the rest is done without radar"),
+        )
     return ()
 
 
@@ -199,7 +205,7 @@ def _valid_sample(source: Source, nodata: float | None, scaling: NDArray[np.floa
     )
 
 
-def _doubts(sample: NDArray[np.float32], path: str | Path, units: RadarUnits) -> tuple[str, ...]:
+def _doubts(sample: NDArray[np.float32], path: str | Path, units: RadarUnits) -> tuple[RadarWarning, ...]:
     """What valid values (2, n) say against the units that were stated; RadiometryError for negative power."""
     median = float(np.median(sample))
     if units == "linear" and median <= 0:
@@ -211,8 +217,10 @@ def _doubts(sample: NDArray[np.float32], path: str | Path, units: RadarUnits) ->
     if low <= median <= high:
         return ()
     return (
-        f"Sentinel-1 is taken as --s1-units {units}, though the median of its values is {median:.4g}; "
-        f"expected {low:g} to {high:g}",
+        RadarWarning(
+            f"Sentinel-1 is taken as --s1-units {units}, though the median of its values is {median:.4g}; "
+            f"expected {low:g} to {high:g}"
+        ),
     )
 
 

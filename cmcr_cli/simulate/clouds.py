@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, octave, octave_at
-from cmcr_cli.simulate.palette import draw_recipe
+from cmcr_cli.simulate.palette import Recipe, draw_recipe
 from cmcr_cli.simulate.surface import BLOCK, native
 
 CLEAR, SHADOW, CLOUD, THIN = 4, 3, 9, 10
@@ -227,13 +227,14 @@ def check_cover(cloud_cover: float) -> None:
         raise OptionError(f"--cloud-cover {cloud_cover}: expected a share of the scene, 0 to 1")
 
 
-def simulate_sky(seed: int, cloud_cover: float, window: Window) -> Sky:
+def simulate_sky(seed: int, cloud_cover: float, window: Window, recipe: Recipe | None = None) -> Sky:
     """Simulate the clouds over a window.
 
     Args:
         seed: Which sky.
         cloud_cover: Approximate share of a whole scene under cloud, 0 to 1.
         window: Which pixels.
+        recipe: Values of the scene, for its sun; None: those of scene `seed`.
 
     Returns:
         The optical effect of the clouds.
@@ -242,7 +243,7 @@ def simulate_sky(seed: int, cloud_cover: float, window: Window) -> Sky:
         OptionError: `cloud_cover` is out of range.
     """
     check_cover(cloud_cover)
-    recipe = draw_recipe(seed)
+    recipe = recipe or draw_recipe(seed)
     whole = window.aligned(BLOCK)
     shape = (len(BANDS), *whole.shape)
     gain, added = np.ones(shape, np.float32), np.zeros(shape, np.float32)

@@ -22,11 +22,22 @@ from cmcr_cli.simulate.noise import (
     voronoi,
 )
 from cmcr_cli.simulate.palette import Recipe
+from cmcr_cli.simulate.seasons import Date
 from cmcr_cli.simulate.terrain import Terrain, threshold
 
 _TOWN_CELL = 230  # pixels between possible towns
 _FARTHEST = -0.9  # distance outside a town, in its radii, beyond which there is no suburb
 _LARGEST = 86  # radius of the largest town in pixels
+
+_SOWN, _REST = -0.15, 1.2  # states of a field just after emergence, and at the end of its time without crop
+_PACE = 1 / 180, 1 / 320  # change of state per day: the fastest and the slowest field
+_RIPENING, _EMERGENCE = 20.0, 30.0  # days
+_PLOUGHED = 400.0  # days within which every bare field has been ploughed
+_STUBBLE = 0.45  # share of straw on a field that is not ploughed yet
+
+_DRIER = {"grass": "ripe", "shrub": "soil", "broadleaf": "shrub"}
+_GREENER = {"grass": "crop", "shrub": "grass", "broadleaf": "crop"}
+_BARE = ("soil", "ripe", "sand")
 
 
 @dataclass(slots=True)
@@ -142,19 +153,42 @@ def _lay_towns(
     cover.roughness = cover.roughness + houses_here * bounce
 
 
+def _stages(recipe: Recipe, state: Field, pace: Field, days: int) -> tuple[Field, Field]:
+    """Shares of fields under a green and under a ripe crop, 0 to 1, `days` before the scene.
+
+    A field goes from green to ripe to bare while its state increases by `pace` per day, and starts again. It
+    ripens and emerges within weeks, and is harvested within a day.
+    """
+    ripens, harvest = recipe.green, recipe.green + recipe.ripe
+    then = np.clip(state, _SOWN, np.float32(0.99 * _REST)) - days * pace
+    cycle = np.float32(_REST - _SOWN)
+    then = then - np.floor((then - np.float32(_SOWN)) / cycle) * cycle
+    green, bare = then < ripens, then >= harvest
+    end = np.where(green, np.float32(ripens), np.where(bare, np.float32(_REST), np.float32(harvest)))
+    until = (end - then) / pace  # days until the next stage
+    passed = until < days
+    ripening = green * passed * (1 - smoothstep(0, _RIPENING, until))
+    emerging = bare * passed * (1 - smoothstep(0, _EMERGENCE, until))
+    return green - ripening + emerging, (~green & ~bare) + ripening
+
+
 def _lay_fields(
-    cover: Cover, recipe: Recipe, farmed: NDArray[np.bool_], parcels: Keys, border: Field, season: Field
+    cover: Cover, date: Date, farmed: NDArray[np.bool_], parcels: Keys, border: Field, season: Field
 ) -> None:
-    """Add crops by season; each parcel has its own vigour, soil and moisture."""
+    """Add crops by season; each parcel has its own vigour, soil, moisture and calendar."""
     state, vigour, tone, wet = (uniform(parcels, part) for part in range(4))
+    pace, ploughing = (uniform(scramble(parcels ^ np.uint64(1)), part) for part in range(2))
+    pace = np.float32(_PACE[0]) + np.float32(_PACE[1] - _PACE[0]) * pace
+    recipe = date.recipe
     state = state + np.float32(0.16) * season
     here = farmed.astype(np.float32)
-    green = here * (state < recipe.green)
-    ripe = here * ((state >= recipe.green) & (state < recipe.green + recipe.ripe))
+    green, ripe = _stages(recipe, state, pace, date.days)
+    stubble = (date.days > np.float32(_PLOUGHED) * ploughing) * (1 - green - ripe)
     margin = smoothstep(0.2, 0.9, border)
     before = cover.free
-    cover.lay("crop", green * margin * (0.55 + 0.45 * vigour))
-    cover.lay("ripe", ripe * margin * (0.5 + 0.5 * vigour))
+    cover.lay("crop", here * green * margin * (0.55 + 0.45 * vigour))
+    cover.lay("ripe", here * ripe * margin * (0.5 + 0.5 * vigour))
+    cover.lay("ripe", here * stubble * margin * np.float32(_STUBBLE))
     cover.lay("grass", here * ((vigour < 0.12) | (margin < 0.5)) * np.float32(0.8))
     cover.lay("soil", here)
     farm = before - cover.free
@@ -196,11 +230,28 @@ def _lay_wild(
     cover.brightness = cover.brightness * (1 + wild * (np.float32(0.12) * fine - 0.1 * wood + drained))
 
 
-def lay_cover(recipe: Recipe, seed: int, window: Window, terrain: Terrain) -> Cover:
+def _pass_seasons(cover: Cover, date: Date, parcels: Keys, wood: Field, rain: Field) -> None:
+    """Let plants look drier or greener than in the scene, each field its own way, and soil wetter."""
+    field = 0.4 + 0.8 * uniform(scramble(parcels ^ np.uint64(1)), 2) + np.float32(0.2) * wood
+    turned = np.clip(np.float32(abs(date.dryness)) * field, 0, 1)
+    shares = cover.shares
+    moved = {
+        plant: (other, turned * shares[plant])
+        for plant, other in (_DRIER if date.dryness > 0 else _GREENER).items()
+        if plant in shares
+    }
+    for plant, (other, part) in moved.items():
+        shares[plant] = shares[plant] - part
+        shares[other] = shares[other] + part if other in shares else part
+    bare = sum((shares[name] for name in _BARE if name in shares), np.zeros_like(wood))
+    cover.brightness = cover.brightness * (1 - np.float32(0.25) * bare * smoothstep(0.0, 1.5, rain))
+
+
+def lay_cover(date: Date, seed: int, window: Window, terrain: Terrain) -> Cover:
     """Simulate the land cover of a window.
 
     Args:
-        recipe: Values drawn for the scene.
+        date: Which date of the scene.
         seed: Seed of the scene.
         window: Which pixels.
         terrain: Terrain of the same window.
@@ -212,6 +263,7 @@ def lay_cover(recipe: Recipe, seed: int, window: Window, terrain: Terrain) -> Co
     def noise(name: str, cell: float, octaves: int, gain: float = 0.5) -> Field:
         return fbm(key_of(seed, name), window, cell, octaves, gain)
 
+    recipe = date.recipe
     y = np.arange(window.top, window.top + window.height, dtype=np.float32)[:, None]
     x = np.arange(window.left, window.left + window.width, dtype=np.float32)[None, :]
     warp_y, warp_x = noise("warp y", 45.0, 1) * np.float32(4), noise("warp x", 45.0, 1) * np.float32(4)
@@ -238,6 +290,8 @@ def lay_cover(recipe: Recipe, seed: int, window: Window, terrain: Terrain) -> Co
     cover.brightness = cover.brightness * (1 + trees * (np.float32(0.16) * fine + 0.1 * wood))
     track = (1 - smoothstep(0.2, 0.8, tract.edge)) * (uniform(tract.edge_keys, 1) < 0.4)
     cover.lay("sand", track * np.float32(0.45))
-    _lay_fields(cover, recipe, farmed, parcels, border, noise("season", 110.0, 3))
+    _lay_fields(cover, date, farmed, parcels, border, noise("season", 110.0, 3))
     _lay_wild(cover, recipe, terrain, 0.35 * steep - bank, wood, fine)
+    if date.days:
+        _pass_seasons(cover, date, parcels, wood, noise(f"rain {date.days}", 200.0, 3))
     return cover

@@ -110,8 +110,8 @@ def _lattice(key: int, row: int, col: int, rows: int, cols: int) -> Field:
     np.put_along_axis(rank, flat.argsort(axis=1), np.arange(flat.shape[1], dtype=np.float32)[None], axis=1)
     rank += uniform(flat)
     values = (rank / np.float32(flat.shape[1]) - np.float32(0.5)) * np.float32(12**0.5)
-    spread = values.reshape(blocks.shape).swapaxes(1, 2).reshape(outer.shape)
-    return spread[Window(row, col, rows, cols).slices_in(outer)]
+    repeated = values.reshape(blocks.shape).swapaxes(1, 2).reshape(outer.shape)
+    return repeated[Window(row, col, rows, cols).slices_in(outer)]
 
 
 def _taps(first: int, count: int, cell: float, origin: float) -> tuple[int, NDArray[np.intp], Field]:

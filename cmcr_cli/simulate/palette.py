@@ -89,28 +89,34 @@ class Biome:
     epsg: int
     origin: tuple[float, float]
     """Easting and northing of the upper left corner."""
+    season: tuple[int, int]
+    """First and last day on which a scene may be, counted from January 1."""
+    greenest: int
+    """Day on which plants are greenest."""
+    swing: float
+    """Half of the share of plants that look different half a year later."""
 
 
 BIOMES = {
     "temperate": Biome(
         "broadleaf", "grass",
         (0.15, 0.4), (0.5, 0.85), (0.3, 0.75), (0.1, 0.4), (0.0, 0.2), (0.0, 0.0), (26.0, 48.0),
-        (10.0, 26.0), 32632, (499_980.0, 5_400_000.0),
+        (10.0, 26.0), 32632, (499_980.0, 5_400_000.0), (150, 265), 165, 0.3,
     ),
     "dry": Biome(
         "shrub", "soil",
         (0.03, 0.15), (0.2, 0.7), (0.1, 0.4), (0.2, 0.4), (0.5, 0.9), (0.0, 0.0), (20.0, 42.0),
-        (10.0, 24.0), 32637, (399_960.0, 3_600_000.0),
+        (10.0, 24.0), 32637, (399_960.0, 3_600_000.0), (75, 300), 80, 0.3,
     ),
     "tropical": Biome(
         "broadleaf", "shrub",
         (0.3, 0.6), (0.25, 0.7), (0.35, 0.7), (0.05, 0.25), (0.05, 0.35), (0.0, 0.0),
-        (18.0, 36.0), (7.0, 16.0), 32648, (300_000.0, 1_700_040.0),
+        (18.0, 36.0), (7.0, 16.0), 32648, (300_000.0, 1_700_040.0), (30, 330), 270, 0.15,
     ),
     "winter": Biome(
         "conifer", "ripe",
         (0.25, 0.5), (0.3, 0.7), (0.1, 0.4), (0.1, 0.3), (0.1, 0.4), (0.0, 0.6), (54.0, 68.0),
-        (10.0, 24.0), 32635, (399_960.0, 6_700_020.0),
+        (10.0, 24.0), 32635, (399_960.0, 6_700_020.0), (40, 90), 190, 0.1,
     ),
 }  # fmt: skip
 """Kinds of landscape that a seed may draw."""

@@ -12,7 +12,8 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import decibels
 from cmcr_cli.simulate.land_cover import Cover, lay_cover
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, pixel_keys, smoothstep
-from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Recipe, draw_recipe
+from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Recipe
+from cmcr_cli.simulate.seasons import Date, scene_date
 from cmcr_cli.simulate.terrain import Terrain, shape_terrain
 
 BLOCK = 6
@@ -72,17 +73,17 @@ def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
     cover.shares["snow"] = total
 
 
-def _reflectance(recipe: Recipe, cover: Cover, terrain: Terrain) -> Field:
+def _reflectance(date: Date, cover: Cover, terrain: Terrain) -> Field:
     """Top-of-atmosphere reflectance (13, height - 2, width - 2)."""
     ground = np.zeros((len(BANDS), *cover.free.shape), dtype=np.float32)
     part = np.empty_like(ground[0])
     for material, share in _in_order(cover):
-        spectrum = GROUND[material] * (recipe.tint if material in _TINTED else 1)
+        spectrum = GROUND[material] * (date.recipe.tint if material in _TINTED else 1) * date.gain
         for band in range(len(BANDS)):
             ground[band] += np.multiply(share, spectrum[band], out=part)
     ground *= np.clip(cover.brightness, 0.3, 2.5) * terrain.shade
     seen = _blur(ground)
-    seen += PATH[:, None, None]
+    seen += (PATH * np.float32(date.haze))[:, None, None]
     return seen
 
 
@@ -103,7 +104,7 @@ def _backscatter(cover: Cover, terrain: Terrain, seed: int, window: Window) -> F
 
 
 def simulate_ground(seed: int, window: Window) -> tuple[Field, Field]:
-    """Simulate the ground of a window.
+    """Simulate the ground of a window on the date of the scene.
 
     Args:
         seed: Seed of the scene.
@@ -112,13 +113,28 @@ def simulate_ground(seed: int, window: Window) -> tuple[Field, Field]:
     Returns:
         Clear reflectance (13, height, width), and VV and VH in dB (2, height, width).
     """
-    recipe = draw_recipe(seed)
-    whole = window.aligned(BLOCK)
-    outer = whole.grown(1)
-    terrain = shape_terrain(recipe, seed, outer)
-    cover = lay_cover(recipe, seed, outer, terrain)
-    radar = _backscatter(cover, terrain, seed, outer)
-    _lay_snow(cover, recipe, seed, outer)
-    truth = native(_reflectance(recipe, cover, terrain))
+    date, whole = scene_date(seed), window.aligned(BLOCK)
+    terrain, cover = _covered(date, seed, whole)
+    radar = _backscatter(cover, terrain, seed, whole.grown(1))
     rows, cols = window.slices_in(whole)
-    return np.ascontiguousarray(truth[:, rows, cols]), np.ascontiguousarray(radar[:, rows, cols])
+    optical = _optical(date, seed, whole, terrain, cover)[:, rows, cols]
+    return np.ascontiguousarray(optical), np.ascontiguousarray(radar[:, rows, cols])
+
+
+def simulate_optical(seed: int, window: Window, date: Date) -> Field:
+    """Simulate the clear reflectance (13, height, width) of a window on any date of scene `seed`."""
+    whole = window.aligned(BLOCK)
+    rows, cols = window.slices_in(whole)
+    return np.ascontiguousarray(_optical(date, seed, whole, *_covered(date, seed, whole))[:, rows, cols])
+
+
+def _covered(date: Date, seed: int, whole: Window) -> tuple[Terrain, Cover]:
+    """Terrain and land cover without snow of an aligned window and one pixel around it."""
+    terrain = shape_terrain(date.recipe, seed, whole.grown(1))
+    return terrain, lay_cover(date, seed, whole.grown(1), terrain)
+
+
+def _optical(date: Date, seed: int, whole: Window, terrain: Terrain, cover: Cover) -> Field:
+    """Reflectance (13, height, width) of an aligned window; adds snow to the cover."""
+    _lay_snow(cover, date.recipe, seed, whole.grown(1))
+    return native(_reflectance(date, cover, terrain))

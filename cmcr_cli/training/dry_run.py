@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from cmcr_cli.model.network import parameters
+from cmcr_cli.runtime.device import usable_cores
 from cmcr_cli.training.loop import Updates
-from cmcr_cli.training.recipe import Recipe
-from cmcr_cli.training.run import Training, start
+from cmcr_cli.training.recipe import Recipe, with_knobs
+from cmcr_cli.training.run import Run, Training, start
 
 TIMED = 4
 """Updates that are timed, after one warm-up update."""
+
+PERIOD = 3
+"""Batches of the cloud network after which their kinds repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,7 @@ def estimate_training(
     with start(training, data, folder, recipe, init, device) as run:
         loop, process = run.recipe.loop, run.process
         task = training.task(run)
-        batches = training.batches(run)(0)  # opens the images, which is not part of the time of a sample
-        tick = time.monotonic()
-        batch = next(batches)
-        first, total = _samples(training, run.recipe, process.world_size)
-        sample_s = (time.monotonic() - tick) / first
+        batch, sample_s, total = _timed_samples(training, run)
         updates = Updates(task, loop, process)
         float(updates.update(batch, 0))
         tick = time.monotonic()
@@ -98,13 +100,32 @@ def estimate_training(
         )
 
 
-def _samples(training: Training, recipe: Recipe, processes: int) -> tuple[int, float]:
-    """Number of samples that one process makes for its first batch, and in total.
+def _timed_samples(training: Training, run: Run) -> tuple[Any, float, float]:
+    """Make samples as the training does.
 
-    The denoiser cuts crops from a buffer of samples. The cloud network sees several views of each sample.
+    The denoiser cuts crops from a buffer of samples, which the first batch fills. The cloud network sees
+    several views of each sample, and keeps the skies and clouds that it has drawn; so its batches are made
+    twice, by this process alone, and the second time counts.
+
+    Args:
+        training: Which training.
+        run: The run.
+
+    Returns:
+        A batch, the seconds per sample with all workers, and the samples that this process makes in total.
     """
+    recipe, processes = run.recipe, run.process.world_size
     crops, config = recipe.loop.images / processes, recipe.data
-    if training.name == "clouds":
-        views = recipe.mask.views
-        return max(recipe.loop.batch // processes // views, 1), crops / views
-    return config.buffer, config.buffer + crops / config.crops_per_sample
+    if training.name != "clouds":
+        batches = training.batches(run)(0)  # opens the images, which is not part of the time of a sample
+        tick = time.monotonic()
+        batch = next(batches)
+        seconds = (time.monotonic() - tick) / config.buffer
+        return batch, seconds, config.buffer + crops / config.crops_per_sample
+    alone = training.batches(replace(run, recipe=with_knobs(recipe, workers=0)))
+    per_batch, views = max(recipe.loop.batch // processes // recipe.mask.views, 1), recipe.mask.views
+    batch = list(islice(alone(0), PERIOD))[-1]
+    tick = time.monotonic()
+    list(islice(alone(0), PERIOD))
+    seconds = (time.monotonic() - tick) / (PERIOD * per_batch)
+    return batch, seconds / max(min(config.workers, usable_cores()), 1), crops / views

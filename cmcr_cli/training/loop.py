@@ -107,7 +107,7 @@ def train(
     run_dir: Path,
     process: Process,
     signature: dict[str, str],
-) -> nn.Module:
+) -> tuple[nn.Module, int]:
     """Train a network in place, from the checkpoint in the run folder if there is one.
 
     A run that was killed at any moment and started again ends with the same weights as an uninterrupted one.
@@ -123,7 +123,7 @@ def train(
         signature: Values that identify the training, for the checkpoints.
 
     Returns:
-        The averaged copy of the network.
+        The averaged copy of the network, and the crops seen.
     """
     updates = Updates(task, config, process)
     images = checkpoint.load(run_dir / checkpoint.NAME, updates.modules, updates.optimizer)
@@ -156,7 +156,7 @@ def train(
                 with tqdm.external_write_mode(file=sys.stderr):
                     log.warning("  ".join(f"{name} {value:.5g}" for name, value in figures.items()))
             losses, tick = [], time.monotonic()
-    return updates.average.module
+    return updates.average.module, images
 
 
 def _learning_rate(images: int, config: LoopConfig) -> float:

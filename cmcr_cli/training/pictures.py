@@ -52,7 +52,7 @@ def write_panels(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
 
 
 def _fitted(panel: Panel) -> Panel:
-    cut = panel[:, :SIDE, :SIDE]
+    part = panel[:, :SIDE, :SIDE]
     frame = np.zeros((3, SIDE, SIDE), dtype=np.float32)
-    frame[:, : cut.shape[1], : cut.shape[2]] = cut
+    frame[:, : part.shape[1], : part.shape[2]] = part
     return frame

@@ -156,11 +156,11 @@ def run_training(
 
         signature = {"training": training.name, "recipe": recipe_text}
         task = training.task(run)
-        average = train(
+        average, images = train(
             task, training.batches(run), snapshot, run.recipe.loop, folder, run.process, signature
         )
         if run.process.rank == 0:
-            run.save(training.name, run.recipe.loop.images, average)
+            run.save(training.name, images, average)
         return folder / WEIGHTS
 
 
@@ -309,14 +309,14 @@ def _weights(
 def _statistics(library: Library, count: int = 300) -> tuple[Tensor, Tensor]:
     """Mean and std (13,) of reflectance: medians over one image of each of at most `count` places."""
     rng = np.random.default_rng(0)
-    means, spreads = [], []
+    means, stds = [], []
     for index in rng.permutation(len(library.places)):
         place = library.places[int(index)]
         image = place[int(rng.integers(len(place)))]
         if image.present.all():
             means.append(image.optical.mean(axis=(1, 2)))
-            spreads.append(image.optical.std(axis=(1, 2)))
+            stds.append(image.optical.std(axis=(1, 2)))
         if len(means) == count:
             break
-    mean, spread = (np.median(values, axis=0).astype(np.float32) for values in (means, spreads))
-    return torch.from_numpy(mean), torch.from_numpy(np.maximum(spread, np.float32(0.01)))
+    mean, std = (np.median(values, axis=0).astype(np.float32) for values in (means, stds))
+    return torch.from_numpy(mean), torch.from_numpy(np.maximum(std, np.float32(0.01)))

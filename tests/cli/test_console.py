@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cmcr_cli.cli.console import print_json, set_verbosity, show_progress
+from cmcr_cli.warning_kinds import NoRadarWarning
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,11 @@ def test_verbosity(
 def test_json_takes_paths(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"path": Path("a") / "b"})
     assert json.loads(capsys.readouterr().out) == {"path": "a/b"}
+
+
+def test_json_lists_warnings_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"warnings": (NoRadarWarning("none"),)})
+    assert json.loads(capsys.readouterr().out) == {"warnings": [{"kind": "NoRadarWarning", "text": "none"}]}
 
 
 def test_an_interrupt_in_a_callback_is_not_lost() -> None:

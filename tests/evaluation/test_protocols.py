@@ -32,7 +32,11 @@ def test_all_of_it(options: EvaluateOptions) -> None:
     first = evaluate(options, lambda stage, done: stages.append((stage, done)))
     assert untimed(first) == untimed(evaluate(options)), "the same in every run"
     titles = [table.title for table in first.tables]
-    for start in ("A, other date, {}, n=1", "B, same date, {}, n=2", "Veils, same date, {}, n=2"):
+    for start in (
+        "A, other date, {}, n=1",
+        "B, same date, {}, n=2",
+        "Thin cirrus or haze, same date, {}, n=2",
+    ):
         assert start.format("train (trained on)") in titles
     assert titles[-2:] == ["Cloud network", "Cloud network, false alarms by kind of ground"]
     assert [one.image for one in first.images["A"]] == ["ROIs1158_spring_1_p30"]

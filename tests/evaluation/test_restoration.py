@@ -10,7 +10,7 @@ from cmcr_cli.evaluation.restoration import (
     Setting,
     covered_pixels,
     other_date,
-    under_veils,
+    under_haze,
     whole_image,
 )
 from cmcr_cli.model.costs import gflop_per_patch
@@ -103,9 +103,9 @@ def test_other_date_takes_the_pair_as_it_is(pair: Pair, weights: Weights) -> Non
     assert found.covered.shape == (128, 128)
 
 
-def test_veils_are_the_same_in_every_run(pair: Pair, weights: Weights) -> None:
-    first, second = (list(under_veils([("place", pair)], weights)) for _ in range(2))
-    assert [check.name for check in first] == ["place veil 0", "place veil 1"]
+def test_haze_layers_are_the_same_in_every_run(pair: Pair, weights: Weights) -> None:
+    first, second = (list(under_haze([("place", pair)], weights)) for _ in range(2))
+    assert [check.name for check in first] == ["place haze 0", "place haze 1"]
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.scene.cloudy, other.scene.cloudy)
         assert one.scene.ground.optical is pair.clear and (one.scene.cloudy != pair.clear).any()

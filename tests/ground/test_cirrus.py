@@ -14,7 +14,7 @@ from cmcr_cli.ground.cirrus import (
     WHITE,
     Floats,
     fitted_ratio,
-    veil_of,
+    visible_cirrus_of,
     without_cirrus,
 )
 from cmcr_cli.scene.bands import BANDS
@@ -28,15 +28,15 @@ def ground(*shape: int) -> Floats:
     return image
 
 
-def under(image: Floats, veil: NDArray[np.floating]) -> Floats:
-    """The image under a veil that adds `veil` to the visible, by the module's own spectrum."""
-    added = SPECTRUM.reshape(-1, *[1] * veil.ndim) * veil
+def under(image: Floats, visible: NDArray[np.floating]) -> Floats:
+    """The image under cirrus that adds `visible` to the visible bands, by the module's own spectrum."""
+    added = SPECTRUM.reshape(-1, *[1] * visible.ndim) * visible
     seen = image * (1 - added / WHITE) + added
-    seen[B10] = image[B10] + veil / TYPICAL_RATIO
+    seen[B10] = image[B10] + visible / TYPICAL_RATIO
     return seen.astype(np.float32)
 
 
-def test_a_veil_is_taken_off() -> None:
+def test_cirrus_is_subtracted() -> None:
     clear = ground(40, 50)
     seen = under(clear, np.linspace(0, 0.35, 50, dtype=np.float32) * np.ones((40, 1), np.float32))
     assert np.abs(seen - clear)[OTHERS].mean() > 0.05
@@ -52,7 +52,7 @@ def test_a_single_pixel_is_an_image_too() -> None:
     np.testing.assert_allclose(found[OTHERS], clear[OTHERS], rtol=0, atol=1e-6)
 
 
-def test_no_more_is_taken_off_than_a_thin_veil_holds() -> None:
+def test_no_more_is_subtracted_than_thin_cirrus_adds() -> None:
     """Thick cloud high up has a bright B10, and nothing beneath it to bring out."""
     image = np.full((len(BANDS), 4), 0.6, np.float32)
     image[B10] = GROUND + np.array([0.1, 0.4 / TYPICAL_RATIO, 0.5, 1])
@@ -140,9 +140,9 @@ def test_low_cloud_that_b10_hardly_shows_does_not_count() -> None:
     assert float(fitted_ratio([image[FITTED]])) == pytest.approx(float(TYPICAL_RATIO), abs=0.05)
 
 
-def test_veil_is_what_is_taken_off_the_visible() -> None:
+def test_visible_cirrus_is_what_is_subtracted() -> None:
     clear = ground(40, 50)
-    veil = np.linspace(0, 0.35, 50, dtype=np.float32) * np.ones((40, 1), np.float32)
-    np.testing.assert_allclose(veil_of(under(clear, veil)), veil, rtol=0, atol=1e-6)
+    visible = np.linspace(0, 0.35, 50, dtype=np.float32) * np.ones((40, 1), np.float32)
+    np.testing.assert_allclose(visible_cirrus_of(under(clear, visible)), visible, rtol=0, atol=1e-6)
     clear[B10] = 0
-    assert not veil_of(clear).any()
+    assert not visible_cirrus_of(clear).any()

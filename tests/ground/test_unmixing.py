@@ -19,14 +19,14 @@ def ground(count: int = COUNT) -> Floats:
     return np.asarray(root @ np.random.default_rng(1).normal(size=(13, count)), np.float32)
 
 
-def estimate(matrices: Floats, departure: Floats) -> Floats:
-    shares = weights(departure[VISIBLE].mean(axis=0))
-    return np.asarray((shares[:, None] * (matrices @ departure)).sum(axis=0), np.float32)
+def estimate(matrices: Floats, residual: Floats) -> Floats:
+    shares = weights(residual[VISIBLE].mean(axis=0))
+    return np.asarray((shares[:, None] * (matrices @ residual)).sum(axis=0), np.float32)
 
 
-def learnt(departure: Floats) -> Floats:
+def learnt(residual: Floats) -> Floats:
     unmixing = Unmixing()
-    unmixing.add(departure)
+    unmixing.add(residual)
     return unmixing.matrices(COVARIANCE)
 
 
@@ -38,9 +38,9 @@ def test_ground_is_told_from_a_cloud_of_one_spectrum() -> None:
     truth = ground()
     spectrum = np.linspace(1, 0.6, 13)[:, None]
     opacity = np.random.default_rng(2).gamma(2, 0.04, COUNT)
-    departure = (truth + spectrum * opacity).astype(np.float32)
-    assert error(departure, truth) > 3
-    assert error(estimate(learnt(departure), departure), truth) < 0.5
+    residual = (truth + spectrum * opacity).astype(np.float32)
+    assert error(residual, truth) > 3
+    assert error(estimate(learnt(residual), residual), truth) < 0.5
 
 
 def test_without_cloud_most_of_the_departure_is_ground() -> None:
@@ -50,25 +50,25 @@ def test_without_cloud_most_of_the_departure_is_ground() -> None:
 
 
 def test_what_is_gained_is_never_more_than_what_departs() -> None:
-    departure = RNG.normal(0, 0.2, (13, COUNT)).astype(np.float32)
+    residual = RNG.normal(0, 0.2, (13, COUNT)).astype(np.float32)
     root = np.linalg.inv(np.linalg.cholesky(SHARE * COVARIANCE.astype(np.float64) + 1e-6 * np.eye(13)))
-    for matrix in learnt(departure):
-        found = root @ matrix @ departure[:, :500]
-        assert (np.square(found).sum(axis=0) <= 1.02 * np.square(root @ departure[:, :500]).sum(axis=0)).all()
+    for matrix in learnt(residual):
+        found = root @ matrix @ residual[:, :500]
+        assert (np.square(found).sum(axis=0) <= 1.02 * np.square(root @ residual[:, :500]).sum(axis=0)).all()
 
 
 def test_a_bright_cloud_says_nothing_of_the_ground() -> None:
-    departure = (0.5 + RNG.normal(0, 0.2, (13, COUNT))).astype(np.float32)
-    found = estimate(learnt(departure), departure)
-    assert np.square(found).mean() < 0.02 * np.square(departure).mean()
+    residual = (0.5 + RNG.normal(0, 0.2, (13, COUNT))).astype(np.float32)
+    found = estimate(learnt(residual), residual)
+    assert np.square(found).mean() < 0.02 * np.square(residual).mean()
 
 
 def test_parts_add_up_to_the_whole() -> None:
-    departure = ground()
+    residual = ground()
     parts = Unmixing()
-    for part in np.array_split(departure, 7, axis=1):
+    for part in np.array_split(residual, 7, axis=1):
         parts.add(part)
-    np.testing.assert_allclose(parts.matrices(COVARIANCE), learnt(departure), rtol=0, atol=2**-12)
+    np.testing.assert_allclose(parts.matrices(COVARIANCE), learnt(residual), rtol=0, atol=2**-12)
 
 
 def test_a_level_that_was_never_seen_takes_the_departure_for_ground() -> None:

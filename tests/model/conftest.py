@@ -67,7 +67,7 @@ def patches() -> Callable[..., PatchInputs]:
             cover=uniform(1).round(),
             radar=2 * uniform(2) - 1,
             radar_valid=(uniform(1) > 0.2).float(),
-            spread=0.01 + 0.1 * torch.rand(2, N_BANDS, generator=generator),
+            std=0.01 + 0.1 * torch.rand(2, N_BANDS, generator=generator),
             present=present,
             levels=torch.tensor([[-0.1, 0.1, 0.4]]).expand(2, 3),
             unmixing=torch.randn(2, 3, N_BANDS, N_BANDS, generator=generator) / N_BANDS,

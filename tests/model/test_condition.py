@@ -30,7 +30,7 @@ def test_scene_units_and_back(patches: Patches) -> None:
     inputs = patches()
     z = to_scene_units(inputs.optical, inputs)
     torch.testing.assert_close(
-        z[0, 3], (inputs.optical[0, 3] - inputs.context[0, 3]) / inputs.spread[0, 3], rtol=1e-5, atol=1e-5
+        z[0, 3], (inputs.optical[0, 3] - inputs.context[0, 3]) / inputs.std[0, 3], rtol=1e-5, atol=1e-5
     )
     assert not z[ABSENT].any()
     assert not to_scene_units(inputs.optical + 1, inputs)[ABSENT].any()
@@ -52,7 +52,7 @@ def test_shapes(patches: Patches) -> None:
     condition = Condition.of(patches())
     assert condition.planes.shape == (2, CHANNELS, 32, 32)
     assert condition.vector.shape == (2, VECTOR)
-    for image in (condition.departure, condition.detail, condition.ground, condition.mean):
+    for image in (condition.residual, condition.detail, condition.ground, condition.mean):
         assert image.shape == (2, 13, 32, 32)
     assert condition.cover.shape == condition.hidden.shape == (2, 1, 32, 32)
     assert condition.unexplained.shape == (2, 1, 32 // CELL, 32 // CELL)
@@ -63,7 +63,7 @@ def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Pa
     condition = Condition.of(inputs)
     mean = condition.mean
     z = to_scene_units(inputs.optical, inputs)
-    assert torch.equal(condition.departure, z.clamp(-LIMIT, LIMIT))
+    assert torch.equal(condition.residual, z.clamp(-LIMIT, LIMIT))
     covered = inputs.cover.bool().expand_as(mean)
     assert not mean[covered].any()
     assert mean[covered].numel() and z.abs().max() > 2 * LIMIT
@@ -74,19 +74,19 @@ def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Pa
 
 def shown(inputs: PatchInputs, z: Tensor) -> Condition:
     """The condition of an image that departs by z from a context of mid-grey, every band present."""
-    context, spread = torch.full_like(z, 0.5), torch.full((len(z), 13), 0.01)
-    optical = context + z * spread[:, :, None, None]
+    context, std = torch.full_like(z, 0.5), torch.full((len(z), 13), 0.01)
+    optical = context + z * std[:, :, None, None]
     return Condition.of(
-        replace(inputs, optical=optical, context=context, spread=spread, present=torch.ones_like(spread))
+        replace(inputs, optical=optical, context=context, std=std, present=torch.ones_like(std))
     )
 
 
-def test_a_veil_over_everything_shifts_the_departure_and_not_the_detail(patches: Patches) -> None:
+def test_haze_over_everything_shifts_the_departure_and_not_the_detail(patches: Patches) -> None:
     z = torch.rand(2, 13, 32, 32) - 0.5
     before, after = shown(patches(), z), shown(patches(), z + 3)
     torch.testing.assert_close(after.detail, before.detail, rtol=0, atol=1e-4)
-    torch.testing.assert_close(after.departure, before.departure + 3, rtol=0, atol=1e-4)
-    # thicker than what a departure may say, its detail is still legible
+    torch.testing.assert_close(after.residual, before.residual + 3, rtol=0, atol=1e-4)
+    # thicker than what a residual may say, its detail is still legible
     torch.testing.assert_close(shown(patches(), z + 12).detail, before.detail, rtol=0, atol=1e-4)
 
 
@@ -129,18 +129,18 @@ def test_detail_of_a_crop_on_the_lattice_of_cells_is_that_of_the_whole(patches: 
 
 def test_ground_is_the_matrix_of_its_level_times_the_departure(patches: Patches) -> None:
     inputs = patches()
-    departure = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
+    residual = (inputs.optical - inputs.context) * inputs.present[:, :, None, None]
     for brightness, matrix in (
         (-0.3, inputs.unmixing[:, 0]),  # beyond the levels the nearest counts
         (0.1, inputs.unmixing[:, 1]),
         (0.25, inputs.unmixing[:, 1:].mean(1)),
         (2.0, inputs.unmixing[:, 2]),
     ):
-        even = departure.clone()
+        even = residual.clone()
         even[:, 1:4] = brightness
         optical = inputs.context + even
         found = Condition.of(replace(inputs, optical=optical)).ground
-        parted = (matrix @ even.flatten(2)).reshape(even.shape) / inputs.spread[:, :, None, None]
+        parted = (matrix @ even.flatten(2)).reshape(even.shape) / inputs.std[:, :, None, None]
         torch.testing.assert_close(found, parted.clamp(-LIMIT, LIMIT), rtol=1e-3, atol=1e-3)
 
 
@@ -148,16 +148,16 @@ def test_levels_count_as_where_the_matrices_are_made(patches: Patches) -> None:
     """`scene.unmixing` collects by the very weights by which the network's ground is put together."""
     brightness = np.linspace(-0.2, 0.6, 32, dtype=np.float32)
     shares = unmixing.weights(brightness)
-    departure = torch.from_numpy(brightness).expand(1, 13, 1, 32)
+    residual = torch.from_numpy(brightness).expand(1, 13, 1, 32)
     ones = torch.ones(1, 1, 1, 32)
     for index, share in enumerate(shares):
         matrices = torch.zeros(1, *unmixing.NOTHING.shape)
         matrices[0, index] = torch.eye(13)
         inputs = PatchInputs(
-            departure, 0 * departure, ones, ones, ones.expand(1, 2, 1, 32), ones, torch.full((1, 13), 0.25),
+            residual, 0 * residual, ones, ones, ones.expand(1, 2, 1, 32), ones, torch.full((1, 13), 0.25),
             torch.ones(1, 13), torch.from_numpy(unmixing.LEVELS)[None], matrices,
         )  # fmt: skip
-        found = _ground(departure, departure[:, :1], inputs)[0, 5, 0].numpy() * 0.25
+        found = _ground(residual, residual[:, :1], inputs)[0, 5, 0].numpy() * 0.25
         np.testing.assert_allclose(found, share * brightness, rtol=0, atol=1e-6)
 
 
@@ -176,7 +176,7 @@ def test_invalid_radar_has_no_influence(patches: Patches) -> None:
         "cover",
         "radar",
         "radar_valid",
-        "spread",
+        "std",
         "present",
         "levels",
         "unmixing",
@@ -191,7 +191,7 @@ def test_every_field_reaches_the_network(patches: Patches, name: str) -> None:
 
 def test_thick_cloud_stays_finite_and_within_reach(patches: Patches) -> None:
     inputs = patches()
-    cloud = replace(inputs, optical=torch.full_like(inputs.optical, 2.5), spread=torch.full((2, 13), 0.01))
+    cloud = replace(inputs, optical=torch.full_like(inputs.optical, 2.5), std=torch.full((2, 13), 0.01))
     planes = Condition.of(cloud).planes
     assert torch.isfinite(planes).all()
     assert planes.abs().max() < 10

@@ -32,7 +32,7 @@ def test_denoiser_combines_skip_and_network(
     features = denoiser.encode(condition)
     x, sigma = torch.randn(2, 13, 32, 32), torch.tensor([0.3, 7.0])
     c_skip, c_out, c_in = scalings(sigma, denoiser.diffusion)
-    shown = condition.departure, condition.detail, condition.ground
+    shown = condition.residual, condition.detail, condition.ground
     output = denoiser.step(c_in * x, sigma.log() / 4, features, shown)
     expected = c_skip * x + c_out * output
     torch.testing.assert_close(denoiser(x, sigma, features, condition), expected)

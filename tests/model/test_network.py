@@ -17,7 +17,7 @@ REACH = 96
 
 
 def run(config: NetworkConfig, shake: Shake, planes: Tensor, *images: Tensor) -> Tensor:
-    """`images` are the noisy one, the departure, the detail and the ground."""
+    """`images` are the noisy one, the residual, the detail and the ground."""
     encoder, step = ConditionEncoder(config), StepNetwork(config)
     shake(encoder)
     shake(step)
@@ -84,26 +84,26 @@ def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
     torch.testing.assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("what", ["x", "sigma", "departure", "detail", "ground", "planes", "vector"])
+@pytest.mark.parametrize("what", ["x", "sigma", "residual", "detail", "ground", "planes", "vector"])
 def test_every_input_counts(shake: Shake, what: str) -> None:
     encoder, step = ConditionEncoder(TINY), StepNetwork(TINY)
     shake(encoder)
     shake(step)
     inputs = {
         "x": image(N_BANDS, 16, 16), "sigma": torch.tensor([0.3]), "planes": image(CHANNELS, 16, 16),
-        "departure": image(N_BANDS, 16, 16), "detail": image(N_BANDS, 16, 16),
+        "residual": image(N_BANDS, 16, 16), "detail": image(N_BANDS, 16, 16),
         "ground": image(N_BANDS, 16, 16), "vector": torch.ones(1, VECTOR),
     }  # fmt: skip
     answers = []
     for _ in range(2):
         features = encoder(inputs["planes"], inputs["vector"])
-        shown = inputs["departure"], inputs["detail"], inputs["ground"]
+        shown = inputs["residual"], inputs["detail"], inputs["ground"]
         answers.append(step(inputs["x"], inputs["sigma"], features, tuple(shown)))
         inputs[what] = inputs[what] + 0.5
     assert (answers[0] - answers[1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("which", [0, 1, 2], ids=["departure", "detail", "ground"])
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["residual", "detail", "ground"])
 def test_what_the_image_shows_passes_pixel_by_pixel(shake: Shake, which: int) -> None:
     planes, x = image(CHANNELS, 16, 16), image(N_BANDS, 16, 16)
     shown = [x.flip(3), x.flip(2), x.flip(2, 3)]

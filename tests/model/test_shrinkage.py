@@ -36,11 +36,11 @@ def test_only_bright_cloud_over_a_known_context_hides_the_ground(
 
 
 def test_clear_ground_tells_how_far_the_context_is_off() -> None:
-    departure = torch.where(torch.arange(SIZE) < SIZE // 2, 0.1, 2.0).expand(1, 13, SIZE, SIZE).clone()
+    residual = torch.where(torch.arange(SIZE) < SIZE // 2, 0.1, 2.0).expand(1, 13, SIZE, SIZE).clone()
     cover = plane(0)
     cover[..., 16:48] = 1  # the border lies in the middle of the cloud
-    departure[..., 16:48] = 1e3
-    found = unexplained(departure, cover)
+    residual[..., 16:48] = 1e3
+    found = unexplained(residual, cover)
     assert found.shape == (1, 1, CELLS, CELLS)
     mean = (0.1**2 + 2**2) / 2
     calm, rough = found[..., 0], found[..., -1]
@@ -49,10 +49,10 @@ def test_clear_ground_tells_how_far_the_context_is_off() -> None:
 
 def test_far_from_clear_ground_the_patch_speaks_and_without_any_the_scene() -> None:
     size = 4 * AROUND * CELL
-    departure, cover = torch.full((1, 13, size, size), 0.5), torch.ones(1, 1, size, size)
-    torch.testing.assert_close(unexplained(departure, cover), torch.ones(1, 1, size // CELL, size // CELL))
+    residual, cover = torch.full((1, 13, size, size), 0.5), torch.ones(1, 1, size, size)
+    torch.testing.assert_close(unexplained(residual, cover), torch.ones(1, 1, size // CELL, size // CELL))
     cover[..., : 2 * CELL] = 0
-    far = unexplained(departure, cover)[..., -1]
+    far = unexplained(residual, cover)[..., -1]
     torch.testing.assert_close(far, torch.full_like(far, 0.25), rtol=0.1, atol=0)
 
 

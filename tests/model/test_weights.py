@@ -65,7 +65,7 @@ def test_round_trip(saved: Path, weights: Weights) -> None:
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
     assert torch.equal(again.mean, weights.mean)
-    assert torch.equal(again.spread, weights.spread)
+    assert torch.equal(again.std, weights.std)
     assert again.denoiser.network_config == weights.denoiser.network_config
     assert again.denoiser.diffusion == weights.denoiser.diffusion
     assert again.clouds.config == weights.clouds.config

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import shapely
 from rasterio import Affine
 from rasterio.crs import CRS
@@ -38,6 +39,14 @@ def test_footprint_is_cut_at_the_antimeridian() -> None:
     assert geometry.geom_type == "MultiPolygon" and geometry.is_valid
     assert west > 179 and -180 < east < -178
     assert geometry.bounds[0] == -180 and geometry.bounds[2] == 180 and geometry.area < 1
+
+
+@pytest.mark.parametrize(("start", "west", "east"), [(179, 179, 180), (-180, -180, -179), (180, -180, -179)])
+def test_a_scene_may_end_at_the_antimeridian(start: float, west: float, east: float) -> None:
+    grid = Grid(CRS.from_epsg(4326), Affine(1 / 128, 0, start, 0, -1 / 128, 10), 128, 128)
+    item = stac_item(Path("a.json"), {"--output": Path("a.tif")}, _described(grid))
+    assert item["bbox"] == [west, 9, east, 10]
+    assert shapely.geometry.shape(item["geometry"]).bounds == (west, 9, east, 10)
 
 
 def test_time_by_tag_or_by_name() -> None:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from rasterio.features import geometry_mask
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.output.validation import validate_output
 from cmcr_cli.removal import RemoveOptions, estimate, remove
 from cmcr_cli.removal.restore.steps import Restorer
+from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.scene.optical import open_optical
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -94,7 +97,26 @@ def test_only_the_areas_patches_are_computed(whole: RemoveOptions, large: Any, t
     assert 0 < estimate(one).patches_restored <= 2
     report = remove(chosen)
     assert report.patches_restored == plan.patches_restored
-    assert report.covered_share == full.covered_share  # the survey, and so the context, is of the whole scene
+    assert report.covered_share == plan.covered_share
+
+
+def test_shares_are_of_the_area(whole: RemoveOptions, large: Any, tmp_path: Path) -> None:
+    path = _polygon(tmp_path / "a.geojson", large, (230, 410), (100, 420))
+    one = replace(_part(whole, tmp_path, aoi=path), steps=1, samples=1, uncertainty=None)
+    report = remove(one)
+    with open_optical(large.s2) as optical:
+        cloud_map = CloudMap.empty(optical.grid)
+    cloud_map.mark(0, read(large.mask)[0])
+    covered = cloud_map.pixels(0, 520)[230:410, 100:420] > 0
+    with rasterio.open(one.output) as made:
+        shape = json.loads(path.read_text())
+        inside = geometry_mask([shape], covered.shape, made.transform, all_touched=True, invert=True)
+    valid = inside & (read(one.provenance)[0] > 0)  # type: ignore[arg-type]
+    # Where the outline passes through corners of pixels, it is for rounding to say which of them it touches.
+    assert report.covered_share == pytest.approx(covered[valid].mean(), abs=1e-3)
+    assert report.valid_share == pytest.approx(valid.sum() / inside.sum(), abs=1e-3)
+    whole_scene = estimate(replace(whole, overwrite=True)).covered_share
+    assert abs(report.covered_share - whole_scene) > 0.03, "else this test shows nothing"
 
 
 def test_dry_run_is_of_the_area(whole: RemoveOptions, large: Any, tmp_path: Path) -> None:
@@ -134,7 +156,7 @@ def test_a_stopped_run_of_an_area_goes_on_to_the_same_bytes(
     seen.clear()
     last[0] = 900
     report = remove(chosen("resumed"))
-    assert min(seen) > -237 and not any("anew" in note for note in report.notes)
+    assert min(seen) > -237 and not any("from the beginning" in str(each) for each in report.warnings)
     names = ["clear.tif", "which.tif"]
     assert sorted(path.name for path in (tmp_path / "resumed").iterdir()) == names
     for name in names:

@@ -110,7 +110,7 @@ def test_nothing_but_integers_comes_back_from_a_whole_run(
     taken: list[Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """But for the spread of samples, where it is asked for, and for what the survey looks at: see below."""
+    """But for the std of samples, where it is asked for, and for what the survey looks at: see below."""
     sent: list[torch.device] = []
     on = Strip.on
 

@@ -103,13 +103,13 @@ def test_batches_are_halved_when_a_gpu_is_out_of_memory(
     report = remove(options(steps=2, batch_size=3))
     assert np.array_equal(read(options().output), expected)
     assert max(sizes) == 2 and sizes[-1] == 1  # two patches side by side are all that this scene has
-    assert sum("memory is short: goes on with batches of 1" in note for note in report.notes) == 1
+    assert sum("memory is low: continuing with batch size 1" in str(each) for each in report.warnings) == 1
     room = 0
     with pytest.raises(CmcrError, match="too small for a patch"):
         remove(options(steps=2))
 
 
-def test_the_precision_of_a_gpu_changes_the_image_by_a_hundredth_of_its_spread(
+def test_the_precision_of_a_gpu_changes_the_image_by_a_hundredth_of_its_std(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, images = options(steps=2, keep_clear=False, weights=None), []
@@ -163,25 +163,25 @@ def test_nodata_stays_and_is_never_made(make_scene: Callable[..., Any], options:
     assert (provenance[~empty] == RECONSTRUCTED).all()
 
 
-def test_samples_give_their_mean_and_their_spread(options: Options, tmp_path: Path) -> None:
-    """The first of two samples is the image without sampling, and lies spread / sqrt 2 off their mean."""
+def test_samples_give_their_mean_and_their_std(options: Options, tmp_path: Path) -> None:
+    """The first of two samples is the image without sampling, and is std / sqrt 2 off their mean."""
     remove(options(steps=2))
     first = read(options().output).astype(float)
     chosen = options(samples=2, steps=2, uncertainty=tmp_path / "std.tif")
     remove(chosen)
     mean = read(chosen.output).astype(float)
-    provenance, spread = read(tmp_path / "provenance.tif")[0], read(tmp_path / "std.tif")
-    assert (spread[:, provenance == OBSERVED] == 0).all()
+    provenance, std = read(tmp_path / "provenance.tif")[0], read(tmp_path / "std.tif")
+    assert (std[:, provenance == OBSERVED] == 0).all()
     within = (
         (provenance == RECONSTRUCTED) & (np.minimum(first, mean) > 1) & (np.maximum(first, mean) < 65_535)
     )
     assert within[:, provenance == RECONSTRUCTED].mean() > 0.1
-    off, expected = np.abs(first - mean)[within], 10_000 * spread[within] / 2**0.5
+    off, expected = np.abs(first - mean)[within], 10_000 * std[within] / 2**0.5
     assert expected.mean() > 10
     assert (off <= 1.001 * expected + 1).all()
     # only where patches are blended may samples differ in opposite directions
     assert (off >= 0.999 * expected - 1).mean() > 0.999
-    assert (spread[:, provenance == RECONSTRUCTED].mean(axis=1) > 0).all()
+    assert (std[:, provenance == RECONSTRUCTED].mean(axis=1) > 0).all()
     with rasterio.open(tmp_path / "std.tif") as file:
         assert file.descriptions == tuple(f"std_{name}" for name in BANDS)
 
@@ -205,7 +205,7 @@ def test_scene_without_radar_without_cirrus_and_as_int16(
     chosen = options(s2=str(path), s1=None, offset=-1000)
     report = remove(chosen)
     assert report.level == "L2A" and report.offset == -1000 and not report.radar
-    assert any("no Sentinel-1" in note for note in report.notes)
+    assert any("no Sentinel-1" in str(each) for each in report.warnings)
     after = read(chosen.output)
     assert after.dtype == np.int16 and after.shape[0] == 12
     assert all(finding.ok for finding in validate_output(chosen.output, path, chosen.provenance))
@@ -256,7 +256,7 @@ def see_through(tmp_path: Path) -> Path:
     denoiser = Denoiser(NetworkConfig((8, 8, 8)), config)
     _, c_out, _ = scalings(torch.tensor([config.sigma_max]), config)
     with torch.no_grad():
-        denoiser.step.head.bias[4 * 13 : 4 * 26] = 1 / c_out.item()  # the gate of the departure
+        denoiser.step.head.bias[4 * 13 : 4 * 26] = 1 / c_out.item()  # the gate of the residual
     path = tmp_path / "see_through.safetensors"
     clouds = CloudNetwork(CloudConfig((8, 8), 8))
     save(path, Weights(denoiser, clouds, torch.full((13,), 0.2), torch.full((13,), 0.2)))

@@ -67,14 +67,14 @@ def test_offset_from_tags_and_option(write: Write) -> None:
     path = write("s2.tif", dn(), scales=(0.0001,) * 13, offsets=(-0.1,) * 13)
     with open_optical(path) as optical:
         assert (optical.radiometry.offset, optical.radiometry.quantification) == (-1000, 10000)
-        assert (optical.offset_source, optical.notes) == ("tag", ())
+        assert (optical.offset_source, optical.warnings) == ("tag", ())
         assert optical.offsets == (-0.1,) * 13
         assert optical.radiometry.reflectance(np.array([3000])) == pytest.approx(0.2)
     with open_optical(path, offset=0) as optical:
         assert (optical.radiometry.offset, optical.offset_source) == (0, "option")
-        assert "-1000" in optical.notes[0]
+        assert "-1000" in str(optical.warnings[0])
     with open_optical(write("untagged.tif", dn()), offset=-1000) as optical:
-        assert (optical.radiometry.offset, optical.offset_source, optical.notes) == (-1000, "option", ())
+        assert (optical.radiometry.offset, optical.offset_source, optical.warnings) == (-1000, "option", ())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_check_radiometry_refuses_absurd_means(write: Write) -> None:
 def test_check_radiometry_suspects_an_offset_left_in(write: Write) -> None:
     path = write("s2.tif", dn(low=1050, high=4000))
     with open_optical(path) as optical:
-        assert "--offset -1000" in check_radiometry(optical)[0]
+        assert "--offset -1000" in str(check_radiometry(optical)[0])
     with open_optical(path, offset=-1000) as optical:
         assert check_radiometry(optical) == ()
 

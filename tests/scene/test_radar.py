@@ -55,7 +55,7 @@ def test_db_on_the_same_grid_comes_unchanged(write: Write) -> None:
     with open_radar(write("s1.tif", db), GRID) as radar:
         values, valid = radar.read(20, 30)
         assert (radar.units, radar.source.warped) == ("db", False)
-        assert "dB" in radar.notes[0]
+        assert "dB" in str(radar.warnings[0])
     assert values.dtype == np.float32 and valid.all()
     assert np.array_equal(values, db[:, 20:50])
 
@@ -72,7 +72,7 @@ def test_linear_power_is_recognised_and_converted(write: Write) -> None:
     db = backscatter()
     with open_radar(write("s1.tif", 10 ** (db / 10)), GRID) as radar:
         values, _ = radar.read(0, 80)
-        assert radar.units == "linear" and "linear power" in radar.notes[0]
+        assert radar.units == "linear" and "linear power" in str(radar.warnings[0])
     assert np.allclose(values, db, atol=1e-4)
 
 
@@ -87,12 +87,12 @@ def test_stated_units_are_believed(write: Write) -> None:
 def test_stated_units_that_the_values_speak_against(write: Write) -> None:
     db = backscatter()
     with open_radar(write("s1.tif", db), GRID, units="db") as radar:
-        assert radar.notes == ()
+        assert radar.warnings == ()
     power = write("power.tif", 10 ** (db / 10))
     with open_radar(power, GRID, units="linear") as radar:
-        assert radar.notes == ()
+        assert radar.warnings == ()
     with open_radar(power, GRID, units="db") as radar:
-        assert "though the median" in radar.notes[0]
+        assert "though the median" in str(radar.warnings[0])
     path = write("s1.tif", db)
     with pytest.raises(RadiometryError, match="never negative"), open_radar(path, GRID, units="linear"):
         pass
@@ -167,7 +167,7 @@ def test_radar_on_another_grid_lands_on_the_right_pixels(
         top, top_valid = radar.read(0, 30)
         rest, rest_valid = radar.read(30, 50)
         assert radar.source.warped
-        assert f"EPSG:{epsg}" in radar.notes[0]
+        assert f"EPSG:{epsg}" in str(radar.warnings[0])
     values = np.concatenate([top, rest], axis=1)
     assert top_valid.all() and rest_valid.all()
     # Half a pixel of shift would move the pattern by up to 0.25 dB, a whole one by 0.5.
@@ -204,7 +204,7 @@ def test_partial_cover_is_told_and_leaves_the_rest_invalid(write: Write) -> None
     db = backscatter()[:, :40]
     with open_radar(write("s1.tif", db), GRID) as radar:
         values, valid = radar.read(0, 80)
-        assert radar.notes[0].startswith("Sentinel-1 covers 50 %".replace(" %", "%"))
+        assert str(radar.warnings[0]).startswith("Sentinel-1 covers 50 %".replace(" %", "%"))
     assert np.allclose(values[:, :40], db, atol=1e-4)
     assert not valid[40:].any() and np.isnan(values[:, 40:]).all()
 

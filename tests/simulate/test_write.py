@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.ground import cirrus
+from cmcr_cli.output.stac_item import time_of
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.simulate import SimulatedScene, add_clouds, simulate_scene, simulate_window
 from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, OPAQUE, SHADOW, THIN, VISIBLE
 from cmcr_cli.simulate.noise import Window, fbm, key_of, octave, octave_at, voronoi
 from cmcr_cli.simulate.palette import draw_recipe
+from cmcr_cli.simulate.seasons import draw_dates
+from cmcr_cli.simulate.surface import simulate_optical
 
 FIELDS = ("truth", "cloudy", "radar", "opacity", "shadow", "mask")
 
@@ -239,6 +243,54 @@ def test_files_hold_the_scene(scene: SimulatedScene) -> None:
         assert mask.dtypes == ("uint8",)
         for dataset in (s1, mask):
             assert (dataset.crs, dataset.transform, dataset.shape) == grid
+
+
+def test_earlier_dates_lie_beside_the_same_scene(tmp_path: Path) -> None:
+    plain = simulate_scene(tmp_path / "plain", size=120, seed=22)
+    shares: list[float] = []
+    series = simulate_scene(tmp_path / "series", size=120, seed=22, dates=2, progress=shares.append)
+    assert plain.dates == () and shares == sorted(shares) and shares[-1] == 1
+    for name in ("s2", "s1", "truth", "mask"):
+        with rasterio.open(getattr(plain, name)) as before, rasterio.open(getattr(series, name)) as after:
+            np.testing.assert_array_equal(before.read(), after.read())
+            added = {"PRODUCT_START_TIME"} if name in ("s2", "truth") else set()
+            assert after.tags().keys() - before.tags().keys() == added
+    found = [time for path in (series.s2, *(date.s2 for date in series.dates)) if (time := _time(path))]
+    assert [(found[0] - time).days for time in found[1:]] == [date.days for date in series.dates]
+    for date, drawn, time in zip(series.dates, draw_dates(22, 2), found[1:], strict=True):
+        assert time_of({}, str(date.s2)) == time
+        assert (date.s2.parent.name, date.mask.parent.name) == ("dates", "masks")
+        clear = simulate_optical(22, Window(0, 0, 120, 120), drawn) * np.float32(10_000)
+        with (
+            rasterio.open(date.s2) as s2,
+            rasterio.open(date.mask) as mask,
+            rasterio.open(series.s2) as scene,
+        ):
+            assert (s2.crs, s2.transform, s2.descriptions) == (scene.crs, scene.transform, scene.descriptions)
+            assert (mask.transform, mask.dtypes) == (scene.transform, ("uint8",))
+            codes, pixels = mask.read(1), s2.read()
+        assert set(np.unique(codes)) <= {CLEAR, CLOUD, THIN, SHADOW}
+        seen, cloud = codes == CLEAR, codes == CLOUD
+        assert seen.any() and cloud.any()
+        change = np.abs(pixels[3] - clear[3])
+        assert change[seen].mean() < 0.2 * clear[3].mean() < clear[3].mean() < change[cloud].mean()
+
+
+def _time(path: Path) -> datetime | None:
+    with rasterio.open(path) as dataset:
+        return time_of(dataset.tags(), "")
+
+
+def test_dates_of_another_scene_are_not_mixed_in(tmp_path: Path) -> None:
+    first = simulate_scene(tmp_path, size=10, seed=1, dates=1)
+    kept = {path: path.read_bytes() for path in first.files}
+    with pytest.raises(OutputError, match="exist already"):
+        simulate_scene(tmp_path, size=10, seed=1, dates=1)
+    for dates in (0, 1):
+        with pytest.raises(OutputError, match=f"holds {first.dates[0].s2.name}"):
+            simulate_scene(tmp_path, size=10, seed=2, dates=dates, overwrite=True)
+    assert {path: path.read_bytes() for path in first.files} == kept
+    assert simulate_scene(tmp_path, size=10, seed=1, dates=2, overwrite=True).dates[0] == first.dates[0]
 
 
 def test_a_folder_that_holds_a_scene_is_kept(scene: SimulatedScene) -> None:

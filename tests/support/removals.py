@@ -93,9 +93,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     denoiser, clouds = Denoiser(network, DiffusionConfig()), CloudNetwork(CloudConfig((8, 8), 8))
     for parameter in denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
-    mean, spread = torch.full((13,), 0.15), torch.full((13,), 0.05)
+    mean, std = torch.full((13,), 0.15), torch.full((13,), 0.05)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights_file.save(path, Weights(denoiser, clouds, mean, spread, {"name": "tiny"}))
+    weights_file.save(path, Weights(denoiser, clouds, mean, std, {"name": "tiny"}))
     return path
 
 

@@ -18,12 +18,12 @@ def optical(names: tuple[str, ...], dtype: type, nodata: float | None) -> Optica
     return Optical(
         source=SimpleNamespace(grid=grid),  # type: ignore[arg-type]
         names=names, radiometry=Radiometry(-1000.0), offset_source="tag", dtype=np.dtype(dtype),
-        nodata=nodata, descriptions=(), scales=(), offsets=(), tags={}, notes=(),
+        nodata=nodata, descriptions=(), scales=(), offsets=(), tags={}, warnings=(),
     )  # fmt: skip
 
 
 def scene(rng: np.random.Generator, names: tuple[str, ...], dtype: type, empty: float) -> Strip:
-    """The whole scene as one row, with a hole, a veil and DN of all sizes."""
+    """The whole scene as one row, with a hole, thin cirrus and DN of all sizes."""
     dn = rng.integers(0, 4000, (len(names), HEIGHT, WIDTH)).astype(dtype)
     dn[:, :20, :30] = rng.integers(0, np.iinfo(dtype).max, (len(names), 20, 30), endpoint=True)
     if "B10" in names:

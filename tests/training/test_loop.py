@@ -67,7 +67,8 @@ def train(
     run_dir.mkdir(exist_ok=True)
     task = Task(network, lambda batch, generator: loss(network, batch, generator), companions or {})
     batches = cast(Callable[[int], Iterator[Any]], itertools.count)
-    return loop.train(task, batches, snapshot, config, run_dir, ALONE, {"training": "toy"})
+    average, _ = loop.train(task, batches, snapshot, config, run_dir, ALONE, {"training": "toy"})
+    return average
 
 
 def values(module: nn.Module) -> Tensor:

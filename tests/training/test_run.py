@@ -48,7 +48,7 @@ def test_prepared(checks: list[Sample]) -> None:
     present[0, 10] = 0
     batch = replace(as_batch(checks[0]), present=present)
     x0, condition, weight = prepared(batch)
-    expected = (batch.target - batch.context) / batch.spread[:, :, None, None]
+    expected = (batch.target - batch.context) / batch.std[:, :, None, None]
     torch.testing.assert_close(x0[:, :10], expected[:, :10])
     assert not x0[:, 10].any() and not weight[:, 10].any()
     assert torch.equal(weight[:, :1], batch.weight)
@@ -70,7 +70,7 @@ def test_start_makes_fresh_weights_of_the_recipe(data: Path, tmp_path: Path, tin
     assert weights.denoiser.network_config == tiny_recipe.network
     assert weights.clouds.config == tiny_recipe.clouds
     assert ((weights.mean > 0.0005) & (weights.mean < 0.6)).all()
-    assert (weights.spread >= 0.0099).all()
+    assert (weights.std >= 0.0099).all()
     assert next(crops(run)(0)).optical.shape == (4, 13, 32, 32)
     other = begun(data, tmp_path, with_loop(tiny_recipe, seed=1))
     first, second = (w.denoiser.encoder.stem.weight for w in (weights, other.weights))
@@ -130,6 +130,15 @@ def test_a_run_leaves_its_recipe_and_a_picture_for_each_snapshot(
     assert {p.name for p in (tmp_path / "samples").iterdir()} == {"8.png", "16.png"}
     with rasterio.open(tmp_path / "samples" / "16.png") as file:
         assert file.count == 3 and file.width == 5 * 256 and file.height % 256 == 0
+
+
+def test_the_card_counts_the_crops_that_were_seen(
+    data: Path, untrained: Path, tmp_path: Path, tiny_recipe: Recipe
+) -> None:
+    """Updates are whole batches of 4, and a finished run that is shortened has seen them all the same."""
+    for images, seen in ((10, 12), (8, 12)):
+        path = run_training(TEACHER, data, tmp_path, with_loop(tiny_recipe, images=images), untrained)
+        assert weights_file.load(path).card["history"]["teacher"]["images"] == seen
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "recipe.toml", "stats.jsonl", "samples"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cmcr_cli.cli import arguments as opt
-from cmcr_cli.cli.console import echo, print_json, say, set_verbosity
+from cmcr_cli.cli.console import echo, print_json, print_warnings, say, set_verbosity
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.errors import InputError, OutputError
 from cmcr_cli.option_fields import OUTPUTS, option_fields
@@ -54,6 +54,7 @@ def batch(
     outcomes = []
     for outcome in run_batch(jobs, skip_existing=skip_existing, scheduler=scheduler, retries=retries):
         outcomes.append(outcome)
+        print_warnings(outcome.warnings, f"{outcome.output}: ")
         if not (json or quiet):
             echo(f"[{len(outcomes)}/{len(jobs)}] {_line(outcome)}")
         elif outcome.error:

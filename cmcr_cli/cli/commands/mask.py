@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from cmcr_cli.cli import arguments as opt
-from cmcr_cli.cli.console import echo, print_json, set_verbosity, show_progress
+from cmcr_cli.cli.console import echo, print_json, print_warnings, set_verbosity, show_progress
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.options import RemoveOptions
-
-log = logging.getLogger("cmcr")
 
 EXAMPLES = """\
   cmcr mask s2.tif -o mask.tif --confidence sure.tif
@@ -36,8 +32,7 @@ def mask(
 
     with show_progress(quiet) as progress:
         done = write_mask(options, progress, confidence=confidence)
-    for note in dict.fromkeys(done.notes):
-        log.warning("note: %s", note)
+    print_warnings(done.warnings)
     if json:
         print_json(done)
     elif not quiet:

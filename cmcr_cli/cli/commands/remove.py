@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cmcr_cli.cli import arguments as opt
-from cmcr_cli.cli.console import echo, print_json, set_verbosity, show_progress
+from cmcr_cli.cli.console import echo, print_json, print_warnings, set_verbosity, show_progress
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.options import RemoveOptions
 
@@ -40,8 +40,7 @@ def remove(
     log.info("%s", options)
     with show_progress(quiet) as progress:
         done = (removal.estimate if dry_run else removal.remove)(options, progress)
-    for note in dict.fromkeys(done.notes):
-        log.warning("note: %s", note)
+    print_warnings(done.warnings)
     if json:
         print_json(done)
     elif not quiet:

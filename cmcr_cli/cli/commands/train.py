@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +10,8 @@ import typer
 
 from cmcr_cli.cli import arguments as opt
 from cmcr_cli.cli.console import echo, set_verbosity
+from cmcr_cli.cli.from_fields import Chosen, takes_fields
+from cmcr_cli.option_fields import Command, Option
 
 if TYPE_CHECKING:
     from cmcr_cli.training.run import Training
@@ -19,19 +21,42 @@ EXAMPLES = """\
   cmcr train teacher data --run-dir runs/teacher --init runs/clouds/weights.safetensors"""
 
 
+TRAINING: tuple[Command, ...] = ("train", "distill")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeOptions:
+    """The recipe of a training, and values that replace its own; None: as in the recipe."""
+
+    config: Annotated[
+        str | None,
+        Option(
+            "Packaged recipe, or a .toml file; default: the recipe of the network.",
+            commands=TRAINING,
+            metavar="NAME|PATH",
+        ),
+    ] = None
+    images: Annotated[int | None, Option("Crops in total, counting repetitions.", commands=TRAINING)] = None
+    batch: Annotated[int | None, Option("Crops per update.", commands=TRAINING)] = None
+    crop: Annotated[int | None, Option("Pixels along each side of a crop.", commands=TRAINING)] = None
+    learning_rate: Annotated[float | None, Option("Highest learning rate.", commands=TRAINING)] = None
+    seed: Annotated[
+        int | None, Option("Seed of the initial weights and of the crops.", commands=TRAINING)
+    ] = None
+    split_rule: Annotated[
+        Literal["exact", "legacy"] | None,
+        Option("Split of SEN12MS-CR, as for data check.", commands=TRAINING),
+    ] = None
+
+
+@takes_fields("train", RecipeOptions)
 def train(
     network: Annotated[Literal["clouds", "teacher"], typer.Argument(help="The network to train.")],
     data: opt.Data,
     *,
     run_dir: opt.RunDir,
     init: opt.Init = None,
-    config: opt.Config = None,
-    images: opt.Images = None,
-    batch: opt.Batch = None,
-    crop: opt.Crop = None,
-    learning_rate: opt.LearningRate = None,
-    seed: opt.TrainingSeed = None,
-    split_rule: opt.TrainingSplitRule = None,
+    chosen: Chosen,
     device: opt.Device = "auto",
     dry_run: opt.TrainingDryRun = False,
     verbose: opt.Verbose = 0,
@@ -47,15 +72,7 @@ def train(
     from cmcr_cli.training.tasks.teacher import TEACHER
 
     training = CLOUDS if network == "clouds" else TEACHER
-    chosen = {
-        "images": images,
-        "batch": batch,
-        "crop": crop,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "split_rule": split_rule,
-    }
-    carry_out(training, data, run_dir, init, config or network, chosen, device=device, dry_run=dry_run)
+    carry_out(training, data, run_dir, init, network, chosen, device=device, dry_run=dry_run)
 
 
 def carry_out(
@@ -63,19 +80,30 @@ def carry_out(
     data: Path,
     run_dir: Path,
     init: Path | None,
-    config: str,
-    chosen: Mapping[str, object],
+    usual: str,
+    chosen: Chosen,
     *,
     device: str,
     dry_run: bool,
 ) -> None:
-    """Train by the recipe `config`, with what was `chosen` put into it; or say what that would be."""
+    """Train a network, or print what that would be.
+
+    Args:
+        training: The network's task.
+        data: Training data.
+        run_dir: Folder of the run.
+        init: Weights to start from.
+        usual: Recipe to use where the command line names none.
+        chosen: Values of `RecipeOptions`.
+        device: Where to compute.
+        dry_run: Whether to print only.
+    """
     from cmcr_cli.training.dry_run import estimate_training
     from cmcr_cli.training.recipe import load_recipe, with_knobs
     from cmcr_cli.training.run import run_training
 
     given = {name: value for name, value in chosen.items() if value is not None}
-    recipe = with_knobs(load_recipe(config), **given)
+    recipe = with_knobs(load_recipe(given.pop("config", usual)), **given)
     if not dry_run:
         echo(str(run_training(training, data, run_dir, recipe, init, device)))
         return

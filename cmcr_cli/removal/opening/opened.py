@@ -19,6 +19,7 @@ from cmcr_cli.runtime.device import pick_devices
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.warning_kinds import WarningLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +93,5 @@ def open_scene(
         radar = None
         if s1 is not None:
             radar = stack.enter_context(open_radar(s1, optical.grid, units=s1_units))
+        WarningLog().add(*optical.warnings, *(() if radar is None else radar.warnings))
         yield Scene(optical, radar)

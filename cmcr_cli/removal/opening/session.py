@@ -25,6 +25,9 @@ from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.scene.references.listing import LeftOut
+from cmcr_cli.scene.references.reference import Reference, Wanted, open_references
+from cmcr_cli.warning_kinds import WarningLog
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -45,7 +48,9 @@ class Session:
     radar: Radar | None
     mask: MaskSource
     area: Area | None
-    notes: list[str]
+    references: tuple[Reference, ...]  # the most promising first
+    references_left_out: tuple[LeftOut, ...]
+    warnings: WarningLog
 
     @property
     def device(self) -> str:
@@ -72,7 +77,8 @@ def open_session(
             open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
         )
         claims.read(*optical.source.files)
-        notes = [*optical.notes, *check_radiometry(optical)]
+        warnings = WarningLog()
+        warnings.add(*optical.warnings, *check_radiometry(optical))
         area = None
         if options.aoi is not None:
             area = area_of_file(options.aoi, optical.grid)
@@ -82,12 +88,33 @@ def open_session(
         if options.radar is not None:
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             claims.read(*radar.source.files)
-            notes += radar.notes
+            warnings.add(*radar.warnings)
+        wanted = Wanted(
+            most=options.max_references, earlier_only=options.earlier_only, days=options.reference_days
+        )
+        references = stack.enter_context(open_references(options.references, optical, wanted))
+        for reference in references.used:
+            claims.read(
+                *reference.optical.source.files, *([] if reference.mask is None else [reference.mask])
+            )
+        warnings.add(*references.warnings)
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
-        notes += mask.notes
+        warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of
-        workers = stack.enter_context(open_workers(weights, devices, options.batch_size, notes))
-        yield Session(options, weights, devices, workers, optical, radar, mask, area, notes)
+        workers = stack.enter_context(open_workers(weights, devices, options.batch_size, warnings))
+        yield Session(
+            options,
+            weights,
+            devices,
+            workers,
+            optical,
+            radar,
+            mask,
+            area,
+            references.used,
+            references.left_out,
+            warnings,
+        )
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:

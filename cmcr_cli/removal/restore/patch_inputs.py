@@ -1,7 +1,4 @@
-"""The inputs of the network for patches of a strip, made on its device from the integers of the scene.
-
-Cutting and enlarging are those of `scene.patches` and `ground.context`, which do it in numpy.
-"""
+"""The inputs of the network for patches of a strip, made on its device from the integers of the scene."""
 
 from __future__ import annotations
 
@@ -15,21 +12,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cmcr_cli.ground.cirrus import B10, SPECTRUM, subtracted
-from cmcr_cli.ground.context import MARGIN
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import LEVELS
-from cmcr_cli.model.condition import VEILED, PatchInputs
+from cmcr_cli.model.condition import UNDER_CIRRUS, PatchInputs
 from cmcr_cli.removal.restore.stored_bits import reflectance
 from cmcr_cli.removal.restore.strips import Array, Strip
 from cmcr_cli.removal.survey.cloud_map import CELL
 from cmcr_cli.runtime.device import to_device
-from cmcr_cli.scene.bands import BANDS, present
+from cmcr_cli.scene.bands import canonical, present
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import PATCH, cut, reflected
+from cmcr_cli.scene.patches import PATCH, crop, reflected
 from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB, measured, scaled_radar
 
-COVER = np.array([0, VEILED, 1], np.float32)
-"""What the network is told of a pixel that is clear, under VEIL, under CLOUD."""
+COVER = np.array([0, UNDER_CIRRUS, 1], np.float32)
+"""What the network is told of a pixel that is clear, under CIRRUS, under CLOUD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +37,19 @@ class InputMaker:
     ground: Ground
 
     def blocks(self, strip: Strip, left: int) -> Array:
-        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it."""
+        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it.
+
+        Nothing where references tell more: what they lead to expect is a part of the strip.
+        """
+        if strip.expected is not None:
+            return np.zeros(0, np.float32)
         grid = self.optical.grid
         top, start = (n + origin % CELL for n, origin in zip((strip.top, left), grid.origin, strict=True))
         if strip.radar is None or strip.radar_valid is None:
             return self.ground.context.blocks(top, start, PATCH, PATCH, None, None)
         lines = reflected(strip.top - MARGIN, PATCH + 2 * MARGIN, grid.height) - strip.radar_first
         wide = reflected(left - MARGIN, PATCH + 2 * MARGIN, grid.width)
-        radar, valid = cut(strip.radar, lines, wide), cut(strip.radar_valid, lines, wide)
+        radar, valid = crop(strip.radar, lines, wide), crop(strip.radar_valid, lines, wide)
         return self.ground.context.blocks(top, start, PATCH, PATCH, radar, valid)
 
     def make(self, strip: Strip, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
@@ -60,13 +62,17 @@ class InputMaker:
         lines = reflected(strip.top, PATCH, grid.height)
         columns = [reflected(left, PATCH, grid.width) for left in lefts]
 
-        def cuts(values: Tensor, first: int) -> Tensor:
-            return torch.stack([_cut(values, lines - first, each) for each in columns])
+        def crops(values: Tensor, first: int) -> Tensor:
+            return torch.stack([crop(values, lines - first, each, _take) for each in columns])
 
-        dn = cuts(sent.dn, strip.first)
+        dn = crops(sent.dn, strip.first)
         observed, valid = self._reflectance(dn), self._valid(dn)
-        spectrum, confidence = _enlarged(blocks)
-        cover = to_device(COVER, device)[cuts(sent.cover, strip.first).int()][:, None]
+        if sent.expected is None:
+            spectrum, confidence = _upsampled(blocks)
+        else:
+            expected = crops(sent.expected, strip.first).float()
+            spectrum, confidence = expected[:, :-1], expected[:, -1:]
+        cover = to_device(COVER, device)[crops(sent.cover, strip.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():
             observed, cover = torch.where(valid, observed, spectrum), torch.where(valid, cover, 1.0)
@@ -74,8 +80,8 @@ class InputMaker:
             radar, radar_valid = torch.zeros_like(observed[:, :2]), torch.zeros_like(cover)
         else:
             floor = to_device(RADAR_FLOOR_DB, device)[:, None, None]
-            radar = scaled_radar(cuts(sent.radar, strip.radar_first), floor)
-            radar_valid = cuts(sent.radar_valid, strip.radar_first)[:, None].float()
+            radar = scaled_radar(crops(sent.radar, strip.radar_first), floor)
+            radar_valid = crops(sent.radar_valid, strip.radar_first)[:, None].float()
         spectrum_of_cirrus = to_device(SPECTRUM, device)[:, None, None]
         b10 = observed[:, B10 : B10 + 1]
         image = subtracted(observed, b10, spectrum_of_cirrus, self.ground.cirrus_ratio)
@@ -86,11 +92,8 @@ class InputMaker:
 
     def _reflectance(self, dn: Tensor) -> Tensor:
         """DN (B, bands, H, W), their bits as int16, to the 13 bands, absent ones 0, channels_last."""
-        values = reflectance(dn, self.optical, torch.channels_last)
-        if self.optical.names == BANDS:
-            return values
-        found = values.new_zeros(len(BANDS), *values.permute(1, 0, 2, 3).shape[1:])
-        found[[BANDS.index(name) for name in self.optical.names]] = values.permute(1, 0, 2, 3)
+        values = reflectance(dn, self.optical, torch.channels_last).permute(1, 0, 2, 3)
+        found: Tensor = canonical(values, self.optical.names, values.new_zeros)
         return found.permute(1, 0, 2, 3)
 
     def _valid(self, dn: Tensor) -> Tensor:
@@ -103,18 +106,17 @@ class InputMaker:
         return measured(bands, self.optical.names, bits)
 
 
-def _cut(strip: Tensor, lines: NDArray[np.intp], columns: NDArray[np.intp]) -> Tensor:
-    """As `scene.patches.cut`."""
-    top, left = int(lines.min()), int(columns.min())
-    strip = strip[..., top : int(lines.max()) + 1, left : int(columns.max()) + 1]
-    for axis, pixels in ((-2, lines - top), (-1, columns - left)):
-        if (np.diff(pixels) != 1).any():
-            strip = strip.index_select(axis, to_device(pixels, strip.device))
-    return strip
+def _take(values: Tensor, pixels: NDArray[np.intp], axis: int) -> Tensor:
+    """Take positions of an axis of a tensor, as `numpy.take` does."""
+    return values.index_select(axis, to_device(pixels, values.device))
 
 
-def _enlarged(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """As `ground.context.enlarged`: spectrum (B, 13, H, W) and confidence (B, 1, H, W)."""
+def _upsampled(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Do on a device what `ground.context.upsampled` does in numpy.
+
+    Returns:
+        Spectrum (B, 13, H, W) and confidence (B, 1, H, W).
+    """
     parts = (part.contiguous(memory_format=torch.channels_last) for part in (blocks[:, :-1], blocks[:, -1:]))
     spectrum, confidence = (
         F.interpolate(part, scale_factor=2, mode="bilinear", align_corners=False)[..., 2:-2, 2:-2]

@@ -13,7 +13,7 @@ import numpy as np
 
 from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.output.files import FileSet, write_whole
-from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.output.quicklook import Quicklook, encoded
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.results.statistics import Statistics
@@ -39,6 +39,7 @@ def write_report(
     shares = {
         "observed": statistics.share(OBSERVED),
         "reconstructed": statistics.share(RECONSTRUCTED),
+        "referenced": statistics.share(WITH_REFERENCE),
         "nodata": statistics.share(NODATA),
     }
     page = Template((resources.files("cmcr_cli.removal.results") / "report.html").read_text(encoding="utf-8"))
@@ -55,7 +56,7 @@ def write_report(
         legend="".join(
             f'<span><i class="{name}"></i>{share:.1%} {name}</span>' for name, share in shares.items()
         ),
-        notes="".join(f"<li>{escape(note)}</li>" for note in dict.fromkeys(report.notes)) or "<li>none</li>",
+        warnings="".join(f"<li>{escape(str(each))}</li>" for each in report.warnings) or "<li>none</li>",
         bands=_bands(statistics),
         settings=_settings(report),
         command=escape(command),
@@ -79,10 +80,10 @@ def _settings(report: Report) -> str:
         "size": f"{report.width} x {report.height} px",
         "offset": f"{report.offset:g} DN ({report.offset_source})",
         "radar": shift if report.radar else "none",
-        "covered in the scene": f"{report.covered_share:.1%}",
+        "covered": f"{report.covered_share:.1%}",
         "patches": f"{report.patches_restored} restored of {report.patches}",
         "time": ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items()),
     }
     made_with = ("weights", "device", "steps", "samples", "seed", "patches", "time")
-    shown = ("level", "size", "covered in the scene", "offset", "radar", *made_with)
+    shown = ("level", "size", "covered", "offset", "radar", *made_with)
     return "".join(f"<tr><th>{name}</th><td>{escape(str(plain[name]))}</td></tr>" for name in shown)

@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cmcr_cli.ground.cirrus import THIN as LIFTABLE
-from cmcr_cli.ground.cirrus import veil_of_band
+from cmcr_cli.ground.cirrus import visible_cirrus
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 
 CELL = 2
 """Pixels of 10 m along the side of a cell."""
 
-VEIL, CLOUD = 1, 2
-"""What `pixels` says of covered cells: under VEIL the ground shows once B10's cirrus is subtracted."""
+CIRRUS, CLOUD = 1, 2
+"""What `pixels` says of covered cells: under CIRRUS the ground shows once B10's cirrus is subtracted."""
 
 _OPAQUE = np.array([CLEAR, THIN, SHADOW, THICK], np.uint8)
 """Classes from the least to the most opaque: a cell takes the last that any of its pixels has."""
 
-SEEN_VEIL = np.float32(0.0075)
+SEEN_CIRRUS = np.float32(0.0075)
 """Reflectance that B10 must show in the visible for thin cloud to be cirrus that can be subtracted."""
 
 BRIGHT = np.float32(0.35)
@@ -111,12 +111,12 @@ class CloudMap:
         y = self._rows(top, rows)
         return np.asarray(self.cells(int(y[0]), int(y[-1]) + 1)[(y - y[0])[:, None], self._cols()])
 
-    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int) -> NDArray[np.uint8]:
-        """Values of all cells (of `shape`) in the pixels of full-width rows, (rows, width)."""
-        return np.asarray(cells[self._rows(top, rows)[:, None], self._cols()])
+    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int, first: int = 0) -> NDArray[np.uint8]:
+        """Values of cells, all or those from row `first`, in the pixels of full-width rows, (rows, width)."""
+        return np.asarray(cells[self._rows(top, rows)[:, None] - first, self._cols()])
 
     def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """What to do about the pixels of full-width rows: 0 (nothing), VEIL or CLOUD, (rows, width)."""
+        """What to do about the pixels of full-width rows: 0 (nothing), CIRRUS or CLOUD, (rows, width)."""
         y = self._rows(top, rows)
         first, stop = int(y[0]), int(y[-1]) + 1
         cells = treatment(self._covered(first, stop), self._bits(self.planes[2, first:stop]))
@@ -160,8 +160,8 @@ class CloudMap:
 
 
 def treatment(classes: NDArray[np.uint8], lifted: NDArray[Any]) -> NDArray[np.uint8]:
-    """What to do about cells of these classes: 0 (nothing), VEIL where `lifted`, CLOUD elsewhere."""
-    return np.where(classes == CLEAR, 0, np.where(lifted, VEIL, CLOUD)).astype(np.uint8)
+    """What to do about cells of these classes: 0 (nothing), CIRRUS where `lifted`, CLOUD elsewhere."""
+    return np.where(classes == CLEAR, 0, np.where(lifted, CIRRUS, CLOUD)).astype(np.uint8)
 
 
 def thin_cirrus(b10: NDArray[np.float32], blue: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -179,8 +179,8 @@ def lifted_cells(
 
     classes and cirrus (see `thin_cirrus`; 0: none, or no B10) are (rows, columns).
     """
-    veil = veil_of_band(cirrus, cirrus_ratio)
-    return np.asarray((classes == THIN) & (veil > SEEN_VEIL) & (veil <= LIFTABLE))
+    visible = visible_cirrus(cirrus, cirrus_ratio)
+    return np.asarray((classes == THIN) & (visible > SEEN_CIRRUS) & (visible <= LIFTABLE))
 
 
 def _packed(classes: NDArray[np.uint8], lifted: NDArray[np.bool_]) -> NDArray[np.uint8]:

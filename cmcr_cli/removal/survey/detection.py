@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cmcr_cli.errors import WeightsError
 from cmcr_cli.ground.cirrus import B10, BLUE
+from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
 from cmcr_cli.removal.survey.cloud_map import CELL, thin_cirrus
@@ -22,7 +23,7 @@ from cmcr_cli.runtime.device import to_device, to_numpy
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import cut, mirrored, reflected
+from cmcr_cli.scene.patches import crop, mirrored, reflected
 from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
@@ -49,6 +50,10 @@ REACH = 1
 a RIM of 0.25, 0.2 points more of the cloud in eight scenes are found, and 1.9 points more of their clear
 ground are lost."""
 
+CERTAIN, CLOUDLESS, CLOUDY = 0.4, 0.05, 0.15
+"""Ground in shadow teaches in part, see `doubtful`: not at all without doubt about the shadow, fully from a
+doubt of CERTAIN on; fully up to a probability of cloud of CLOUDLESS, and not at all from CLOUDY on."""
+
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """What the network takes where nobody knows the position of the sun."""
 
@@ -62,11 +67,12 @@ _AT_ONCE = 64  # squares along a row that are made at once
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Full-width rows of cells: CloudClass, its probability in per cent, and `thin_cirrus`."""
+    """Full-width rows of cells: CloudClass, its probability in per cent, `thin_cirrus` and `doubtful`."""
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.uint8]
     cirrus: Array
+    doubtful: NDArray[np.uint8]
 
 
 class Detector:
@@ -103,13 +109,15 @@ class Detector:
         far = np.stack([self._squares[n] for n in self._mirrored(top // _SQUARE, SIDE, self._rows)], axis=1)
         rows = reflected(top - row0 - ABOVE, side + 2 * ABOVE, grid.height) - first
 
-        def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array]:
+        def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array, NDArray[np.uint8]]:
             across = [n - self._columns[0] for n in self._mirrored(left // _SQUARE, WIDE, self._columns)]
-            cells = self._cells(cut(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
-            classes, certainty = classified(self._probability(cells, far[:, :, across]))
+            cells = self._cells(crop(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
+            probability = self._probability(cells, far[:, :, across])
+            classes, certainty = classified(probability)
             inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
             cirrus = thin_cirrus(cells[B10, inner, inner], cells[BLUE, inner, inner])
-            return classes[inner, inner], certainty[inner, inner], cirrus
+            doubt = doubtful(probability[:, inner, inner], classes[inner, inner])
+            return classes[inner, inner], certainty[inner, inner], cirrus, doubt
 
         found = list(self._each(find, range(col0 // wide * wide, col0 + grid.width, wide)))
         inside = (slice((core.start + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))
@@ -135,7 +143,7 @@ class Detector:
         def squares(left: int) -> Array:
             pixels = min(_AT_ONCE, count - left) * _SQUARE
             columns = reflected((self._columns[0] + left) * _SQUARE - col0, pixels, grid.width)
-            cells = to_device(self._cells(cut(dn, lines, columns)), self._device)[None]
+            cells = to_device(self._cells(crop(dn, lines, columns)), self._device)[None]
             return to_numpy(squares_of(cells)[0])
 
         if start < stop:
@@ -171,10 +179,11 @@ def detect(
         lines, columns = (
             reflected(-margin, -(-size // SQUARE) * SQUARE + 2 * margin, size) for size in (height, width)
         )
-        return to_device(np.ascontiguousarray(cut(cells, lines, columns)), device)[None]
+        return to_device(np.ascontiguousarray(crop(cells, lines, columns)), device)[None]
 
     squares = to_numpy(squares_of(with_margin(0))[0])
-    far = cut(squares, *(mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:]))
+    rows, columns = (mirrored(-_FAR, size + 2 * _FAR, size) for size in squares.shape[1:])
+    far = crop(squares, rows, columns)
     known, towards = (to_device(np.asarray(part, np.float32), device)[None] for part in (names, sun))
     near = with_margin(NEAR_MARGIN)
     probability = to_numpy(_probability(network, near, to_device(far, device)[None], known, towards))
@@ -222,3 +231,15 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
         dilated[near & rim] = kind
     certainty = np.where(dilated == CLEAR, probability[CLEAR], covered)
     return dilated, np.rint(100 * certainty).astype(np.uint8)
+
+
+def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How far cells in shadow may teach where little else is clear, in parts of WHOLE (h, w); 0 for others.
+
+    In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain. The
+    cube of the doubt counts, so that the least likely shadow outweighs all other.
+    """
+    doubt = np.clip((1 - probability[SHADOW]) / CERTAIN, 0, 1)
+    cloud = probability[THICK] + probability[THIN]
+    cloudless = np.clip((CLOUDY - cloud) / (CLOUDY - CLOUDLESS), 0, 1)
+    return np.asarray(np.rint(WHOLE * doubt**3 * cloudless * (classes == SHADOW)), np.uint8)

@@ -19,8 +19,9 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, THICK, THIN
 from cmcr_cli.scene.masks.mask_raster import dilated
 from cmcr_cli.scene.optical import Optical
-from cmcr_cli.scene.patches import cut, reflected
+from cmcr_cli.scene.patches import crop, reflected
 from cmcr_cli.scene.span import Span
+from cmcr_cli.warning_kinds import MaskWarning
 
 log = logging.getLogger("cmcr")
 
@@ -33,13 +34,16 @@ class MaskSource(Protocol):
     above: int  # rows of the scene above a row of tiles that `mark` looks at
     below: int  # and below it
     reads_ahead: bool  # whether `begin` takes a pass of its own
-    notes: tuple[str, ...]
+    warnings: tuple[MaskWarning, ...]
 
     def begin(self, each: Each, progress: Progress) -> None:
         """Begin a pass over the scene, with all that must be done before its first row of tiles."""
 
     def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
         """Enter the classes of one row of tiles, and which of its cells show the ground through cirrus."""
+
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
+        """How far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
 
     def keep_certainty(self) -> None:
         """Keep how sure the mask is in the passes to come, if it is known."""
@@ -53,7 +57,7 @@ class NoMask:
 
     above = below = 0
     reads_ahead = False
-    notes: tuple[str, ...] = ()
+    warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical) -> None:
         self._optical = optical
@@ -66,6 +70,9 @@ class NoMask:
         valid = self._optical.valid(tiles.rows(tiles.core))
         cloud_map.mark(tiles.core.start, np.where(valid, THICK, CLEAR).astype(np.uint8))
 
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
+        """Return None: all is certain."""
+
     def keep_certainty(self) -> None:
         """Do nothing: it is not known."""
 
@@ -77,11 +84,14 @@ class RasterMask(NoMask):
     """A mask that can be read by rows of pixels."""
 
     def __init__(
-        self, optical: Optical, read: Callable[[int, int], Bytes], notes: tuple[str, ...] = ()
+        self,
+        optical: Optical,
+        read: Callable[[int, int], Bytes],
+        warnings: tuple[MaskWarning, ...] = (),
     ) -> None:
         """Mask that is read by `read`, from its first row and number of rows: CloudClass (rows, width)."""
         super().__init__(optical)
-        self._read, self.notes = read, notes
+        self._read, self.warnings = read, warnings
 
     def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
         """Enter what the raster says; thin cloud is cirrus where B10 shows it."""
@@ -98,11 +108,12 @@ class NetworkMask:
 
     above, below = ABOVE, BELOW
     reads_ahead = False
-    notes: tuple[str, ...] = ()
+    warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical, network: CloudNetwork) -> None:
         self._optical, self._network = optical, network
         self._certainty: Bytes | None = None
+        self._doubtful: tuple[int, Bytes] = 0, np.zeros((0, 0), np.uint8)
 
     def begin(self, each: Each, progress: Progress) -> None:
         """Start at the top of the scene."""
@@ -113,9 +124,14 @@ class NetworkMask:
         found = self._detector.find(tiles.core, tiles.first, tiles.dn)
         row = (tiles.core.start + cloud_map.phase[0]) // CELL
         cloud_map.enter(row, found.classes, lifted_cells(found.classes, found.cirrus, cirrus_ratio))
+        self._doubtful = row, found.doubtful
         if self._certainty is not None:
             known = self._certainty[row : row + len(found.certainty)]
             known[:] = found.certainty[: len(known), : known.shape[1]]
+
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
+        """Return the values of the cells (see `detection.doubtful`) at full-width rows of pixels."""
+        return cloud_map.to_pixels(self._doubtful[1], rows.start, rows.size, first=self._doubtful[0])
 
     def keep_certainty(self) -> None:
         """Keep the probability that the network gives to the class of each cell."""
@@ -133,7 +149,7 @@ class DilatedMask(RasterMask):
 
     def __init__(self, optical: Optical, source: MaskSource, pixels: float) -> None:
         """Mask that grows by `pixels`."""
-        super().__init__(optical, self._dilated, source.notes)
+        super().__init__(optical, self._dilated, source.warnings)
         self._source, self._pixels = source, pixels
 
     def begin(self, each: Each, progress: Progress) -> None:
@@ -171,4 +187,4 @@ def _cirrus_cells(optical: Optical, tiles: TileRow, phase: tuple[int, int]) -> N
     height, width = (-(-size // CELL) * CELL for size in (core.stop - top, optical.grid.width - left))
     rows, columns = reflected(top, height, optical.grid.height), reflected(left, width, optical.grid.width)
     bands = tiles.dn[[optical.names.index(BANDS[band]) for band in (B10, BLUE)]]
-    return thin_cirrus(*optical.radiometry.reflectance(block_mean(cut(bands, rows - tiles.first, columns))))
+    return thin_cirrus(*optical.radiometry.reflectance(block_mean(crop(bands, rows - tiles.first, columns))))

@@ -15,6 +15,7 @@ from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_sources import RasterMask
 from cmcr_cli.removal.survey.tiles import Each, Progress
 from cmcr_cli.scene.optical import Optical
+from cmcr_cli.warning_kinds import MaskWarning
 
 log = logging.getLogger("cmcr")
 
@@ -56,7 +57,8 @@ class OmniMask(RasterMask):
                 f"OmniCloudMask cannot be imported ({error}); expected it for --mask {OMNI}. Install it with "
                 "pip install 'cmcr[mask]', or use --mask auto."
             ) from error
-        super().__init__(optical, self._classes, ("the mask is OmniCloudMask's: cloud, thin cloud, shadow",))
+        found = MaskWarning("the mask is OmniCloudMask's: cloud, thin cloud, shadow")
+        super().__init__(optical, self._classes, (found,))
         self._folder, self._device = _weights(folder), None if device == "auto" else device
 
     def begin(self, each: Each, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Whether the radar lies on the image: noted or refused, as `--align` asks."""
+"""Check of the shift between radar and image: warned of or refused, as `--align` asks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.tiles import Each
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar
+from cmcr_cli.warning_kinds import ShiftWarning, WarningLog
 
 log = logging.getLogger("cmcr")
 
@@ -23,7 +24,12 @@ MOST_SHIFT = 30
 
 
 def check_radar(
-    optical: Optical, radar: Radar | None, cloud_map: CloudMap, align: Align, each: Each, notes: list[str]
+    optical: Optical,
+    radar: Radar | None,
+    cloud_map: CloudMap,
+    align: Align,
+    each: Each,
+    warnings: WarningLog,
 ) -> Alignment | None:
     """Measure the shift of the radar on clear ground.
 
@@ -33,7 +39,7 @@ def check_radar(
         cloud_map: What covers the scene.
         align: What happens when the shift is large: "warn" or "strict".
         each: Works on several windows at once.
-        notes: Receive a warning of a large shift.
+        warnings: Receives one if the shift is large.
 
     Returns:
         The shift; None where there is no radar, or nothing to measure it by.
@@ -67,5 +73,5 @@ def check_radar(
                 f"{radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
                 "terrain-corrected and geocoded well, or go on all the same with --align warn."
             )
-        notes.append(f"{text}: it is used as it is, and blurs what is reconstructed")
+        warnings.add(ShiftWarning(f"{text}: used uncorrected; reconstructed areas will be blurred"))
     return alignment

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.ground.context import MARGIN, SceneContext
+from cmcr_cli.ground.context import SceneContext
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import Unmixing
 from cmcr_cli.removal.survey.cloud_map import CELL, CloudMap
 from cmcr_cli.removal.survey.tiles import Each, TileRow

@@ -27,6 +27,7 @@ from cmcr_cli.scene.masks.mask_values import (
     scheme_by_values,
 )
 from cmcr_cli.scene.raster import Source, aligned, open_raster
+from cmcr_cli.warning_kinds import MaskWarning
 
 __all__ = ["CloudClass", "CoverRows", "Mask", "dilated", "open_mask"]
 
@@ -41,7 +42,7 @@ class Mask:
     source: Source
     scheme: Scheme
     nodata: float | None
-    notes: tuple[str, ...]
+    warnings: tuple[MaskWarning, ...]
     dilate: float = 0.0  # pixels
 
     @property
@@ -141,15 +142,16 @@ def open_mask(
             nodata = dataset.nodata
             scheme = scheme or scheme_by_values(source, nodata)
             _check_nodata(path, nodata, scheme)
-            notes: tuple[str, ...] = (f"the mask is read as {scheme.title} codes: {scheme.meaning}",)
+            found = [f"the mask is read as {scheme.title} codes: {scheme.meaning}"]
             if source.warped:
-                notes += (f"the mask is resampled (nearest) from {own.describe()} to the Sentinel-2 grid",)
+                found += [f"the mask is resampled (nearest) from {own.describe()} to the Sentinel-2 grid"]
             if not _covers(source, scheme, nodata):
-                notes += (
-                    "the mask covers nothing: all of it is clear or nodata. If that is wrong, say what its "
-                    "values mean with --mask-codes",
-                )
-            yield Mask(source=source, scheme=scheme, nodata=nodata, notes=notes, dilate=dilate)
+                found += [
+                    "the mask covers nothing: all of it is clear or nodata. If that is wrong, state what its "
+                    "values mean with --mask-codes"
+                ]
+            warnings = tuple(map(MaskWarning, found))
+            yield Mask(source=source, scheme=scheme, nodata=nodata, warnings=warnings, dilate=dilate)
 
 
 def _check_bands(path: str | Path, count: int, scheme: Scheme | None) -> None:

@@ -17,6 +17,7 @@ from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.grid import Grid, same_crs
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.scene.sun import Sun
+from cmcr_cli.warning_kinds import RadiometryWarning
 
 GDAL_TYPES = {
     "uint8": "Byte",
@@ -39,7 +40,7 @@ class Product:
     sun: Sun | None = None
     nodata: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    warnings: tuple[RadiometryWarning, ...] = ()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from cmcr_cli.errors import InputError
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.training.data import gathered, sen12mscr
-from cmcr_cli.training.data.images import is_veiled
+from cmcr_cli.training.data.images import is_under_cirrus
 from cmcr_cli.training.data.library import layout_of
 from cmcr_cli.training.data.sen12mscr import SplitRule
 
@@ -222,7 +222,7 @@ def _check_pixels(report: DataReport, path: Path, values: NDArray[Any], clear: b
                 report.remark(f"radar {kind} in parts, taken as not valid", path, f" ({share:.0%})")
     elif not finite.all():
         report.fault("not finite", path)
-    elif clear and is_veiled(np.asarray(values / QUANTIFICATION, np.float32)):
+    elif clear and is_under_cirrus(np.asarray(values / QUANTIFICATION, np.float32)):
         report.remark("clear image under thin cirrus, which training subtracts", path)
 
 

@@ -30,7 +30,7 @@ from cmcr_cli.training.data.images import (
     Array,
     ClearImage,
     Pair,
-    is_veiled,
+    is_under_cirrus,
     opacity,
     read_pair,
     read_stack,
@@ -117,7 +117,7 @@ def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearIm
     if not present[_VISIBLE].all():
         return
     for index in clear:
-        db = None if radar is None else _decode_radar(radar[_nearest(index, dates, radar_dates)])
+        db = None if radar is None else decode_radar(radar[nearest_radar(index, dates, radar_dates)])
         yield _name(path, index), ClearImage(_reflectance(optical[index]), present, db)
 
 
@@ -186,11 +186,11 @@ def clear_dates(optical: NDArray[Any]) -> list[int]:
     good_middle, good_high = np.percentile(middle[seen], 30), np.percentile(high[seen], 30)
     clear = seen & (middle <= 1.5 * good_middle) & (high <= 1.6 * good_high)
     if optical[:, BANDS.index("B10")].any():
-        clear &= ~np.array([is_veiled(image / np.float32(QUANTIFICATION)) for image in optical])
+        clear &= ~np.array([is_under_cirrus(image / np.float32(QUANTIFICATION)) for image in optical])
     return [int(i) for i in np.flatnonzero(clear)]
 
 
-def _nearest(index: int, dates: list[str], radar_dates: list[str]) -> int:
+def nearest_radar(index: int, dates: list[str], radar_dates: list[str]) -> int:
     """Index of the radar of the nearest date; without days, of the same month name or the same rank."""
     date = dates[index] if index < len(dates) else ""
     if len(date) >= 8:
@@ -203,7 +203,8 @@ def _day(date: str) -> int:
     return datetime.date.fromisoformat(date).toordinal()
 
 
-def _decode_radar(raw: NDArray[np.int16]) -> Array:
+def decode_radar(raw: NDArray[np.int16]) -> Array:
+    """Convert stored radar to dB, NaN where it is not valid."""
     db = raw.astype(np.float32) / np.float32(100)
     db[raw == -32768] = np.nan
     return db

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.training.data import gathered
-from cmcr_cli.training.data.images import Array, ClearImage, Pair, ground_of, has_cloud, unveiled
+from cmcr_cli.training.data.images import Array, ClearImage, Pair, cirrus_subtracted, ground_of, has_cloud
 from cmcr_cli.training.data.labels import (
     UNLABELLED,
     LabelledImage,
@@ -54,7 +54,7 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
     pairs: dict[str, Pair] = {}
     images: list[ClearImage] = []
     for name, found in _pairs(folder):
-        pairs[name] = pair = replace(unveiled(found), place=place_of(f"{name}_clear", folder))
+        pairs[name] = pair = replace(cirrus_subtracted(found), place=place_of(f"{name}_clear", folder))
         for image in ground_of(pair):
             cloudy = image.optical is found.cloudy  # this date seemed to be nearly cloudless
             if known.get(f"{name}_cloudy", True) if cloudy else f"{name}_clear" not in by_eye:

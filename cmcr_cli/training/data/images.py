@@ -147,7 +147,7 @@ def has_cloud(pair: Pair) -> bool:
     return float(snow.mean()) < 0.15
 
 
-def unveiled(pair: Pair) -> Pair:
+def cirrus_subtracted(pair: Pair) -> Pair:
     """Correct a pair whose clear image is under thin cirrus.
 
     If the other date is nearly cloudless, the dates are exchanged; otherwise the cirrus is subtracted. Such
@@ -160,9 +160,9 @@ def unveiled(pair: Pair) -> Pair:
     Returns:
         The corrected pair, or the same pair if no correction is needed.
     """
-    if not is_veiled(pair.clear):
+    if not is_under_cirrus(pair.clear):
         return pair
-    if not is_veiled(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
+    if not is_under_cirrus(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
         swapped = opacity(pair.clear, pair.cloudy)
         return replace(pair, cloudy=pair.clear, clear=pair.cloudy, opacity=swapped)
     clear = without_cirrus(pair.clear)
@@ -173,7 +173,7 @@ def ground_of(pair: Pair) -> Iterator[ClearImage]:
     """Yield the clear images of a pair: the clear date, and the other date if it is nearly cloudless."""
     if not pair.lifted:
         yield clear_of(pair)
-        if not is_veiled(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
+        if not is_under_cirrus(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
             yield replace(clear_of(pair), optical=pair.cloudy)
 
 
@@ -182,7 +182,7 @@ def clear_of(pair: Pair) -> ClearImage:
     return ClearImage(pair.clear, np.ones(13, bool), pair.radar, pair.place)
 
 
-def is_veiled(image: Array) -> bool:
+def is_under_cirrus(image: Array) -> bool:
     """Whether thin cirrus covers a clear image (13, H, W); B10 of clear ground is near 0.001."""
     blue, cirrus = np.median(image[_BLUE]), np.median(image[_CIRRUS])
     return bool(cirrus > 0.004 + 0.01 * blue)

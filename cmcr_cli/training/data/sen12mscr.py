@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cmcr_cli.training.data.images import ClearImage, Pair, clear_of, read_pair, unveiled
+from cmcr_cli.training.data.images import ClearImage, Pair, cirrus_subtracted, clear_of, read_pair
 from cmcr_cli.training.data.lazy import LazyMapping, LazySequence
 
 SplitRule = Literal["exact", "legacy"]
@@ -154,7 +154,7 @@ def _pair(key: tuple[Roi, int]) -> Pair:
 
 
 def _training_pair(key: tuple[Roi, int]) -> Pair:
-    return unveiled(_pair(key))
+    return cirrus_subtracted(_pair(key))
 
 
 def _ground(key: tuple[Roi, int]) -> ClearImage:

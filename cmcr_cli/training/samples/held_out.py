@@ -17,7 +17,7 @@ from cmcr_cli.errors import InputError
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
 from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.pdmsr import sample
-from cmcr_cli.training.data.images import Array, Pair, clear_of, has_cloud, unveiled
+from cmcr_cli.training.data.images import Array, Pair, cirrus_subtracted, clear_of, has_cloud
 from cmcr_cli.training.data.library import Library, load_pairs
 from cmcr_cli.training.data.sen12mscr import SplitRule
 from cmcr_cli.training.metrics import covered_only
@@ -90,7 +90,7 @@ def transplanted(truths: Iterable[tuple[str, Pair]], clouds: Sequence[Pair]) -> 
     """
     rng = np.random.default_rng(20_251_114)
     for name, pair in truths:
-        truth = unveiled(pair)
+        truth = cirrus_subtracted(pair)
         if truth.lifted:
             continue
         ground = clear_of(truth)

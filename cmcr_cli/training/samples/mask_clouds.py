@@ -124,11 +124,12 @@ class Clouds:
         sky = self._skies[index]
         top, left = (int(n) for n in rng.integers(SKY_SIDE - side + 1, size=2))
 
-        def cut(array: Array) -> Array:
+        def cropped(array: Array) -> Array:
             return np.asarray(dihedral(array, turn)[..., top : top + side, left : left + side], np.float32)
 
         sun = np.array([1, *turned(sky.sun[1], sky.sun[2], turn), sky.sun[3]], np.float32)
-        return Layer(cut(sky.light), cut(sky.gain), cut(sky.opacity), cut(sky.shadow), sun)
+        light, gain, opacity, shadow = map(cropped, (sky.light, sky.gain, sky.opacity, sky.shadow))
+        return Layer(light, gain, opacity, shadow, sun)
 
     def deck(self, side: int, rng: np.random.Generator) -> Layer:
         """Draw a deck of droplets or ice with hardly any texture, dark or bright, over all or part."""
@@ -147,7 +148,7 @@ class Clouds:
         shadow, sun = np.zeros_like(opacity), np.zeros(4, np.float32)
         return Layer(colour * texture * opacity, (1 - opacity)[None], opacity, shadow, sun)
 
-    def veil(self, side: int, rng: np.random.Generator) -> tuple[Layer, Array, bool]:
+    def haze(self, side: int, rng: np.random.Generator) -> tuple[Layer, Array, bool]:
         """Draw thin cirrus or haze.
 
         Args:

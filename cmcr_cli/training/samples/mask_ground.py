@@ -47,8 +47,8 @@ class Noise:
         scale = np.exp(rng.uniform(np.log(low), np.log(high)))
         field = self._fields[int(np.abs(np.log(_SCALES / scale)).argmin())]
         top, left = (int(n) for n in rng.integers(_BANK - side + 1, size=2))
-        cut = dihedral(field[top : top + side, left : left + side], int(rng.integers(8)))
-        return np.asarray((cut - cut.mean()) / (cut.std() + 1e-6), np.float32)
+        found = dihedral(field[top : top + side, left : left + side], int(rng.integers(8)))
+        return np.asarray((found - found.mean()) / (found.std() + 1e-6), np.float32)
 
 
 def spectrum(values: Array, rng: np.random.Generator, deviation: float) -> Array:

@@ -28,7 +28,7 @@ from cmcr_cli.training.data.gathered import (
     triplets,
 )
 from cmcr_cli.training.data.grounds import SNOW
-from cmcr_cli.training.data.images import Array, ClearImage, Pair, has_cloud, opacity, unveiled
+from cmcr_cli.training.data.images import Array, ClearImage, Pair, cirrus_subtracted, has_cloud, opacity
 from cmcr_cli.training.data.labels import (
     UNLABELLED,
     LabelledImage,
@@ -121,7 +121,7 @@ def _pairs(data: Path, fold: int) -> list[Pair]:
     folders = {f"tri_{name}_cloudy": pair for name, pair in triplets(data, "train").items()}
     folders |= {f"pair_{path.name}_cloudy": read_folder(path) for path in pair_folders(data)}
     chosen = [
-        unveiled(pair)
+        cirrus_subtracted(pair)
         for name, pair in folders.items()
         if name not in by_eye and fold_of(place_of(name, data)) != fold
     ]

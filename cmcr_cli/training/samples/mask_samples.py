@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from cmcr_cli.errors import InputError
 from cmcr_cli.model.cloud_network import N_CLASSES
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
@@ -108,10 +109,18 @@ class MaskSamples(Dataset[MaskSample]):
             count: Samples per batch, before views.
             seed: Seed of the training.
             rank: Number of the process.
+
+        Raises:
+            InputError: The library has no image.
         """
         side = crop // CELL
         self._sides = side, min(side * 3 // 2, SKY_SIDE)
         self._images = library.covered, library.clear
+        if not any(map(len, self._images)):
+            raise InputError(
+                "no image to train the cloud network on; expected labelled images or clear ones. See cmcr "
+                "data check."
+            )
         self._odds = [_odds(part) if isinstance(part, list) else None for part in self._images]
         self._noise = Noise()
         self._clouds = Clouds(library.pairs, self._noise)
@@ -119,13 +128,16 @@ class MaskSamples(Dataset[MaskSample]):
         self._number = 0
 
     def __getitem__(self, number: int) -> MaskSample:
-        """Make batch `number`; every third batch consists only of added clouds."""
-        made = number % 3 == 0
+        """Make batch `number`; every third batch consists only of added clouds, if there is clear ground."""
+        clear = len(self._images[1]) > 0
+        made = number % 3 == 0 and clear
         side, self._number = self._sides[made], number
         count = max(self._count * self._sides[0] ** 2 // side**2, 1)
         rngs = [np.random.default_rng([*self._key, number, index]) for index in range(count)]
         drawn = [
-            self.over_ground(side, rng) if made or rng.random() < self._mix.made else self.real(side, rng)
+            self.over_ground(side, rng)
+            if made or (clear and rng.random() < self._mix.made)
+            else self.real(side, rng)
             for rng in rngs
         ]
         return MaskSample(
@@ -134,7 +146,8 @@ class MaskSamples(Dataset[MaskSample]):
 
     def real(self, side: int, rng: np.random.Generator) -> MaskSample:
         """Make a sample of an observed image: a clear one may get varied ground, others more clouds."""
-        clear = not self._images[0] or rng.random() < self._mix.clear
+        covered, bare = (len(images) > 0 for images in self._images)
+        clear = bare and (not covered or rng.random() < self._mix.clear)
         image = self._any(rng, clear=clear)
         stack = np.concatenate([image.cells, image.classes.astype(np.float32), image.weight[None]])
         stack = fitted(dihedral(stack, int(rng.integers(8))), side, rng)
@@ -205,12 +218,12 @@ class MaskSamples(Dataset[MaskSample]):
             icy = is_like_snow(layers[-1])
         known = np.ones((side, side), np.bool_)
         if rng.random() < self._mix.veiled:
-            veil, added, high = self._clouds.veil(side, rng)
+            haze, added, high = self._clouds.haze(side, rng)
             # B10 shows faint cirrus. Without B10, faint cloud looks like another state of the atmosphere.
             least, sure = (0.006, 0.018) if high and cirrus else (0.012, 0.04)
             known = (added <= least) | (added > sure)
-            opacity = np.where(added > sure, np.maximum(veil.opacity, THIN_FROM), 0)
-            layers.append(Layer(veil.light, veil.gain, opacity, veil.shadow, veil.sun))
+            opacity = np.where(added > sure, np.maximum(haze.opacity, THIN_FROM), 0)
+            layers.append(Layer(haze.light, haze.gain, opacity, haze.shadow, haze.sun))
         return layers, known, icy
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:

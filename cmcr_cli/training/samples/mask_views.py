@@ -129,8 +129,8 @@ def _beyond_edges(weight: Tensor, share: float, draw: _Draw) -> Tensor:
     """Random nodata areas of samples with weights (B, h, w), (B, 1, h, w)."""
     rows, columns = (torch.linspace(-1, 1, size, device=weight.device) for size in weight.shape[1:])
     slope = draw.normal(1, (1, 1)) * rows[:, None] + draw.normal(1, (1, 1)) * columns
-    cut = draw.uniform(each=(1, 1)) < share
-    return ((slope > draw.uniform(0.2, 1.2, (1, 1))) & cut)[:, None]
+    some = draw.uniform(each=(1, 1)) < share
+    return ((slope > draw.uniform(0.2, 1.2, (1, 1))) & some)[:, None]
 
 
 def _kept_bands(mix: MaskMix, draw: _Draw) -> Tensor:

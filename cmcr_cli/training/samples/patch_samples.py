@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.ground.cirrus import FITTED, THIN, TYPICAL_RATIO, WHITE, fitted_ratio, without_cirrus
-from cmcr_cli.ground.context import MARGIN, constant_context, fit_context
+from cmcr_cli.ground.context import constant_context, fit_context
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING, Unmixing
-from cmcr_cli.model.condition import VEILED, PatchInputs
+from cmcr_cli.model.condition import UNDER_CIRRUS, PatchInputs
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import scaled_radar
 from cmcr_cli.simulate.noise import Window
@@ -29,7 +30,7 @@ from cmcr_cli.training.recipe import DataConfig, Mix
 from cmcr_cli.training.samples.synthesis import (
     cover_mask,
     draw_faintest,
-    draw_veil,
+    draw_haze,
     flooded,
     jittered_radar,
     mistaken,
@@ -81,7 +82,7 @@ class Sample:
     cover: Tensor
     radar: Tensor
     radar_valid: Tensor
-    spread: Tensor
+    std: Tensor
     present: Tensor
     levels: Tensor
     unmixing: Tensor
@@ -226,15 +227,15 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         return assemble(scene, cover, present, radar, context=rng.random() >= UNTOLD)
     hiding, faintest = scene.opacity, draw_faintest(rng)
     if scene.same_date and rng.random() < mix.veiled:
-        veil = draw_veil(scene.opacity.shape, rng)
-        share, ground = veil.share, scene.ground.optical
+        haze = draw_haze(scene.opacity.shape, rng)
+        share, ground = haze.share, scene.ground.optical
         opacity = np.where(share > 0.004, 1 - (1 - scene.opacity) * (1 - share), scene.opacity)
-        seen_through = veil.high and present[BANDS.index("B10")]
+        seen_through = haze.high and present[BANDS.index("B10")]
         # Haze that no mask finds surrounds covered pixels. Without it they would be restored too dark. It
         # fades out of the target from 0.75 to 1.25 times the faintest opacity that the mask finds.
         missed = np.clip((1.25 - share / faintest) / 0.5, 0, 1) * (not seen_through)
-        haze = missed * (veil.over(ground) - ground)
-        scene = replace(scene, cloudy=veil.over(scene.cloudy), opacity=opacity, haze=haze)
+        left = missed * (haze.over(ground) - ground)
+        scene = replace(scene, cloudy=haze.over(scene.cloudy), opacity=opacity, haze=left)
         hiding = np.where(share * WHITE < THIN, hiding, opacity) if seen_through else opacity
     found = cover_mask(hiding, scene.shadow, rng, faintest)
     if rng.random() < mix.mistaken:
@@ -242,7 +243,7 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
     cover = found.astype(np.float32)
     if hiding is not scene.opacity:
         # Cirrus that B10 shows can be subtracted well enough to learn from the ground below.
-        cover = np.where(cover_mask(scene.opacity, scene.shadow, rng), np.maximum(cover, VEILED), cover)
+        cover = np.where(cover_mask(scene.opacity, scene.shadow, rng), np.maximum(cover, UNDER_CIRRUS), cover)
     return assemble(scene, cover, present, radar, context=rng.random() >= mix.no_context)
 
 
@@ -255,7 +256,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
 
     Args:
         scene: Ground with clouds.
-        cover: 1 under cloud or shadow, VEILED under cirrus that B10 shows, else 0, (H, W).
+        cover: 1 under cloud or shadow, UNDER_CIRRUS under cirrus that B10 shows, else 0, (H, W).
         present: Bands of the sample (13,).
         radar: VV and VH in dB (2, H, W); None: no radar.
         context: Whether context and statistics are fitted to the scene; else those of the training data are
@@ -270,8 +271,8 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     matrices = NOTHING
     if context:
         unmixing = Unmixing()
-        departure = (optical - spectrum)[:, covered]
-        unmixing.add(departure[:, :: max(departure.shape[1] // LEARNT, 1)])
+        residual = (optical - spectrum)[:, covered]
+        unmixing.add(residual[:, :: max(residual.shape[1] // LEARNT, 1)])
         matrices = unmixing.matrices(fitted.covariance)
     if radar is None or valid is None:
         radar, valid = np.zeros((2, height, width), np.float32), np.zeros((height, width), bool)
@@ -286,7 +287,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     return Sample(
         optical=plane(optical), context=plane(spectrum), confidence=plane(confidence), cover=plane(cover),
         radar=plane(scaled_radar(radar)), radar_valid=plane(valid),
-        spread=torch.from_numpy(fitted.std), present=torch.from_numpy(present.astype(np.float32)),
+        std=torch.from_numpy(fitted.std), present=torch.from_numpy(present.astype(np.float32)),
         levels=torch.from_numpy(LEVELS), unmixing=torch.from_numpy(matrices),
         target=plane(target), weight=plane(weight), opacity=plane(scene.opacity), shadow=plane(scene.shadow),
     )  # fmt: skip
@@ -346,13 +347,13 @@ def crop_batches(
             window.append(next(drawn))
             number += 1
         rng = np.random.default_rng([samples.seed, samples.rank, 1, batch])
-        crops = [_cut(window[rng.integers(len(window))], crop, rng) for _ in range(count)]
+        crops = [_crop(window[rng.integers(len(window))], crop, rng) for _ in range(count)]
         yield Sample(
             **{f.name: torch.stack([getattr(c, f.name) for c in crops]).float() for f in fields(Sample)}
         )
 
 
-def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
+def _crop(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
     """Crop at random even pixels, rotated or flipped; InputError if the sample is smaller."""
     height, width = sample.cover.shape[1:]
     rows, cols = height - crop, width - crop
@@ -368,13 +369,13 @@ def _cut(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
             break
     turn = int(rng.integers(8))
 
-    def cut(value: Tensor) -> Tensor:
+    def cropped(value: Tensor) -> Tensor:
         if value.shape[-2:] != (height, width):
             return value
         turned = torch.rot90(value[window], turn % 4, dims=(1, 2))
         return turned.flip(2) if turn >= 4 else turned
 
-    return Sample(**{f.name: cut(getattr(sample, f.name)) for f in fields(Sample)})
+    return Sample(**{f.name: cropped(getattr(sample, f.name)) for f in fields(Sample)})
 
 
 def on_device(batch: Sample, device: torch.device) -> Sample:

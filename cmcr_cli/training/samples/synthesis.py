@@ -101,12 +101,12 @@ def recoloured(clear: Array, rng: np.random.Generator) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Veil:
-    """Thin cirrus or haze.
+class Haze:
+    """A layer of thin cirrus or haze.
 
     Attributes:
         kept: Share of the ground's reflectance that passes (13, H, W).
-        added: Reflectance of the veil (13, H, W).
+        added: Reflectance of the layer (13, H, W).
         share: Share of the ground's light that is removed (H, W).
         high: Whether it is cirrus.
     """
@@ -117,11 +117,11 @@ class Veil:
     high: bool
 
     def over(self, image: Array) -> Array:
-        """Return the image (13, H, W) under the veil."""
+        """Return the image (13, H, W) under the layer."""
         return np.asarray(image * self.kept + self.added, np.float32)
 
 
-def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
+def draw_haze(shape: tuple[int, ...], rng: np.random.Generator) -> Haze:
     """Draw thin cirrus or haze, over all of an image or part of it.
 
     Cirrus has the spectrum of `ground.cirrus`, including B10. Haze is not visible in B10 and decreases with
@@ -132,7 +132,7 @@ def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
         rng: Source of randomness.
 
     Returns:
-        The veil.
+        The layer.
     """
     high = rng.random() < 0.7
     if high:
@@ -147,7 +147,7 @@ def draw_veil(shape: tuple[int, ...], rng: np.random.Generator) -> Veil:
     added = amount * np.maximum(spectrum, 0)[:, None, None]
     share = np.clip(added[1] / cirrus.WHITE, 0, 0.9)
     kept = np.clip(1 - added / cirrus.WHITE, 0.1, 1)
-    return Veil(kept.astype(np.float32), added.astype(np.float32), share.astype(np.float32), high)
+    return Haze(kept.astype(np.float32), added.astype(np.float32), share.astype(np.float32), high)
 
 
 def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -157,10 +157,10 @@ def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Arr
     rows, cols = max(height, SKY_SIDE), max(width, SKY_SIDE)
     top, left = int(rng.integers(rows - height + 1)), int(rng.integers(cols - width + 1))
 
-    def cut(array: NDArray[np.generic]) -> Array:
+    def cropped(array: NDArray[np.generic]) -> Array:
         return _fitted(dihedral(array, turn)[..., top:, left:], clear.shape[1:])
 
-    return clear * cut(sky.gain) + cut(sky.added), cut(sky.opacity), cut(sky.shadow)
+    return clear * cropped(sky.gain) + cropped(sky.added), cropped(sky.opacity), cropped(sky.shadow)
 
 
 @lru_cache(KEPT)
@@ -204,7 +204,7 @@ def under_deck(clear: Array, rng: np.random.Generator, gaps: float) -> tuple[Arr
 
 
 def _noise(shape: tuple[int, ...], scale: float, rng: np.random.Generator) -> Array:
-    """Smooth random field (H, W) of std 1; coarse fields are drawn small and enlarged."""
+    """Smooth random field (H, W) of std 1; coarse fields are drawn small and upsampled."""
     factor = max(int(scale / 3), 1)
     small = tuple(-(-size // factor) + 2 for size in shape)
     field = ndimage.gaussian_filter(rng.standard_normal(small, np.float32), scale / factor, mode="wrap")

@@ -23,8 +23,8 @@ def _task(run: Run) -> Task:
         x0, condition, weight = prepared(batch)
         sigma = _sigmas(len(x0), run.recipe, generator)
         noise = torch.randn(x0.shape, generator=generator, device=x0.device)
-        weave = run.recipe.objective.weave
-        return denoising_loss(network, x0, condition, sigma, noise, weight, weave).mean()
+        periodic = run.recipe.objective.weave
+        return denoising_loss(network, x0, condition, sigma, noise, weight, periodic).mean()
 
     return Task(network, loss)
 

@@ -40,6 +40,9 @@ def test_one_line_per_scene_and_a_summary(
     assert first.startswith("[1/3]") and "a.tif: " in first and "% covered" in first
     assert "b.tif: failed: missing.tif" in second and third.startswith("[3/3]")
     assert summary == "2 done, 0 skipped, 1 failed"
+    warned = [line for line in ended.err.splitlines() if line.startswith("cmcr: warning: ")]
+    assert [line for line in warned if "no Sentinel-1" in line and f"{tmp_path / 'out' / 'c.tif'}: " in line]
+    assert not [line for line in warned if "no Sentinel-1" in line and "a.tif: " in line]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a.tif", "a_provenance.tif", "c.tif", "c_provenance.tif",
     ]  # fmt: skip
@@ -136,6 +139,8 @@ def test_a_cluster_survives_the_loss_of_a_worker(
         printed, _ = run.communicate(timeout=SECONDS)
     report = json.loads(printed)
     assert (run.returncode, report["done"], report["failed"]) == (0, 3, 0), report
+    for entry in report["scenes"]:
+        assert "MaskWarning" in {each["kind"] for each in entry["warnings"]}, "from the workers"
     assert workers[0].poll() == -signal.SIGKILL and workers[1].poll() is None
     assert sorted(path.name for path in out.iterdir()) == names  # and nothing that the lost one left behind
     cmcr("remove", scene.s2, scene.s1, "-o", tmp_path / "alone.tif", *settings)

@@ -46,11 +46,11 @@ def test_writes_what_was_asked_for(
     assert not np.array_equal(old, new)
 
 
-def test_notes_are_printed_once(cmcr: Cmcr, scene: SimulatedScene, weights: Path, tmp_path: Path) -> None:
+def test_warnings_are_printed_once(cmcr: Cmcr, scene: SimulatedScene, weights: Path, tmp_path: Path) -> None:
     ended = cmcr("remove", scene.s2, "-o", tmp_path / "out.tif", "--mask", "all", "--weights", weights)
-    notes = [line for line in ended.err.splitlines() if line.startswith("cmcr: note: ")]
-    assert any("no Sentinel-1" in note for note in notes)
-    assert len(set(notes)) == len(notes)
+    found = [line for line in ended.err.splitlines() if "arning" in line]
+    assert sum(line.startswith("cmcr: warning: no Sentinel-1") for line in found) == 1
+    assert len(set(found)) == len(found)
 
 
 def test_json_is_one_object(cmcr: Cmcr, given: tuple[object, ...], tmp_path: Path) -> None:
@@ -59,6 +59,8 @@ def test_json_is_one_object(cmcr: Cmcr, given: tuple[object, ...], tmp_path: Pat
     assert report["output"] == str(tmp_path / "out.tif")
     assert report["width"] == report["height"] == 200
     assert 0 < report["covered_share"] < 1
+    assert {each["kind"] for each in report["warnings"]} <= {"RadarWarning", "MaskWarning"}
+    assert any("units detected as dB" in each["text"] for each in report["warnings"])
 
 
 def test_quiet_is_silent(cmcr: Cmcr, given: tuple[object, ...], tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.ground.context import MARGIN, enlarged
+from cmcr_cli.ground.context import upsampled
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.removal.restore.patch_inputs import COVER, InputMaker
 from cmcr_cli.removal.restore.strips import Strip
@@ -54,7 +55,7 @@ def test_inputs_are_those_of_the_strips(
     observed, inputs = maker.make(row, lefts, torch.from_numpy(blocks))
     for index, left in enumerate(lefts):
         where = places(row, left)
-        dn, (spectrum, confidence) = row.dn[where], enlarged(blocks[index])
+        dn, (spectrum, confidence) = row.dn[where], upsampled(blocks[index])
         valid = source.valid(dn)
         assert valid.all() == (stored == 0 and nodata not in (None, 0.0))
         seen = np.where(valid, canonical(source.radiometry.reflectance(dn), names), spectrum)

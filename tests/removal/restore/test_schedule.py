@@ -19,6 +19,7 @@ from cmcr_cli.removal.restore.strips import Strip
 from cmcr_cli.runtime.spill import Spilled, SpillStore
 from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.patches import PATCH, edge_ramps
+from cmcr_cli.warning_kinds import WarningLog
 
 OVERLAP = 64
 STRIDE = PATCH - OVERLAP
@@ -87,7 +88,7 @@ def plainly(steps: int, todo: list[list[int]]) -> list[Tensor]:
 
 @pytest.fixture(params=[1, 3])
 def workers(weights: Path, request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
-    with open_workers(load(weights), [CPU] * request.param, 2, []) as workers:
+    with open_workers(load(weights), [CPU] * request.param, 2, WarningLog()) as workers:
         yield workers
 
 
@@ -168,7 +169,7 @@ def test_rows_are_put_together_on_the_first_device_whichever_made_the_patches(
     weights: Path, spill: SpillStore
 ) -> None:
     meta = torch.device("meta")
-    with open_workers(load(weights), [CPU], 2, []) as workers:
+    with open_workers(load(weights), [CPU], 2, WarningLog()) as workers:
         workers.workers = [
             replace(worker, device=meta) for worker in workers.workers
         ]  # those that work stay on the CPU

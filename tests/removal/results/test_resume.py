@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     stopping(None)
     monkeypatch.setattr(pipeline, "survey_scene", None)  # not a second time
     report = remove(chosen("again", resume=True))
-    assert min(seen) > FIRST and not any("anew" in note for note in report.notes)
+    assert min(seen) > FIRST and not any("from the beginning" in str(each) for each in report.warnings)
     whole = sorted((tmp_path / "whole").iterdir())
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [path.name for path in whole]
     for path in whole:
@@ -102,7 +102,7 @@ def test_a_run_that_was_killed_can_be_resumed(
     assert killed.returncode == -9 and not output.exists()
     seen = stopping(None)
     report = remove(chosen)
-    assert min(seen) > FIRST and not any("anew" in note for note in report.notes)
+    assert min(seen) > FIRST and not any("from the beginning" in str(each) for each in report.warnings)
     assert output.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [output]
 
@@ -146,7 +146,7 @@ def test_what_other_options_made_is_not_taken_over(
     seen.clear()
     stopping(None)
     report = remove(options(**tall, seed=2, resume=True))
-    assert min(seen) == FIRST and any("starts anew" in note for note in report.notes)
+    assert min(seen) == FIRST and any("starting from the beginning" in str(each) for each in report.warnings)
     resumed = (tmp_path / "clear.tif").read_bytes()
     remove(options(**tall, seed=2))
     assert (tmp_path / "clear.tif").read_bytes() == resumed
@@ -216,7 +216,7 @@ def test_what_is_damaged_is_made_anew(
     seen.clear()
     stopping(None)
     report = remove(chosen)
-    assert min(seen) == FIRST and any("starts anew" in note for note in report.notes)
+    assert min(seen) == FIRST and any("starting from the beginning" in str(each) for each in report.warnings)
     resumed = (tmp_path / "clear.tif").read_bytes()
     remove(options(**tall))
     assert (tmp_path / "clear.tif").read_bytes() == resumed

@@ -10,10 +10,10 @@ from rasterio.crs import CRS
 from cmcr_cli.ground import cirrus
 from cmcr_cli.removal.survey.cloud_map import (
     CELL,
+    CIRRUS,
     CLOUD,
     REACH,
-    SEEN_VEIL,
-    VEIL,
+    SEEN_CIRRUS,
     CloudMap,
     lifted_cells,
     thin_cirrus,
@@ -83,19 +83,19 @@ def test_cells_lie_on_even_map_pixels() -> None:
     assert (cells > 0).sum() == 1 and cells.shape == (3, 3)
 
 
-def test_veiled_cells_are_replaced_and_clouds_are_marked_over_them() -> None:
+def test_cells_of_thin_cloud_are_replaced_and_clouds_are_marked_over_them() -> None:
     cover = CloudMap.empty(grid(40, 40))
-    veiled = np.zeros((20, 20), np.uint8)
-    veiled[:, :10] = THIN
-    cover.enter(0, veiled, veiled == THIN)
+    thin = np.zeros((20, 20), np.uint8)
+    thin[:, :10] = THIN
+    cover.enter(0, thin, thin == THIN)
     assert (cover.strength(0, 40)[:, :20] == 1).all()
-    assert (cover.pixels(0, 40)[:, :20] == VEIL).all() and not cover.pixels(0, 40)[:, 20:].any()
+    assert (cover.pixels(0, 40)[:, :20] == CIRRUS).all() and not cover.pixels(0, 40)[:, 20:].any()
     cloud = np.zeros((20, 40), np.uint8)
     cloud[:, :20], cloud[:, 18:24] = THIN, THICK
     cover.mark(0, cloud)
     found = cover.pixels(0, 40)
     assert (found[:20, :24] == CLOUD).all(), "what is marked is not known to be lifted"
-    assert (found[20:, :20] == VEIL).all() and not found[20:, 20:].any() and not found[:20, 24:].any()
+    assert (found[20:, :20] == CIRRUS).all() and not found[20:, 20:].any() and not found[:20, 24:].any()
 
 
 @given(st.integers(1, 20), st.integers(1, 40), st.integers(-3, 3), st.integers(0, 2**31))
@@ -115,7 +115,7 @@ def test_cells_come_back_as_they_were_entered(height: int, width: int, origin: i
     y, x = ((np.arange(size) + origin % CELL) // CELL for size in (height, width))
     np.testing.assert_array_equal(cover.classes(0, height), crop[y[:, None], x])
     np.testing.assert_array_equal(cover.to_pixels(crop, 0, height), crop[y[:, None], x])
-    expected = np.where(crop == CLEAR, 0, np.where(up, VEIL, CLOUD))[y[:, None], x]
+    expected = np.where(crop == CLEAR, 0, np.where(up, CIRRUS, CLOUD))[y[:, None], x]
     np.testing.assert_array_equal(cover.pixels(0, height), expected)
     top = int(rng.integers(0, height))
     np.testing.assert_array_equal(cover.classes(top, height - top), crop[y[top:, None], x])
@@ -153,7 +153,7 @@ def test_what_is_written_of_cells_leads_to_the_same_cells() -> None:
 
 
 TYPICAL_RATIO = cirrus.TYPICAL_RATIO
-SEEN, LIFTABLE = (float(cirrus.GROUND + veil / TYPICAL_RATIO) for veil in (SEEN_VEIL, cirrus.THIN))
+SEEN, LIFTABLE = (float(cirrus.GROUND + each / TYPICAL_RATIO) for each in (SEEN_CIRRUS, cirrus.THIN))
 """Reflectances of B10 at which cirrus begins to be seen, and ceases to be subtracted well."""
 
 
@@ -171,7 +171,7 @@ def test_only_thin_cloud_that_b10_shows_well_is_lifted() -> None:
         False,
         False,
     ]
-    assert treatment(classes, lifted)[THIN].tolist() == [CLOUD] * 3 + [VEIL] * 2 + [CLOUD] * 2
+    assert treatment(classes, lifted)[THIN].tolist() == [CLOUD] * 3 + [CIRRUS] * 2 + [CLOUD] * 2
     assert set(treatment(classes, lifted)[[THICK, SHADOW]].flat) == {CLOUD}
     assert not treatment(classes, np.ones(classes.shape, bool))[CLEAR].any()
 
@@ -197,5 +197,5 @@ def test_lifting_keeps_the_classes_and_takes_the_cells_of_the_rows(row0: int, co
     assert np.array_equal(cover.cells(0, len(cells)), cells)
     seen = b10[: len(cells), : cover.columns] == np.float32(SEEN + 1e-3)
     expected = treatment(cells, (cells == THIN) & seen)
-    assert (expected == VEIL).any()
+    assert (expected == CIRRUS).any()
     assert np.array_equal(cover.pixels(0, 24), cover.to_pixels(expected, 0, 24))

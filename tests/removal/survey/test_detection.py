@@ -70,9 +70,9 @@ def network() -> CloudNetwork:
             value.copy_(0.3 * torch.randn(value.shape, generator=generator))
         image = torch.from_numpy(pixels(256, 256) / np.float32(10_000))[None]
         logits = network(image, torch.ones(1, 13), torch.from_numpy(UNKNOWN_SUN)[None])
-        head, spread = network.head[-1], logits.std(dim=(0, 2, 3))
-        head.weight /= spread[:, None, None, None]
-        head.bias.copy_((head.bias - logits.mean(dim=(0, 2, 3))) / spread)
+        head, std = network.head[-1], logits.std(dim=(0, 2, 3))
+        head.weight /= std[:, None, None, None]
+        head.bias.copy_((head.bias - logits.mean(dim=(0, 2, 3))) / std)
         head.bias[CLEAR] += 2.5
     return network.eval().requires_grad_(False)
 

@@ -16,7 +16,7 @@ from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.model.cloud_network import FAR_MARGIN, REACH, SQUARE, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal.survey import detection, tiles
-from cmcr_cli.removal.survey.cloud_map import CELL, CLOUD, VEIL
+from cmcr_cli.removal.survey.cloud_map import CELL, CIRRUS, CLOUD
 from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.removal.survey.mask_sources import MaskSource, NetworkMask, NoMask, RasterMask
 from cmcr_cli.removal.survey.sample_windows import evenly_spread
@@ -90,7 +90,7 @@ def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> Non
 
 
 @pytest.fixture
-def veiled(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
+def under_cirrus(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
     """A scene, and the same scene under cirrus that adds 0.05 to the visible."""
     plain, under = make_scene(300, 280), make_scene(300, 280)
     with rasterio.open(plain.s2) as file:
@@ -105,8 +105,8 @@ def veiled(make_scene: Callable[..., Any]) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(
     ("added", "expected"),
-    [(0.005, CLOUD), (0.03, VEIL), (0.07, VEIL), (0.1, CLOUD)],
-    ids=["too thin to be seen", "a veil", "hardly thin", "no longer thin"],
+    [(0.005, CLOUD), (0.03, CIRRUS), (0.07, CIRRUS), (0.1, CLOUD)],
+    ids=["too thin to be seen", "thin cirrus", "hardly thin", "no longer thin"],
 )
 def test_thin_cloud_that_b10_shows_is_learnt_through(
     added: float, expected: int, make_scene: Callable[..., Any], tmp_path: Path
@@ -142,9 +142,9 @@ def test_thin_cloud_is_not_learnt_through_where_the_image_has_no_b10(make_scene:
     assert (cover.classes(0, 60) == THIN).all() and (cover.pixels(0, 60) == CLOUD).all()
 
 
-def test_under_cirrus_alone_all_is_restored_and_learnt_from(veiled: tuple[Any, Any]) -> None:
-    class Veiled(Plain):
-        """Finds the clouds, and the veil wherever it finds none."""
+def test_under_cirrus_alone_all_is_restored_and_learnt_from(under_cirrus: tuple[Any, Any]) -> None:
+    class Cirrus(Plain):
+        """Finds the clouds, and cirrus wherever it finds none."""
 
         def look_near(self, optical: Tensor, present: Tensor, far: Tensor) -> Tensor:
             logits = super().look_near(optical, present, far)
@@ -152,10 +152,10 @@ def test_under_cirrus_alone_all_is_restored_and_learnt_from(veiled: tuple[Any, A
             logits[:, THIN] += 5
             return logits
 
-    under = surveyed(veiled[1], Veiled(), learn=True)
+    under = surveyed(under_cirrus[1], Cirrus(), learn=True)
     pixels = under.cloud_map.pixels(0, 300)
-    assert (pixels > 0).all(), "a veil that B10 shows is to be taken off everywhere"
-    assert 0.2 < (pixels == VEIL).mean() < 0.9, "below the clouds there is a veil too"
+    assert (pixels > 0).all(), "cirrus that B10 shows is subtracted everywhere"
+    assert 0.2 < (pixels == CIRRUS).mean() < 0.9, "below the clouds there is cirrus too"
     assert 0.9 < float(under.ground.cirrus_ratio / cirrus.TYPICAL_RATIO) < 1.1
     found, _ = under.ground.context.evaluate(0, 0, 300, 280, None, None)
     assert found[:9].std() > 0, "no clear cell, and yet a context of the scene's own"
@@ -187,7 +187,7 @@ def test_the_unmixing_is_learnt_where_the_scene_is_covered(make_scene: Callable[
     assert not surveyed(files, str(files.mask)).ground.unmixing.any(), "nothing is learnt without context"
 
 
-def test_context_learns_the_ground_without_the_cirrus_above_it(veiled: tuple[Any, Any]) -> None:
-    plain, under = (surveyed(files, str(files.mask), learn=True).ground.context for files in veiled)
+def test_context_learns_the_ground_without_the_cirrus_above_it(under_cirrus: tuple[Any, Any]) -> None:
+    plain, under = (surveyed(files, str(files.mask), learn=True).ground.context for files in under_cirrus)
     others = np.arange(13) != cirrus.B10
     np.testing.assert_allclose(under.mean[others], plain.mean[others], rtol=0.02, atol=1e-3)

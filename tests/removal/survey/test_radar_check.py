@@ -10,6 +10,7 @@ import rasterio
 
 from cmcr_cli.errors import GridMismatchError
 from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli.warning_kinds import ShiftWarning
 
 
 def _options(files: Any, weights: Path, output: Path, **changes: Any) -> RemoveOptions:
@@ -37,13 +38,14 @@ def shifted(scene: Any, tmp_path: Path) -> Path:
 def test_shift_is_reported(scene: Any, weights: Path, tmp_path: Path) -> None:
     report = remove(_options(scene, weights, tmp_path / "out.tif", align="strict"))
     assert report.radar_shift is not None and np.hypot(*report.radar_shift) < 10
-    assert not any("lies" in note for note in report.notes)
+    assert not any(isinstance(each, ShiftWarning) for each in report.warnings)
 
 
 def test_large_shift_is_warned_of(scene: Any, shifted: Path, weights: Path, tmp_path: Path) -> None:
     report = remove(_options(scene, weights, tmp_path / "out.tif", s1=str(shifted)))
     assert report.radar_shift == (pytest.approx(60, abs=8), pytest.approx(0, abs=8))
-    assert any("east" in note and "of the image, as measured" in note for note in report.notes)
+    (found,) = (each for each in report.warnings if isinstance(each, ShiftWarning))
+    assert "east" in str(found) and "of the image, as measured" in str(found)
 
 
 def test_large_shift_is_refused_when_that_is_asked_for(

@@ -346,11 +346,11 @@ def test_a_mask_that_covers_nothing_deserves_a_note(
     write: Write, values: tuple[int, ...], codes: str | None, silent: bool
 ) -> None:
     with open_mask(write("mask.tif", raster(*values)), GRID, codes=codes) as mask:
-        assert any("covers nothing" in note for note in mask.notes) != silent
+        assert any("covers nothing" in str(each) for each in mask.warnings) != silent
 
 
 def test_the_note_says_how_the_mask_is_read(write: Write) -> None:
     with open_mask(write("mask.tif", raster(0, 1, 2)), GRID, codes="omnicloudmask") as mask:
-        assert mask.notes == (
+        assert tuple(map(str, mask.warnings)) == (
             "the mask is read as OmniCloudMask codes: 0 clear, 1 thick cloud, 2 thin cloud, 3 shadow",
         )

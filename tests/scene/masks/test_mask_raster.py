@@ -53,7 +53,7 @@ def scl_classes(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def test_scl_covers_shadow_cloud_and_cirrus(write: Write) -> None:
     stored = codes(12)
     with open_mask(write("scl.tif", stored, nodata=0), GRID) as mask:
-        assert mask.scheme.name == "scl" and "SCL" in mask.notes[0]
+        assert mask.scheme.name == "scl" and "SCL" in str(mask.warnings[0])
         assert np.array_equal(mask.read(0, 80), scl_classes(stored))
 
 
@@ -68,7 +68,7 @@ def test_our_own_masks_are_read_as_they_are(write: Write) -> None:
     stored = codes(4)
     stored[70:] = 255
     with open_mask(own(write("mask.tif", stored, nodata=255)), GRID) as mask:
-        assert mask.scheme.name == "cmcr" and "2 thin cloud" in mask.notes[0]
+        assert mask.scheme.name == "cmcr" and "2 thin cloud" in str(mask.warnings[0])
         assert np.array_equal(mask.read(0, 80), np.where(stored == 255, CLEAR, stored))
 
 
@@ -97,7 +97,7 @@ def test_scl_at_20_m_is_repeated_over_2_x_2_pixels(write: Write) -> None:
     stored = codes(12, 40, 30)
     with open_mask(write("scl.tif", stored, transform=AT_20_M), GRID) as mask:
         covered = np.concatenate([mask.read(0, 33), mask.read(33, 47)])
-        assert "20 m" in mask.notes[1]
+        assert "20 m" in str(mask.warnings[1])
     assert np.array_equal(covered, scl_classes(stored).repeat(2, axis=0).repeat(2, axis=1))
 
 
@@ -106,7 +106,7 @@ def test_scl_that_is_nodata_wherever_sampled_is_still_scl(write: Write) -> None:
     stored[200, 7] = 9
     grid = Grid(GRID.crs, GRID.transform, 130, 2000)
     with open_mask(write("scl.tif", stored), grid) as mask:
-        assert mask.scheme.name == "scl" and len(mask.notes) == 1
+        assert mask.scheme.name == "scl" and len(mask.warnings) == 1
         assert mask.read(200, 1).sum() == 1
 
 

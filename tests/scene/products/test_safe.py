@@ -59,7 +59,7 @@ def test_what_the_product_says_is_passed_on(l2a: Any) -> None:
 def test_option_wins_over_the_product(l2a: Any) -> None:
     with open_optical(l2a.folder, offset=0) as optical:
         assert (optical.radiometry.offset, optical.offset_source) == (0, "option")
-        assert "--offset 0 is used" in optical.notes[0]
+        assert "--offset 0 is used" in str(optical.warnings[0])
     with pytest.raises(RadiometryError, match="--bands"), open_optical(l2a.folder, bands=L2A_BANDS):
         pass
 
@@ -215,7 +215,7 @@ def test_sun_of_a_folder_and_a_zip(
 @pytest.mark.parametrize("zipped", [False, True])
 def test_product_without_a_sun(l2a: Any, zipped: bool) -> None:
     with open_optical(l2a.zipped if zipped else l2a.folder) as optical:
-        assert optical.sun is None and optical.notes == ()
+        assert optical.sun is None and optical.warnings == ()
 
 
 @pytest.mark.parametrize(

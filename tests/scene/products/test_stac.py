@@ -91,16 +91,16 @@ def test_offset_that_was_applied_already(item: Item, bands: Any) -> None:
     }
     with open_optical(item(assets, **{"earthsearch:boa_offset_applied": True})) as optical:
         assert optical.radiometry.offset == 0
-        assert "applied already" in optical.notes[0]
+        assert "applied already" in str(optical.warnings[0])
 
 
 def test_offset_that_is_not_stated_is_asked_for(item: Item, bands: Any) -> None:
     assets = {key: {"href": file} for key, file in bands[0].items()}
     with open_optical(item(assets, **{"s2:processing_baseline": "05.09"})) as optical:
         assert (optical.radiometry.offset, optical.offset_source) == (0, "assumed 0")
-        assert "05.09" in optical.notes[0] and "--offset -1000" in optical.notes[0]
+        assert "05.09" in str(optical.warnings[0]) and "--offset -1000" in str(optical.warnings[0])
     with open_optical(item(assets, **{"s2:processing_baseline": "03.01"})) as optical:
-        assert optical.notes == ()
+        assert optical.warnings == ()
 
 
 def test_catalogue_that_keeps_several_resolutions(item: Item, bands: Any) -> None:

@@ -179,8 +179,8 @@ def test_real_data(shared_data: Path) -> None:
     assert report.contents["triplets"] == len(rows)
     assert report.splits["val"]["triplets"] == sum(row["split"] == "val" for row in rows)
     assert report.splits["train and val"] == {"triplets": 0, "scenes": 0}
-    veiled = report.remarks["clear image under thin cirrus, which training subtracts"]
-    assert all(name.startswith("pairs_s2/") for name in veiled)
+    found = report.remarks["clear image under thin cirrus, which training subtracts"]
+    assert all(name.startswith("pairs_s2/") for name in found)
 
 
 def test_reports_of_two_folders_share_nothing(tmp_path: Path) -> None:

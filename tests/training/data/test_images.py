@@ -12,12 +12,12 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.training.data.images import (
     Array,
     Pair,
+    cirrus_subtracted,
     ground_of,
     has_cloud,
-    is_veiled,
+    is_under_cirrus,
     opacity,
     read_pair,
-    unveiled,
 )
 
 
@@ -33,11 +33,11 @@ def ground(seed: int) -> Array:
 
 
 def under_cirrus(image: Array, amount: float = 0.02) -> Array:
-    """A veil over all of an image, `amount` of it in B10."""
+    """Cirrus over all of an image, `amount` of it in B10."""
     added = (amount * cirrus.TYPICAL_RATIO * cirrus.SPECTRUM).reshape(13, 1, 1)
-    veiled = image * (1 - added / cirrus.WHITE) + added
-    veiled[cirrus.B10] = image[cirrus.B10] + amount
-    return np.asarray(veiled, np.float32)
+    under = image * (1 - added / cirrus.WHITE) + added
+    under[cirrus.B10] = image[cirrus.B10] + amount
+    return np.asarray(under, np.float32)
 
 
 def test_opacity_of_a_known_cloud() -> None:
@@ -59,13 +59,13 @@ def test_a_field_turned_red_is_no_cloud() -> None:
     assert not opacity(0.5 * clear, clear).any()
 
 
-def test_a_veil_over_the_clear_image_is_lifted() -> None:
+def test_cirrus_over_the_clear_image_is_subtracted() -> None:
     truth = ground(1)
     cloudy = truth.copy()
     cloudy[:, :32] = 0.8
     clear = under_cirrus(truth)
-    assert is_veiled(clear) and not is_veiled(truth)
-    pair = unveiled(pair_of(cloudy, clear))
+    assert is_under_cirrus(clear) and not is_under_cirrus(truth)
+    pair = cirrus_subtracted(pair_of(cloudy, clear))
     assert pair.lifted and not list(ground_of(pair))
     visible = [BANDS.index(name) for name in ("B02", "B03", "B04", "B08")]
     assert np.abs(pair.clear - truth)[visible].mean() < 0.1 * np.abs(clear - truth)[visible].mean()
@@ -76,7 +76,7 @@ def test_a_veil_over_the_clear_image_is_lifted() -> None:
 def test_dates_the_wrong_way_round_are_exchanged() -> None:
     clean = ground(2)
     given = pair_of(clean, under_cirrus(clean))
-    pair = unveiled(given)
+    pair = cirrus_subtracted(given)
     assert not pair.lifted
     np.testing.assert_array_equal(pair.clear, clean)
     np.testing.assert_array_equal(pair.cloudy, given.clear)
@@ -85,7 +85,7 @@ def test_dates_the_wrong_way_round_are_exchanged() -> None:
 
 def test_two_dates_without_cloud_both_show_the_ground() -> None:
     pair = pair_of(0.95 * ground(3), ground(3))
-    assert unveiled(pair) is pair
+    assert cirrus_subtracted(pair) is pair
     assert [
         image.optical is same for image, same in zip(ground_of(pair), (pair.clear, pair.cloudy), strict=True)
     ]

@@ -96,7 +96,7 @@ def test_one_draw_reads_one_patch(sen12mscr: Folder) -> None:
     assert np.array_equal(pair.clear, library.pairs[1].clear)
 
 
-def test_training_lifts_veils_and_evaluation_sees_the_files(sen12mscr: Folder) -> None:
+def test_training_subtracts_cirrus_and_evaluation_sees_the_files(sen12mscr: Folder) -> None:
     folder = sen12mscr(cirrus=300)
     stored = load_pairs(folder, "train")["ROIs1158_spring_1_p30"]
     roi = next(find_rois(folder))

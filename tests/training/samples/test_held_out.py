@@ -61,7 +61,7 @@ def test_samples_without_radar_or_context(data: Path, library: Library) -> None:
     assert not check.sample(context=False).confidence.any()
 
 
-def test_a_veiled_clear_image_is_no_truth(sen12mscr: Callable[..., Path]) -> None:
+def test_a_clear_image_under_cirrus_is_not_truth(sen12mscr: Callable[..., Path]) -> None:
     folder = sen12mscr(cirrus=300)
     assert not list(transplanted(load_pairs(folder, "val").items(), load_library(folder).pairs))
     with pytest.raises(InputError, match="split val"):

@@ -40,7 +40,7 @@ def layers(clouds: Clouds) -> list[Layer]:
     for seed in range(4):
         rng = np.random.default_rng(seed)
         made += [clouds.real(SIDE, rng), clouds.procedural(SIDE, rng), clouds.deck(SIDE, rng)]
-        made.append(clouds.veil(SIDE, rng)[0])
+        made.append(clouds.haze(SIDE, rng)[0])
     return made
 
 

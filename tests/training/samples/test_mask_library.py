@@ -22,7 +22,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled")
     (folder / "labels").mkdir()
     (folder / "optical").mkdir()
-    images = ["mixed", "wholly", "veiled", "clear", "seen"]
+    images = ["mixed", "wholly", "hazy", "clear", "seen"]
     network, items, verdicts = {}, [], ["name,group,level,verdict"]
     for name in images:
         dn = np.full((1, 13, SIDE, SIDE), 2000, np.uint16)
@@ -38,7 +38,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     joined = {name: (mask % 4 > 0).astype(np.uint8) for name, mask in network.items()}
     joined["mixed_000"][:12] = 1
     verdicts += ["wholly_000,w,L1C,wholly under thick cloud", "clear_000,c,L1C,clear"]
-    verdicts += ["veiled_000,v,L1C,wholly under thin cloud or cirrus"]
+    verdicts += ["hazy_000,v,L1C,wholly under thin cloud or cirrus"]
     (folder / "labels" / "items.json").write_text(json.dumps(items))
     (folder / "labels" / "images_by_eye.csv").write_text("\n".join(verdicts) + "\n")
     np.savez(folder / "labels" / "network.npz", **network)
@@ -59,14 +59,14 @@ def nothing() -> Library:
 
 def test_labels_are_put_right_where_the_other_network_fails(labelled: Path, nothing: Library) -> None:
     found = {image.place: image for image in mask_library(labelled, nothing, 0).covered}
-    assert found.keys() == {"mixed", "wholly", "veiled"}
+    assert found.keys() == {"mixed", "wholly", "hazy"}
     rows = found["mixed"].classes.argmax(axis=0)[:, 0].tolist()
     # 20 m: cirrus that B10 shows, what only the joined mask has, clear, cloud, shadow, clear snow.
     assert rows[:25] == [THIN] * 4 + [THICK] * 2 + [CLEAR] * 4 + [THICK] * 5 + [SHADOW] * 5 + [CLEAR] * 5
     assert (found["mixed"].weight[:25] == 1).all()
     assert (found["mixed"].weight[25:27] == 0).all() and (found["mixed"].weight[30:] == 0).all()
     assert (found["wholly"].classes[THICK, :30] == 1).all()
-    assert (found["veiled"].classes[THIN, :30] == 1).all()
+    assert (found["hazy"].classes[THIN, :30] == 1).all()
 
 
 def test_clear_images_are_those_that_are_labelled_so_and_clean_tiles(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from cmcr_cli.errors import InputError
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK
 from cmcr_cli.training.recipe import MaskMix, load_recipe
 from cmcr_cli.training.samples.mask_samples import (
@@ -71,6 +72,15 @@ def test_samples_are_finite_and_their_classes_add_up(library: MaskLibrary, mix: 
         total = batch.classes.sum(dim=1)
         assert torch.allclose(total[known], torch.ones_like(total[known]))
         assert batch.optical.min() >= 0
+
+
+def test_there_may_be_images_of_one_kind_only(library: MaskLibrary, mix: MaskMix) -> None:
+    covered, clear = (replace(library, **{part: []}) for part in ("clear", "covered"))
+    always = replace(mix, clear=0.9, made=0.9)
+    assert [samples(covered, always)[number].optical.shape[0] for number in range(3)] == [9, 9, 9]
+    assert [samples(clear, always)[number].optical.shape[0] for number in range(3)] == [4, 9, 9]
+    with pytest.raises(InputError, match="data check"):
+        samples(MaskLibrary([], [], []), mix)
 
 
 def test_a_plain_image_stays_as_it_is(library: MaskLibrary) -> None:

@@ -16,7 +16,7 @@ from cmcr_cli.training.samples.synthesis import (
     block_mean,
     cover_mask,
     dihedral,
-    draw_veil,
+    draw_haze,
     flooded,
     jittered_radar,
     mistaken,
@@ -174,13 +174,13 @@ def test_flooding_lays_calm_dark_water_and_leaves_the_rest() -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 80)])
-def test_veils_are_thin_and_come_in_two_kinds(size: tuple[int, int]) -> None:
+def test_haze_layers_are_thin_and_come_in_two_kinds(size: tuple[int, int]) -> None:
     clear = np.full((13, *size), 0.1, np.float32)
     clear[B10] = GROUND
     kinds, all_over, thickest = [], [], []
     for seed in range(40):
-        veil = draw_veil(clear.shape[1:], np.random.default_rng(seed))
-        image, share, high = veil.over(clear), veil.share, veil.high
+        haze = draw_haze(clear.shape[1:], np.random.default_rng(seed))
+        image, share, high = haze.over(clear), haze.share, haze.high
         assert image.shape == clear.shape and share.shape == size
         assert image.dtype == share.dtype == np.float32
         assert share.min() >= 0 and share.max() <= 0.9
@@ -204,21 +204,21 @@ def test_veils_are_thin_and_come_in_two_kinds(size: tuple[int, int]) -> None:
     assert max(thickest) > 0.3 and min(thickest) < 0.1
 
 
-def test_a_veil_hides_the_ground_by_its_share() -> None:
+def test_haze_hides_the_ground_by_its_share() -> None:
     clear = ground(3)
     for seed in range(6):
-        one, other = (draw_veil(clear.shape[1:], np.random.default_rng(seed)) for _ in range(2))
+        one, other = (draw_haze(clear.shape[1:], np.random.default_rng(seed)) for _ in range(2))
         image, share, brighter, again = one.over(clear), one.share, other.over(clear + 0.1), other.share
         np.testing.assert_array_equal(share, again)
         np.testing.assert_allclose((brighter - image)[1], 0.1 * (1 - share), rtol=0, atol=1e-5)
 
 
-def test_what_b10_shows_of_a_veil_can_be_taken_off() -> None:
+def test_what_b10_shows_of_cirrus_can_be_subtracted() -> None:
     clear = ground(3)
     clear[B10] = GROUND
     before, after = [], []
     for seed in range(30):
-        image = draw_veil(clear.shape[1:], np.random.default_rng(seed)).over(clear)
+        image = draw_haze(clear.shape[1:], np.random.default_rng(seed)).over(clear)
         if (image[B10] > GROUND + 0.003).any():
             before.append(np.abs(image - clear)[:9].mean())
             after.append(np.abs(without_cirrus(image) - clear)[:9].mean())

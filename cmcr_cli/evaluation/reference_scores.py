@@ -1,0 +1,129 @@
+"""Protocol R: real series with references, scored on covered pixels, and other ways to use references."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmcr_cli.evaluation.cloud_scores import find_mask
+from cmcr_cli.evaluation.reference_methods import METHODS
+from cmcr_cli.evaluation.restoration import CONTEXT, Scored, Scores
+from cmcr_cli.evaluation.series import GAPS, HOLES, TARGETS, Case, Gap, Hole, cases
+from cmcr_cli.evaluation.tables import Row, Table
+from cmcr_cli.model.cloud_network import CloudNetwork
+from cmcr_cli.model.weights import Weights
+from cmcr_cli.scene.masks.mask_codes import CloudClass
+from cmcr_cli.training.data.images import Array, ClearImage
+from cmcr_cli.training.metrics import covered_only
+from cmcr_cli.training.samples.held_out import Check, as_batch, restored
+from cmcr_cli.training.samples.patch_samples import Clouded
+
+ALONE = "1 step"
+"""Row of the network without references."""
+
+OWN_MASKS = "three cloudy, own masks"
+"""Name of the references of "three cloudy" with the masks that cmcr finds."""
+
+NOTE = (
+    "Clear dates of real series under painted opaque cloud, scored on covered pixels over the bands present. "
+    "days: to the nearest reference. context alone and 1 step have no references. The networks were trained "
+    "on these places; nothing else here is trained."
+)
+
+Key = tuple[Gap, Hole]
+Ended = dict[str, list[tuple[Key, Scored]]]
+
+
+def score_references(
+    data: Path, weights: Weights, limit: int | None, progress: Callable[[float], None]
+) -> Ended:
+    """Score all methods on all cases.
+
+    Args:
+        data: Folder of the gathered layout.
+        weights: The networks, ready for inference.
+        limit: Largest number of targets for each place and gap; None: TARGETS.
+        progress: Called with the share that is done, 0 to 1.
+
+    Returns:
+        Gap and hole with the scores of each case, by set of references.
+    """
+    ended: Ended = defaultdict(list)
+    last, alone = "", dict[str, Scores]()
+    for case in cases(data, targets=min(limit or TARGETS, TARGETS), progress=progress):
+        if case.name != last:
+            last, alone = case.name, _scored(case, without_references(case, weights))
+        for variant, each in _with_own_masks(case, weights.clouds):
+            rows = _scored(each, {name: method(each) for name, method in METHODS.items()}) | alone
+            scored = Scored(each.name, float(each.covered.mean()), rows)
+            ended[variant].append(((each.gap, each.hole), scored))
+    return dict(ended)
+
+
+@torch.inference_mode()
+def without_references(case: Case, weights: Weights) -> dict[str, Array]:
+    """Restore a case as `remove` does without references: the context alone, and 1 step."""
+    ground = ClearImage(case.target, case.present, case.radar, case.place)
+    shadow = np.zeros_like(case.opacity)
+    cover = (case.covered | ~case.valid).astype(np.float32)
+    sample = Check(case.name, Clouded(ground, case.seen, case.opacity, shadow, True), cover).sample()
+    image = restored(weights.denoiser, as_batch(sample), 1)[0].numpy()
+    return {CONTEXT: sample.context.float().numpy(), ALONE: image}
+
+
+def _with_own_masks(case: Case, network: CloudNetwork) -> Iterator[tuple[str, Case]]:
+    """Yield a case, and again with the masks that the network finds in its cloudy references."""
+    yield case.variant, case
+    if case.variant == "three cloudy":
+        found = []
+        for each in case.references:
+            classes, _ = find_mask(network, each.reflectance, each.present)
+            clear = (classes == CloudClass.CLEAR).repeat(2, axis=0).repeat(2, axis=1)
+            found.append(replace(each, clear=clear & (each.reflectance[each.present] > 0).all(axis=0)))
+        yield OWN_MASKS, replace(case, references=tuple(found))
+
+
+def _scored(case: Case, images: Mapping[str, Array]) -> dict[str, Scores]:
+    bands = case.present
+    return {
+        name: covered_only(image[bands], case.target[bands], case.covered) for name, image in images.items()
+    }
+
+
+def reference_tables(ended: Ended) -> Iterator[Table]:
+    """Mean and worst PSNR and MAE by gap and size of hole, one column for each method.
+
+    Args:
+        ended: Result of `score_references`.
+
+    Yields:
+        Four tables for each set of references.
+    """
+    for variant, scored in ended.items():
+        for metric, worst in (("psnr", min), ("mae", max)):
+            for kind, over in (("mean", _mean), ("worst", worst)):
+                title = f"R, references, {variant}: {kind} {metric.upper()}"
+                rows = {name: _over(group, metric, over) for name, group in _groups(scored)}
+                yield Table(title, NOTE, tuple(scored[0][1].rows), rows)
+
+
+def _groups(scored: Sequence[tuple[Key, Scored]]) -> Iterator[tuple[str, list[Scored]]]:
+    """Cases by gap and hole, and all of them, with the names of their rows."""
+    for gap in GAPS:
+        for hole in HOLES:
+            if group := [one for key, one in scored if key == (gap, hole)]:
+                yield f"{gap}, {hole}, n={len(group)}", group
+    yield f"all, n={len(scored)}", [one for _, one in scored]
+
+
+def _over(group: Sequence[Scored], metric: str, over: Callable[[list[float]], float]) -> Row:
+    return {name: over([one.rows[name][metric] for one in group]) for name in group[0].rows}
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
