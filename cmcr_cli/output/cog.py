@@ -186,10 +186,10 @@ def rows_of(files: FileSet, path: Path) -> Path:
 def _described_alike(cog: Path, rows: Path) -> bool:
     """Whether a copy says of itself what its source does, and its overviews can be read."""
     with rasterio.open(rows) as source, rasterio.open(cog) as copy:
-        names = ("crs", "transform", "shape", "dtypes", "nodata")
-        names += ("descriptions", "scales", "offsets", "colorinterp")
+        names = ["crs", "transform", "shape", "dtypes", "nodata"]
+        names += ["descriptions", "scales", "offsets", "colorinterp"]
         alike = all(repr(getattr(source, name)) == repr(getattr(copy, name)) for name in names)
-        alike &= source.tags().items() <= copy.tags().items()
+        alike = alike and bool(source.tags().items() <= copy.tags().items())
         levels = len(copy.overviews(1))
     for level in range(levels):
         with rasterio.open(cog, overview_level=level) as overview:
