@@ -26,7 +26,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from cmcr_cli.errors import OptionError
+from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.files import GDAL_ERRORS, FileSet, flush_to_disk, output_errors
 from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.grid import Grid
@@ -47,7 +47,7 @@ TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInt
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """A raster to be written, without its pixels. `categorical` values are never averaged."""
+    """What a raster to be written is, apart from its pixels. `categorical` values are never averaged."""
 
     path: Path
     grid: Grid
@@ -93,7 +93,7 @@ class StripWriter:
             self._files = self._given or stack.enter_context(FileSet([self._spec.path]))
             with output_errors(self._spec.path):
                 if self._resumed:
-                    self._dataset = rasterio.open(self._temporary, "r+")
+                    self._dataset = rasterio.open(self._temporary, "r+", driver="GTiff")
                 else:
                     self._temporary.unlink(missing_ok=True)
                     self._dataset = _create(self._temporary, self._spec)
@@ -102,14 +102,7 @@ class StripWriter:
         return self
 
     def write(self, rows: NDArray[Any]) -> None:
-        """Append rows.
-
-        Args:
-            rows: Pixels (count, any height, width) of the raster's dtype.
-
-        Raises:
-            ValueError: They do not fit.
-        """
+        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit."""
         height = self._spec.grid.height
         if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
             raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
@@ -124,15 +117,7 @@ class StripWriter:
                 self._flush()
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Read rows that were written before this writer was opened.
-
-        Args:
-            top: First row.
-            rows: Number of rows.
-
-        Returns:
-            Pixels (count, rows, width).
-        """
+        """Rows (count, rows, width) that were written before this writer was opened."""
         with output_errors(self._spec.path):
             pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
         return pixels
@@ -143,7 +128,7 @@ class StripWriter:
             self._dataset.close()  # which is when GDAL completes a file
             if self._files.kept:
                 flush_to_disk(self._temporary)
-            self._dataset = rasterio.open(self._temporary, "r+")
+            self._dataset = rasterio.open(self._temporary, "r+", driver="GTiff")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -161,11 +146,23 @@ class StripWriter:
                 self._dataset.close()
                 cog = self._files.part(self._spec.path)
                 cog.unlink(missing_ok=True)
-                gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
-                _check_readable(cog)
+                # Where the environment has another folder for GDAL's overviews, they would be left there.
+                with rasterio.Env(CPL_TMPDIR=str(cog.parent)):
+                    gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
+                self._check_copy(cog)
                 if not self._files.kept:  # else a run that is stopped before the end begins here again
                     self._temporary.unlink()
             self._files.finish(self._spec.path)
+
+    def _check_copy(self, cog: Path) -> None:
+        """Read the whole copy: neither GDAL's threads nor its closing of a file report a full disk."""
+        if checksum_of(cog, self.written, NUM_THREADS=_threads()) != self.checksum or not _described_alike(
+            cog, self._temporary
+        ):
+            raise OutputError(
+                f"{self._spec.path}: the copy differs from what was written; expected the same. The "
+                "disk is full or damaged: choose another folder with -o."
+            )
 
     @property
     def _temporary(self) -> Path:
@@ -182,33 +179,32 @@ class StripWriter:
 
 
 def rows_of(files: FileSet, path: Path) -> Path:
-    """Name the temporary file that contains the rows of a raster.
-
-    Args:
-        files: The set of outputs.
-        path: The raster.
-
-    Returns:
-        Path of the file.
-    """
+    """The temporary file that holds the rows of the raster `path` of a set."""
     return files.part(path, "rows.tif")
 
 
-def checksum_of(path: Path, rows: int) -> int:
-    """Compute the checksum of the first rows of a writer's temporary file, as the writer has computed it.
+def _described_alike(cog: Path, rows: Path) -> bool:
+    """Whether a copy says of itself what its source does, and its overviews can be read."""
+    with rasterio.open(rows) as source, rasterio.open(cog) as copy:
+        names = ["crs", "transform", "shape", "dtypes", "nodata"]
+        names += ["descriptions", "scales", "offsets", "colorinterp"]
+        alike = all(repr(getattr(source, name)) == repr(getattr(copy, name)) for name in names)
+        alike = alike and bool(source.tags().items() <= copy.tags().items())
+        levels = len(copy.overviews(1))
+    for level in range(levels):
+        with rasterio.open(cog, overview_level=level) as overview:
+            height = overview.height
+        checksum_of(cog, height, overview_level=str(level), NUM_THREADS=_threads())
+    return alike
 
-    Args:
-        path: The temporary file.
-        rows: Number of rows.
 
-    Returns:
-        The checksum.
+def checksum_of(path: Path, rows: int, **options: str) -> int:
+    """Checksum of the first rows of a raster, as its writer has counted it, opened with GDAL's `options`.
 
-    Raises:
-        RasterioError: The rows cannot be read.
+    Raises a RasterioError when they cannot be read.
     """
     checksum = 0
-    with rasterio.open(path) as dataset:
+    with rasterio.open(path, **options) as dataset:
         for top in range(0, rows, BLOCK):
             window = Window(0, top, dataset.width, min(BLOCK, rows - top))
             checksum = zlib.crc32(dataset.read(window=window).data, checksum)
@@ -216,20 +212,14 @@ def checksum_of(path: Path, rows: int) -> int:
 
 
 def check_creation_options(spec: OutputSpec) -> None:
-    """Write a small raster with the given creation options, and read it back.
+    """Raise OptionError unless a small raster written with these creation options comes back as it was.
 
-    That detects names and values that GDAL ignores with a warning, lossy compression, and options that warp.
-
-    Args:
-        spec: The raster to be written.
-
-    Raises:
-        OptionError: The small raster is not what was written.
+    That catches names and values that GDAL warns of and ignores, lossy compression, and options that warp.
     """
     options = _cog_options(spec)
     text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
     block = options["BLOCKSIZE"]
-    # GDAL aborts the whole process on a BLOCKSIZE that is not a number.
+    # GDAL aborts the whole process on a BLOCKSIZE that is no number.
     if not (block.isdecimal() and 128 <= int(block) <= 4096 and int(block) % 16 == 0):
         raise OptionError(f"--co BLOCKSIZE={block}: expected a multiple of 16 from 128 to 4096.")
     shape = TRIAL, TRIAL + min(int(block), TRIAL_BLOCK)
@@ -321,25 +311,8 @@ def _threads() -> str:
     return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
 
 
-def _check_readable(path: Path) -> None:
-    """Decode every pixel: GDAL's writing threads do not report a full disk."""
-    side = COG_BLOCK
-    with rasterio.open(path, NUM_THREADS=_threads()) as dataset:
-        for top in range(0, dataset.height, side):
-            for left in range(0, dataset.width, 8 * side):
-                dataset.read(window=Window(left, top, 8 * side, side))
-
-
 def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
-    """Time the way of some rows to a COG in memory.
-
-    Args:
-        spec: The raster to be written.
-        rows: Pixels (count, any height, width).
-
-    Returns:
-        Seconds.
-    """
+    """Seconds that `rows` (count, any height, width) take on their way to a COG, written to memory."""
     size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
     started = time.monotonic()
     with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:

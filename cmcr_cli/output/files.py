@@ -39,6 +39,9 @@ OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
 KEPT = ("rows.tif", "journal.json", "survey.npz")
 """Files that a later run with `--resume` may use."""
 
+PROBE = 64 * 2**10
+"""Bytes that are written to find out whether a disk is full; what is still being freed may leave a little."""
+
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
 """Errors that rasterio raises when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
@@ -65,6 +68,7 @@ class FileSet:
         """
         self.paths, self.kept, self._overwrite = list(paths), kept, overwrite
         self._finished: set[Path] = set()
+        self._keep: tuple[str, ...] = ()
         self._before: dict[Path, State | None] = {}
 
     def __enter__(self) -> Self:
@@ -97,16 +101,14 @@ class FileSet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give all files their names, or put everything back; remove the folders."""
-        keep: tuple[str, ...] = KEPT if self.kept else ()
+        self._keep = KEPT if self.kept else ()
         try:
             if kind is None:
                 self._publish()
-                keep = ()
+                self._keep = ()
         finally:
-            # Where an old file could not be put back, its folder is all that is left of it.
             for path in self.paths:
-                lost = not os.path.lexists(path) and os.path.lexists(self.part(path, OLD))
-                _empty(folder_of(path), (*keep, OLD) if lost else keep)
+                _empty(folder_of(path), self._keep)
 
     def _publish(self) -> None:
         if unfinished := set(self.paths) - self._finished:
@@ -123,10 +125,8 @@ class FileSet:
                     rename(source, target)
         except BaseException:
             # Once the first file has its name the set is complete, and there is nothing to put back.
-            undone = reversed(moves) if os.path.lexists(self.part(self.paths[0])) else ()
-            for source, target in undone:
-                if os.path.lexists(target) and not os.path.lexists(source):
-                    target.rename(source)
+            if os.path.lexists(self.part(self.paths[0])) and not _undone(moves):
+                self._keep = (*self._keep, OLD, NONE)  # from which the next set of these paths puts back
             raise
         for folder in {path.parent for path in self.paths}:
             with contextlib.suppress(OSError):  # too late to fail: all bear their names
@@ -269,10 +269,23 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except GDAL_ERRORS as error:
+        why = str(error) if isinstance(error, OSError) and error.errno else _no_room(path) or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({error}); expected room for about four times the output. "
+            f"{path}: cannot be written ({why}); expected room for about four times the output. "
             "Free some space, or choose another folder with -o."
         ) from error
+
+
+def _no_room(path: Path) -> str | None:
+    """Why nothing can be written beside `path`; None when something can. GDAL does not say it."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def remove_parts(paths: Sequence[Path]) -> None:
@@ -299,6 +312,17 @@ def put_back(paths: Sequence[Path]) -> bool:
     if not there or not all(map(_is_ours, there)):
         return False
     _put_back(paths)
+    return True
+
+
+def _undone(moves: Sequence[tuple[Path, Path]]) -> bool:
+    """Undo renames, the last one first; False when one could not be, and those before it are left."""
+    try:
+        for source, target in reversed(moves):
+            if os.path.lexists(target) and not os.path.lexists(source):
+                rename(target, source)
+    except OSError:
+        return False
     return True
 
 
@@ -343,8 +367,8 @@ def _is_own(path: Path) -> bool:
 
 
 def _begins(name: str, names: Sequence[str]) -> bool:
-    """Whether it is one of `names`, or GDAL's own name for a file beside it."""
-    return any(name == own or name.startswith(own + ".") for own in names)
+    """Whether it is one of `names`, or GDAL's own name for a file beside it or made of it."""
+    return any(name == own or name.startswith((own + ".", own + "_")) for own in names)
 
 
 def _clear(folder: Path, kept: Sequence[str]) -> None:

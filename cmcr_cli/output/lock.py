@@ -54,7 +54,8 @@ def _locked(output: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # an empty file that is left is no lock
+                path.unlink()
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -20,12 +20,12 @@ from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked
+from cmcr_cli.removal.finished import unfinished
 from cmcr_cli.removal.opening.opened import Model, load_model
-from cmcr_cli.removal.opening.session import claim
+from cmcr_cli.removal.opening.session import claim, restore_old
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.raster import is_complete
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.placed import LEAST_OVERLAP
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -227,13 +227,14 @@ def run_batch(
     check_batch(jobs)
     todo = []
     for job in jobs:
-        if skip_existing and is_complete(job.output):
+        restore_old(list(job.outputs.values()))
+        if skip_existing and (lacking := unfinished(job)) is None:
             yield Outcome(str(job.output), "skipped")
         elif job.output.exists() and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
             if skip_existing:
                 text = (
-                    f"{job.output}: is there, but is not a complete image; expected one, or no file, for "
+                    f"{job.output}: is there, but {lacking}; expected all outputs of one run, or none, for "
                     "--skip-existing. Remove it, or give --overwrite to replace it."
                 )
             yield Outcome(str(job.output), "failed", error=text)

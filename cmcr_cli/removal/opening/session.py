@@ -145,13 +145,17 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
     claim(claims, options, others)
     claims.check()
     paths = [*options.outputs.values(), *others]
-    if any(folder_of(path).is_dir() for path in paths):
-        # What a run has left that was killed amid its renames is not in the way of the next one.
-        with suppress(OSError, OutputError), locked(paths):
-            put_back(paths)
+    restore_old(paths)
     for path in paths:
         check_writable(path, options.overwrite)
     return claims
+
+
+def restore_old(paths: Sequence[Path]) -> None:
+    """Restore the old set where a run was killed amid its renames, so that it is not in the way."""
+    if any(folder_of(path).is_dir() for path in paths):
+        with suppress(OSError, OutputError), locked(paths):
+            put_back(paths)
 
 
 def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:

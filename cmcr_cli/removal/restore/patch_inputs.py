@@ -98,10 +98,12 @@ class InputMaker:
         b10 = observed[:, B10 : B10 + 1]
         image = subtracted(observed, b10, spectrum_of_cirrus, self.ground.cirrus_ratio)
         names = present(self.optical.names).astype(np.float32)
-        vectors = (self.ground.context.std, names, LEVELS, self.ground.unmixing)
-        shared = [to_device(vector, device).expand(len(lefts), *vector.shape) for vector in vectors]
+        known = (self.ground.context.std, names, LEVELS, self.ground.unmixing)
+        std, bands, levels, unmixing = (
+            to_device(vector, device).expand(len(lefts), *vector.shape) for vector in known
+        )
         planes = image, spectrum, confidence, cover, radar, radar_valid
-        return observed, PatchInputs(*planes, *shared, doubt)
+        return observed, PatchInputs(*planes, std, bands, levels, unmixing, doubt)
 
     def _reflectance(self, dn: Tensor) -> Tensor:
         """DN (B, bands, H, W), their bits as int16, to the 13 bands, absent ones 0, channels_last."""
