@@ -1,4 +1,4 @@
-"""How far the radar, or another date, lies off the image, measured on clear ground.
+"""Shift of the radar, or of another date, against the image, measured on clear ground.
 
 Roads, shores and the borders of fields show in both, though not with the same sign: so it is the strength of
 edges that is correlated, over windows spread across the scene.
@@ -45,7 +45,7 @@ EDGE_BANDS = ("B02", "B03", "B04", "B08", "B12")
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where another image lies as seen from the scene, in units of the scene's CRS."""
+    """Shift of another image against the scene, in units of the scene's CRS."""
 
     east: float
     north: float
@@ -57,12 +57,19 @@ class Alignment:
         return math.hypot(self.east, self.north)
 
     def describe(self, what: str = "Sentinel-1") -> str:
-        """The shift of `what` in words."""
+        """Describe the shift.
+
+        Args:
+            what: Name of what is shifted.
+
+        Returns:
+            A sentence.
+        """
         parts = (
-            f"{abs(value):.0f} m {ahead if value > 0 else behind}"
+            f"{abs(value):.0f} m to the {ahead if value > 0 else behind}"
             for value, ahead, behind in ((self.east, "east", "west"), (self.north, "north", "south"))
         )
-        return f"{what} lies {' and '.join(parts)} of the image"
+        return f"{what} is shifted {' and '.join(parts)} against the image"
 
 
 @dataclass(frozen=True, slots=True)

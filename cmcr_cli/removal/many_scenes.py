@@ -20,12 +20,12 @@ from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked
+from cmcr_cli.removal.finished import unfinished
 from cmcr_cli.removal.opening.opened import Model, load_model
-from cmcr_cli.removal.opening.session import claim
+from cmcr_cli.removal.opening.session import claim, restore_old
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.raster import is_complete
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.placed import LEAST_OVERLAP
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -45,7 +45,7 @@ CONNECT_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one scene."""
+    """Outcome of one scene."""
 
     output: str
     status: Literal["done", "skipped", "failed"]
@@ -105,6 +105,9 @@ def jobs_of(
         folder: Folder of the outputs.
         settings: Options that all scenes share; columns of a scene win over them.
         extras: Fields of further outputs to write beside each image.
+
+    Returns:
+        Options of each scene.
 
     Raises:
         OptionError: Two scenes have the same output, or one is outside the folder.
@@ -180,9 +183,14 @@ def _others(scene: str, taken: Mapping[str, tuple[Grid, date]], days: int) -> It
 
 
 def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:
-    """Raise OutputError when an output of any job meets an input or output of any: call it before any work.
+    """Compare the files of all jobs; call it before any work.
 
-    `more` are further files that are read, such as the list of the scenes.
+    Args:
+        jobs: Options of each scene.
+        more: Further files that are read, such as the list of the scenes.
+
+    Raises:
+        OutputError: An output meets an input or output of any job.
     """
     claims = Claims()
     claims.read(*more)
@@ -198,23 +206,35 @@ def run_batch(
     scheduler: str | None = None,
     retries: int = 2,
 ) -> Iterator[Outcome]:
-    """Do `jobs`, and yield the outcome of each when it is known; one that fails does not stop the others.
+    """Process scenes. One that fails does not stop the others.
 
-    With `scheduler` the scenes go to that Dask cluster, one GPU each where workers have a resource GPU, and
-    in any order; what was lost with a worker is done again, up to `retries` times. Paths must mean the same
-    files on every worker. The jobs share their weights and device. Raises OutputError when files of the jobs
-    meet, InputError when the cluster cannot be used, WeightsError when the weights cannot.
+    Args:
+        jobs: Options of each scene; they share weights and device.
+        skip_existing: Whether scenes with a complete output are skipped.
+        scheduler: Address of a Dask scheduler. Scenes then go to its workers in any order, one GPU each if
+            workers
+            declare a resource GPU, and paths must mean the same files on every worker. None: this process.
+        retries: How often a scene is repeated that was lost with a worker.
+
+    Yields:
+        The outcome of each scene when it is known.
+
+    Raises:
+        OutputError: Files of the jobs meet.
+        InputError: The cluster cannot be used.
+        WeightsError: The weights cannot be used.
     """
     check_batch(jobs)
     todo = []
     for job in jobs:
-        if skip_existing and is_complete(job.output):
+        restore_old(list(job.outputs.values()))
+        if skip_existing and (lacking := unfinished(job)) is None:
             yield Outcome(str(job.output), "skipped")
         elif job.output.exists() and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
             if skip_existing:
                 text = (
-                    f"{job.output}: is there, but is not a complete image; expected one, or none, for "
+                    f"{job.output}: is there, but {lacking}; expected all outputs of one run, or none, for "
                     "--skip-existing. Remove it, or give --overwrite to replace it."
                 )
             yield Outcome(str(job.output), "failed", error=text)

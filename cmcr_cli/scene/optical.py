@@ -37,7 +37,7 @@ log = logging.getLogger("cmcr")
 OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
 MEAN_REFLECTANCE = (-0.05, 1.6)
-"""No scene's mean lies outside: below is dark ground with an offset too many, above brighter than cloud."""
+"""No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
 
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
@@ -77,9 +77,18 @@ class Optical:
         return "L1C" if "B10" in self.names else "L2A"
 
     def read(self, top: int, rows: int, names: Sequence[str] | None = None) -> NDArray[Any]:
-        """DN (bands, rows, width) in the file's dtype; InputError when the file is damaged.
+        """Read full-width rows.
 
-        The bands are those of `names`, by default all in file order.
+        Args:
+            top: First row.
+            rows: Number of rows.
+            names: Bands to read; None: all, in file order.
+
+        Returns:
+            DN (bands, rows, width) in the file's dtype.
+
+        Raises:
+            InputError: The file is damaged.
         """
         return self.source.read(top, rows, None if names is None else list(map(self.names.index, names)))
 

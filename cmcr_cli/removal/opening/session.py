@@ -1,4 +1,4 @@
-"""What is open during one removal: weights and devices, the scene and its radar, the mask."""
+"""Everything that is open during one removal: weights and devices, the scene and its radar, the mask."""
 
 from __future__ import annotations
 
@@ -65,7 +65,16 @@ def open_session(
 ) -> Iterator[Session]:
     """Check the outputs, load the weights, open and check the inputs.
 
-    `others` are outputs that `options` do not name.
+    Args:
+        options: Of the removal.
+        model: Loaded weights; None: those of `options`.
+        others: Outputs that `options` do not name.
+
+    Yields:
+        What is open.
+
+    Raises:
+        CmcrError: Anything is wrong.
     """
     claims = check_files(options, others)
     check_environment()
@@ -120,22 +129,46 @@ def open_session(
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
-    """Claim all files of a run; OutputError when any of them meet, or an output cannot be written."""
+    """Claim all files of a run, and check that the outputs can be written.
+
+    Args:
+        options: Of the removal.
+        others: Outputs that `options` do not name.
+
+    Returns:
+        The claims.
+
+    Raises:
+        OutputError: Files meet, or an output cannot be written.
+    """
     claims = Claims()
     claim(claims, options, others)
     claims.check()
     paths = [*options.outputs.values(), *others]
-    if any(folder_of(path).is_dir() for path in paths):
-        # What a run has left that was killed amid its renames is not in the way of the next one.
-        with suppress(OSError, OutputError), locked(paths):
-            put_back(paths)
+    restore_old(paths)
     for path in paths:
         check_writable(path, options.overwrite)
     return claims
 
 
+def restore_old(paths: Sequence[Path]) -> None:
+    """Restore the old set where a run was killed amid its renames, so that it is not in the way."""
+    if any(folder_of(path).is_dir() for path in paths):
+        with suppress(OSError, OutputError), locked(paths):
+            put_back(paths)
+
+
 def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:
-    """Claim all files of a run; OutputError when two outputs meet."""
+    """Claim all files of a run.
+
+    Args:
+        claims: Receives them.
+        options: Of the removal.
+        others: Outputs that `options` do not name.
+
+    Raises:
+        OutputError: Two outputs meet.
+    """
     claims.read(*options.inputs)
     if options.mask_weights is not None:
         claims.read(options.mask_weights)

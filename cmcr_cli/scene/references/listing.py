@@ -35,7 +35,7 @@ MARK = "\ufeff"
 
 STACK_TYPES = {"uint16", "int16"}
 FEWEST_BANDS = 3
-"""Other rasters in a folder are no stacks of bands: radar, masks, provenance, uncertainty, single bands."""
+"""Other rasters in a folder are not stacks of bands: radar, masks, provenance, uncertainty, single bands."""
 
 MADE_TAG = "CMCR_WEIGHTS_SHA256"
 """What cmcr writes into all that it makes."""
@@ -112,7 +112,7 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
 
 
 def _of_folder(folder: Path) -> Iterator[Listed | LeftOut]:
-    """Products and stacks that lie in a folder; nothing is looked for in folders in it."""
+    """Products and stacks in a folder; its subfolders are not searched."""
     try:
         places = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
     except OSError as error:
