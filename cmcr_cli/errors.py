@@ -37,3 +37,7 @@ class GridMismatchError(CmcrError, ValueError):
     """The rasters do not cover the same ground."""
 
     exit_code = 4
+
+
+class OverlapError(GridMismatchError):
+    """A raster does not cover the scene."""

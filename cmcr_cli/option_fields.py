@@ -58,9 +58,11 @@ class Option:
         most: Largest value.
         multiple: What the value must be a multiple of.
         words: Values of an input that are words and not paths.
+        path_of: The path with which a value of an input begins, where it may state more than that.
         ending: End of the file name of an output.
         read: Makes the value of the text, or of the list of texts, that the command line takes; raises
-            OptionError. Only for types that the command line does not know.
+            OptionError. Only for types that the command line does not know. Without it, a tuple is a list of
+            texts that the command line takes one by one.
     """
 
     help: str
@@ -77,6 +79,7 @@ class Option:
     most: float | None = None
     multiple: int | None = None
     words: tuple[str, ...] = ()
+    path_of: Callable[[str], str] = str
     ending: str = ".tif"
     read: Callable[[Any], Any] | None = None
 
@@ -124,9 +127,14 @@ class OptionField:
         return get_args(self.base) if get_origin(self.base) is Literal else ()
 
     @property
+    def listed(self) -> bool:
+        """Whether a value is a tuple of texts that are given one by one."""
+        return get_origin(self.base) is tuple and self.option.read is None
+
+    @property
     def repeatable(self) -> bool:
         """Whether the command line takes the option several times."""
-        return get_origin(self.base) is Mapping
+        return self.listed or get_origin(self.base) is Mapping
 
     @property
     def meaning(self) -> str:
@@ -213,6 +221,19 @@ def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, An
             yield field, value
 
 
+def paths_by_role(options: Any, *roles: Role) -> Iterator[str]:
+    """All paths and addresses that options of these roles name, without the words that are not paths.
+
+    Args:
+        options: Instance of a class of options.
+        roles: What the options are for.
+    """
+    for field, value in values_by_role(options, *roles):
+        for each in value if field.listed else (value,):
+            if each not in field.option.words:
+                yield field.option.path_of(str(each))
+
+
 def decisive(options: Any) -> dict[str, Any]:
     """Options on which the outputs depend, by name: all but how and where to compute.
 
@@ -235,11 +256,19 @@ def absolute_paths(options: Any) -> dict[str, Any]:
     Args:
         options: Instance of a class of options.
     """
-    return {
-        field.name: field.base(Path(value).absolute())
-        for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS)
-        if field.base is Path or (value not in field.option.words and Path(value).exists())
-    }
+    found: dict[str, Any] = {}
+    for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS):
+        if field.listed:
+            found |= {field.name: tuple(_absolute(field, each) for each in value)} if value else {}
+        elif field.base is Path or (value not in field.option.words and Path(value).exists()):
+            found[field.name] = field.base(Path(value).absolute())
+    return found
+
+
+def _absolute(field: OptionField, value: str) -> str:
+    """One of several values with an absolute path, if it begins with that of a file here."""
+    path = field.option.path_of(value)
+    return f"{Path(path).absolute()}{value[len(path) :]}" if Path(path).exists() else value
 
 
 def text_of(value: Any) -> str:

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.option_fields import OUTPUTS, Option, Role, documented, option_fields, values_by_role
+from cmcr_cli.option_fields import (
+    OUTPUTS,
+    Option,
+    Role,
+    documented,
+    option_fields,
+    paths_by_role,
+    values_by_role,
+)
 from cmcr_cli.option_paths import check_input_name, check_output_name
 from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
 from cmcr_cli.scene import OVERLAPS
 from cmcr_cli.scene.masks.mask_codes import help_text, parse_codes
+from cmcr_cli.scene.references.entries import path_of_entry, split_date
 from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
@@ -76,6 +85,26 @@ class RemoveOptions:
     s1_vh: Annotated[
         str | None,
         Option("Sentinel-1 VH, together with --s1-vv.", Role.INPUT, commands=SINGLE, column=True),
+    ] = None
+    references: Annotated[
+        tuple[str, ...],
+        Option(
+            "Another date of the same ground, in any form that S2 may have; repeatable. A folder, a .txt or "
+            ".csv list, or a STAC ItemCollection stands for all in it.",
+            Role.INPUT,
+            column=True,
+            flag="--reference",
+            metavar="PATH|PATH@YYYY-MM-DD",
+            path_of=path_of_entry,
+        ),
+    ] = ()
+    max_references: Annotated[
+        int, Option("References to use at most: those that promise most.", least=1, most=4)
+    ] = 4
+    earlier_only: Annotated[bool, Option("Use no reference that is later than S2.")] = False
+    reference_days: Annotated[
+        int | None,
+        Option("Use no reference that is more days before or after S2.", metavar="DAYS", least=0, most=36525),
     ] = None
     steps: Annotated[
         int,
@@ -229,13 +258,25 @@ class RemoveOptions:
     ] = None
     provenance: Annotated[
         Path | None,
-        Option("Raster to write: 0 nodata, 1 observed, 2 reconstructed, that is, synthetic.", Role.RASTER),
+        Option(
+            "Raster to write: 0 nodata, 1 observed, 2 reconstructed, that is, synthetic, 3 reconstructed "
+            "with a reference.",
+            Role.RASTER,
+        ),
     ] = None
     uncertainty: Annotated[
         Path | None,
         Option(
             "Raster to write: standard deviation of the samples in each band, in reflectance; requires "
             "--samples 2 or more.",
+            Role.RASTER,
+        ),
+    ] = None
+    source_date: Annotated[
+        Path | None,
+        Option(
+            "Raster to write: number of the reference that counts most, 0 where it is none; its tags name "
+            "the references.",
             Role.RASTER,
         ),
     ] = None
@@ -273,11 +314,16 @@ class RemoveOptions:
             value = getattr(self, each.name)
             if each.base is Path and isinstance(value, str):
                 object.__setattr__(self, each.name, Path(value))
+            elif each.listed:
+                texts = (value,) if isinstance(value, str | Path) else value
+                object.__setattr__(self, each.name, tuple(map(str, texts)))
             each.check(value)
         for flag, output in self.outputs.items():
             check_output_name(flag, output)
-        for path in (*self.inputs, *(str(path) for _, path in values_by_role(self, Role.WEIGHTS))):
+        for path in paths_by_role(self, Role.INPUT, Role.WEIGHTS):
             check_input_name(path)
+        for entry in self.references:
+            split_date(entry)
         if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
             raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
         if self.aoi is not None and self.bbox is not None:
@@ -309,8 +355,7 @@ class RemoveOptions:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Paths of every file that is named for reading, besides weights."""
-        named = values_by_role(self, Role.INPUT)
-        return tuple(str(path) for each, path in named if path not in each.option.words)
+        return tuple(paths_by_role(self, Role.INPUT))
 
     @property
     def outputs(self) -> dict[str, Path]:

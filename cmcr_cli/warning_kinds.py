@@ -35,6 +35,10 @@ class ShiftWarning(RadarWarning):
     """Sentinel-1 is shifted against the image."""
 
 
+class ReferenceWarning(CmcrWarning):
+    """A reference was left out or resampled, has other bands than the scene, or is shifted against it."""
+
+
 class MaskWarning(CmcrWarning):
     """How the values of a mask were read; it was resampled, or marks nothing."""
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "errors version warning_kinds"
-SCENE = f"{LIGHT} scene scene.masks"
+SCENE = f"{LIGHT} scene scene.masks scene.references"
 OPTIONS = "options option_fields option_paths option_texts"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
@@ -28,6 +28,7 @@ IMPORTS = {
     "scene": f"{LIGHT} scene.products",
     "scene.masks": f"{LIGHT} scene",
     "scene.products": f"{LIGHT} scene",
+    "scene.references": f"{LIGHT} scene scene.masks scene.products",
     "ground": SCENE,
     "output": SCENE,
     "model": LIGHT,
@@ -169,6 +170,15 @@ def test_files_and_functions_stay_short() -> None:
                 lines = (node.end_lineno or 0) - first.lineno + 1
                 long += [f"{module}.{node.name}"] if lines > LINES_PER_FUNCTION else []
     assert long == []
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests"])
+def test_other_files_stay_short_too(folder: str) -> None:
+    lines = {
+        path.name: len(path.read_text(encoding="utf-8").splitlines())
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+    }
+    assert lines and {name: count for name, count in lines.items() if count > LINES_PER_FILE} == {}
 
 
 def test_tests_mirror_the_package() -> None:

@@ -17,6 +17,7 @@ from cmcr_cli.option_fields import (
     Role,
     absolute_paths,
     option_fields,
+    paths_by_role,
     text_of,
     values_by_role,
 )
@@ -24,6 +25,10 @@ from cmcr_cli.options import MASKS, RemoveOptions
 from cmcr_cli.scene.sun import Sun
 
 FIELDS = option_fields(RemoveOptions)
+
+
+def _before_at(text: str) -> str:
+    return text.partition("@")[0]
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,15 @@ class Small:
     times: Annotated[int | None, Option("How often.", least=1, most=3)] = None
     kind: Annotated[Literal["a", "b"], Option("Kind.", Role.RUN)] = "a"
     extra: Annotated[Mapping[str, str], Option("Extra.", flag="--x")] = field(default_factory=dict)
+    several: Annotated[tuple[str, ...], Option("Several.", Role.INPUT, path_of=_before_at)] = ()
 
 
 def test_fields_are_read_with_their_types_and_defaults() -> None:
-    source, target, more, times, kind, extra = option_fields(Small)
+    source, target, more, times, kind, extra, several = option_fields(Small)
     assert source.required and target.base is more.base is Path and times.base is int
     assert (source.flag, extra.flag, extra.default, extra.repeatable) == ("--source", "--x", {}, True)
     assert (kind.choices, kind.default, times.choices, kind.repeatable) == (("a", "b"), "a", (), False)
+    assert (several.listed, several.repeatable, extra.listed) == (True, True, False)
 
 
 def test_a_field_without_option_is_a_mistake() -> None:
@@ -103,11 +110,22 @@ def test_paths_of_every_role_become_absolute(tmp_path: Path, monkeypatch: pytest
         if each.name in ("s1_vv", "s1_vh"):
             continue
         chosen: dict[str, Any] = {"s2": "s2", "output": Path("output"), "samples": 2, "steps": 2}
-        job = RemoveOptions(**{**chosen, each.name: each.base(each.name)})
+        value = (each.name,) if each.listed else each.base(each.name)
+        job = RemoveOptions(**{**chosen, each.name: value})
         moved = replace(job, **absolute_paths(job))
-        assert getattr(moved, each.name) == each.base(tmp_path / each.name), each.name
+        path = tmp_path / each.name
+        assert getattr(moved, each.name) == ((str(path),) if each.listed else each.base(path)), each.name
     pair = RemoveOptions(s2="s2", s1_vv="s1_vv", s1_vh="s1_vh", output=Path("output"))
     assert absolute_paths(pair).keys() == {"s2", "s1_vv", "s1_vh", "output"}
+
+
+def test_of_a_list_every_path_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what its values state besides; those that are no files here stay as they are."""
+    monkeypatch.chdir(tmp_path)
+    Path("a").touch()
+    small = Small("none", Path("t.tif"), several=("a@1", "/vsis3/b@2", "a"))
+    assert list(paths_by_role(small, Role.INPUT)) == ["a", "/vsis3/b", "a"]
+    assert absolute_paths(small)["several"] == (f"{tmp_path / 'a'}@1", "/vsis3/b@2", str(tmp_path / "a"))
 
 
 @pytest.mark.parametrize("word", MASKS)

@@ -31,6 +31,11 @@ def options(**changes: Any) -> RemoveOptions:
         ),
         ({"uncertainty": Path("std.tif")}, ["--uncertainty", "--samples 2 or more"]),
         ({"samples": 2}, ["--samples 2", "--steps 1", "--steps 2 or more"]),
+        *(({"dilate": metres}, ["--dilate", "0 to 2000"]) for metres in (-1, 5000)),
+        *(
+            (given, ["--s1-vv and --s1-vh"])
+            for given in ({"s1_vv": "a.tif"}, {"s1": "s1.tif", "s1_vv": "a.tif", "s1_vh": "b.tif"})
+        ),
         ({"samples": 8, "uncertainty": Path("std.tif")}, ["--samples 8", "--steps 1", "--steps 2 or more"]),
     ],
 )

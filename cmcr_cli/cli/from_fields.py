@@ -65,7 +65,7 @@ def parameter_of(field: OptionField, command: Command) -> inspect.Parameter:
     if command == "batch" and field.role in OUTPUTS:
         kind, default = bool, False
         shown = Option(field.flag, help=f"Write NAME_clear_{field.name}{field.option.ending} for each scene.")
-    elif field.option.read is not None:
+    elif field.option.read is not None or field.repeatable:
         kind, default = (list[str] if field.repeatable else str) | None, None
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown]
@@ -102,6 +102,8 @@ def _metavar(field: OptionField) -> str | None:
 
 def _value(field: OptionField, given: Any) -> Any:
     """A value of the option's own type from what typer made of the words."""
+    if field.listed:
+        return tuple(given or ())
     if field.option.read is None or isinstance(given, bool):
         return given
     if field.repeatable:

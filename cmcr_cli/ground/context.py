@@ -41,10 +41,17 @@ TYPICAL_MEAN: Floats = np.array(
 TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
 STD_FLOOR = np.float32(0.01)
 
+WHOLE = 64
+"""Doubtful ground in parts of which it counts as clear ground does; a power of 2, so that sums are exact."""
+
+FEW, ENOUGH = 0.01, 0.05
+"""Clear part of a scene up to which doubtful ground counts, and from which on it does not count at all."""
+
 _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
 _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
 _TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
+_COARSE = 4  # cells along the side of a cell of doubtful ground, which bounds memory
 _RIDGE = 0.3
 _RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
 
@@ -99,14 +106,37 @@ class SceneContext:
         values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
         values[:-1] += self.mean[:, None, None]
         if radar is not None and radar_valid is not None:
-            basis = radar_basis(radar, radar_valid)
-            used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
-            for row, vertical in zip(self.readout[used], down.T, strict=True):
-                for readout, horizontal in zip(row, across.T, strict=True):
-                    found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
-                    found *= vertical[:, None] * horizontal
-                    values[:-1] += found
+            self._add_regression(values[:-1], rows, columns, radar_basis(radar, radar_valid))
         return np.maximum(values, 0, out=values)
+
+    def regressed(self, top: int, left: int, shape: tuple[int, int], basis: Floats | None) -> Floats:
+        """What the regression alone gives for blocks, without the residual of the ground nearby.
+
+        Args:
+            top: First row in pixels, an even number.
+            left: First column, likewise.
+            shape: Rows and columns of blocks.
+            basis: Their `radar_basis`; None where there is no radar.
+
+        Returns:
+            Reflectance (13, rows, columns).
+        """
+        values = np.broadcast_to(self.mean[:, None, None], (len(BANDS), *shape)).copy()
+        if basis is not None:
+            rows, columns = np.arange(shape[0]) + top // 2, np.arange(shape[1]) + left // 2
+            self._add_regression(values, rows, columns, basis)
+        return values
+
+    def _add_regression(
+        self, values: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], basis: Floats
+    ) -> None:
+        """Add what the readouts around the blocks make of their basis to `values` (13, rows, columns)."""
+        used, down, across = hats(rows, columns, self.readout.shape[:2], REGION // 2)
+        for row, vertical in zip(self.readout[used], down.T, strict=True):
+            for readout, horizontal in zip(row, across.T, strict=True):
+                found = (readout @ basis.reshape(len(basis), -1)).reshape(-1, *basis.shape[1:])
+                found *= vertical[:, None] * horizontal
+                values += found
 
 
 def block_bytes(size: int) -> int:
@@ -131,13 +161,18 @@ class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Allocate the sums: 99 MB for 10 980 x 10 980, at most 88 MB for scenes that are not `_LARGE`."""
+        """Allocate the sums: 144 MB for 10 980 x 10 980, 44 MB of them only used by doubtful ground.
+
+        Scenes that are not `_LARGE` take at most 100 MB.
+        """
         self._step = 2 if max(height, width) > _LARGE else 1
         cells, regions = (
             tuple(-(-size // side) for size in (height, width)) for side in (self._cell, REGION)
         )
         self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
         self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
+        self._coarse = np.zeros((_RADAR.stop, *(-(-size // _COARSE) for size in cells)))
+        self._doubtful = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
 
     @property
     def _cell(self) -> int:
@@ -152,6 +187,7 @@ class ContextBuilder:
         clear: Bools,
         radar: Floats | None,
         radar_valid: Bools | None,
+        doubtful: NDArray[np.uint8] | None = None,
     ) -> None:
         """Add the window that starts at the even row `top` and the column `left`; each pixel exactly once.
 
@@ -159,7 +195,8 @@ class ContextBuilder:
         window; `left` and w are multiples of REGION, save for w at the scene's right edge. radar
         (2, h + 2 MARGIN, w + 2 MARGIN) VV, VH in dB and radar_valid have MARGIN pixels more on each side,
         reflected at the scene's edges; None where there is no radar. Windows that share no region may be
-        added by several threads at once.
+        added by several threads at once. doubtful (h, w): how far pixels that are not
+        clear may teach where little is, in parts of WHOLE; alike in a block, or 0: see `finish`.
         """
         bottom, width = top + clear.shape[0], clear.shape[1]
         for start in (top, *range(-(-(top + 1) // REGION) * REGION, bottom, REGION)):
@@ -172,37 +209,60 @@ class ContextBuilder:
             )
             for column in range(0, width, REGION):
                 seen = block_mean(clear[rows, column : column + REGION])[lattice] == 1
-                if not seen.any():
+                here = slice(rows.start // 2, rows.stop // 2), slice(column // 2, (column + REGION) // 2)
+                share = np.zeros(seen.shape)
+                if doubtful is not None:
+                    vague = doubtful[rows, column : column + REGION]
+                    whole = (block_mean(vague > 0)[lattice] == 1) & ~seen
+                    share[whole] = block_mean(vague)[lattice][whole] / WHOLE
+                if not (seen.any() or share.any()):
                     continue
                 values = np.zeros((_RADAR.stop, *seen.shape), np.float32)
                 values[0] = 1
-                here = slice(rows.start // 2, rows.stop // 2), slice(column // 2, (column + REGION) // 2)
                 values[SPECTRUM] = rounded(optical[:, *here][lattice], 16)
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
-                    found = radar_basis(radar[wider], radar_valid[wider], (..., *lattice[1:]))
-                    values[_RADAR] = found
-                values[:, ~seen] = 0
-                self._accumulate(values, -(-start // (2 * self._step)), (left + column) // (2 * self._step))
+                    values[_RADAR] = radar_basis(radar[wider], radar_valid[wider], (..., *lattice[1:]))
+                corner = -(-start // (2 * self._step)), (left + column) // (2 * self._step)
+                if share.any():
+                    self._accumulate(values, share, *corner, self._doubtful, self._coarse, _COARSE * _CELL)
+                self._accumulate(values, seen, *corner, self._grams, self._cells, _CELL)
 
-    def _accumulate(self, values: Floats, row: int, column: int) -> None:
-        """Add the samples (channels, rows, columns) that start at `row`, `column` of the scene's samples."""
-        flat = values.reshape(len(values), -1).astype(np.float64)
+    def _accumulate(
+        self,
+        values: Floats,
+        weight: NDArray[Any],
+        row: int,
+        column: int,
+        grams: NDArray[np.float64],
+        cells: NDArray[Any],
+        size: int,
+    ) -> None:
+        """Add samples (channels, rows, columns) times `weight` to `grams`, and to `cells` of `size` samples.
+
+        They start at `row`, `column` of the scene's samples.
+        """
+        used = weight > 0
+        flat = values[:, used].astype(np.float64)
         side = REGION // (2 * self._step)
-        self._grams[row // side, column // side] += flat @ flat.T
-        first = row // _CELL  # strips that cut a cell in two are exact where cells are float32
-        starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // _CELL)) * _CELL - row, 0)
-        sums = np.add.reduceat(values, starts, axis=1)
-        sums = np.add.reduceat(sums, np.arange(0, values.shape[2], _CELL), axis=2)
-        left = column // _CELL
-        self._cells[:, first : first + sums.shape[1], left : left + sums.shape[2]] += sums.astype(
-            self._cells.dtype
-        )
+        grams[row // side, column // side] += (flat * weight[used]) @ flat.T
+        first = row // size  # strips that cut a cell in two are exact where cells are not float16
+        starts = np.maximum(np.arange(first, -(-(row + values.shape[1]) // size)) * size - row, 0)
+        sums = np.add.reduceat(values * weight, starts, axis=1)
+        sums = np.add.reduceat(sums, np.arange(0, values.shape[2], size), axis=2)
+        left = column // size
+        cells[:, first : first + sums.shape[1], left : left + sums.shape[2]] += sums.astype(cells.dtype)
 
-    def finish(self, present: Bools) -> SceneContext:
-        """Fit the context to what was added. `present` (13,): bands that the scene has; the others stay 0."""
+    def finish(self, present: Bools, clear_share: float = 1.0) -> SceneContext:
+        """Fit the context to what was added.
+
+        `present` (13,): bands that the scene has; the others stay 0. `clear_share`: part of the scene that is
+        clear. Where that is little, doubtful ground teaches too: taken wrongly for shadow it is all there is.
+        """
         typical = constant_context(present)
-        gram = self._grams.sum(axis=(0, 1), dtype=np.float64)
+        trust = float(np.clip((ENOUGH - clear_share) / (ENOUGH - FEW), 0, 1))
+        grams = self._grams + trust * self._doubtful if trust > 0 else self._grams
+        gram = grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT
         mean = (gram[0, SPECTRUM] + _TYPICAL_WEIGHT * typical.mean) / total
         products = typical.covariance + np.outer(typical.mean, typical.mean)
@@ -210,38 +270,51 @@ class ContextBuilder:
         covariance = products - np.outer(mean, mean)
         few = _RIDGE_BLOCKS / self._step**2
         whole = ridge(gram, mean, np.zeros((len(BANDS), 1 + RADAR_BASIS)), _RIDGE, few)
-        nearby = ndimage.convolve1d(self._grams, _NEIGHBOURS, axis=0, mode="constant")
+        nearby = ndimage.convolve1d(grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
         readout = _single(ridge(nearby, mean, whole, _RIDGE, few))
-        field = fill(*self._residual(_single(mean), readout), self._cell).astype(np.float16)
+        field = fill(*self._residual(_single(mean), readout, trust), self._cell).astype(np.float16)
         return SceneContext(_single(mean), _single(covariance), readout, field, self._cell)
 
-    def _residual(self, mean: Floats, readout: Floats) -> tuple[Floats, Floats]:
+    def _residual(self, mean: Floats, readout: Floats, trust: float) -> tuple[Floats, Floats]:
         """Sums per cell of what the regression leaves (14, rows, columns), and the clear share of cells."""
         _, *shape = self._cells.shape
         residual = np.zeros((len(BANDS) + 1, *shape), np.float32)
+        weight = np.zeros(shape, np.float32)
         rows, columns = ((np.arange(size) + 0.5) * self._cell / 2 - 0.5 for size in shape)
         used, down, across = hats(rows, columns, readout.shape[:2], REGION // 2)
         for row, vertical in enumerate(down):
             sums = self._cells[:, row].astype(np.float32)
+            if trust > 0:
+                coarse = trust / _COARSE**2 * self._coarse[:, row // _COARSE]
+                sums += coarse.astype(np.float32).repeat(_COARSE, axis=1)[:, : shape[1]]
+            weight[row] = sums[0]
             local = np.tensordot(across, np.tensordot(vertical, readout[used], 1), 1)
             residual[:-1, row] = (
                 sums[SPECTRUM] - mean[:, None] * sums[0] - np.einsum("cij,jc->ic", local, sums[_RADAR])
             )
         samples = np.float32(_CELL**2)
-        return residual / samples, self._cells[0].astype(np.float32) / samples
+        return residual / samples, weight / samples
 
 
 def fit_context(
-    optical: Floats, clear: Bools, radar: Floats | None, radar_valid: Bools | None, present: Bools
+    optical: Floats,
+    clear: Bools,
+    radar: Floats | None,
+    radar_valid: Bools | None,
+    present: Bools,
+    doubtful: NDArray[np.uint8] | None = None,
 ) -> SceneContext:
-    """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,)."""
+    """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,).
+
+    `doubtful` (H, W) is as in `ContextBuilder.add`.
+    """
     builder = ContextBuilder(*clear.shape)
     if radar is not None and radar_valid is not None:
         radar = np.pad(radar, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode="reflect")
         radar_valid = np.pad(radar_valid, MARGIN, mode="reflect")
-    builder.add(0, 0, block_mean(optical), clear, radar, radar_valid)
-    return builder.finish(present)
+    builder.add(0, 0, block_mean(optical), clear, radar, radar_valid, doubtful)
+    return builder.finish(present, float(clear.mean()))
 
 
 def _single(values: NDArray[Any]) -> Floats:

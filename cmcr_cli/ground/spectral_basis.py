@@ -2,13 +2,10 @@
 
 Its own spectrum, the mean of its surroundings, and saturating random features of the spectrum (Rahimi and
 Recht 2008, "Weighted sums of random kitchen sinks"): what a crop, a forest or bare soil of that day looks
-like today is no linear function of its bands. All are rounded to binary fractions, so that sums of their
-products are exact.
+like today is no linear function of its bands.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +13,7 @@ from scipy import ndimage
 
 from cmcr_cli.ground.context import TYPICAL_MEAN, TYPICAL_STD
 from cmcr_cli.ground.pyramid import block_mean, upsample
+from cmcr_cli.ground.radar_basis import rounded
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -24,13 +22,19 @@ Bools = NDArray[np.bool_]
 USED = tuple(BANDS.index(name) for name in BANDS if name not in ("B01", "B09", "B10"))
 """The bands that show the ground at 10 or 20 m."""
 
-RANDOM = 64
+RANDOM = 48
 """Number of random features."""
 
-FEATURES = 2 * len(USED) + RANDOM
-"""Features of a reference: spectrum, surroundings, random features."""
+LOOKS = 2 * len(USED)
+"""What is seen of a reference: its spectrum, and that of its surroundings."""
 
-MARGIN = 4
+CLASSES = 8
+"""Classes of ground, each of which has a linear regression of its own."""
+
+FEATURES = LOOKS + RANDOM + CLASSES * (1 + len(USED))
+"""Features of a reference: what is seen of it, random features, the spectrum within each class."""
+
+MARGIN = 8
 """Pixels of a reference that the features need on each side of a window."""
 
 SCALE = 2 * TYPICAL_STD[list(USED)]
@@ -38,52 +42,104 @@ CENTRE = TYPICAL_MEAN[list(USED)]
 """Reflectance of the spectrum's unit and of its zero."""
 
 _LIMIT = 3.0
-_STEP = 2.0**-9  # the largest that 16-bit floats hold exactly up to _LIMIT
+_CLASS_WIDTH = 0.25  # in units of `spectrum`: classes merge into each other over it
+_ROUNDS = 12
+_BITS = 9  # of what learns: 16-bit floats hold such fractions exactly up to _LIMIT
 
 
 def spectrum(image: Floats) -> Floats:
     """Return the used bands of reflectance (13, ...), scaled to about -1 to 1, (bands, ...)."""
     shape = (-1, *[1] * (image.ndim - 1))
     values = (image[list(USED)] - CENTRE.reshape(shape)) / SCALE.reshape(shape)
-    return _rounded(np.clip(values, -_LIMIT, _LIMIT, out=values))
+    return np.asarray(np.clip(values, -_LIMIT, _LIMIT, out=values))
 
 
 def surroundings(values: Floats, clear: Bools) -> Floats:
     """Return the mean of clear blocks in 3 x 3 (bands, h, w), from `spectrum` of blocks."""
     weight = ndimage.uniform_filter(clear.astype(np.float32), 3, mode="nearest")
     sums = ndimage.uniform_filter(values * clear, (0, 3, 3), mode="nearest")
-    return _rounded(sums / np.maximum(weight, np.float32(0.1)))
+    return np.asarray(sums / np.maximum(weight, np.float32(0.1)))
 
 
-def features(image: Floats, clear: Bools) -> Floats:
-    """Features of blocks of 2 x 2 pixels.
+def looks(image: Floats, clear: Bools) -> Floats:
+    """What is seen of blocks of 2 x 2 pixels.
 
     Args:
         image: Reflectance of blocks (13, h, w).
         clear: Blocks of which all is clear (h, w).
 
     Returns:
-        Features (FEATURES, h, w).
+        Spectrum and surroundings (LOOKS, h, w), rounded so that 16-bit floats hold them exactly.
     """
     values = spectrum(image)
-    return np.concatenate([values, surroundings(values, clear), random_features(values)])
+    return rounded(np.concatenate([values, surroundings(values, clear)]), _BITS)
 
 
-def pixel_features(image: Floats, clear: Bools) -> Floats:
+def features(seen: Floats, centres: Floats) -> Floats:
+    """Features (FEATURES, ...) of `looks` (LOOKS, ...), given the centres (CLASSES, bands) of the classes."""
+    values = seen[: len(USED)]
+    near = np.square(values).sum(0) - 2 * np.tensordot(centres, values, 1)
+    near += np.square(centres).sum(1).reshape(-1, *[1] * (values.ndim - 1))
+    member = np.exp((near.min(0) - near) / np.float32(2 * _CLASS_WIDTH**2))
+    member /= member.sum(0)
+    own = member[:, None] * values
+    return np.concatenate([seen, random_features(values), member, own.reshape(-1, *values.shape[1:])])
+
+
+def class_centres(values: Floats) -> Floats:
+    """Centres (CLASSES, bands) of the spectra (n, bands) of a reference, by Lloyd's algorithm (1982).
+
+    It begins with spectra that are as far as possible from each other, so the result is always the same.
+    """
+    if not len(values):
+        return np.zeros((CLASSES, len(USED)), np.float32)
+    centres = values.mean(0, keepdims=True)
+    for _ in range(CLASSES - 1):
+        far = np.square(values[:, None] - centres).sum(2).min(1)
+        centres = np.concatenate([centres, values[[int(np.argsort(far)[int(0.98 * (len(far) - 1))])]]])
+    for _ in range(_ROUNDS):
+        near = np.square(values[:, None] - centres).sum(2).argmin(1)
+        centres = np.stack(
+            [values[near == k].mean(0) if (near == k).any() else centres[k] for k in range(CLASSES)]
+        )
+    return np.asarray(centres, np.float32)
+
+
+def pixel_features(image: Floats, clear: Bools, centres: Floats) -> Floats:
     """Features of pixels, whose surroundings are those of their blocks.
 
     Args:
         image: Reflectance (13, h + 2 MARGIN, w + 2 MARGIN) of a window that begins on even pixels of the map.
         clear: Where the ground shows, of the same size.
+        centres: Of the classes (CLASSES, bands).
 
     Returns:
         Features (FEATURES, h, w).
     """
+    beyond = MARGIN // 2 - 1
     blocks = spectrum(block_mean(image))
-    around = surroundings(blocks, block_mean(clear) == 1)[:, 1:-1, 1:-1]
-    around = _rounded(upsample(upsample(around, axis=2), axis=1))
+    around = surroundings(blocks, block_mean(clear) == 1)[:, beyond:-beyond, beyond:-beyond]
+    around = upsample(upsample(around, axis=2), axis=1)
     values = spectrum(image[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
-    return np.concatenate([values, around, random_features(values)])
+    return features(np.concatenate([values, around]), centres)
+
+
+def trust(clear: Bools) -> Floats:
+    """How far a reference is used: 1 on clear ground, less beside what is not clear, 0 there.
+
+    What masks miss lies at their edges; and a prediction must not jump where a reference ends.
+
+    Args:
+        clear: Where its ground shows (h + 2 MARGIN, w + 2 MARGIN).
+
+    Returns:
+        Blocks (h / 2 + 2, w / 2 + 2), one more on each side.
+    """
+    whole = (block_mean(clear) == 1).astype(np.float32)
+    near = ndimage.uniform_filter(whole, 3, mode="nearest")
+    beyond = MARGIN // 2 - 1
+    shown = np.clip(1.5 * near - 0.5, 0, 1) * whole
+    return np.asarray(np.where(near > 0.999, 1, shown)[beyond:-beyond, beyond:-beyond], np.float32)
 
 
 def random_features(values: Floats) -> Floats:
@@ -91,28 +147,19 @@ def random_features(values: Floats) -> Floats:
     flat = values.reshape(len(values), -1)
     found = _WEIGHTS @ flat
     found += _OFFSETS[:, None]
-    return _rounded(np.clip(found, -1, 1, out=found)).reshape(-1, *values.shape[1:])
+    return np.clip(found, -1, 1, out=found).reshape(-1, *values.shape[1:])
 
 
 def identity() -> NDArray[np.float64]:
     """Return the readout (13, 1 + FEATURES) that gives the reference itself: what is known before any fit.
 
-    It maps to reflectance. Bands that are not `USED` follow the one nearest to them.
+    It maps to reflectance. Bands that are not `USED` follow the nearest that is.
     """
     readout = np.zeros((len(BANDS), 1 + FEATURES))
     for band in range(len(BANDS)):
-        if band in USED:
-            place = USED.index(band)
-            readout[band, 0], readout[band, 1 + place] = CENTRE[place], SCALE[place]
+        nearest = min(range(len(USED)), key=lambda place: abs(USED[place] - band))
+        readout[band, 0], readout[band, 1 + nearest] = TYPICAL_MEAN[band], 2 * TYPICAL_STD[band]
     return readout
-
-
-def _rounded(values: NDArray[Any]) -> Floats:
-    """Round to multiples of _STEP, in place."""
-    values /= np.float32(_STEP)
-    np.rint(values, out=values)
-    values *= np.float32(_STEP)
-    return np.asarray(values, np.float32)
 
 
 def _directions() -> tuple[Floats, Floats]:

@@ -67,7 +67,7 @@ class Quicklook:
     ) -> None:
         """Add a strip of any height from row `top`: reflectance (3, rows, width) of B04, B03 and B02.
 
-        Of `provenance` (rows, width), pixels of 0 (nodata) are left out, and 2 counts as reconstructed.
+        Of `provenance` (rows, width), pixels of 0 (nodata) are left out, and 2 and 3 count as reconstructed.
         """
         valid = provenance != NODATA
         first = top // self._cell
@@ -76,7 +76,7 @@ class Quicklook:
             self._before[band, cells] += self._sums(top, np.where(valid, before[band], 0))
             self._after[band, cells] += self._sums(top, np.where(valid, after[band], 0))
         self._valid[cells] += self._sums(top, valid.astype(np.float32))
-        self._reconstructed[cells] += self._sums(top, (provenance == RECONSTRUCTED).astype(np.float32))
+        self._reconstructed[cells] += self._sums(top, (provenance >= RECONSTRUCTED).astype(np.float32))
 
     def write(self, path: Path, files: FileSet | None = None) -> None:
         """Write the panels with captions as one PNG, as one of `files` or alone.

@@ -173,7 +173,8 @@ def _geometry(grid: Grid) -> tuple[dict[str, Any], list[float]]:
     outline = shapely.make_valid(shapely.Polygon(np.round(ring, 7)))
     west, south, east, north = outline.bounds
     world = shapely.box(-180, -90, 180, 90)
-    whole = shapely.union_all([translate(outline, turn).intersection(world) for turn in (-360, 0, 360)])
+    pieces = [translate(outline, turn).intersection(world) for turn in (-360, 0, 360)]
+    whole = shapely.union_all([piece for piece in pieces if piece.area])  # others only touch the antimeridian
     # 180 degrees are the end of a scene to the west of the antimeridian, and the start of one to the east.
     bounds = [(west + 180) % 360 - 180, south, 180 - (180 - east) % 360, north]
     return shapely.geometry.mapping(whole), bounds

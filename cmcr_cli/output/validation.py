@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from cmcr_cli.errors import InputError, WeightsError
-from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import NODATA, OBSERVED, WITH_REFERENCE
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.raster import Source, open_raster
@@ -151,13 +151,13 @@ def _pixels(made: Optical, given: Optical | None, track: Source | None) -> list[
             wrong["nodata pixels"] += _count(valid & ~seen if "CMCR_AREA" in made.tags else valid != seen)
         if track is not None:
             values = track.read(top, rows)[0]
-            wrong["provenance values"] += _count(values > RECONSTRUCTED)
+            wrong["provenance values"] += _count(values > WITH_REFERENCE)
             wrong["provenance nodata"] += _count((values == NODATA) == valid)
             if before is not None:
                 wrong["observed pixels"] += _count((values == OBSERVED) & (dn != before).any(axis=0))
     meanings = {
         "nodata pixels": (given, "are nodata in only one of output and source"),
-        "provenance values": (track, "are not 0 (nodata), 1 (observed) or 2 (reconstructed)"),
+        "provenance values": (track, "are not 0 (nodata), 1 (observed), 2 or 3 (reconstructed)"),
         "provenance nodata": (track, "are nodata in only one of output and provenance"),
         "observed pixels": (given and track, "are marked as observed but differ from the source"),
     }

@@ -29,6 +29,9 @@ log = logging.getLogger("cmcr")
 
 SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
 
+BETWEEN = ";"
+"""What stands between several references in one cell."""
+
 MARK = "\ufeff"
 """Byte order mark, which spreadsheet programs put before a CSV in UTF-8."""
 
@@ -102,6 +105,7 @@ def jobs_of(
         OptionError: Two scenes have the same output, or one is outside the folder.
     """
     endings = {each.name: each.option.ending for each in option_fields(RemoveOptions)}
+    lists = {each.name for each in option_fields(RemoveOptions) if each.listed}
     jobs: dict[Path, RemoveOptions] = {}
     for scene in scenes:
         name = SUFFIXES.sub("", Path(scene["s2"].rstrip("/")).name)
@@ -117,9 +121,16 @@ def jobs_of(
                 "for each scene. Name them in a third column."
             )
         beside = {extra: output.with_name(f"{output.stem}_{extra}{endings[extra]}") for extra in extras}
-        own = {key: value for key, value in scene.items() if key != "output"}
+        own = {
+            key: _several(value) if key in lists else value for key, value in scene.items() if key != "output"
+        }
         jobs[output] = RemoveOptions(**{**settings, **own, **beside, "output": output})
     return list(jobs.values())
+
+
+def _several(cell: str) -> tuple[str, ...]:
+    """The values of a cell that holds a list."""
+    return tuple(value.strip() for value in cell.split(BETWEEN) if value.strip())
 
 
 def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:

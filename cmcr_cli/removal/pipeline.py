@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
@@ -16,9 +17,10 @@ from cmcr_cli.removal.results.outputs import open_outputs
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.removal.survey.radar_check import check_radar
+from cmcr_cli.removal.survey.reference_pass import survey_references
 from cmcr_cli.runtime.allocator import trim_heap
 from cmcr_cli.scene.bands import present
-from cmcr_cli.warning_kinds import ClearGroundWarning, NoRadarWarning
+from cmcr_cli.warning_kinds import ClearGroundWarning, NoRadarWarning, ReferenceWarning
 
 log = logging.getLogger("cmcr")
 
@@ -73,7 +75,7 @@ def remove(
             outputs.finish()
             clock.stop("write")
             progress("write", 1.0)
-            report = Report.of(session, found, alignment, plan, clock.seconds)
+            report = Report.of(session, found, alignment, plan, clock.seconds, outputs.sources.tolist())
             outputs.describe(report)
             return report
 
@@ -108,4 +110,19 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     if found.covered_in_scene > 0.98 and options.context:
         text = "less than 2 % clear ground: using training statistics instead of this scene's"
         session.warnings.add(ClearGroundWarning(text))
-    return found
+    if not session.references:
+        return found
+    references = survey_references(
+        optical,
+        session.radar,
+        found.cloud_map,
+        found.ground,
+        session.references,
+        options,
+        weights.clouds,
+        each=session.workers.map,
+        progress=lambda done: progress("references", done),
+    )
+    for index, why in references.unfit:
+        session.warnings.add(ReferenceWarning(f"reference {session.references[index].label}: {why}"))
+    return replace(found, references=references)

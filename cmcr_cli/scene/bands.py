@@ -17,6 +17,10 @@ BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "
 L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 """Level-2A products have no cirrus band."""
 
+SCENE_NEEDS = (("B02", "B03", "B04", "B08"),)
+REFERENCE_NEEDS = (("B02", "B03", "B04"), ("B03", "B04", "B08"))
+"""Bands without which a scene, or a reference, tells too little: all of one of these."""
+
 RADAR_BANDS = ("VV", "VH")
 
 
@@ -81,7 +85,7 @@ def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[s
     return known
 
 
-def check_names(names: tuple[str, ...], where: str) -> None:
+def check_names(names: tuple[str, ...], where: str, needs: tuple[tuple[str, ...], ...] = SCENE_NEEDS) -> None:
     """Refuse names that are unknown or stand twice, or a set too small to see clouds and vegetation."""
     unknown = [name for name in names if name not in BANDS]
     if unknown:
@@ -91,8 +95,6 @@ def check_names(names: tuple[str, ...], where: str) -> None:
         )
     if len(set(names)) != len(names):
         raise RadiometryError(f"{where}: a band name stands twice in {' '.join(names)}; see --bands.")
-    needed = {"B02", "B03", "B04", "B08"}
-    if not needed <= set(names):
-        raise RadiometryError(
-            f"{where}: found bands {' '.join(names)}; at least {' '.join(sorted(needed))} are needed."
-        )
+    if not any(set(needed) <= set(names) for needed in needs):
+        needed = " or ".join(map(" ".join, needs))
+        raise RadiometryError(f"{where}: found bands {' '.join(names)}; at least {needed} are needed.")

@@ -11,14 +11,24 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 
-from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.scene.bands import BANDS, L2A_BANDS, band_name, canonical, check_names, described_names
-from cmcr_cli.scene.grid import Grid
+from cmcr_cli.errors import InputError, OverlapError, RadiometryError
+from cmcr_cli.scene.bands import (
+    BANDS,
+    L2A_BANDS,
+    REFERENCE_NEEDS,
+    SCENE_NEEDS,
+    band_name,
+    canonical,
+    check_names,
+    described_names,
+)
+from cmcr_cli.scene.grid import Grid, crs_name
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
-from cmcr_cli.scene.raster import Source, open_raster
+from cmcr_cli.scene.raster import Source, aligned, open_raster
 from cmcr_cli.scene.sun import Sun, sun_of_tags
 from cmcr_cli.warning_kinds import RadiometryWarning
 
@@ -31,6 +41,9 @@ MEAN_REFLECTANCE = (-0.05, 1.6)
 
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
+
+LEAST_OVERLAP = 0.001
+"""Share of a scene below which a reference has no ground in common with it: rims of neighbouring tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +119,26 @@ def open_optical(
     bands: tuple[str, ...] | None = None,
     offset: float | None = None,
     sun: Sun | None = None,
+    onto: Grid | None = None,
 ) -> Iterator[Optical]:
     """Open a Sentinel-2 scene of DN, uint16 or int16, at any path GDAL knows.
+
+    A reference, another date of a scene, is opened `onto` the grid of that scene. From another grid it is
+    resampled (cubic) as it is read, and it is nodata where it has no pixels. It may have fewer bands.
 
     Args:
         path: A stack of bands, a .SAFE folder or zip, or a STAC item.
         bands: Names of the bands of a stack in file order, where neither descriptions nor their number tell.
         offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
         sun: Position of the sun; wins over the product's metadata and the file's tags.
+        onto: Grid of the scene for which this is a reference.
 
     Yields:
         The open scene.
 
     Raises:
         InputError: The file cannot be used.
+        OverlapError: It does not cover any of `onto`.
         RadiometryError: Its bands or units are not known.
     """
     product = read_product(str(path))
@@ -130,33 +149,56 @@ def open_optical(
         )
     with _dataset(path, product) as (dataset, rows):
         _check_dtype(dataset, path)
-        names = _names(dataset, path, bands)
+        names = _names(dataset, path, bands, SCENE_NEEDS if onto is None else REFERENCE_NEEDS)
         radiometry, offset_source, found = _radiometry(dataset, path, offset)
         if product is not None:
             stated = offset_source == "tag" and product.offset is not None
             offset_source, found = "product" if stated else offset_source, (*product.warnings, *found)
-        yield Optical(
-            source=Source(
-                str(path),
-                dataset,
-                Grid.from_dataset(dataset),
-                dataset.indexes,
-                warped=False,
-                rows=None if rows is None else rows.read,
-            ),
-            names=names,
-            radiometry=radiometry,
-            offset_source=offset_source,
-            dtype=np.dtype(dataset.dtypes[0]),
-            nodata=dataset.nodata,
-            descriptions=dataset.descriptions,
-            scales=dataset.scales,
-            offsets=dataset.offsets,
-            tags=dataset.tags(),
-            warnings=found,
-            scl=None if product is None else product.scl,
-            sun=_sun(dataset, product, sun),
+        with _placed(dataset, path, rows, onto) as source:
+            yield Optical(
+                source=source,
+                names=names,
+                radiometry=radiometry,
+                offset_source=offset_source,
+                dtype=np.dtype(dataset.dtypes[0]),
+                nodata=dataset.nodata,
+                descriptions=dataset.descriptions,
+                scales=dataset.scales,
+                offsets=dataset.offsets,
+                tags=dataset.tags(),
+                warnings=found,
+                scl=None if product is None else product.scl,
+                sun=_sun(dataset, product, sun),
+            )
+
+
+@contextmanager
+def _placed(dataset: Any, path: str | Path, rows: BlockRows | None, onto: Grid | None) -> Iterator[Source]:
+    """The pixels as they are stored, or on the grid `onto`."""
+    own = Grid.from_dataset(dataset)
+    if onto is None or onto.matches(own):
+        read = None if rows is None else rows.read
+        yield Source(str(path), dataset, own if onto is None else onto, dataset.indexes, False, rows=read)
+        return
+    overlap = onto.overlap(own)
+    if overlap < LEAST_OVERLAP:
+        raise OverlapError(
+            f"{path}: covers {overlap:.1%} of the scene ({own.describe()}, against {crs_name(onto.crs)}); "
+            "expected an image of the same ground. Leave it out."
         )
+    nodata = 0 if dataset.nodata is None else dataset.nodata
+    with aligned(
+        dataset,
+        path,
+        onto,
+        dataset.indexes,
+        resampling=Resampling.cubic,
+        src_nodata=nodata,
+        nodata=nodata,
+        # A single 0 is a dark pixel, and in B10 the usual one.
+        unified=True,
+    ) as source:
+        yield source
 
 
 @contextmanager
@@ -230,7 +272,9 @@ def _check_dtype(dataset: Any, path: str | Path) -> None:
         )
 
 
-def _names(dataset: Any, path: str | Path, bands: tuple[str, ...] | None) -> tuple[str, ...]:
+def _names(
+    dataset: Any, path: str | Path, bands: tuple[str, ...] | None, needs: tuple[tuple[str, ...], ...]
+) -> tuple[str, ...]:
     """Band names in file order: from the option, else the descriptions, else the number of bands."""
     if bands is not None:
         names = tuple(band_name(name) or name for name in bands)
@@ -244,11 +288,15 @@ def _names(dataset: Any, path: str | Path, bands: tuple[str, ...] | None) -> tup
         if described is None and dataset.count not in by_count:
             raise RadiometryError(
                 f"{path}: has {dataset.count} bands without names; expected {len(BANDS)} (L1C), "
-                f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. Name the bands in file "
-                "order with --bands."
+                f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. "
+                + (
+                    "Name the bands in file order with --bands."
+                    if needs is SCENE_NEEDS
+                    else "Describe its bands."
+                )
             )
         names = described or by_count[dataset.count]
-    check_names(names, str(path))
+    check_names(names, str(path), needs)
     return names
 
 

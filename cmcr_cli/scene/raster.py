@@ -345,10 +345,12 @@ def aligned(
     src_nodata: float | None = None,
     nodata: float | None = None,
     dtype: str | None = None,
+    unified: bool = False,
 ) -> Iterator[Source]:
     """`dataset` on `grid`: itself when it lies there already, else warped window by window as it is read.
 
-    Where a warp has no source pixels the result is `nodata`, or 0 when that is None.
+    Where a warp has no source pixels the result is `nodata`, or 0 when that is None. With `unified` a source
+    pixel is nodata only where all bands are.
     """
     if grid.matches(Grid.from_dataset(dataset)):
         yield Source(str(path), dataset, grid, indexes, warped=False)
@@ -364,5 +366,6 @@ def aligned(
         nodata=nodata,
         dtype=dtype,
         num_threads=os.cpu_count() or 1,
+        **({"UNIFIED_SRC_NODATA": "YES"} if unified else {}),
     ) as warped:
         yield Source(str(path), warped, grid, indexes, warped=True)

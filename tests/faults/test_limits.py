@@ -73,23 +73,6 @@ def test_ulimit(given: list[str], out: Path) -> None:
     assert not list(out.iterdir())
 
 
-def test_limits_of_control_groups(tmp_path: Path) -> None:
-    """Version 2 and version 1; a group that does not exist counts as none, and the one above still counts."""
-    group = tmp_path / "a" / "b"
-    group.mkdir(parents=True)
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.stat").write_text("anon 5\nfile 7\n")
-    (tmp_path / "a" / "memory.max").write_text("1000\n")
-    (tmp_path / "a" / "memory.stat").write_text("anon 100\nfile 700\n")
-    assert list(limits._left(tmp_path, "/a/b", "memory.max", "anon")) == [900]
-    (group / "limit").write_text("9223372036854771712")
-    (group / "memory.stat").write_text("total_rss 10\n")
-    assert list(limits._left(tmp_path, "/a/b", "limit", "total_rss")) == []
-    (group / "limit").write_text("50")
-    assert list(limits._left(tmp_path, "/a/b", "limit", "total_rss")) == [40]
-    assert list(limits._left(tmp_path, "/../x", "memory.max", "anon")) == []
-
-
 def test_requests_have_limits_that_the_user_may_change(
     scene: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

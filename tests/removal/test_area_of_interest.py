@@ -16,6 +16,8 @@ from cmcr_cli.errors import OptionError
 from cmcr_cli.output.validation import validate_output
 from cmcr_cli.removal import RemoveOptions, estimate, remove
 from cmcr_cli.removal.restore.steps import Restorer
+from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.scene.optical import open_optical
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -102,14 +104,17 @@ def test_shares_are_of_the_area(whole: RemoveOptions, large: Any, tmp_path: Path
     path = _polygon(tmp_path / "a.geojson", large, (230, 410), (100, 420))
     one = replace(_part(whole, tmp_path, aoi=path), steps=1, samples=1, uncertainty=None)
     report = remove(one)
-    with rasterio.open(large.mask) as mask, rasterio.open(one.output) as made:
-        covered = mask.read(1)[230:410, 100:420] > 0
+    with open_optical(large.s2) as optical:
+        cloud_map = CloudMap.empty(optical.grid)
+    cloud_map.mark(0, read(large.mask)[0])
+    covered = cloud_map.pixels(0, 520)[230:410, 100:420] > 0
+    with rasterio.open(one.output) as made:
         shape = json.loads(path.read_text())
         inside = geometry_mask([shape], covered.shape, made.transform, all_touched=True, invert=True)
     valid = inside & (read(one.provenance)[0] > 0)  # type: ignore[arg-type]
-    # A cell of the mask is covered where any of its pixels is, so the shares differ a little.
-    assert report.covered_share == pytest.approx(covered[valid].mean(), abs=0.02)
-    assert report.valid_share == pytest.approx(valid.sum() / inside.sum(), abs=1e-6)
+    # Where the outline passes through corners of pixels, it is for rounding to say which of them it touches.
+    assert report.covered_share == pytest.approx(covered[valid].mean(), abs=1e-3)
+    assert report.valid_share == pytest.approx(valid.sum() / inside.sum(), abs=1e-3)
     whole_scene = estimate(replace(whole, overwrite=True)).covered_share
     assert abs(report.covered_share - whole_scene) > 0.03, "else this test shows nothing"
 

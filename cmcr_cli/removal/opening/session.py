@@ -25,6 +25,8 @@ from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.scene.references.listing import LeftOut
+from cmcr_cli.scene.references.reference import Reference, Wanted, open_references
 from cmcr_cli.warning_kinds import WarningLog
 
 Progress = Callable[[str, float], None]
@@ -46,6 +48,8 @@ class Session:
     radar: Radar | None
     mask: MaskSource
     area: Area | None
+    references: tuple[Reference, ...]  # the most promising first
+    references_left_out: tuple[LeftOut, ...]
     warnings: WarningLog
 
     @property
@@ -85,11 +89,32 @@ def open_session(
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             claims.read(*radar.source.files)
             warnings.add(*radar.warnings)
+        wanted = Wanted(
+            most=options.max_references, earlier_only=options.earlier_only, days=options.reference_days
+        )
+        references = stack.enter_context(open_references(options.references, optical, wanted))
+        for reference in references.used:
+            claims.read(
+                *reference.optical.source.files, *([] if reference.mask is None else [reference.mask])
+            )
+        warnings.add(*references.warnings)
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of
         workers = stack.enter_context(open_workers(weights, devices, options.batch_size, warnings))
-        yield Session(options, weights, devices, workers, optical, radar, mask, area, warnings)
+        yield Session(
+            options,
+            weights,
+            devices,
+            workers,
+            optical,
+            radar,
+            mask,
+            area,
+            references.used,
+            references.left_out,
+            warnings,
+        )
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:

@@ -37,7 +37,12 @@ class InputMaker:
     ground: Ground
 
     def blocks(self, strip: Strip, left: int) -> Array:
-        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it."""
+        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it.
+
+        Nothing where references tell more: what they lead to expect is a part of the strip.
+        """
+        if strip.expected is not None:
+            return np.zeros(0, np.float32)
         grid = self.optical.grid
         top, start = (n + origin % CELL for n, origin in zip((strip.top, left), grid.origin, strict=True))
         if strip.radar is None or strip.radar_valid is None:
@@ -62,7 +67,11 @@ class InputMaker:
 
         dn = crops(sent.dn, strip.first)
         observed, valid = self._reflectance(dn), self._valid(dn)
-        spectrum, confidence = _upsampled(blocks)
+        if sent.expected is None:
+            spectrum, confidence = _upsampled(blocks)
+        else:
+            expected = crops(sent.expected, strip.first).float()
+            spectrum, confidence = expected[:, :-1], expected[:, -1:]
         cover = to_device(COVER, device)[crops(sent.cover, strip.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():

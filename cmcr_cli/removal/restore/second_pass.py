@@ -15,12 +15,14 @@ from cmcr_cli.output.provenance import provenance_of
 from cmcr_cli.removal.opening.session import Progress, Session
 from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.removal.restore.composite import composite
+from cmcr_cli.removal.restore.expected import Expectation
 from cmcr_cli.removal.restore.patch_inputs import InputMaker
 from cmcr_cli.removal.restore.plan import Plan
 from cmcr_cli.removal.restore.schedule import Lattice, Schedule
 from cmcr_cli.removal.restore.steps import Restorer
-from cmcr_cli.removal.restore.strips import Strip, StripReader
+from cmcr_cli.removal.restore.strips import Expect, Strip, StripReader
 from cmcr_cli.removal.survey.first_pass import Survey
+from cmcr_cli.removal.survey.reference_rows import OtherDate, ReferenceReader
 from cmcr_cli.runtime.device import to_device, to_numpy
 from cmcr_cli.runtime.spill import SpillStore
 from cmcr_cli.scene.bands import BANDS
@@ -38,8 +40,9 @@ class FinishedStrip:
         rows: Of the scene.
         before: The scene as it is stored (bands, rows, width).
         after: The new image, in the same form; None where an earlier run has written it.
-        provenance: NODATA, OBSERVED or RECONSTRUCTED (rows, width).
+        provenance: See `output.provenance` (rows, width).
         std: Standard deviation of the samples in reflectance (bands, rows, width), if it was asked for.
+        source: Number of the reference that counts most, 0 where it is none (rows, width).
     """
 
     rows: Span
@@ -47,6 +50,7 @@ class FinishedStrip:
     after: NDArray[Any] | None
     provenance: NDArray[np.uint8]
     std: NDArray[np.float32] | None = None
+    source: NDArray[np.uint8] | None = None
 
 
 def restore(
@@ -86,7 +90,8 @@ def restore(
         taken += patches
         progress("restore", min(taken / total, 1))
 
-    load = StripReader(session.optical, session.radar, survey.cloud_map, lattice.tops).load
+    expect = _expectation(session, survey, plan)
+    load = StripReader(session.optical, session.radar, survey.cloud_map, lattice.tops, expect).load
     with SpillStore(Budget.of(session).spill_limits(), session.options.output) as spill:
         restorer = restorer_for(session, survey, spill)
         schedule = Schedule(lattice, plan.todo, restorer, session.workers, spill, load, count)
@@ -95,6 +100,18 @@ def restore(
             for rows in _chunks(Span(max(strip.top, 0), ends[index])) if index >= whole else ():
                 yield _finished(session, survey, lattice, strip, rows, canvas)
             del strip, canvas  # before the next strip takes up its memory
+
+
+def _expectation(session: Session, survey: Survey, plan: Plan) -> Expect | None:
+    """What predicts the rows of strips from the references; None where there are none."""
+    found = survey.references
+    if found is None or found.fitted is None:
+        return None
+    others = [OtherDate(session.references[one.index].optical, one.cloud_map) for one in found.used]
+    reader = ReferenceReader(session.optical, session.radar, survey.cloud_map, others)
+    numbers = np.array([0, *(one.index + 1 for one in found.used)], np.uint8)
+    context, each = survey.ground.context, session.workers.map
+    return Expectation(reader, found.fitted, numbers, context, plan.todo, each).of
 
 
 def restorer_for(session: Session, survey: Survey, spill: SpillStore) -> Restorer:
@@ -144,12 +161,12 @@ def _finished(
     optical = session.optical
     before = strip.rows(rows)
     valid, strength = optical.valid(before), _strength(session, survey, rows)
-    provenance = provenance_of(valid, strength)
+    source = None if strip.source is None else strip.source[rows.within(strip.first)]
+    provenance = provenance_of(valid, strength, source)
     sampled = session.options.uncertainty is not None
     if canvas is None:
-        return FinishedStrip(
-            rows, before, before, provenance, np.zeros(before.shape, np.float32) if sampled else None
-        )
+        std = np.zeros(before.shape, np.float32) if sampled else None
+        return FinishedStrip(rows, before, before, provenance, std, source)
     left, order = -lattice.lefts[0], [BANDS.index(name) for name in optical.names]
     restored = canvas[:, rows.within(strip.top), left : left + valid.shape[1]]
     share = to_device(strength, canvas.device)
@@ -157,4 +174,4 @@ def _finished(
     mixed = composite(dn, [restored[band] for band in order], share, to_device(valid, canvas.device), optical)
     after = to_numpy(mixed).view(before.dtype)
     std = to_numpy(restored[[len(BANDS) + band for band in order]] * share) if sampled else None
-    return FinishedStrip(rows, before, after, provenance, std)
+    return FinishedStrip(rows, before, after, provenance, std, source)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,10 @@ from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Expect = Callable[[int, Span], tuple[NDArray[np.float16], NDArray[np.uint8]]]
+
+
+_ARRAYS = "dn", "cover", "radar", "radar_valid", "expected", "source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class DeviceStrip:
     cover: Tensor
     radar: Tensor | None
     radar_valid: Tensor | None
+    expected: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,9 @@ class Strip:
         radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
         radar: VV and VH in dB (2, rows, W); None: there is no radar.
         radar_valid: Where it is valid (rows, W).
+        expected: Reflectance that the references lead to expect, and confidence (14, rows, W), where patches
+            need it; None: there are no references.
+        source: Number of the reference that counts most (rows, W), 0 where it is none.
     """
 
     top: int
@@ -57,13 +66,15 @@ class Strip:
     radar_first: int
     radar: Array | None
     radar_valid: Mask | None
+    expected: NDArray[np.float16] | None = None
+    source: NDArray[np.uint8] | None = None
     _sent: dict[torch.device, DeviceStrip] = field(default_factory=dict, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def arrays(self) -> Tensors:
         """All that takes up memory of the CPU."""
-        arrays = self.dn, self.cover, self.radar, self.radar_valid
+        arrays = (getattr(self, name) for name in _ARRAYS)
         return [torch.from_numpy(array) for array in arrays if array is not None]
 
     def rows(self, span: Span) -> NDArray[np.generic]:
@@ -74,24 +85,25 @@ class Strip:
         """Return the arrays on a device; they are sent once, whatever the number of patches and workers."""
         with self._lock:
             if device not in self._sent:
-                arrays = self.dn.view(np.int16), self.cover, self.radar, self.radar_valid
+                arrays = self.dn.view(np.int16), self.cover, self.radar, self.radar_valid, self.expected
                 sent = (None if array is None else to_device(array, device) for array in arrays)
                 self._sent[device] = DeviceStrip(*sent)  # type: ignore[arg-type]
             return self._sent[device]
 
     def unloaded(self) -> Strip:
         """Return the strip without its arrays; what was sent to a GPU stays there."""
-        return self._with(self.dn[:0].copy(), self.cover[:0].copy(), None, None)
+        held = {name: getattr(self, name) for name in _ARRAYS}
+        return self._with(
+            {name: None if each is None else each[..., :0, :].copy() for name, each in held.items()}
+        )
 
     def loaded(self, arrays: Tensors) -> Strip:
         """Return the strip with its `arrays` again."""
-        dn, cover, *radar = (array.numpy() for array in arrays)
-        return self._with(dn, cover, *(radar or (None, None)))
+        names = [name for name in _ARRAYS if getattr(self, name) is not None]
+        return self._with({name: array.numpy() for name, array in zip(names, arrays, strict=True)})
 
-    def _with(
-        self, dn: NDArray[np.generic], cover: NDArray[np.uint8], radar: Array | None, radar_valid: Mask | None
-    ) -> Strip:
-        strip = replace(self, dn=dn, cover=cover, radar=radar, radar_valid=radar_valid)
+    def _with(self, arrays: dict[str, Any]) -> Strip:
+        strip = replace(self, **arrays)
         # On the CPU what was sent are the arrays themselves.
         strip._sent.update((device, sent) for device, sent in self._sent.items() if device.type != "cpu")
         return strip
@@ -101,12 +113,27 @@ class StripReader:
     """Reads the strips of a scene, from the top down."""
 
     def __init__(
-        self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, tops: Sequence[int]
+        self,
+        optical: Optical,
+        radar: Radar | None,
+        cloud_map: CloudMap,
+        tops: Sequence[int],
+        expect: Expect | None = None,
     ) -> None:
-        """Reader of strips whose patches begin at the rows `tops`."""
+        """Reader of a scene.
+
+        Args:
+            optical: The scene.
+            radar: Its radar.
+            cloud_map: What covers it.
+            tops: Rows at which the patches of the strips begin.
+            expect: Gives `expected` and `source` for a strip and its rows of the scene, where there are
+                references.
+        """
         self._cloud_map, self._tops, self._height = cloud_map, tops, optical.grid.height
         self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
         self._radar = None if radar is None else Lines(radar.read)
+        self._expect = expect
 
     def load(self, index: int) -> Strip:
         """Read strip `index`, also the rows that its patches show by reflection."""
@@ -114,12 +141,14 @@ class StripReader:
         span = self._shown(top, PATCH)
         (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)
         cover = self._cloud_map.pixels(span.start, span.size)
+        expected = (None, None) if self._expect is None else self._expect(index, span)
         if self._radar is None:
-            return Strip(top, span.start, dn, cover, 0, None, None)
+            return Strip(top, span.start, dn, cover, 0, None, None, *expected)
         wider = PATCH + 2 * MARGIN
         around = self._shown(top - MARGIN, wider)
         following = self._shown(below[0] - MARGIN, wider).start if below else around.stop
-        return Strip(top, span.start, dn, cover, around.start, *self._radar.window(*around, following))
+        radar = self._radar.window(*around, following)
+        return Strip(top, span.start, dn, cover, around.start, *radar, *expected)
 
     def _shown(self, top: int, count: int) -> Span:
         """Rows of the scene in a window that may hang over its edges."""

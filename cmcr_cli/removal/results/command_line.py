@@ -28,6 +28,9 @@ def _words(field: OptionField, value: Any) -> Iterator[str]:
         yield text_of(value)
     elif isinstance(value, bool):
         yield flag if value else f"--no-{flag[2:]}"
+    elif field.listed:
+        for each in value:
+            yield from (flag, each)
     elif field.repeatable:
         for name, each in value.items():
             yield from (flag, f"{name}={each}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.output.files import FileSet, write_whole
-from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.output.quicklook import Quicklook, encoded
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.results.statistics import Statistics
@@ -39,6 +39,7 @@ def write_report(
     shares = {
         "observed": statistics.share(OBSERVED),
         "reconstructed": statistics.share(RECONSTRUCTED),
+        "referenced": statistics.share(WITH_REFERENCE),
         "nodata": statistics.share(NODATA),
     }
     page = Template((resources.files("cmcr_cli.removal.results") / "report.html").read_text(encoding="utf-8"))

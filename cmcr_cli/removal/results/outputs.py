@@ -15,7 +15,7 @@ from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.cog import StripWriter, rows_of
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
-from cmcr_cli.output.provenance import NODATA
+from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED
 from cmcr_cli.output.quicklook import Quicklook
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
@@ -49,10 +49,14 @@ class Outputs:
         self._options, self._optical, self._area = session.options, session.optical, session.area
         self._files = files
         grid = session.optical.grid if session.area is None else session.area.grid
-        self._setting = Setting(session.options, session.optical, grid, _tags(session))
+        references = tuple(f"{each.date or 'unknown date'} {each.label}" for each in session.references)
+        self._setting = Setting(session.options, session.optical, grid, _tags(session), references)
         self._known = journal.rows
         self._writers: dict[str, StripWriter] = {}
         self._stack = ExitStack()
+        # Reconstructed pixels by the number of the reference that counts most.
+        self.sources = np.zeros(len(session.references) + 1, np.int64)
+        self.sources[: len(journal.sources)] = journal.sources
 
     def __enter__(self) -> Self:
         """Create the temporary files."""
@@ -98,13 +102,16 @@ class Outputs:
             pixels = raster.pixels(strip) if raster.option in self._writers else None
             if pixels is not None:
                 self._writers[raster.option].write(pixels[new])
+        if strip.source is not None:
+            source = strip.source[new[1]][strip.provenance[new[1]] >= RECONSTRUCTED]
+            self.sources += np.bincount(source, minlength=len(self.sources))
         self._show(strip, strip.after)
         written = self._writers[RASTERS[0].option].written
         if written > self.journal.rows:
             for writer in self._writers.values():
                 writer.checkpoint()
             checksums = {option: writer.checksum for option, writer in self._writers.items()}
-            self.journal.keep_rows(written, checksums)
+            self.journal.keep_rows(written, checksums, self.sources.tolist())
 
     def finish(self) -> None:
         """Complete the rasters and the quicklook."""
@@ -143,6 +150,7 @@ class Outputs:
             after=after,
             provenance=np.where(inside, strip.provenance[rows, columns], np.uint8(NODATA)),
             std=None if strip.std is None else strip.std[:, rows, columns],
+            source=None if strip.source is None else strip.source[rows, columns],
         )
 
     def _show(self, strip: FinishedStrip, after: NDArray[Any]) -> None:

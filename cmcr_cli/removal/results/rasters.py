@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from cmcr_cli.removal.restore.second_pass import FinishedStrip
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
 
+NO_SOURCE = 255
+"""Value of the source of a date where there is no measurement."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -27,12 +30,14 @@ class Setting:
         optical: The scene.
         grid: Of the outputs: that of the scene, or of the area of interest.
         tags: What every raster says about itself.
+        references: Date and name of each reference.
     """
 
     options: RemoveOptions
     optical: Optical
     grid: Grid
     tags: Mapping[str, str]
+    references: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,35 @@ def _uncertainty_spec(setting: Setting, path: Path) -> OutputSpec:
 def _uncertainty(strip: FinishedStrip) -> NDArray[np.float32] | None:
     if strip.std is None:
         return None
-    shown = np.where(strip.provenance == RECONSTRUCTED, strip.std, np.float32(0))
+    shown = np.where(strip.provenance >= RECONSTRUCTED, strip.std, np.float32(0))
     return np.where(strip.provenance >= OBSERVED, shown, np.float32(np.nan))
+
+
+def _source_spec(setting: Setting, path: Path) -> OutputSpec:
+    numbered = {f"CMCR_REFERENCE_{n}": text for n, text in enumerate(setting.references, 1)}
+    meaning = "0 none, else number of the reference that counts most, see CMCR_REFERENCE_1, ...; 255 nodata"
+    return OutputSpec(
+        path=path,
+        grid=setting.grid,
+        count=1,
+        dtype="uint8",
+        nodata=NO_SOURCE,
+        descriptions=("source_date",),
+        tags={**setting.tags, **numbered, "CMCR_VALUES": meaning},
+        categorical=True,
+    )
+
+
+def _source(strip: FinishedStrip) -> NDArray[np.uint8]:
+    source = np.zeros_like(strip.provenance) if strip.source is None else strip.source
+    shown = np.where(strip.provenance >= RECONSTRUCTED, source, np.uint8(0))
+    return np.where(strip.provenance == NODATA, np.uint8(NO_SOURCE), shown)[None]
 
 
 RASTERS = (
     OutputRaster("--output", image_spec, lambda strip: strip.after),
     OutputRaster("--provenance", _provenance_spec, lambda strip: strip.provenance[None]),
     OutputRaster("--uncertainty", _uncertainty_spec, _uncertainty),
+    OutputRaster("--source-date", _source_spec, _source),
 )
 """All of them; the image comes first."""

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.plan import Plan
 from cmcr_cli.removal.survey.first_pass import Survey
+from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.warning_kinds import CmcrWarning
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedReference:
+    """A reference that was used.
+
+    Attributes:
+        path: As it was given.
+        date: When it was taken, YYYY-MM-DD; None: not known.
+        days: From the scene to it, negative where it is earlier; None: not known.
+        clear_share: Part of the scene that it shows clear, 0 to 1.
+        weight: Part of the reconstructed pixels for which it counts most, 0 to 1.
+        expected_error: Root mean square error of a prediction from it alone on clear ground that was left out
+            of the fit, as a part of the standard deviation of the clear ground.
+    """
+
+    path: str
+    date: str | None
+    days: int | None
+    clear_share: float
+    weight: float
+    expected_error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +57,8 @@ class Report:
     patches: int
     patches_restored: int
     seconds: dict[str, float]
+    references: tuple[ReportedReference, ...]
+    references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
 
     @classmethod
@@ -43,6 +69,7 @@ class Report:
         alignment: Alignment | None,
         plan: Plan,
         seconds: dict[str, float],
+        sources: Sequence[int],
     ) -> Report:
         """Make the report of a removal.
 
@@ -52,6 +79,7 @@ class Report:
             alignment: The measured shift of the radar.
             plan: The patches.
             seconds: That each stage took.
+            sources: Reconstructed pixels by the number of the reference that counts most, 0 for none.
         """
         options, optical = session.options, session.optical
         grid = optical.grid if session.area is None else session.area.grid
@@ -74,5 +102,34 @@ class Report:
             patches=plan.patches,
             patches_restored=plan.patches_to_restore,
             seconds=seconds,
+            references=_references(session, survey, sources),
+            references_left_out=_left_out(session, survey),
             warnings=tuple(session.warnings),
         )
+
+
+def _references(session: Session, survey: Survey, sources: Sequence[int]) -> tuple[ReportedReference, ...]:
+    """What is said of the references that were used."""
+    used = () if survey.references is None else survey.references.used
+    total = max(sum(sources), 1)
+    found = []
+    for one in used:
+        reference = session.references[one.index]
+        found.append(
+            ReportedReference(
+                path=reference.path,
+                date=None if reference.date is None else reference.date.isoformat(),
+                days=reference.days,
+                clear_share=round(one.clear_share, 4),
+                weight=round(sources[one.index + 1] / total, 4),
+                expected_error=round(one.error, 3),
+            )
+        )
+    return tuple(found)
+
+
+def _left_out(session: Session, survey: Survey) -> tuple[LeftOut, ...]:
+    """References that were not used, and why."""
+    unfit = () if survey.references is None else survey.references.unfit
+    late = (LeftOut(session.references[index].path, why) for index, why in unfit)
+    return (*session.references_left_out, *late)

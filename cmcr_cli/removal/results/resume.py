@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.ground.references import arrays_of, references_from
 from cmcr_cli.option_fields import decisive
 from cmcr_cli.output.claims import files_behind
 from cmcr_cli.output.cog import checksum_of
@@ -27,6 +28,7 @@ from cmcr_cli.output.files import GDAL_ERRORS, flush_to_disk, new_file
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey
+from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey, SurveyedReference
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import ResumeWarning, WarningLog
 
@@ -45,6 +47,7 @@ class Journal:
     rows: int  # finished, from the top
     survey: Survey | None
     checksums: dict[str, int]  # of these rows, by the option that names the raster
+    sources: list[int]  # reconstructed pixels of these rows, by the number of the reference that counts most
 
     def keep_survey(self, survey: Survey) -> Survey:
         """Write down what the first pass found, and return it."""
@@ -53,20 +56,26 @@ class Journal:
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
             "shares": np.array([survey.valid_share, survey.covered_share, survey.covered_in_scene]),
             **survey.ground.arrays(),
+            **_reference_arrays(survey.references),
         }
         with _replacing(self.folder / SURVEY) as file:
             np.savez(file, **arrays)
         self._save()
         return survey
 
-    def keep_rows(self, rows: int, checksums: Mapping[str, int]) -> None:
+    def keep_rows(self, rows: int, checksums: Mapping[str, int], sources: Sequence[int]) -> None:
         """Write down that the first `rows` rows are finished and safe."""
-        self.rows, self.checksums = rows, dict(checksums)
+        self.rows, self.checksums, self.sources = rows, dict(checksums), list(sources)
         self._save()
 
     def _save(self) -> None:
         with _replacing(self.folder / STATE) as file:
-            state = {"fingerprint": self.fingerprint, "rows": self.rows, "checksums": self.checksums}
+            state = {
+                "fingerprint": self.fingerprint,
+                "rows": self.rows,
+                "checksums": self.checksums,
+                "sources": self.sources,
+            }
             file.write(json.dumps(state).encode())
 
     def read(self, rasters: Mapping[str, Path]) -> bool:
@@ -76,12 +85,13 @@ class Journal:
             if state["fingerprint"] != self.fingerprint:
                 return False
             rows, checksums = int(state["rows"]), dict(state["checksums"])
+            sources = [int(count) for count in state["sources"]]
             found = _read_survey(self.folder / SURVEY)
             if rows and checksums != {name: checksum_of(path, rows) for name, path in rasters.items()}:
                 return False
         except UNREADABLE:
             return False
-        self.survey, self.rows, self.checksums = found, rows, checksums
+        self.survey, self.rows, self.checksums, self.sources = found, rows, checksums, sources
         return True
 
 
@@ -107,7 +117,7 @@ def open_journal(
         The journal.
     """
     text = json.dumps(about, sort_keys=True, default=str)
-    journal = Journal(folder, hashlib.sha256(text.encode()).hexdigest(), 0, None, {})
+    journal = Journal(folder, hashlib.sha256(text.encode()).hexdigest(), 0, None, {}, [])
     if resume and not journal.read(rasters):
         text = (
             "--resume: no complete rows of a run with these inputs and options; starting from the beginning"
@@ -123,12 +133,15 @@ def fingerprint(session: Session) -> dict[str, Any]:
     options, optical = session.options, session.optical
     # What only GDAL knows to be behind an input, and what is known without it.
     read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
+    for reference in session.references:
+        read |= {*reference.optical.source.files, *([reference.mask] if reference.mask else [])}
     read |= {str(file) for named in options.inputs for file in files_behind(named)}
     return {
         **decisive(options),
         "cmcr": __version__,
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,
+        "references": [[each.path, str(each.date), each.mask] for each in session.references],
         "devices": sorted({device.type for device in session.devices}),
         "inputs": [file_state(path) for path in sorted(read)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
@@ -146,8 +159,35 @@ def file_state(path: str | None) -> list[Any]:
 def _read_survey(path: Path) -> Survey:
     with np.load(path, allow_pickle=False) as arrays:
         top, left, width = (int(n) for n in arrays["scene"])
-        shares = (float(share) for share in arrays["shares"])
-        return Survey(CloudMap(arrays["planes"], (top, left), width), Ground.from_arrays(arrays), *shares)
+        valid, covered, in_scene = (float(share) for share in arrays["shares"])
+        cloud_map = CloudMap(arrays["planes"], (top, left), width)
+        references = _references_from(arrays, cloud_map)
+        return Survey(cloud_map, Ground.from_arrays(arrays), valid, covered, in_scene, references)
+
+
+def _reference_arrays(found: ReferenceSurvey | None) -> dict[str, Any]:
+    """What the passes over the references found, by name."""
+    if found is None:
+        return {}
+    numbers = [(one.index, one.clear_share, one.error) for one in found.used]
+    arrays: dict[str, Any] = {"references": np.array(numbers, np.float64).reshape(-1, 3)}
+    arrays["references_unfit"] = np.array([json.dumps(found.unfit)])
+    for place, one in enumerate(found.used):
+        arrays[f"reference_planes_{place}"] = one.cloud_map.planes
+    return {**arrays, **({} if found.fitted is None else arrays_of(found.fitted))}
+
+
+def _references_from(arrays: Mapping[str, Any], scene: CloudMap) -> ReferenceSurvey | None:
+    if "references" not in arrays:
+        return None
+    used = tuple(
+        SurveyedReference(
+            int(index), replace(scene, planes=arrays[f"reference_planes_{place}"]), share, error
+        )
+        for place, (index, share, error) in enumerate(arrays["references"].tolist())
+    )
+    unfit = tuple((int(index), str(why)) for index, why in json.loads(str(arrays["references_unfit"][0])))
+    return ReferenceSurvey(used, references_from(arrays), unfit)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.scene.optical import Optical
 
 EVERY = 4
@@ -26,7 +26,7 @@ class Statistics:
 
     def __post_init__(self) -> None:
         """Start from nothing."""
-        self.pixels = np.zeros(3, np.int64)
+        self.pixels = np.zeros(WITH_REFERENCE + 1, np.int64)
         self.sums = np.zeros((3, len(self.names)))
         self.counts = np.zeros(3, np.int64)
 
@@ -34,8 +34,8 @@ class Statistics:
         self, optical: Optical, before: NDArray[Any], after: NDArray[Any], provenance: NDArray[np.uint8]
     ) -> None:
         """Add rows: DN before and after (bands, rows, width), and their provenance."""
-        self.pixels += np.bincount(provenance.ravel(), minlength=3)
-        few = provenance[::EVERY, ::EVERY]
+        self.pixels += np.bincount(provenance.ravel(), minlength=WITH_REFERENCE + 1)
+        few = np.minimum(provenance[::EVERY, ::EVERY], np.uint8(RECONSTRUCTED))
         sources = ((after, OBSERVED), (before, RECONSTRUCTED), (after, RECONSTRUCTED))
         for row, (dn, value) in enumerate(sources):
             chosen = dn[:, ::EVERY, ::EVERY][:, few == value]

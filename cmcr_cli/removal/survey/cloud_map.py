@@ -111,9 +111,9 @@ class CloudMap:
         y = self._rows(top, rows)
         return np.asarray(self.cells(int(y[0]), int(y[-1]) + 1)[(y - y[0])[:, None], self._cols()])
 
-    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int) -> NDArray[np.uint8]:
-        """Values of all cells (of `shape`) in the pixels of full-width rows, (rows, width)."""
-        return np.asarray(cells[self._rows(top, rows)[:, None], self._cols()])
+    def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int, first: int = 0) -> NDArray[np.uint8]:
+        """Values of cells, all or those from row `first`, in the pixels of full-width rows, (rows, width)."""
+        return np.asarray(cells[self._rows(top, rows)[:, None] - first, self._cols()])
 
     def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
         """What to do about the pixels of full-width rows: 0 (nothing), CIRRUS or CLOUD, (rows, width)."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cmcr_cli.errors import WeightsError
 from cmcr_cli.ground.cirrus import B10, BLUE
+from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
 from cmcr_cli.removal.survey.cloud_map import CELL, thin_cirrus
@@ -49,6 +50,10 @@ REACH = 1
 a RIM of 0.25, 0.2 points more of the cloud in eight scenes are found, and 1.9 points more of their clear
 ground are lost."""
 
+CERTAIN, CLOUDLESS, CLOUDY = 0.4, 0.05, 0.15
+"""Ground in shadow teaches in part, see `doubtful`: not at all without doubt about the shadow, fully from a
+doubt of CERTAIN on; fully up to a probability of cloud of CLOUDLESS, and not at all from CLOUDY on."""
+
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """What the network takes where nobody knows the position of the sun."""
 
@@ -62,11 +67,12 @@ _AT_ONCE = 64  # squares along a row that are made at once
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Full-width rows of cells: CloudClass, its probability in per cent, and `thin_cirrus`."""
+    """Full-width rows of cells: CloudClass, its probability in per cent, `thin_cirrus` and `doubtful`."""
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.uint8]
     cirrus: Array
+    doubtful: NDArray[np.uint8]
 
 
 class Detector:
@@ -103,13 +109,15 @@ class Detector:
         far = np.stack([self._squares[n] for n in self._mirrored(top // _SQUARE, SIDE, self._rows)], axis=1)
         rows = reflected(top - row0 - ABOVE, side + 2 * ABOVE, grid.height) - first
 
-        def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array]:
+        def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array, NDArray[np.uint8]]:
             across = [n - self._columns[0] for n in self._mirrored(left // _SQUARE, WIDE, self._columns)]
             cells = self._cells(crop(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
-            classes, certainty = classified(self._probability(cells, far[:, :, across]))
+            probability = self._probability(cells, far[:, :, across])
+            classes, certainty = classified(probability)
             inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
             cirrus = thin_cirrus(cells[B10, inner, inner], cells[BLUE, inner, inner])
-            return classes[inner, inner], certainty[inner, inner], cirrus
+            doubt = doubtful(probability[:, inner, inner], classes[inner, inner])
+            return classes[inner, inner], certainty[inner, inner], cirrus, doubt
 
         found = list(self._each(find, range(col0 // wide * wide, col0 + grid.width, wide)))
         inside = (slice((core.start + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))
@@ -223,3 +231,15 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
         dilated[near & rim] = kind
     certainty = np.where(dilated == CLEAR, probability[CLEAR], covered)
     return dilated, np.rint(100 * certainty).astype(np.uint8)
+
+
+def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How far cells in shadow may teach where little else is clear, in parts of WHOLE (h, w); 0 for others.
+
+    In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain. The
+    cube of the doubt counts, so that the least likely shadow outweighs all other.
+    """
+    doubt = np.clip((1 - probability[SHADOW]) / CERTAIN, 0, 1)
+    cloud = probability[THICK] + probability[THIN]
+    cloudless = np.clip((CLOUDY - cloud) / (CLOUDY - CLOUDLESS), 0, 1)
+    return np.asarray(np.rint(WHOLE * doubt**3 * cloudless * (classes == SHADOW)), np.uint8)

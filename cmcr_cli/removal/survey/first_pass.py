@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import FITTED, TILE, fitted_ratio
+from cmcr_cli.ground.context import ENOUGH
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
 from cmcr_cli.removal.survey.learning import GroundLearner, strips
 from cmcr_cli.removal.survey.mask_sources import MaskSource
+from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey
 from cmcr_cli.removal.survey.sample_windows import DOWN, evenly_spread
 from cmcr_cli.removal.survey.tiles import Each, Progress, tile_rows
 from cmcr_cli.scene.area import Area
@@ -38,6 +40,7 @@ class Survey:
         covered_share: Part of these that is covered, 0 to 1.
         covered_in_scene: Part of the valid pixels of the scene that is covered, 0 to 1. The ground is learnt
             from all others, also from those outside the area.
+        references: What other dates say; None: there are none.
     """
 
     cloud_map: CloudMap
@@ -45,6 +48,7 @@ class Survey:
     valid_share: float
     covered_share: float
     covered_in_scene: float
+    references: ReferenceSurvey | None = None
 
 
 def survey(
@@ -78,6 +82,7 @@ def survey(
     ratio = _fitted(optical) if present(optical.names)[FITTED].all() else unknown.cirrus_ratio
     learner = GroundLearner(optical, radar, cloud_map.phase, ratio, each) if learn else None
     in_scene, in_area = np.zeros(3, np.int64), np.zeros(3, np.int64)  # pixels: all, valid, covered
+    clear_pixels = 0
     ahead = 0.5 if mask.reads_ahead else 0.0
     mask.begin(each, lambda done: progress(ahead * done))
     for tiles in tile_rows(optical, mask.above, max(mask.below, SAMPLE_ROWS)):
@@ -91,12 +96,18 @@ def survey(
                 inside = _inside(area, span, grid.width)
                 in_area += inside.sum(), (valid & inside).sum(), (covered & inside).sum()
             if learner is not None:
-                learner.learn(span, dn, valid & (treatment < CLOUD))
+                clear = valid & (treatment < CLOUD)
+                clear_pixels += int(clear.sum())
+                few = clear_pixels < ENOUGH * grid.height * grid.width  # else doubtful ground cannot matter
+                doubtful = mask.doubtful(cloud_map, span) if few else None
+                learner.learn(span, dn, clear, None if doubtful is None else doubtful * valid)
         if learner is not None:
             learner.keep(tiles)
         progress(ahead + (1 - ahead) * tiles.core.stop / grid.height)
         del tiles, dn  # before the next rows are read
-    ground = learner.finish(cloud_map) if learner is not None else replace(unknown, cirrus_ratio=ratio)
+    ground = replace(unknown, cirrus_ratio=ratio)
+    if learner is not None:
+        ground = learner.finish(cloud_map, clear_pixels / max(int(in_scene[1]), 1))
     total, valid_pixels, covered_pixels = (in_scene if area is None else in_area).tolist()
     return Survey(
         cloud_map,

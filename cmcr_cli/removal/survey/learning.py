@@ -56,13 +56,20 @@ class GroundLearner:
         self._builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1])
         self._samples = SampleWindows(grid.height, grid.width)
 
-    def learn(self, span: Span, dn: NDArray[np.generic], clear: NDArray[np.bool_]) -> None:
+    def learn(
+        self,
+        span: Span,
+        dn: NDArray[np.generic],
+        clear: NDArray[np.bool_],
+        doubtful: NDArray[np.uint8] | None,
+    ) -> None:
         """Take one strip, whose blocks of 2 x 2 pixels are on even map pixels as cells are.
 
         Args:
             span: Its rows of the scene.
             dn: As they are stored (bands, rows, width).
             clear: Where the ground shows (rows, width).
+            doubtful: How far the rest may teach, see `ContextBuilder.add`, (rows, width).
         """
         optical, phase, top = self._optical, self._phase, span.start
         above = phase[0] if top == 0 else 0
@@ -80,7 +87,8 @@ class GroundLearner:
             near = (..., wide[left : left + seen.shape[1] + 2 * MARGIN])
             around: tuple[Any, Any] = (None, None) if self._radar is None else (db[near], valid[near])
             image = without_cirrus(values, self._ratio)
-            self._builder.add(top + phase[0] - above, left, image, seen, *around)
+            vague = None if doubtful is None else np.pad(doubtful[:, cols], pad)
+            self._builder.add(top + phase[0] - above, left, image, seen, *around, vague)
 
         for _ in self._each(learn, range(0, width, REGION)):
             pass
@@ -89,16 +97,17 @@ class GroundLearner:
         """Keep the sample windows that begin in a row of tiles, until all clouds are known."""
         self._samples.keep(tiles)
 
-    def finish(self, cloud_map: CloudMap) -> Ground:
+    def finish(self, cloud_map: CloudMap, clear_share: float) -> Ground:
         """Fit the ground to all that was seen.
 
         Args:
             cloud_map: What covers the scene.
+            clear_share: Part of its measurements that shows the ground, 0 to 1.
 
         Returns:
             What the scene has taught.
         """
-        context = self._builder.finish(present(self._optical.names))
+        context = self._builder.finish(present(self._optical.names), clear_share)
         unmixing = self._samples.unmixing(
             context, cloud_map, self._optical, self._radar, self._ratio, self._each
         )

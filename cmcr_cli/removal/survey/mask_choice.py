@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.model.cloud_network import CloudNetwork
@@ -12,6 +13,7 @@ from cmcr_cli.removal.survey.mask_sources import DilatedMask, MaskSource, Networ
 from cmcr_cli.removal.survey.omnicloudmask import OMNI, OmniMask
 from cmcr_cli.scene.masks.mask_raster import open_mask
 from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.references.reference import Reference
 
 
 @contextmanager
@@ -44,6 +46,34 @@ def chosen_mask(options: RemoveOptions, optical: Optical, network: CloudNetwork)
             path, codes = _scl_path(optical), "scl"
         with open_mask(path, optical.grid, dilate=pixels, codes=codes) as mask:
             yield RasterMask(optical, mask.read, mask.warnings)
+
+
+@contextmanager
+def mask_of_reference(
+    options: RemoveOptions, reference: Reference, network: CloudNetwork
+) -> Iterator[MaskSource]:
+    """Open the mask of a reference: its own, else one from the same source as that of the scene.
+
+    Where that source is a file, which shows the scene only, or a classification that the reference does not
+    have, cmcr's network finds its clouds.
+
+    Args:
+        options: Of the removal.
+        reference: The reference.
+        network: That finds clouds and shadows.
+
+    Yields:
+        The mask.
+
+    Raises:
+        InputError: The mask cannot be had.
+    """
+    own = reference.mask
+    if own is None:
+        other = options.mask == OMNI or (options.mask == "scl" and reference.optical.scl is not None)
+        own = options.mask if other else "auto"
+    with chosen_mask(replace(options, mask=own, mask_codes=None), reference.optical, network) as mask:
+        yield mask
 
 
 def _scl_path(optical: Optical) -> str:

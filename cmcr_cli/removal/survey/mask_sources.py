@@ -42,6 +42,9 @@ class MaskSource(Protocol):
     def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
         """Enter the classes of one row of tiles, and which of its cells show the ground through cirrus."""
 
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
+        """How far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
+
     def keep_certainty(self) -> None:
         """Keep how sure the mask is in the passes to come, if it is known."""
 
@@ -66,6 +69,9 @@ class NoMask:
         """Enter thick cloud wherever there is a measurement."""
         valid = self._optical.valid(tiles.rows(tiles.core))
         cloud_map.mark(tiles.core.start, np.where(valid, THICK, CLEAR).astype(np.uint8))
+
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
+        """Return None: all is certain."""
 
     def keep_certainty(self) -> None:
         """Do nothing: it is not known."""
@@ -107,6 +113,7 @@ class NetworkMask:
     def __init__(self, optical: Optical, network: CloudNetwork) -> None:
         self._optical, self._network = optical, network
         self._certainty: Bytes | None = None
+        self._doubtful: tuple[int, Bytes] = 0, np.zeros((0, 0), np.uint8)
 
     def begin(self, each: Each, progress: Progress) -> None:
         """Start at the top of the scene."""
@@ -117,9 +124,14 @@ class NetworkMask:
         found = self._detector.find(tiles.core, tiles.first, tiles.dn)
         row = (tiles.core.start + cloud_map.phase[0]) // CELL
         cloud_map.enter(row, found.classes, lifted_cells(found.classes, found.cirrus, cirrus_ratio))
+        self._doubtful = row, found.doubtful
         if self._certainty is not None:
             known = self._certainty[row : row + len(found.certainty)]
             known[:] = found.certainty[: len(known), : known.shape[1]]
+
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
+        """Return the values of the cells (see `detection.doubtful`) at full-width rows of pixels."""
+        return cloud_map.to_pixels(self._doubtful[1], rows.start, rows.size, first=self._doubtful[0])
 
     def keep_certainty(self) -> None:
         """Keep the probability that the network gives to the class of each cell."""

@@ -59,7 +59,7 @@ def tile_rows(optical: Optical, above: int, below: int) -> Iterator[TileRow]:
         The rows of tiles; their arrays are overwritten when the next is asked for.
     """
     side, origin, height = SIDE * CELL, optical.grid.origin[0], optical.grid.height
-    rows = RollingRows(optical.read, side + above + below)
+    rows = RollingRows(optical.read, side + above + max(above, below))
     for start in range(origin // side * side, origin + height, side):
         core = Span(max(start - origin, 0), min(start - origin + side, height))
         ideal = reflected(start - origin - above, side + 2 * above, height)

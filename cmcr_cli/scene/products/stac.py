@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, band_name
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import read_start
+from cmcr_cli.scene.readable import check_readable
 from cmcr_cli.scene.sun import Sun, sun_of
 from cmcr_cli.warning_kinds import RadiometryWarning
 
@@ -35,15 +37,39 @@ LARGEST_NUMBER = 1e9
 LONGEST = 60
 """Characters of a value that a message quotes."""
 
-LARGEST_ITEM = 16 * 2**20
-"""Bytes; real items have 30 kB."""
+LARGEST_ITEM = 64 * 2**20
+"""Bytes; real items have 30 kB, and collections of them as many times that."""
+
+IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json)#(.+)", re.IGNORECASE | re.DOTALL)
+"""An item of an ItemCollection: the path of the file, and the id."""
+
+WHAT = "a STAC item on this machine; its assets may lie anywhere"
 
 Asset = Mapping[str, Any]
 
 
 def is_item(path: str) -> bool:
-    """Whether `path` is a STAC item by its name."""
-    return path.lower().endswith((".json", ".geojson"))
+    """Whether `path` is a STAC item by its name; PATH#ID is one of an ItemCollection."""
+    return _file_of(path)[0].lower().endswith((".json", ".geojson"))
+
+
+def item_paths(path: str) -> list[str] | None:
+    """Paths of all items of the ItemCollection at `path`, as `optical_item` takes them.
+
+    None where the file is not an ItemCollection.
+
+    Raises:
+        InputError: The file cannot be read, or its features have no ids.
+    """
+    content = _json(path)
+    if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
+        return None
+    features = content.get("features")
+    if not _is_list(features, dict) or not all(isinstance(each.get("id"), str) for each in features or []):
+        raise InputError(
+            f"{path}: is not a whole ItemCollection; expected a list of features, each with an id."
+        )
+    return [f"{path}#{each['id']}" for each in features or []]
 
 
 def optical_item(path: str) -> Product:
@@ -58,7 +84,7 @@ def optical_item(path: str) -> Product:
         name = "SCL" if re.match(r"scl(_20m|_60m)?$", key, re.IGNORECASE) else _band(key, asset)
         metres = _metres(key, asset)
         if name is not None and (name not in bands or metres < bands[name][0]):
-            bands[name] = metres, _href(asset["href"], path), asset
+            bands[name] = metres, _href(asset["href"], _file_of(path)[0]), asset
     scl = bands.pop("SCL", None)
     if not bands:
         raise InputError(
@@ -83,7 +109,7 @@ def optical_item(path: str) -> Product:
 def radar_item(path: str) -> dict[str, str]:
     """Files of VV and VH of a Sentinel-1 item; InputError when it has not both."""
     item = _read(path)
-    found = {key.upper(): _href(asset["href"], path) for key, asset in _rasters(item)}
+    found = {key.upper(): _href(asset["href"], _file_of(path)[0]) for key, asset in _rasters(item)}
     if not set(RADAR_BANDS) <= found.keys():
         raise InputError(
             f"{path}: has the raster assets {', '.join(sorted(found)) or 'none'}; expected VV and VH of a "
@@ -92,15 +118,45 @@ def radar_item(path: str) -> dict[str, str]:
     return {name: found[name] for name in RADAR_BANDS}
 
 
-def _read(path: str) -> dict[str, Any]:
-    """The item at a local path, and the shapes of all that is read of it checked."""
-    text = read_start(path, "a STAC item on this machine; its assets may lie anywhere", LARGEST_ITEM + 1)
+def _file_of(path: str) -> tuple[str, str | None]:
+    """The file in which an item is, and its id if the file holds several; a file of the whole name wins."""
+    found = IN_COLLECTION.fullmatch(path)
+    return (path, None) if found is None or Path(path).exists() else (found[1], found[2])
+
+
+def _json(path: str) -> Any:
+    check_readable(path, WHAT)
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({why}); expected {WHAT}. Check the path.") from error
+    return _parsed(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _parsed(path: str, size: int, modified: int) -> Any:
+    """The content of a file in this state; of a large collection one item after the other is asked for."""
+    text = read_start(path, WHAT, LARGEST_ITEM + 1)
     if len(text) > LARGEST_ITEM:
         raise InputError(f"{path}: has more than {LARGEST_ITEM} bytes; expected a STAC item, which is small.")
     try:
-        item = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no JSON ({error}); expected a STAC item. Check the file.") from error
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The item at a local path, and the shapes of all that is read of it checked."""
+    file, name = _file_of(path)
+    item = _json(file)
+    if name is not None:
+        features = item.get("features") if isinstance(item, dict) else None
+        found = features if isinstance(features, list) else []
+        named = [each for each in found if isinstance(each, dict) and each.get("id") == name]
+        if not named:
+            raise InputError(f"{file}: has no item {shortened(name)}; expected an ItemCollection with it.")
+        item = named[0]
     if not (isinstance(item, dict) and item.get("type") == "Feature" and "stac_version" in item):
         raise InputError(
             f"{path}: is JSON but no STAC item; expected a Feature with stac_version and assets."

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,14 +10,10 @@ import rasterio
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cmcr_cli.errors import InputError, OptionError, WeightsError
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
 from cmcr_cli.output.validation import validate_output
 from cmcr_cli.removal import RemoveOptions, remove, write_mask
-from cmcr_cli.removal.survey import mask_choice, omnicloudmask
-from cmcr_cli.removal.survey.mask_sources import RasterMask
-from cmcr_cli.scene.optical import open_optical
 from tests.support.removals import Plain
 
 Options = Callable[..., RemoveOptions]
@@ -129,40 +122,6 @@ def test_dilation_is_in_metres_and_round(options: Options, scene: Any, tmp_path:
     assert not grown[194, 144] and grown[194, 150]
 
 
-def test_scl_of_what_has_none(options: Options) -> None:
-    with pytest.raises(InputError, match=r"no scene classification.*--mask auto"):
-        remove(options(mask="scl"))
-
-
-def test_the_classification_of_a_product_is_scl_whatever_its_name(
-    options: Options, scene: Any, tmp_path: Path
-) -> None:
-    """Its values alone may be those of other tools."""
-    stored = np.zeros((400, 333), np.uint8)
-    stored[:9], stored[200:220] = 3, 1
-    with rasterio.open(scene.mask) as file:
-        profile = file.profile
-    with rasterio.open(tmp_path / "classes.tif", "w", **profile) as file:
-        file.write(stored, 1)
-    with open_optical(scene.s2) as optical:
-        product = replace(optical, scl=str(tmp_path / "classes.tif"))
-        with mask_choice.chosen_mask(options(mask="scl"), product, None) as mask:  # type: ignore[arg-type]
-            assert isinstance(mask, RasterMask)
-            assert np.array_equal(mask._read(0, 400), np.where(stored == 3, 3, 0))
-
-
-@pytest.mark.parametrize("dilate", [-1, 5000])
-def test_dilation_out_of_range(options: Options, dilate: float) -> None:
-    with pytest.raises(OptionError, match="--dilate"):
-        options(dilate=dilate)
-
-
-@pytest.mark.parametrize("given", [{"s1_vv": "a.tif"}, {"s1": "s1.tif", "s1_vv": "a.tif", "s1_vh": "b.tif"}])
-def test_radar_that_is_given_by_halves_or_twice(options: Options, given: dict[str, str]) -> None:
-    with pytest.raises(OptionError, match="--s1-vv and --s1-vh"):
-        options(**given)
-
-
 def test_radar_in_two_files_gives_the_image_of_one(options: Options, small: Any, tmp_path: Path) -> None:
     with rasterio.open(small.s1) as file:
         profile, db = file.profile | {"count": 1}, file.read()
@@ -176,61 +135,3 @@ def test_radar_in_two_files_gives_the_image_of_one(options: Options, small: Any,
     assert np.array_equal(read(tmp_path / "out.tif"), expected)
     with rasterio.open(tmp_path / "out.tif") as file:
         assert file.tags()["CMCR_S1"] == "vv.tif, vh.tif"
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A module that answers as OmniCloudMask does: bright is cloud. Returns the calls it got."""
-    package = tmp_path / "omnicloudmask"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "model_download_links.csv").write_text("file_name,version\nold.pth,1.0\nnew.safetensors,4.0\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "omnicloudmask", raising=False)
-    calls: list[dict[str, Any]] = []
-
-    def predict(image: NDArray[Any], **settings: Any) -> NDArray[np.uint8]:
-        calls.append({"shape": image.shape, **settings})
-        return (image.mean(axis=0) > 3000).astype(np.uint8)[None]
-
-    module = __import__("omnicloudmask")
-    module.predict_from_array = predict
-    return calls
-
-
-def test_omnicloudmask_runs_over_strips(
-    options: Options,
-    scene: Any,
-    stand_in: list[dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(omnicloudmask, "OMNI_ROWS", 128)
-    monkeypatch.setattr(omnicloudmask, "OMNI_MARGIN", 40)
-    (tmp_path / "new.safetensors").write_bytes(bytes(2**20 + 1))
-    report = write_mask(options(mask="omnicloudmask", mask_weights=tmp_path))
-    assert [call["shape"][1:] for call in stand_in] == [(167, 333), (208, 333), (185, 333), (57, 333)]
-    assert all(call["destination_model_dir"] == tmp_path for call in stand_in)
-    bright = read(scene.s2)[[3, 2, 8]].mean(axis=0) > 3000
-    found = read(tmp_path / "out.tif")[0] == 1
-    assert bright.any() and found[bright].all()
-    assert not (found & ~ndimage.binary_dilation(bright, np.ones((3, 3)))).any()
-    assert "OmniCloudMask" in str(report.warnings[0])
-
-
-def test_omnicloudmask_is_never_let_to_download(
-    options: Options, stand_in: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    with pytest.raises(WeightsError, match="--mask-weights DIR"):
-        write_mask(options(mask="omnicloudmask"))
-    (tmp_path / "new.safetensors").write_bytes(b"an empty shell")
-    with pytest.raises(WeightsError, match=r"lacks new\.safetensors") as caught:
-        write_mask(options(mask="omnicloudmask", mask_weights=tmp_path))
-    assert caught.value.exit_code == 3 and not stand_in
-
-
-def test_omnicloudmask_that_is_not_installed(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "omnicloudmask", ModuleType("omnicloudmask"))
-    monkeypatch.setitem(sys.modules, "omnicloudmask", None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"cmcr\[mask\]"):
-        write_mask(options(mask="omnicloudmask"))

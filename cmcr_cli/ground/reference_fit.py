@@ -1,0 +1,297 @@
+"""How the spectrum of today follows from other dates of the same ground: regressions on a sample of blocks.
+
+Any subset of the references may be what is clear at a pixel. For each subset there is one readout: a mean of
+the regression on all of it together and of those on each of its references alone, weighted by the covariance
+of their errors on parts of the scene that were left out of the fit (Bates and Granger 1969, "The combination
+of forecasts"). All of them see the radar as well. Each fit is repeated once without its worst tenth, since
+masks miss some cloud and fields change.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.ground.radar_basis import RADAR_BASIS, rounded
+from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, ridge
+from cmcr_cli.ground.spectral_basis import FEATURES, USED, class_centres, features, identity
+from cmcr_cli.scene.bands import BANDS
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+FOLDS = 3
+"""Parts of the sample; what is fitted on two of them is tested on the third."""
+
+FEWEST = 60
+"""Samples from which on a regression is made."""
+
+USEFUL = 0.98
+"""A reference must bring the error outside the fit below this part of that without it."""
+
+_STRENGTHS = (0.004, 0.05, 0.5)  # of the ridge; the one with less error outside its fit is taken
+_FEW = 100.0
+_KEPT = 0.9
+_CHUNK = 4096
+_ALIKE = 0.05  # of the mean error variance, added to its covariance: weights from few samples are noise
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Blocks of the scene that are clear today, in a fixed order.
+
+    Attributes:
+        image: Their reflectance today (n, 13).
+        radar: Their `radar_basis` (n, 1 + RADAR_BASIS), 0 where there is none.
+        references: The `looks` of each reference (n, references, LOOKS).
+        clear: Where it is clear (n, references).
+        fold: Part of the sample that each belongs to (n,), from 0 to FOLDS - 1.
+    """
+
+    image: Floats
+    radar: Floats
+    references: Floats
+    clear: Bools
+    fold: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """How a subset of the references is read.
+
+    Attributes:
+        weights: (13, 2 + RADAR_BASIS + n FEATURES) for a constant, the radar basis, and the features of the
+            references of the subset in their order; gives reflectance.
+        shares: How much each of them counts (n,), the sum is 1.
+        error: Mean square error outside the fit, in units of the variance of the bands.
+        optimism: The same within the fit, as a part of `error`.
+    """
+
+    weights: Floats
+    shares: Floats
+    error: float
+    optimism: float
+
+
+def subsets(count: int) -> list[tuple[int, ...]]:
+    """Return all non-empty subsets of that many references."""
+    sizes = range(1, count + 1)
+    return [subset for size in sizes for subset in itertools.combinations(range(count), size)]
+
+
+def classes_of(samples: Samples) -> Floats:
+    """Return the centres of the classes of each reference (references, CLASSES, bands)."""
+    seen = samples.references[..., : len(USED)].astype(np.float32)
+    return np.stack([class_centres(seen[samples.clear[:, k], k]) for k in range(samples.clear.shape[1])])
+
+
+def fit_readouts(
+    samples: Samples, centres: Floats, present: Bools, variance: Floats
+) -> dict[tuple[int, ...], Readout]:
+    """Fit all subsets of which enough samples are clear.
+
+    Args:
+        samples: What is known of the scene.
+        centres: See `classes_of`.
+        present: Bands that the scene has (13,).
+        variance: Of the clear ground per band (13,), the unit of errors.
+
+    Returns:
+        Readouts by subset.
+    """
+    found: dict[tuple[int, ...], Readout] = {}
+    alone: dict[int, _Regression] = {}
+    for subset in subsets(samples.clear.shape[1]):
+        seen = samples.clear[:, subset].all(1)
+        if seen.sum() < FEWEST:
+            continue
+        fit = _Fit(samples, np.flatnonzero(seen), subset, centres, present, variance)
+        parts = [fit.regression()]
+        if len(subset) == 1:
+            alone[subset[0]] = parts[0]
+        else:
+            parts += [alone[each].within(subset) for each in subset]
+        found[subset] = fit.combined(parts)
+    return found or _unfitted(samples.clear.shape[1])
+
+
+def explains_nothing(samples: Samples, present: Bools, variance: Floats) -> list[int]:
+    """Find references that predict today's ground no better than the radar, or its mean, does without them.
+
+    Args:
+        samples: What is known of the scene.
+        present: Bands that the scene has (13,).
+        variance: Of the clear ground per band (13,), the unit of errors.
+
+    Returns:
+        Their places; a reference of which too little is known is not among them.
+    """
+    found, centres = [], classes_of(samples)
+    for place in range(samples.clear.shape[1]):
+        seen = np.flatnonzero(samples.clear[:, place])
+        if len(seen) >= FEWEST:
+            errors = []
+            for subset in ((), (place,)):
+                fit = _Fit(samples, seen, subset, centres, present, variance)
+                errors.append(fit.combined([fit.regression()]).error)
+            if errors[1] > USEFUL * errors[0]:
+                found.append(place)
+    return found
+
+
+def mean_error(readouts: Mapping[tuple[int, ...], Readout], samples: Samples) -> tuple[float, float]:
+    """Return error and optimism of the readouts, on average over the samples."""
+    errors, kept = np.zeros(len(samples.clear)), np.ones(len(samples.clear))
+    for subset, readout in readouts.items():  # the largest that is clear comes last
+        seen = samples.clear[:, subset].all(1)
+        errors[seen], kept[seen] = readout.error, readout.optimism
+    used = errors > 0
+    if not used.any():
+        return next(iter(readouts.values())).error, 1.0
+    return float(errors[used].mean()), float(kept[used].mean())
+
+
+def _unfitted(count: int) -> dict[tuple[int, ...], Readout]:
+    """Readouts for a scene that shows no clear ground: today is as the references were."""
+    return {
+        subset: Readout(
+            _identity(subset).astype(np.float32), np.full(len(subset), 1 / len(subset), np.float32), 0.3, 1.0
+        )
+        for subset in subsets(count)
+    }
+
+
+def _identity(subset: Sequence[int]) -> NDArray[np.float64]:
+    """What is known before the fit: today is as the references of a subset were, on average."""
+    own = identity()
+    each = own[:, 1:] / max(len(subset), 1)
+    return np.concatenate(
+        [own[:, :1], np.zeros((len(BANDS), 1 + RADAR_BASIS)), *[each] * len(subset)], axis=1
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Regression:
+    """Weights of one regression fitted on all samples, and on all but each of the folds."""
+
+    subset: tuple[int, ...]
+    whole: NDArray[np.float64]
+    folds: tuple[NDArray[np.float64], ...]
+
+    def within(self, subset: tuple[int, ...]) -> _Regression:
+        """Return the same regression as one of a larger subset."""
+
+        def wider(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            first = 2 + RADAR_BASIS
+            blocks = [weights[:, :first]]
+            for each in subset:
+                own = weights[:, first:] if each in self.subset else np.zeros((len(BANDS), FEATURES))
+                blocks.append(own)
+            return np.concatenate(blocks, axis=1)
+
+        return _Regression(subset, wider(self.whole), tuple(map(wider, self.folds)))
+
+
+class _Fit:
+    """The samples of one subset."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        used: NDArray[np.intp],
+        subset: tuple[int, ...],
+        centres: Floats,
+        present: Bools,
+        variance: Floats,
+    ) -> None:
+        channels = CONSTANT + 2 + RADAR_BASIS + len(subset) * FEATURES
+        self._rows = np.ones((len(used), channels), np.float32)
+        self._rows[:, SPECTRUM] = samples.image[used]
+        self._rows[:, CONSTANT + 1 : CONSTANT + 2 + RADAR_BASIS] = samples.radar[used]
+        for place, each in enumerate(subset):
+            first = CONSTANT + 2 + RADAR_BASIS + place * FEATURES
+            seen = samples.references[used, each].T.astype(np.float32)
+            self._rows[:, first : first + FEATURES] = rounded(features(seen, centres[each]), 9).T
+        self._fold, self._subset = samples.fold[used], subset
+        self._bands = np.flatnonzero(present)
+        self._scale = 1 / np.sqrt(variance[self._bands]).astype(np.float64)
+        self._prior = _identity(subset)
+        self._trim()
+
+    def _trim(self) -> None:
+        """Leave out the samples that a first fit explains worst."""
+        error = np.square(
+            self._errors(self._fitted(self._gram(slice(None)), _STRENGTHS[-1]), slice(None))
+        ).mean(1)
+        kept = error <= np.quantile(error, _KEPT)
+        self._rows, self._fold = self._rows[kept], self._fold[kept]
+
+    def regression(self) -> _Regression:
+        """Fit all references of the subset together."""
+        grams = [self._gram(self._fold == fold) for fold in range(FOLDS)]
+        whole = np.sum(grams, axis=0)
+
+        def fitted(strength: float) -> _Regression:
+            folds = tuple(self._fitted(whole - gram, strength) for gram in grams)
+            return _Regression(self._subset, self._fitted(whole, strength), folds)
+
+        found = map(fitted, _STRENGTHS)
+        return min(found, key=lambda each: float(np.square(self._outside(each)).mean()))
+
+    def combined(self, parts: Sequence[_Regression]) -> Readout:
+        """Weigh regressions by the covariance of their errors outside of their fits."""
+        errors = [self._outside(part).ravel() for part in parts]
+        covariance = np.array([[(a * b).mean() for b in errors] for a in errors])
+        covariance += (_ALIKE * np.trace(covariance) / len(parts) + 1e-9) * np.eye(len(parts))
+        weights = np.maximum(np.linalg.solve(covariance, np.ones(len(parts))), 0)
+        weights /= weights.sum()
+        readout = sum(weight * part.whole for weight, part in zip(weights, parts, strict=True))
+        outside = sum(weight * error for weight, error in zip(weights, errors, strict=True))
+        inside = np.square(self._errors(readout, slice(None))).mean()
+        # What was measured on few samples is believed less.
+        error = float(np.square(outside).mean()) * (1 + _FEW / len(self._rows))
+        return Readout(
+            readout.astype(np.float32),
+            self._shares(readout),
+            error,
+            float(min(inside / max(error, 1e-12), 1)),
+        )
+
+    def _gram(self, rows: slice | Bools) -> NDArray[np.float64]:
+        chosen, gram = self._rows[rows], np.zeros((self._rows.shape[1],) * 2)
+        for first in range(0, len(chosen), _CHUNK):  # of 64 bits: the sums are exact
+            part = chosen[first : first + _CHUNK].astype(np.float64)
+            gram += part.T @ part
+        return gram
+
+    def _fitted(self, gram: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+        return ridge(gram, np.zeros(len(BANDS)), self._prior, strength, _FEW)
+
+    def _errors(self, weights: NDArray[np.float64], rows: slice | Bools) -> NDArray[np.float64]:
+        """Errors (rows, bands) in units of the standard deviation of the bands."""
+        chosen = self._rows[rows]
+        found = chosen[:, CONSTANT:] @ weights[self._bands].T.astype(np.float32)
+        return np.asarray((chosen[:, 1 + self._bands] - found) * self._scale)
+
+    def _outside(self, regression: _Regression) -> NDArray[np.float64]:
+        """Errors of each sample by the regression that was fitted without it."""
+        errors = np.empty((len(self._rows), len(self._bands)))
+        for fold, weights in enumerate(regression.folds):
+            here = self._fold == fold
+            errors[here] = self._errors(weights, here)
+        return errors
+
+    def _shares(self, weights: NDArray[np.float64]) -> Floats:
+        """How much of the prediction varies with each reference."""
+        found = []
+        for place in range(len(self._subset)):
+            first = 2 + RADAR_BASIS + place * FEATURES
+            features = self._rows[:, CONSTANT + first : CONSTANT + first + FEATURES]
+            own = features @ weights[self._bands, first : first + FEATURES].T
+            found.append(float(np.sqrt(np.square((own - own.mean(0)) * self._scale).mean())))
+        shares = np.array(found, np.float32) + np.float32(1e-9)
+        return np.asarray(shares / max(shares.sum(), 1e-9), np.float32)

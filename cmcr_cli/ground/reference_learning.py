@@ -1,0 +1,295 @@
+"""Learning how to read references: first a sample of blocks, then the residual of the readouts everywhere.
+
+Both are taken window by window, in any order. The windows begin at multiples of WINDOW, so that a cell is
+always summed in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.ground.context import SceneContext, fit_context
+from cmcr_cli.ground.pyramid import block_mean, fill
+from cmcr_cli.ground.radar_basis import MARGIN as RADAR_MARGIN
+from cmcr_cli.ground.radar_basis import RADAR_BASIS, radar_basis, rounded
+from cmcr_cli.ground.reference_fit import FOLDS, Samples, classes_of, fit_readouts, mean_error
+from cmcr_cli.ground.references import NODES, References, View
+from cmcr_cli.ground.spectral_basis import MARGIN, looks, trust
+from cmcr_cli.scene.bands import BANDS
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+WINDOW = 64
+"""Pixels; windows begin at multiples of it."""
+
+MOST_SAMPLES = 32768
+
+MOST_CELLS = 700
+"""Cells along the longer side of a scene; they are 4 px wide, or as wide as this asks for."""
+
+_SQUARE = 16  # blocks along the side of the squares that belong to one fold
+_PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
+_FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are measured
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A window of the scene, of blocks of 2 x 2 pixels.
+
+    Attributes:
+        top: First row in pixels, a multiple of WINDOW.
+        left: First column, likewise.
+        image: Reflectance today (13, h, w).
+        clear: Blocks of which all is clear today (h, w).
+        radar: `radar_basis` of the blocks (1 + RADAR_BASIS, h, w); None where there is no radar.
+        looks: `looks` of each reference, each (LOOKS, h, w).
+        trusted: Where each reference is clear and far from what is not, each (h, w).
+    """
+
+    top: int
+    left: int
+    image: Floats
+    clear: Bools
+    radar: Floats | None
+    looks: Sequence[Floats]
+    trusted: Sequence[Bools]
+
+
+def seen(
+    top: int,
+    left: int,
+    image: Floats,
+    clear: Bools,
+    radar: Floats | None,
+    radar_valid: Bools | None,
+    views: Sequence[View],
+) -> Seen:
+    """Make the blocks of a window.
+
+    Args:
+        top: First row in pixels, a multiple of WINDOW.
+        left: First column, likewise.
+        image: Reflectance of blocks (13, h / 2, w / 2).
+        clear: Where the ground shows (h, w).
+        radar: VV and VH in dB, with the margin of the radar; None where there is none.
+        radar_valid: Where it holds data.
+        views: The references.
+
+    Returns:
+        What is learnt from.
+    """
+    inner = slice(MARGIN // 2, -MARGIN // 2)
+    blocks = block_mean(clear) == 1
+    basis = None
+    if radar is not None and radar_valid is not None:
+        basis = radar_basis(radar, radar_valid, (..., slice(None), slice(None)))
+    found, trusted = [], []
+    for view in views:
+        whole = block_mean(view.clear) == 1
+        found.append(looks(block_mean(view.image), whole)[:, inner, inner])
+        trusted.append(trust(view.clear)[1:-1, 1:-1] == 1)
+    return Seen(top, left, rounded(image, 16), blocks, basis, found, trusted)
+
+
+class SampleCollector:
+    """Collects the blocks on a lattice over the scene."""
+
+    def __init__(self, height: int, width: int, references: int) -> None:
+        """Collector for a scene of that many rows and columns of pixels."""
+        step = int(np.ceil(np.sqrt(height * width / 4 / MOST_SAMPLES)))
+        # Of large scenes some rows of windows are left out, so that not all of it must be read for this.
+        self._rows = max(step // 4, 1)
+        self._step = max(int(np.ceil(step / np.sqrt(self._rows))), 1)
+        self._references = references
+        self._square = min(max(min(height, width) // 32, 4), _SQUARE)
+        self._found: dict[tuple[int, int], Samples] = {}
+
+    def wants(self, top: int) -> bool:
+        """Whether anything is taken from the windows that begin at this row."""
+        return top // WINDOW % self._rows == 0
+
+    def add(self, window: Seen) -> None:
+        """Take those blocks of a window that are clear today."""
+        rows, columns = (
+            np.arange(-(start // 2) % self._step, size, self._step)
+            for start, size in zip((window.top, window.left), window.clear.shape, strict=True)
+        )
+        here = np.zeros_like(window.clear)
+        here[np.ix_(rows, columns)] = True
+        row, column = np.nonzero(here & window.clear)
+        clear = np.array([each[row, column] for each in window.trusted]).reshape(self._references, -1).T
+        values = np.array([each[:, row, column].T for each in window.looks], np.float32)
+        radar = np.zeros((len(row), 1 + RADAR_BASIS), np.float32)
+        if window.radar is not None:
+            radar = window.radar[:, row, column].T
+        square = (row + window.top // 2) // self._square, (column + window.left // 2) // self._square
+        self._found[window.top, window.left] = Samples(
+            image=window.image[:, row, column].T,
+            radar=radar,
+            references=values.swapaxes(0, 1).astype(np.float16),
+            clear=clear,
+            fold=(square[0] + square[1]) % FOLDS,
+        )
+
+    def samples(self) -> Samples:
+        """Return all of them, in the order of the scene."""
+        parts = [self._found[place] for place in sorted(self._found)]
+        return Samples(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__)
+        )
+
+
+class ResidualCollector:
+    """Sums per cell what context and readouts leave on clear ground."""
+
+    def __init__(self, context: SceneContext, references: References, height: int, width: int) -> None:
+        """Collector for a scene of that many rows and columns of pixels; its fields are still empty."""
+        self._context, self._references = context, references
+        self._bare = replace(context, field=np.zeros((len(BANDS) + 1, 1, 1), np.float16))
+        self._shape = tuple(-(-size // references.cell) for size in (height, width))
+        # Residuals of the context and of the readouts: 13 bands each, and how much of the cell is known.
+        self._sums = np.zeros((2, len(BANDS) + 1, *self._shape), np.float32)
+        self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def add(self, window: Seen) -> None:
+        """Take a window."""
+        known, predicted = self._references.regressed(window.looks, window.trusted, window.radar)
+        expected = self._bare.regressed(window.top, window.left, window.clear.shape, window.radar)
+        parts = []
+        for where, residual in (
+            (window.clear, window.image - expected),
+            (window.clear & known, window.image - predicted),
+        ):
+            parts.append(np.concatenate([residual, np.ones_like(residual[:1])]) * where)
+        both = window.clear & known
+        scaled = [part[:-1][:, both] / self._context.std[:, None] for part in parts]
+        products = [(scaled[a] * scaled[b]).sum(dtype=np.float64) for a, b in _PAIRS]
+        self._squares[window.top, window.left] = np.array([*products, both.sum()])
+        side = self._references.cell // 2
+        top, left = window.top // self._references.cell, window.left // self._references.cell
+        for target, part in zip(self._sums, parts, strict=True):
+            summed = np.add.reduceat(part, np.arange(0, part.shape[1], side), axis=1)
+            summed = np.add.reduceat(summed, np.arange(0, part.shape[2], side), axis=2)
+            target[:, top : top + summed.shape[1], left : left + summed.shape[2]] = summed / side**2
+
+    def finish(self, present: Bools, optimism: float) -> References:
+        """Fill the field, and measure the errors on clear ground that is hidden for the purpose.
+
+        Args:
+            present: Bands that the scene has (13,).
+            optimism: Mean square error of the readouts within their fit, as a part of that outside.
+        """
+        total = np.sum([self._squares[place] for place in sorted(self._squares)], axis=0)
+        count = max(total[3], 1.0)
+        bands = int(present.sum())
+        means = [np.where(sums[-1] > 0.5, sums[:-1] / np.maximum(sums[-1], 0.5), 0) for sums in self._sums]
+        unit = self._context.std[:, None, None]
+        scaled = [np.asarray(mean / unit, np.float32) for mean in means]
+        known = (self._sums[0, -1] > 0.5) & (self._sums[1, -1] > 0.5)
+        level = np.array([(scaled[a] * scaled[b])[:, known].sum() for a, b in _PAIRS]) / max(known.sum(), 1)
+        within = np.maximum(total[:3] / count - level, 0)
+        tally = np.outer(level, 1 - NODES) * _FEW_CELLS
+        weight = np.full(len(NODES), _FEW_CELLS)
+        for hidden in _hidden(self._sums[0, -1] > 0.5):
+            errors, confidence = self._left(scaled, hidden & known, hidden)
+            hats = np.maximum(1 - np.abs(confidence[:, None] - NODES) / (NODES[1] - NODES[0]), 0)
+            tally += np.array([(errors[a] * errors[b]).sum(0) for a, b in _PAIRS]) @ hats
+            weight += hats.sum(0)
+        moments = (within[:, None] + tally / weight) / bands
+        moments *= np.array([1, 1 / optimism, 1 / np.sqrt(optimism)])[:, None]
+        field = fill(self._sums[1].copy(), self._sums[1, -1].copy(), self._references.cell)
+        return replace(self._references, field=field.astype(np.float16), moments=moments.astype(np.float32))
+
+    def _left(self, scaled: Sequence[Floats], asked: Bools, hidden: Bools) -> tuple[list[Floats], Floats]:
+        """Errors (13, n) of both and confidence in cells that are `asked` for, without those `hidden`."""
+        errors = []
+        for sums, mean in zip(self._sums, scaled, strict=True):
+            shown = sums * ~hidden
+            filled = fill(shown.copy(), shown[-1].copy(), self._references.cell)
+            errors.append((mean - filled[:-1] / self._context.std[:, None, None])[:, asked])
+        return errors, filled[-1][asked]
+
+
+def _hidden(clear: Bools) -> list[Bools]:
+    """Cells to hide: where the scene's own holes would be if they were elsewhere, three times."""
+    turned = [clear[::-1], clear[:, ::-1], clear[::-1, ::-1]]
+    return [~each for each in turned if (clear & ~each).any() and (clear & each).any()]
+
+
+def fit_references(
+    image: Floats,
+    clear: Bools,
+    radar: Floats | None,
+    radar_valid: Bools | None,
+    present: Bools,
+    views: Sequence[View],
+) -> tuple[SceneContext, References]:
+    """Context and references of an image in memory.
+
+    Args:
+        image: Reflectance (13, H, W); H and W are even.
+        clear: Where the ground shows (H, W).
+        radar: VV and VH in dB (2, H, W), None where there is none.
+        radar_valid: Where it holds data (H, W).
+        present: Bands that the image has (13,).
+        views: The references, of the size of the image and without margins.
+
+    Returns:
+        Both.
+    """
+    context = fit_context(image, clear, radar, radar_valid, present)
+    height, width = clear.shape
+    wide = [padded(view) for view in views]
+    if radar is not None and radar_valid is not None:
+        around = ((RADAR_MARGIN, RADAR_MARGIN),) * 2
+        radar, radar_valid = (
+            np.pad(radar, ((0, 0), *around), mode="reflect"),
+            np.pad(radar_valid, around, mode="reflect"),
+        )
+    window = seen(0, 0, block_mean(image), clear, radar, radar_valid, wide)
+    collector = SampleCollector(height, width, len(views))
+    collector.add(window)
+    bare, optimism = unfilled(collector.samples(), context, present, height, width)
+    residuals = ResidualCollector(context, bare, height, width)
+    residuals.add(window)
+    return context, residuals.finish(present, optimism)
+
+
+def padded(view: View) -> View:
+    """Return a reference of the size of an image with MARGIN pixels more on each side."""
+    around = ((MARGIN, MARGIN),) * 2
+    return View(
+        np.pad(view.image, ((0, 0), *around), mode="reflect"), np.pad(view.clear, around, mode="reflect")
+    )
+
+
+def unfilled(
+    samples: Samples, context: SceneContext, present: Bools, height: int, width: int
+) -> tuple[References, float]:
+    """Fit the readouts.
+
+    Args:
+        samples: Of the scene.
+        context: That of the scene.
+        present: Bands that the scene has (13,).
+        height: Rows of the scene.
+        width: Columns.
+
+    Returns:
+        References without field and errors, and the optimism of the readouts.
+    """
+    centres = classes_of(samples)
+    readouts = fit_readouts(samples, centres, present, np.square(context.std))
+    typical, optimism = mean_error(readouts, samples)
+    cell = 4
+    while max(height, width) > cell * MOST_CELLS:
+        cell *= 2
+    nothing = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
+    unmeasured = np.array([[1.0], [0.3], [0.0]], np.float32) * np.ones_like(NODES)
+    count = samples.clear.shape[1]
+    return References(count, readouts, nothing, cell, unmeasured, typical, centres), optimism

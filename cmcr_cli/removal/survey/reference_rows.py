@@ -1,0 +1,133 @@
+"""Reading a scene's references row by row, in windows on its blocks of 2 x 2 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmcr_cli.ground.cirrus import without_cirrus
+from cmcr_cli.ground.pyramid import block_mean
+from cmcr_cli.ground.radar_basis import MARGIN as RADAR_MARGIN
+from cmcr_cli.ground.reference_learning import Seen, seen
+from cmcr_cli.ground.references import View
+from cmcr_cli.ground.spectral_basis import MARGIN
+from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
+from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.patches import crop, reflected
+from cmcr_cli.scene.radar import Radar
+
+COLUMNS = 512
+"""Pixels across of what is worked on at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherDate:
+    """A reference as it is read: the image, and what covers it."""
+
+    optical: Optical
+    cloud_map: CloudMap
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Full-width rows of the references and the radar around a window.
+
+    Rows and columns are counted from where the cells of the scene begin, `phase` pixels before it.
+    """
+
+    top: int
+    height: int
+    phase: tuple[int, int]
+    width: int  # of the scene
+    others: Sequence[OtherDate]
+    images: Sequence[NDArray[Any]]  # DN of each reference, with MARGIN more rows above and below
+    clear: Sequence[NDArray[np.bool_]]
+    radar: NDArray[np.float32] | None  # with RADAR_MARGIN more rows above and below
+    radar_valid: NDArray[np.bool_] | None
+
+    def views(self, left: int, width: int) -> list[View]:
+        """Cut the references out from a column on."""
+        columns = reflected(left - self.phase[1] - MARGIN, width + 2 * MARGIN, self.width)
+        lines = np.arange(self.height + 2 * MARGIN)
+        return [
+            View(other.optical.reflectance(crop(image, lines, columns)), crop(clear, lines, columns))
+            for other, image, clear in zip(self.others, self.images, self.clear, strict=True)
+        ]
+
+    def around(self, left: int, width: int) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+        """Cut the radar out from a column on."""
+        if self.radar is None or self.radar_valid is None:
+            return None, None
+        columns = reflected(left - self.phase[1] - RADAR_MARGIN, width + 2 * RADAR_MARGIN, self.width)
+        lines = np.arange(self.height + 2 * RADAR_MARGIN)
+        return crop(self.radar, lines, columns), crop(self.radar_valid, lines, columns)
+
+
+class ReferenceReader:
+    """Reads the rows of the references of a scene."""
+
+    def __init__(
+        self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, others: Sequence[OtherDate]
+    ) -> None:
+        """Reader of one scene with what covers it and its references."""
+        self._optical, self._radar, self._map, self.others = optical, radar, cloud_map, others
+        self.phase = cloud_map.phase
+        self.height, self.width = (
+            size + phase
+            for size, phase in zip((optical.grid.height, optical.grid.width), self.phase, strict=True)
+        )
+
+    def rows(self, top: int, height: int) -> Rows:
+        """Read rows from `top`, an even number."""
+        size = self._optical.grid.height
+        lines = reflected(top - self.phase[0] - MARGIN, height + 2 * MARGIN, size)
+        first, count = int(lines.min()), int(lines.max() - lines.min()) + 1
+        images, clear = [], []
+        for other in self.others:
+            dn = other.optical.read(first, count)
+            shown = other.optical.valid(dn) & (other.cloud_map.pixels(first, count) == 0)
+            images.append(dn[:, lines - first])
+            clear.append(shown[lines - first])
+        radar = valid = None
+        if self._radar is not None:
+            wide = reflected(top - self.phase[0] - RADAR_MARGIN, height + 2 * RADAR_MARGIN, size)
+            radar, valid = self._radar.lines(wide)
+        return Rows(
+            top, height, self.phase, self._optical.grid.width, self.others, images, clear, radar, valid
+        )
+
+    def scene(self, top: int, height: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read the scene itself: DN (bands, height, width) from `top`, and where the ground shows.
+
+        What lies beyond its edges is not clear.
+        """
+        lines = np.arange(top, top + height) - self.phase[0]
+        inside = (lines >= 0) & (lines < self._optical.grid.height)
+        lines = lines[inside]
+        dn = self._optical.read(int(lines[0]), len(lines))
+        clear = self._optical.valid(dn) & (self._map.pixels(int(lines[0]), len(lines)) < CLOUD)
+        rows = (int(np.argmax(inside)), int(height - np.argmax(inside) - len(lines)))
+        return np.pad(dn, ((0, 0), rows, (self.phase[1], 0))), np.pad(clear, (rows, (self.phase[1], 0)))
+
+    def seen(
+        self, rows: Rows, dn: NDArray[Any], clear: NDArray[np.bool_], left: int, ratio: np.float32
+    ) -> Seen | None:
+        """Make the blocks of a window of these rows; None where nothing is clear.
+
+        Args:
+            rows: Of references and radar.
+            dn: The same rows of the scene.
+            clear: Where its ground shows.
+            left: First column.
+            ratio: Of its cirrus.
+        """
+        width = min(COLUMNS, clear.shape[1] - left) // 2 * 2
+        if width == 0 or not clear[:, left : left + width].any():
+            return None
+        here = (..., slice(left, left + width))
+        image = without_cirrus(self._optical.reflectance(block_mean(dn[here])), ratio)
+        return seen(rows.top, left, image, clear[here], *rows.around(left, width), rows.views(left, width))
