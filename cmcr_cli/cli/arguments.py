@@ -139,8 +139,11 @@ StepList = Annotated[
 MeanSamples = Annotated[int, Option("--samples", help="Images to draw and average for the row of the mean.")]
 Limit = Annotated[int | None, Option(metavar="N", help="Score N images, evenly spread over the split.")]
 Only = Annotated[
-    Literal["restoration", "clouds", "masks"] | None,
-    Option(help="Score one part only: restored images, the cloud network on the split, or labelled masks."),
+    Literal["restoration", "clouds", "masks", "references"] | None,
+    Option(
+        help="Score one part only: restored images, the cloud network on the split, labelled masks, or "
+        "series with references."
+    ),
 ]
 HeldOut = Annotated[
     list[Path] | None,

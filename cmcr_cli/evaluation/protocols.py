@@ -15,6 +15,7 @@ from cmcr_cli.evaluation import tables
 from cmcr_cli.evaluation.cloud_scores import Truth, all_series, of_check, of_pair, of_series, score_clouds
 from cmcr_cli.evaluation.folds import load_folds
 from cmcr_cli.evaluation.mask_scores import mask_tables, network_masks, score_masks
+from cmcr_cli.evaluation.reference_scores import reference_tables, score_references
 from cmcr_cli.evaluation.restoration import (
     Scored,
     Setting,
@@ -45,7 +46,7 @@ from cmcr_cli.training.samples.held_out import evenly, transplanted
 Progress = Callable[[str, float], None]
 Chosen = Callable[[str], Iterator[tuple[str, Pair]]]
 Split = Literal["train", "val", "test"]
-Part = Literal["restoration", "clouds", "masks"]
+Part = Literal["restoration", "clouds", "masks", "references"]
 
 PAIRS = 32
 """Number of training pairs for the mean colour, and for the scores of the cloud network."""
@@ -79,9 +80,10 @@ class EvaluateOptions:
         split_rule: How SEN12MS-CR is split.
         steps: Numbers of steps. The first is also scored without radar, without context, and composited.
         samples: Number of samples that are averaged for one row.
-        limit: Number of images of the split, evenly selected; None: all.
+        limit: Number of images of the split, and of targets for each place and gap, evenly selected; None:
+            all.
         device: Device, as for `--device`.
-        only: Which part; None: all parts, masks only if the data have labels.
+        only: Which part; None: all parts that the data allow.
         held_out: Weights that were trained without one fold of places, for scoring masks there.
     """
 
@@ -141,7 +143,7 @@ def evaluate(options: EvaluateOptions, progress: Progress = lambda stage, done: 
         All tables, and the scores of every image.
 
     Raises:
-        InputError: The split is empty, or masks are requested and the data have no labels.
+        InputError: The split is empty, or masks or references are requested and the data have none.
         OptionError: Weights of --held-out name no fold, or two of them the same fold.
         WeightsError: A weights file cannot be used.
     """
@@ -162,8 +164,11 @@ def evaluate(options: EvaluateOptions, progress: Progress = lambda stage, done: 
         to_inference(each.clouds, device)
     found: list[Table] = []
     images: dict[str, list[Scored]] = {}
-    if options.only != "masks" and weights is not None:
+    if options.only in (None, "restoration", "clouds") and weights is not None:
         found, images = _by_split(options, weights, progress)
+    if options.only in (None, "references") and weights is not None:
+        more, scored = _with_references(options, weights, progress)
+        found, images = found + more, images | scored
     if options.only in (None, "masks") and has_labels(options.data):
         found += _mask_tables(options.data, weights, folds, progress)
     label = weights.label if weights is not None else ", ".join(each.label for each in folds.values())
@@ -203,6 +208,20 @@ def _by_split(
     if options.only != "restoration":
         found += tables.cloud_tables(_cloud_rows(options.data, where, weights, library, chosen))
     return found, images
+
+
+def _with_references(
+    options: EvaluateOptions, weights: Weights, progress: Progress
+) -> tuple[list[Table], dict[str, list[Scored]]]:
+    """Score restoring with references on the series of the data."""
+    ended = score_references(options.data, weights, options.limit, lambda done: progress("references", done))
+    if not ended and options.only == "references":
+        raise InputError(
+            f"{options.data}: found no series with two clear dates; expected places/*.npz or optical/*.npz "
+            "with s2_dates, which --only references scores"
+        )
+    images = {f"R {variant}": [one for _, one in scored] for variant, scored in ended.items()}
+    return list(reference_tables(ended)), images
 
 
 def _restored(setting: Setting, library: Library, chosen: Chosen) -> dict[str, list[Scored]]:

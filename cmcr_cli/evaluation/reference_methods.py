@@ -88,7 +88,7 @@ METHODS: dict[str, Callable[[Case], Array]] = {
     "median": median,
     "regression by class": by_class,
 }
-"""Methods by the names of their rows."""
+"""Methods by the names of their columns. A method must not look at `Case.target`."""
 
 
 def _first(case: Case, images: Iterator[Array]) -> Array:
@@ -144,6 +144,8 @@ def _standardised(features: Array) -> Array:
 
 def _k_means(points: Array, count: int) -> NDArray[np.intp]:
     """Classes of points (points, features): Lloyd's algorithm on a sample, the same in every run."""
+    if not len(points):
+        return np.zeros(0, np.intp)
     sample = points[:: max(len(points) // _SAMPLE, 1)]
     centres = sample[np.linspace(0, len(sample) - 1, count).astype(int)]
     for _ in range(_ROUNDS):

@@ -37,7 +37,7 @@ GAPS: dict[Gap, tuple[int, int]] = {"<= 20 days": (1, 20), "<= 70 days": (21, 70
 """Days between the target and the nearest reference."""
 
 HOLES: dict[Hole, tuple[float, float]] = {"small holes": (0.25, 4.0), "half the window": (0.5, 40.0)}
-"""Share of the window under cloud, and size of the clouds: std in pixels of the smoothing of their noise."""
+"""Share of the window under cloud without its rim, and std in pixels of the smoothing of its noise field."""
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 """Sets of references: the nearest one; up to four; up to four before the target; three of them, each about
@@ -46,7 +46,7 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 TARGETS = 5
 """Largest number of targets for each place and gap."""
 
-LARGEST = 256
+LARGEST = 192
 """Largest side of a window in pixels; larger images are cropped around their centre."""
 
 _MOST = 4  # references
@@ -153,14 +153,16 @@ def cases(
     Yields:
         One case after the other; one place is in memory at a time.
     """
-    known = {}
-    if has_labels(data):
-        known = {image.name: is_clear(image) for image in labelled_images(data)}
-    clouds = _clouds(data) if "three cloudy" in variants else []
     grouped: dict[tuple[Any, ...], list[Path]] = defaultdict(list)
     for path in gathered.series_files(data):
         if key := _key(path, data):
             grouped[key].append(path)
+    if not grouped:
+        return
+    known = {}
+    if has_labels(data):
+        known = {image.name: is_clear(image) for image in labelled_images(data)}
+    clouds = _clouds(data) if "three cloudy" in variants else []
     for done, ((place, *_), paths) in enumerate(grouped.items()):
         progress(done / len(grouped))
         dates, present = _read(paths, known)

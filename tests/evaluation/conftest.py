@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from cmcr_cli.model import weights as weights_file
@@ -12,6 +14,7 @@ from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
+from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.images import ClearImage
 from cmcr_cli.training.samples.held_out import Check
@@ -54,3 +57,37 @@ def check() -> Check:
     covered = np.zeros((128, 128), bool)
     covered[:, :64] = True
     return Check("simulated", Clouded(ground, cloudy.astype(np.float32), opacity, shadow, True), covered)
+
+
+SEED, SIDE = 1, 96
+DAYS = {0: 1.0, 15: 0.96, 60: 1.05, 75: 1.02, 160: 0.93}
+"""Days before the first date, and the brightness of the ground."""
+
+
+@pytest.fixture(scope="session")
+def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a series of five clear dates and a cloudy one, and a pair with clouds; read only."""
+    folder = tmp_path_factory.mktemp("dated")
+    (folder / "places").mkdir()
+    cloudy = simulate_window(SEED, 0, 0, SIDE, SIDE, 1.0)
+    present = np.array([name != "B10" for name in BANDS])
+    clear = [cloudy.truth * gain for gain in DAYS.values()]
+    images = np.stack([*clear, cloudy.cloudy]) * present[:, None, None]
+    np.savez(
+        folder / "places" / "field.npz",
+        s2=np.maximum(images * 10_000, 1).astype(np.uint16) * present[:, None, None].astype(np.uint16),
+        s2_present=present,
+        s2_dates=[f"{date(2025, 7, 9) - timedelta(days=days)}" for days in (*DAYS, 20)],
+        s1=np.stack([(cloudy.radar * 100).astype(np.int16)] * 2),
+        s1_dates=["2025-01-01", "2025-07-01"],
+    )
+    pair = folder / "pairs_s2" / "clouds"
+    pair.mkdir(parents=True)
+    clouds = simulate_window(6, 0, 0, 256, 256, 0.4)
+    for name, image in (("cloudy", clouds.cloudy), ("clear", clouds.truth)):
+        with rasterio.open(
+            pair / f"s2_{name}.tif", "w", driver="GTiff", count=13, height=256, width=256, dtype="uint16",
+            crs="EPSG:32631", transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
+        ) as file:  # fmt: skip
+            file.write((image * 10_000).astype(np.uint16))
+    return folder

@@ -46,6 +46,17 @@ def test_all_of_it(options: EvaluateOptions) -> None:
     assert "real pairs, train (trained on)" in clouds.rows
 
 
+def test_only_series_with_references(dated: Path, weights_path: Path, tmp_path: Path) -> None:
+    options = EvaluateOptions(data=dated, weights=weights_path, only="references", limit=1, device="cpu")
+    stages = []
+    found = evaluate(options, lambda stage, done: stages.append((stage, done)))
+    assert all(table.title.startswith("R, references, ") for table in found.tables)
+    assert {"R one clear", "R three cloudy"} < found.images.keys()
+    assert stages == [("references", 0.0), ("references", 1.0)]
+    with pytest.raises(InputError, match="found no series"):
+        evaluate(replace(options, data=tmp_path))
+
+
 def test_folder_without_the_split(options: EvaluateOptions, tmp_path: Path) -> None:
     for place in options.data.glob("*/*_17"):
         place.rename(tmp_path / place.name)

@@ -37,7 +37,8 @@ def evaluate(
     A, other date: the whole reconstructed image against the clear date, as published for SEN12MS-CR. B, same
     date: real clouds placed over clear images, scored on covered pixels. Then images under thin cirrus or
     haze, and the cloud network alone. If the data have a folder labels/: masks of labelled images, compared
-    with the networks from which the labels come.
+    with the networks from which the labels come. R, references: clear dates of real series under painted
+    cloud, restored with other dates of the place, compared with other ways to use these.
     """
     set_verbosity(verbose, quiet)
     from cmcr_cli.evaluation.protocols import EvaluateOptions

@@ -8,8 +8,7 @@ from cmcr_cli.cli import arguments as opt
 from cmcr_cli.cli.console import echo, print_json, set_verbosity, show_progress
 
 EXAMPLES = """\
-  cmcr simulate demo --size 1024 --seed 1
-  cmcr simulate series --size 1024 --seed 1 --dates 4
+  cmcr simulate demo --size 1024 --seed 1 --dates 4
   cmcr simulate whole --size 10980 --seed 7 --cloud-cover 0.6"""
 
 
