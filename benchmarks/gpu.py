@@ -14,7 +14,7 @@ failed or a limit was exceeded:
 - given the same mask, covered pixels differ by more than MEAN std of their band on average, or by more than
   LARGEST anywhere;
 - with the masks of each device, they differ by more than MEAN on average;
-- the class of more than CLASSES of all pixels differs.
+- the class of more than CLASSES of all pixels differs. These limits are in `gpu_scene.py`.
 
 `--device cpu` compares the CPU with itself, to test this program without a GPU.
 """
@@ -146,10 +146,10 @@ def _training(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "few.toml"
     path.write_text(dump_recipe(replace(recipe, loop=loop, data=data)))
-    told = [*command, "simulated", "--run-dir", str(folder), "--config", str(path)]
-    told += ["--teacher" if command == ("distill",) else "--init", str(default_path())]
-    told += ["--images", str(images), "--device", options.device, "--quiet"]
-    found = measured([sys.executable, "-m", "cmcr_cli", *told])
+    words = [*command, "simulated", "--run-dir", str(folder), "--config", str(path)]
+    words += ["--teacher" if command == ("distill",) else "--init", str(default_path())]
+    words += ["--images", str(images), "--device", options.device, "--quiet"]
+    found = measured([sys.executable, "-m", "cmcr_cli", *words])
     lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
     weights = load(folder / "weights.safetensors")
     to_inference(weights.denoiser, torch.device("cpu"))
@@ -196,12 +196,12 @@ def _each(names: list[str], options: argparse.Namespace) -> int:
     codes = {}
     for name in names:
         print(f"\n## {name}\n", flush=True)
-        told = ["--device", options.device, "--size", str(options.size), "--work", str(options.work)]
-        told += ["--results", str(options.results), "--patience", str(options.patience), "--alone"]
+        words = ["--device", options.device, "--size", str(options.size), "--work", str(options.work)]
+        words += ["--results", str(options.results), "--patience", str(options.patience), "--alone"]
         started = time.monotonic()
         try:
             codes[name] = subprocess.run(
-                [sys.executable, __file__, name, *told], timeout=options.patience
+                [sys.executable, __file__, name, *words], timeout=options.patience
             ).returncode
         except subprocess.TimeoutExpired:
             codes[name] = -1

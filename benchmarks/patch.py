@@ -66,7 +66,9 @@ def inputs(device: torch.device, batch: int) -> PatchInputs:
     ones = torch.ones_like(vector)
     planes = plane(13), plane(13), plane(1), plane(1).round(), plane(2), plane(1)
     learnt = (torch.from_numpy(np.asarray(a, np.float32)).to(device) for a in (LEVELS, NOTHING))
-    return PatchInputs(*planes, vector, ones, *(a.expand(batch, *a.shape) for a in learnt))
+    doubt = torch.ones_like(planes[2])
+    levels, matrices = (a.expand(batch, *a.shape) for a in learnt)
+    return PatchInputs(*planes, vector, ones, levels, matrices, doubt)
 
 
 @torch.inference_mode()

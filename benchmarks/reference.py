@@ -60,6 +60,7 @@ def main(s2: str, s1: str, output: str, steps: int) -> None:
                 torch.ones(1, 13),
                 levels,
                 matrices,
+                one,
             )
             condition = Condition.of(inputs)
             z = sample(weights.denoiser, condition, steps, lambda step: torch.randn(1, 13, PATCH, PATCH))

@@ -22,7 +22,7 @@ class OutputError(CmcrError, OSError):
 
 
 class OptionError(CmcrError, ValueError):
-    """Options that contradict each other or lie outside their range (a usage error)."""
+    """Options that contradict each other or are out of range (a usage error)."""
 
     exit_code = 2
 

@@ -27,7 +27,7 @@ Command = Literal["remove", "batch", "mask", "train", "distill"]
 
 
 class Role(Enum):
-    """What an option is for."""
+    """Purpose of an option."""
 
     INPUT = "a raster, product or area to read"
     WEIGHTS = "weights of a network"
@@ -42,7 +42,7 @@ OUTPUTS = (Role.RASTER, Role.SIDECAR)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is known of an option besides its name, type and default.
+    """All about an option except its name, type and default.
 
     Attributes:
         help: One or two sentences for the command line and the documentation.
@@ -102,7 +102,7 @@ class OptionField:
 
     @property
     def role(self) -> Role:
-        """What the option is for."""
+        """Purpose of the option."""
         return self.option.role
 
     @property
@@ -169,7 +169,7 @@ class OptionField:
 
 
 _KNOWN: dict[type, tuple[OptionField, ...]] = {}
-"""What `option_fields` has found, by class."""
+"""Results of `option_fields`, by class."""
 
 
 def option_fields(kind: type) -> tuple[OptionField, ...]:
@@ -177,6 +177,9 @@ def option_fields(kind: type) -> tuple[OptionField, ...]:
 
     Args:
         kind: A dataclass, each of whose fields is annotated with an `Option`.
+
+    Returns:
+        One for each field.
 
     Raises:
         TypeError: A field has no `Option`.
@@ -200,12 +203,15 @@ def documented(kind: type[T]) -> type[T]:
 
     Args:
         kind: A dataclass, each of whose fields is annotated with an `Option`.
+
+    Returns:
+        The class.
     """
-    told = ["", "    Args:"]
+    lines = ["", "    Args:"]
     for field in option_fields(kind):
         kind.__init__.__annotations__[field.name] = field.type
-        told.append(f"        {field.name}: {field.meaning}")
-    kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), *told])
+        lines.append(f"        {field.name}: {field.meaning}")
+    kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), *lines])
     return kind
 
 
@@ -215,6 +221,9 @@ def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, An
     Args:
         options: Instance of a class of options.
         roles: What the options are for.
+
+    Yields:
+        Field and value.
     """
     for field in option_fields(type(options)):
         if field.role in roles and (value := getattr(options, field.name)) is not None:
@@ -242,6 +251,9 @@ def decisive(options: Any) -> dict[str, Any]:
 
     Args:
         options: Instance of a class of options.
+
+    Returns:
+        Values by name.
     """
     machine = {field.name for field in option_fields(type(options)) if field.role is Role.RUN}
     return {name: value for name, value in dataclasses.asdict(options).items() if name not in machine}
@@ -250,11 +262,14 @@ def decisive(options: Any) -> dict[str, Any]:
 def absolute_paths(options: Any) -> dict[str, Any]:
     """Absolute paths of all files that `options` name, by the name of the field.
 
-    Words and addresses that only GDAL knows, which have the type of a text and are no files here, are left
+    Words and addresses that only GDAL knows, which have the type of a text and are not files here, are left
     out.
 
     Args:
         options: Instance of a class of options.
+
+    Returns:
+        Paths by name.
     """
     found: dict[str, Any] = {}
     for field, value in values_by_role(options, Role.INPUT, Role.WEIGHTS, *OUTPUTS):
@@ -276,6 +291,9 @@ def text_of(value: Any) -> str:
 
     Args:
         value: Value of an option that is not repeatable.
+
+    Returns:
+        The text.
     """
     if isinstance(value, tuple):
         return ",".join(map(text_of, value))

@@ -39,11 +39,14 @@ def check_input_name(path: str) -> None:
 
 
 def check_output_name(option: str, path: Path) -> None:
-    """Raise OptionError unless `path`, and the temporary files beside it, have names that can be written.
+    """Check that an output, and the temporary files beside it, have names that can be written.
 
     Args:
         option: Option that names the output.
         path: The output.
+
+    Raises:
+        OptionError: They have not.
     """
     if "\0" in str(path):
         raise OptionError(
@@ -63,5 +66,12 @@ def check_output_name(option: str, path: Path) -> None:
 
 
 def file_name(path: str) -> str:
-    """Name of a file for tags, without the query of a signed address: that is a secret."""
+    """Take the name of a file from a path, for tags.
+
+    Args:
+        path: Any path that GDAL can open.
+
+    Returns:
+        The name, without the query of a signed address, which is a secret.
+    """
     return Path(path.partition("?")[0]).name

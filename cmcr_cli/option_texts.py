@@ -9,7 +9,17 @@ from cmcr_cli.scene.sun import Sun
 
 
 def batch_size_of(text: str) -> int | None:
-    """The number that `--batch-size` states, None for `auto`; OptionError for anything else."""
+    """Read a batch size.
+
+    Args:
+        text: `auto` or a number.
+
+    Returns:
+        The number; None for `auto`.
+
+    Raises:
+        OptionError: It is neither.
+    """
     if text == "auto":
         return None
     if not text.isdecimal():
@@ -18,7 +28,17 @@ def batch_size_of(text: str) -> int | None:
 
 
 def bounds_of(text: str) -> tuple[float, float, float, float]:
-    """West, south, east and north that `--bbox` states; OptionError unless it has four numbers."""
+    """Read a bounding box.
+
+    Args:
+        text: Four numbers with commas between.
+
+    Returns:
+        West, south, east and north.
+
+    Raises:
+        OptionError: There are not four numbers.
+    """
     try:
         west, south, east, north = (float(word) for word in text.split(","))
     except ValueError:
@@ -29,7 +49,17 @@ def bounds_of(text: str) -> tuple[float, float, float, float]:
 
 
 def sun_of_text(text: str) -> Sun:
-    """The sun that `--sun` states; OptionError unless it has two numbers that are possible angles."""
+    """Read the position of the sun.
+
+    Args:
+        text: Azimuth and elevation with a comma between, degrees.
+
+    Returns:
+        The position.
+
+    Raises:
+        OptionError: It is not a possible position.
+    """
     try:
         azimuth, elevation = (float(word) for word in text.split(","))
     except ValueError:
@@ -40,12 +70,29 @@ def sun_of_text(text: str) -> Sun:
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """The names that `--bands` lists, with commas between them."""
+    """Read names of bands.
+
+    Args:
+        text: Names with commas between.
+
+    Returns:
+        The names.
+    """
     return tuple(text.split(","))
 
 
 def creation_options_of(items: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE texts of `--co`, names in capitals; OptionError for anything else."""
+    """Read creation options of GDAL.
+
+    Args:
+        items: Each NAME=VALUE.
+
+    Returns:
+        Values by name.
+
+    Raises:
+        OptionError: One has no value.
+    """
     options = {}
     for item in items:
         name, equals, value = item.partition("=")

@@ -1,4 +1,4 @@
-"""What a user may ask of one cloud removal, checked before any file is opened."""
+"""Options of one cloud removal, checked before any file is opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
 
 MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
-"""What `mask` may be besides a path."""
+"""Words that `mask` may be instead of a path."""
 
 SINGLE = ("remove",)
 """Commands with options that a batch takes from its list of scenes or names itself."""

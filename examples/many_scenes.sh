@@ -3,9 +3,9 @@
 #
 #   examples/many_scenes.sh scenes.txt [JOBS]
 #
-# Each line of scenes.txt names three files without blanks in their names: S2 S1 OUTPUT. Outputs that exist are
-# skipped, so that it can be started again; a scene that fails does not stop the others. Further options for every
-# scene go into CMCR_OPTIONS. Use one job per GPU, or per four CPU cores.
+# Each line of scenes.txt has three paths without blanks: S2 S1 OUTPUT. Scenes whose output exists are skipped, so
+# the script can be started again; a scene that fails does not stop the others. CMCR_OPTIONS holds further options
+# for all scenes. Use one job per GPU, or per four CPU cores.
 set -euo pipefail
 
 scenes=$1
@@ -17,7 +17,7 @@ one_scene() {
         echo "$output: exists, skipped" >&2
         return
     fi
-    # shellcheck disable=SC2086  # options are meant to be split
+    # shellcheck disable=SC2086  # the options must be split at blanks
     cmcr remove "$s2" "$s1" -o "$output" --provenance "${output%.tif}_provenance.tif" ${CMCR_OPTIONS:-}
 }
 export -f one_scene

@@ -1,4 +1,4 @@
-"""Compare one step with four over the middle of a scene: how much do they differ, and where?
+"""Compare the images of one step and of four steps over the middle of a scene.
 
 python examples/steps.py s2.SAFE.zip s1.tif folder
 """

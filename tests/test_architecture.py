@@ -25,7 +25,7 @@ IMPORTS = {
     "option_paths": "errors",
     "option_texts": SCENE,
     "options": f"{SCENE} {OPTIONS}",
-    "scene": f"{LIGHT} scene.products",
+    "scene": f"{LIGHT} scene.products scene.references",
     "scene.masks": f"{LIGHT} scene",
     "scene.products": f"{LIGHT} scene",
     "scene.references": f"{LIGHT} scene scene.masks scene.products",

@@ -15,7 +15,17 @@ from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """What `StepList` lists; BadParameter when it is not a list of numbers."""
+    """Read a list of numbers of steps.
+
+    Args:
+        text: Whole numbers with commas between.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        BadParameter: It is not such a list.
+    """
     words = text.split(",")
     if not all(word.isdecimal() for word in words):
         raise BadParameter(f"--steps {text!r}: expected whole numbers with commas between, as in 1,2,4.")
@@ -46,6 +56,14 @@ Scenes = Annotated[
 ]
 Folder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder of the images to write.")]
 SkipExisting = Annotated[bool, Option("--skip-existing", help="Skip scenes whose output is complete.")]
+FromBatch = Annotated[
+    int | None,
+    Option(
+        metavar="DAYS",
+        help="Use the other scenes of the list as references of each, where they overlap and are no more "
+        "days away.",
+    ),
+]
 Scheduler = Annotated[
     str | None, Option(metavar="ADDRESS", help="Dask scheduler whose workers compute the scenes.")
 ]

@@ -1,4 +1,4 @@
-"""What is said on stderr: log lines, warnings and progress; and how results are put on stdout."""
+"""Log lines, warnings and progress on stderr; results on stdout."""
 
 from __future__ import annotations
 
@@ -53,13 +53,18 @@ class _Once(logging.Filter):
 
 
 def set_verbosity(verbose: int, quiet: bool) -> None:
-    """Send log lines and captured warnings to stderr: errors only when `quiet`, more with each `verbose`."""
+    """Send log lines and captured warnings to stderr.
+
+    Args:
+        verbose: How many more levels of messages are printed.
+        quiet: Whether only errors are printed.
+    """
     handler = _Handler()
     handler.addFilter(_Once())
     level = logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(format="cmcr: %(message)s", level=level, handlers=[handler], force=True)
     log.setLevel(max(level - 10 * verbose, logging.DEBUG))
-    # rasterio prints a traceback when GDAL tells of a damaged file in words that are no UTF-8, and goes on.
+    # rasterio prints a traceback when GDAL reports a damaged file in text that is not UTF-8, and continues.
     # Here, since typer has a hook of its own for exceptions, which never get that far.
     sys.excepthook = lambda _kind, error, _trace: _lost(error)
     sys.unraisablehook = lambda ignored: _lost(ignored.exc_value)
@@ -73,9 +78,16 @@ def _lost(error: BaseException | None) -> None:
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:
-    """`text` with whatever could steer a terminal, or does not fit the encoding of `stream`, spelled out.
+    """Escape whatever could control a terminal, or does not fit the encoding of a stream.
 
     Names, tags and descriptions come from files, and files from anywhere. Line breaks and tabs stay.
+
+    Args:
+        text: The text.
+        stream: Where it will be printed.
+
+    Returns:
+        The escaped text.
     """
     shown = "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
@@ -86,37 +98,49 @@ def printable(text: str, stream: TextIO | None = None) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr. That nobody listens any more is no reason to stop the work."""
+    """Print a line on stderr. A closed or broken stderr does not stop the work.
+
+    Args:
+        text: The line.
+    """
     try:
         if sys.stderr is not None:  # Python would take stdout instead
             print(printable(text, sys.stderr), file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        sys.stderr = _nowhere()
+        sys.stderr = _null()
 
 
 def echo(text: str) -> None:
     """Print a line of results on stdout; a reader that went away ends the command quietly.
 
-    Raises OutputError when stdout takes no more, as on a full disk.
+    Args:
+        text: The line.
+
+    Raises:
+        OutputError: stdout takes no more, as on a full disk.
     """
     try:
         typer.echo(printable(text, sys.stdout))
     except BrokenPipeError:
         raise
     except OSError as error:
-        sys.stdout = _nowhere()  # which Python flushes at its end
+        sys.stdout = _null()  # which Python flushes at its end
         raise OutputError(
             f"standard output: cannot be written ({error.strerror}); expected room for the results. Free "
-            "some, or send them elsewhere."
+            "some, or redirect them."
         ) from error
 
 
-def _nowhere() -> TextIO:
+def _null() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
 
 
 def print_json(value: DataclassInstance | dict[str, Any]) -> None:
-    """Print one JSON object on stdout; paths become strings, and warnings objects of kind and text."""
+    """Print one JSON object on stdout. Paths become strings, and warnings objects of kind and text.
+
+    Args:
+        value: A dataclass or a dictionary.
+    """
     plain = value if isinstance(value, dict) else asdict(value)
     echo(json.dumps(plain, indent=2, default=_plain))
 
@@ -140,7 +164,14 @@ def print_warnings(found: Iterable[CmcrWarning], where: str = "") -> None:
 
 @contextmanager
 def show_progress(quiet: bool) -> Iterator[Progress]:
-    """A bar on a terminal, else a line per tenth of a stage, on stderr; nothing when `quiet`."""
+    """Show progress on stderr: a bar on a terminal, else a line per tenth of a stage.
+
+    Args:
+        quiet: Whether to show nothing.
+
+    Yields:
+        The function to call with the name of a stage and the part of it that is done, 0 to 1.
+    """
     if quiet:
         yield lambda stage, done: None
         return

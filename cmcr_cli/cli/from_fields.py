@@ -54,11 +54,14 @@ def takes_fields(
 
 
 def parameter_of(field: OptionField, command: Command) -> inspect.Parameter:
-    """A field as the parameter of a command that typer understands.
+    """Make a parameter of a command that typer understands.
 
     Args:
         field: The field.
         command: In a batch an output is a switch, since its path follows from the scene.
+
+    Returns:
+        The parameter.
     """
     kind, default = field.type, inspect.Parameter.empty if field.required else field.default
     shown = _shown(field)
@@ -73,11 +76,14 @@ def parameter_of(field: OptionField, command: Command) -> inspect.Parameter:
 
 
 def shown_as(name: str, **changes: Any) -> Any:
-    """What typer needs to know of an option, for a command that has it without being made of fields.
+    """State what typer needs to know of an option, for a command that has it without being made of fields.
 
     Args:
         name: Name of the field of `RemoveOptions`.
         changes: Arguments of `typer.Option` in place of those that the field leads to.
+
+    Returns:
+        Option or argument of typer.
     """
     (field,) = (field for field in option_fields(RemoveOptions) if field.name == name)
     return _shown(field, **changes)

@@ -79,13 +79,19 @@ def _root(
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run `cmcr` with `args`, by default those of the process; always ends in SystemExit.
+    """Run `cmcr`; always ends in SystemExit.
 
     Handled errors become one line on stderr and their exit code. SIGTERM, SIGHUP and SIGXCPU end a run as
     Ctrl-C does, so that batch systems that stop a job leave no temporary files.
+
+    Args:
+        args: Words of the command line; None: those of the process.
+
+    Raises:
+        SystemExit: With the exit code.
     """
     listen()
-    # Patches and samples run side by side: numpy's own threads would only stand in their way.
+    # Patches and samples run side by side: numpy's own threads would only slow them down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.captureWarnings(True)
     try:

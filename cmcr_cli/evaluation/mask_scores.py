@@ -28,7 +28,7 @@ from cmcr_cli.training.data.labels import UNLABELLED, LabelledImage
 Mask = NDArray[np.bool_]
 Classes = NDArray[np.uint8]
 Maker = Callable[[LabelledImage], Classes]
-"""Makes the mask (H, W) of an image: a CloudClass, or UNLABELLED where the image has no data."""
+"""Makes the mask (H, W) of an image: a CloudClass, or UNLABELLED where the image is nodata."""
 
 OWN = "cmcr"
 NETWORK, JOINED = "CloudSEN12 network", "joined"

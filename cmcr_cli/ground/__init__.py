@@ -1,1 +1,1 @@
-"""What a scene's clear ground teaches about the ground under its clouds. Never imports torch."""
+"""Statistics of clear ground, for the ground under the clouds of a scene. Never imports torch."""

@@ -21,19 +21,19 @@ Floats = NDArray[np.float32]
 BLUE, B10 = BANDS.index("B02"), BANDS.index("B10")
 
 GROUND = np.float32(0.0012)
-"""What B10 shows of clear ground."""
+"""Reflectance of B10 over clear ground."""
 
 WHITE = np.float32(0.75)
 """Reflectance of cirrus if it were thick: what it adds, it takes from the ground in proportion."""
 
 SPECTRUM: Floats = np.array([1, 1, 1, 1, 1, 1, 0.97, 0.97, 0.93, 0.6, 0, 0.9, 0.75], np.float32)
-"""What cirrus adds to each band, in parts of what it adds to the visible; B10 is kept as it is."""
+"""Reflectance that cirrus adds to each band, for 1 in the visible bands; B10 is kept as it is."""
 
 TYPICAL_RATIO = np.float32(1.4)
-"""What cirrus adds to the visible for 1 in B10, where the image does not tell; vapour above it decides."""
+"""Reflectance that cirrus adds to the visible bands for 1 in B10, unless fitted; vapour above it decides."""
 
 THIN = np.float32(0.08)
-"""What cirrus may add to the visible if ground below is to be learnt from: the ratio is not that certain."""
+"""Most that cirrus may add to the visible bands over ground to learn from: the ratio is uncertain."""
 
 TILE = 256
 """Pixels along the side of the squares in which the ratio is fitted."""
@@ -50,7 +50,15 @@ _TILE_DEVIATION = 0.2  # of the ratio within a scene, so that no single tile dec
 
 
 def without_cirrus(image: Floats, ratio: np.float32 | float = TYPICAL_RATIO) -> Floats:
-    """Reflectance (13, ...) less the thin cirrus that B10 shows; unchanged where B10 is absent (0)."""
+    """Subtract the thin cirrus that B10 shows.
+
+    Args:
+        image: Reflectance (13, ...).
+        ratio: What cirrus adds to the visible bands for 1 in B10.
+
+    Returns:
+        Reflectance; unchanged where B10 is absent (0).
+    """
     spectrum = SPECTRUM.reshape(-1, *[1] * (image.ndim - 1))
     return np.asarray(subtracted(image, image[B10 : B10 + 1], spectrum, ratio), np.float32)
 
@@ -76,27 +84,55 @@ def subtracted(image: Numbers, b10: Numbers, spectrum: Numbers, ratio: np.float3
 
 
 def visible_cirrus_of(image: Floats, ratio: np.float32 | float = TYPICAL_RATIO) -> Floats:
-    """What the cirrus that B10 shows adds to the visible reflectance of an image (13, ...), (...)."""
+    """Compute what cirrus adds to the visible bands of an image, by its B10.
+
+    Args:
+        image: Reflectance (13, ...).
+        ratio: What cirrus adds to the visible bands for 1 in B10.
+
+    Returns:
+        Reflectance (...).
+    """
     return visible_cirrus(image[B10], ratio)
 
 
 def visible_cirrus(b10: Numbers, ratio: np.float32 | float) -> Numbers:
-    """The same from the reflectance of B10 alone (...), for arrays and tensors alike."""
+    """Do the same from B10 alone, for arrays and tensors alike.
+
+    Args:
+        b10: Reflectance of B10 (...).
+        ratio: What cirrus adds to the visible bands for 1 in B10.
+
+    Returns:
+        Reflectance (...).
+    """
     visible: Numbers = (b10 - float(GROUND)).clip(0, thickest(ratio)) * float(ratio)
     return visible
 
 
 def thickest(ratio: np.float32 | float) -> float:
-    """What B10 counts for at most: what is brighter is not thin cirrus."""
+    """Limit what B10 counts for: whatever is brighter is not thin cirrus.
+
+    Args:
+        ratio: What cirrus adds to the visible bands for 1 in B10.
+
+    Returns:
+        Reflectance of B10.
+    """
     return 0.4 / float(ratio)
 
 
 def fitted_ratio(images: Iterable[Floats]) -> np.float32:
-    """The ratio of this scene, from parts of it in FITTED (2, H, W); TYPICAL_RATIO where they do not tell.
+    """Fit the ratio of a scene: what cirrus adds to the visible bands for 1 in B10.
 
-    Ground does not show in B10, so where B02 follows B10 from cell to cell within a tile it is the cirrus
-    that it follows (Gao et al. 1998). The slopes of all tiles and TYPICAL_RATIO are averaged by
-    their precision.
+    Ground does not show in B10. Where B02 follows B10 from cell to cell within a tile, it follows the cirrus
+    (Gao et al. 1998). The slopes of all tiles and TYPICAL_RATIO are averaged by their precision.
+
+    Args:
+        images: Reflectance of parts of the scene, in FITTED (2, H, W).
+
+    Returns:
+        The ratio; TYPICAL_RATIO if the scene does not show it.
     """
     weight = 1 / _PRIOR_DEVIATION**2
     total = weight * float(TYPICAL_RATIO)
@@ -113,7 +149,7 @@ def fitted_ratio(images: Iterable[Floats]) -> np.float32:
 
 
 def _ratio(image: Floats) -> tuple[float, float]:
-    """What B02 rises by for 1 in B10 in one tile (2, H, W), and its standard error; (0, inf) if unknown."""
+    """Rise of B02 for 1 in B10 in one tile (2, H, W), and its standard error; (0, inf) if unknown."""
     height, width = (size // _CELL for size in image.shape[1:])
     cells = image[:, : height * _CELL, : width * _CELL]
     blue, high = cells.reshape(2, height, _CELL, width, _CELL).mean(axis=(2, 4), dtype=np.float64)

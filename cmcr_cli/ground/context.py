@@ -36,7 +36,7 @@ REGION = 512
 TYPICAL_MEAN: Floats = np.array(
     [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
 ) / np.float32(1000)
-"""Reflectance of clear land; stands in for the scene's mean where the scene shows no clear ground."""
+"""Reflectance of clear land; used instead of the scene's mean where the scene shows no clear ground."""
 
 TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
 STD_FLOOR = np.float32(0.01)
@@ -83,22 +83,38 @@ class SceneContext:
     def evaluate(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
     ) -> tuple[Floats, Floats]:
-        """Expected spectrum (13, height, width), reflectance >= 0, and confidence (height, width) in 0..1.
+        """Evaluate the context in a window. A pixel's result does not depend on the window.
 
-        The window's four numbers are even; it may hang over the scene's edge. `radar` is VV, VH in dB
-        (2, height + 2 MARGIN, width + 2 MARGIN), `radar_valid` says where it holds data; None where there is
-        no radar. Confidence tells how near clear ground is: 1 within it, about one half 64 pixels away, 0
-        without any. A pixel's result does not depend on the window it is asked in.
+        Args:
+            top: First row of the window, even. The window may pass the edges of the scene.
+            left: First column, even.
+            height: Rows, even.
+            width: Columns, even.
+            radar: VV and VH in dB (2, height + 2 MARGIN, width + 2 MARGIN); None: no radar.
+            radar_valid: Where the radar has data.
+
+        Returns:
+            Expected spectrum (13, height, width), reflectance of at least 0; and confidence (height, width):
+            1 within
+            clear ground, about one half 64 pixels away, 0 without any.
         """
         return upsampled(self.blocks(top, left, height, width, radar, radar_valid))
 
     def blocks(
         self, top: int, left: int, height: int, width: int, radar: Floats | None, radar_valid: Bools | None
     ) -> Floats:
-        """What `upsampled` makes the answer of `evaluate` of, a fifth of its size, from the same arguments.
+        """Evaluate the context in blocks of 2 x 2 pixels, for `upsampled`: a fifth of the size.
 
-        Spectrum and confidence of blocks of 2 x 2 pixels (14, height / 2 + 2, width / 2 + 2), one block more
-        on each side.
+        Args:
+            top: As for `evaluate`.
+            left: As for `evaluate`.
+            height: As for `evaluate`.
+            width: As for `evaluate`.
+            radar: As for `evaluate`.
+            radar_valid: As for `evaluate`.
+
+        Returns:
+            Spectrum and confidence (14, height / 2 + 2, width / 2 + 2), with one more block on each side.
         """
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
@@ -140,18 +156,41 @@ class SceneContext:
 
 
 def block_bytes(size: int) -> int:
-    """Bytes of what `SceneContext.blocks` gives for a window of `size` x `size` pixels."""
+    """Compute the memory of the blocks of a window.
+
+    Args:
+        size: Side of the window in pixels.
+
+    Returns:
+        Bytes.
+    """
     return (len(BANDS) + 1) * (size // 2 + 2) ** 2 * 4
 
 
 def upsampled(blocks: Floats) -> tuple[Floats, Floats]:
-    """Spectrum (13, height, width) and confidence (height, width) of a window from its `blocks`."""
+    """Interpolate blocks to pixels.
+
+    Args:
+        blocks: As `SceneContext.blocks` returns them.
+
+    Returns:
+        Spectrum (13, height, width) and confidence (height, width).
+    """
     values = upsample(upsample(blocks, axis=2), axis=1)
     return values[:-1], values[-1]
 
 
 def constant_context(present: Bools, mean: Floats = TYPICAL_MEAN, std: Floats = TYPICAL_STD) -> SceneContext:
-    """A context that knows nothing of the scene: `mean` everywhere, confidence 0. Arguments are (13,)."""
+    """Make a context that knows nothing of the scene: one spectrum everywhere, with confidence 0.
+
+    Args:
+        present: Bands of the scene (13,).
+        mean: The spectrum (13,), reflectance.
+        std: Its standard deviation (13,).
+
+    Returns:
+        The context.
+    """
     readout = np.zeros((1, 1, len(BANDS), 1 + RADAR_BASIS), np.float32)
     field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
     return SceneContext(mean * present, np.diag(np.square(std * present)), readout, field, 2 * _CELL)
@@ -161,9 +200,13 @@ class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
     def __init__(self, height: int, width: int) -> None:
-        """Allocate the sums: 144 MB for 10 980 x 10 980, 44 MB of them only used by doubtful ground.
+        """Allocate the sums: 144 MB for 10 980 x 10 980, of which 44 MB are used by doubtful ground only.
 
         Scenes that are not `_LARGE` take at most 100 MB.
+
+        Args:
+            height: Rows of the scene.
+            width: Columns.
         """
         self._step = 2 if max(height, width) > _LARGE else 1
         cells, regions = (
@@ -189,14 +232,19 @@ class ContextBuilder:
         radar_valid: Bools | None,
         doubtful: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Add the window that starts at the even row `top` and the column `left`; each pixel exactly once.
+        """Add a window, each pixel exactly once. Threads may add windows that share no region.
 
-        optical (13, h // 2, w // 2) reflectance of blocks, clear (h, w) pixels; h is even save for the last
-        window; `left` and w are multiples of REGION, save for w at the scene's right edge. radar
-        (2, h + 2 MARGIN, w + 2 MARGIN) VV, VH in dB and radar_valid have MARGIN pixels more on each side,
-        reflected at the scene's edges; None where there is no radar. Windows that share no region may be
-        added by several threads at once. doubtful (h, w): how far pixels that are not
-        clear may teach where little is, in parts of WHOLE; alike in a block, or 0: see `finish`.
+        Args:
+            top: First row, even.
+            left: First column, a multiple of REGION.
+            optical: Reflectance of blocks (13, h // 2, w // 2). h is even except for the last window; w is a
+                multiple of REGION except at the right edge of the scene.
+            clear: Where the ground is clear, in pixels (h, w).
+            radar: VV and VH in dB (2, h + 2 MARGIN, w + 2 MARGIN), reflected at the edges of the scene;
+                None: no radar.
+            radar_valid: Where the radar has data.
+            doubtful: How far pixels that are not clear may teach where little is (h, w), in parts of WHOLE;
+                the same within a block, or 0: see `finish`.
         """
         bottom, width = top + clear.shape[0], clear.shape[1]
         for start in (top, *range(-(-(top + 1) // REGION) * REGION, bottom, REGION)):
@@ -254,10 +302,16 @@ class ContextBuilder:
         cells[:, first : first + sums.shape[1], left : left + sums.shape[2]] += sums.astype(cells.dtype)
 
     def finish(self, present: Bools, clear_share: float = 1.0) -> SceneContext:
-        """Fit the context to what was added.
+        """Fit the context to all that was added.
 
-        `present` (13,): bands that the scene has; the others stay 0. `clear_share`: part of the scene that is
-        clear. Where that is little, doubtful ground teaches too: taken wrongly for shadow it is all there is.
+        Args:
+            present: Bands of the scene (13,); the others stay 0.
+            clear_share: Part of the scene that is clear. If it is small, doubtful ground teaches too: where
+                ground
+                was taken for shadow, there is no other.
+
+        Returns:
+            The context.
         """
         typical = constant_context(present)
         trust = float(np.clip((ENOUGH - clear_share) / (ENOUGH - FEW), 0, 1))
@@ -305,9 +359,18 @@ def fit_context(
     present: Bools,
     doubtful: NDArray[np.uint8] | None = None,
 ) -> SceneContext:
-    """The context of an image in memory: shapes (13, H, W), (H, W), (2, H, W), (H, W) and (13,).
+    """Fit the context of an image in memory.
 
-    `doubtful` (H, W) is as in `ContextBuilder.add`.
+    Args:
+        optical: Reflectance (13, H, W).
+        clear: Where the ground is clear (H, W).
+        radar: VV and VH in dB (2, H, W); None: no radar.
+        radar_valid: Where the radar has data (H, W).
+        present: Bands of the image (13,).
+        doubtful: As for `ContextBuilder.add` (H, W).
+
+    Returns:
+        The context.
     """
     builder = ContextBuilder(*clear.shape)
     if radar is not None and radar_valid is not None:

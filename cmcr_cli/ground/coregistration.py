@@ -1,4 +1,4 @@
-"""How far the radar lies off the image, measured on clear ground.
+"""Shift of the radar, or of another date, against the image, measured on clear ground.
 
 Roads, shores and the borders of fields show in both, though not with the same sign: so it is the strength of
 edges that is correlated, over windows spread across the scene.
@@ -7,7 +7,7 @@ edges that is correlated, over windows spread across the scene.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.fft import irfft2, rfft2
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
@@ -44,7 +45,7 @@ EDGE_BANDS = ("B02", "B03", "B04", "B08", "B12")
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Where the radar lies as seen from the image, in units of the scene's CRS."""
+    """Shift of another image against the scene, in units of the scene's CRS."""
 
     east: float
     north: float
@@ -55,42 +56,104 @@ class Alignment:
         """Length of the shift."""
         return math.hypot(self.east, self.north)
 
-    def describe(self) -> str:
-        """The shift in words."""
+    def describe(self, what: str = "Sentinel-1") -> str:
+        """Describe the shift.
+
+        Args:
+            what: Name of what is shifted.
+
+        Returns:
+            A sentence.
+        """
         parts = (
-            f"{abs(value):.0f} m {ahead if value > 0 else behind}"
+            f"{abs(value):.0f} m to the {ahead if value > 0 else behind}"
             for value, ahead, behind in ((self.east, "east", "west"), (self.north, "north", "south"))
         )
-        return f"Sentinel-1 lies {' and '.join(parts)} of the image"
+        return f"{what} is shifted {' and '.join(parts)} against the image"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One of the two images between which a shift is measured.
+
+    Attributes:
+        read: Stored values of full-width rows (bands, rows, width), and where they show the ground.
+        bands: Values of a window as they are compared, all of them finite.
+        sigma: Pixels over which edges are smoothed.
+    """
+
+    read: Callable[[int, int], tuple[NDArray[Any], Bools]]
+    bands: Callable[[NDArray[Any]], Floats]
+    sigma: float
+
+
+def optical_layer(
+    optical: Optical, names: Sequence[str], clear: Callable[[int, NDArray[Any]], Bools]
+) -> Layer:
+    """Make of an optical image what `measure_alignment` takes.
+
+    Args:
+        optical: The image.
+        names: Bands to compare; those that the image lacks do not count.
+        clear: Says which pixels of full-width rows show the ground, from their first row and the DN of all
+            bands.
+    """
+    places = [optical.names.index(name) for name in names if name in optical.names]
+
+    def read(top: int, rows: int) -> tuple[NDArray[Any], Bools]:
+        dn = optical.read(top, rows)
+        return dn[places], clear(top, dn)
+
+    def bands(dn: NDArray[Any]) -> Floats:
+        return np.asarray(np.sqrt(np.clip(optical.radiometry.reflectance(dn), 0, 1)))
+
+    return Layer(read, bands, 1.5)
+
+
+def radar_layer(radar: Radar) -> Layer:
+    """Make of radar what `measure_alignment` takes.
+
+    Args:
+        radar: The radar.
+    """
+
+    def bands(db: NDArray[Any]) -> Floats:
+        floor = RADAR_FLOOR_DB[:, None, None]
+        return np.asarray(np.clip(np.where(np.isnan(db), floor / 2, db), floor, 0))
+
+    return Layer(radar.read, bands, 2.0)
 
 
 def measure_alignment(
-    optical: Optical,
-    radar: Radar,
-    clear: Callable[[int, NDArray[np.generic]], Bools],
+    grid: Grid,
+    image: Layer,
+    other: Layer,
     each: Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]] = map,
 ) -> Alignment | None:
-    """Measure the shift between radar and image; None where there is too little clear ground to be sure.
+    """Measure where another image lies as seen from the first, by some strips of both.
 
-    `clear(top, dn)` says which pixels of full-width rows show the ground. Some strips of both are read.
-    `each` is the builtin `map`, or one that works on several items at once.
+    Args:
+        grid: Of both.
+        image: The image that is taken to be right.
+        other: What may be shifted against it.
+        each: The builtin `map`, or one that works on several items at once.
+
+    Returns:
+        The shift; None where too little ground is clear, or where no shift fits clearly better than others.
     """
-    grid = optical.grid
     rows, columns = min(WINDOW, grid.height), min(WINDOW, grid.width)
     if min(rows, columns) < 4 * SEARCH:
         return None
-    bands = [optical.names.index(name) for name in EDGE_BANDS if name in optical.names]
     total, pixels, windows = np.zeros((2 * SEARCH + 1, 2 * SEARCH + 1)), 0, 0
     for top in np.linspace(0, grid.height - rows, min(STRIPS, grid.height // rows)).astype(int):
-        dn = optical.read(int(top), rows)
-        seen = clear(int(top), dn)
+        mine = image.read(int(top), rows)
         lefts = np.arange(0, grid.width - columns + 1, columns)
-        shares = [seen[:, left : left + columns].mean() for left in lefts]
+        shares = [mine[1][:, left : left + columns].mean() for left in lefts]
         chosen = [n for n in np.argsort(shares)[::-1][:PER_STRIP] if shares[n] >= LEAST_CLEAR]
         if not chosen:
             continue
-        db, valid = radar.read(int(top), rows)
-        correlated = partial(_correlated, optical, dn[bands], seen, db, valid)
+        theirs = other.read(int(top), rows)
+        correlated = partial(_correlated, (image, *mine), (other, *theirs), columns)
         for surface, count in each(correlated, [int(lefts[number]) for number in chosen]):
             total, pixels, windows = total + surface, pixels + count, windows + 1
     peak = _peak(total) if pixels >= LEAST_PIXELS else None
@@ -100,29 +163,37 @@ def measure_alignment(
     return Alignment(float(peak[1] * a), float(peak[0] * e), windows)
 
 
-def _correlated(
-    optical: Optical, dn: NDArray[np.generic], clear: Bools, db: Floats, valid: Bools, left: int
-) -> tuple[NDArray[np.float64], int]:
+Strip = tuple[Layer, NDArray[Any], Bools]
+"""A layer, and what its `read` has returned."""
+
+
+def _correlated(image: Strip, other: Strip, columns: int, left: int) -> tuple[NDArray[np.float64], int]:
     """`_correlation` of the window whose first column is `left`."""
-    part = slice(left, left + min(WINDOW, optical.grid.width))
-    image = np.sqrt(np.clip(optical.radiometry.reflectance(dn[:, :, part]), 0, 1))
-    return _correlation(image, clear[:, part], db[:, :, part], valid[:, part])
+    part = slice(left, left + columns)
+    (mine, dn, clear), (theirs, values, known) = image, other
+    return _correlation(
+        mine.bands(dn[:, :, part]),
+        clear[:, part],
+        theirs.bands(values[:, :, part]),
+        known[:, part],
+        (mine.sigma, theirs.sigma),
+    )
 
 
-def _correlation(image: Floats, clear: Bools, db: Floats, valid: Bools) -> tuple[NDArray[np.float64], int]:
-    """Sum of products of edge strengths at all shifts (rows, columns) of the radar, and their number."""
-    floor = RADAR_FLOOR_DB[:, None, None]
-    filled = np.where(valid, np.clip(np.nan_to_num(db, nan=-99.0), floor, 0), floor / 2)
+def _correlation(
+    image: Floats, clear: Bools, other: Floats, valid: Bools, sigmas: tuple[float, float]
+) -> tuple[NDArray[np.float64], int]:
+    """Sum of products of edge strengths at all shifts (rows, columns) of the other, and their number."""
     # Edges near what is hidden or not valid are those of clouds and swaths.
     used = ndimage.binary_erosion(clear, iterations=6, border_value=1)
     inner = np.zeros_like(used)
     inner[SEARCH:-SEARCH, SEARCH:-SEARCH] = True
     weight = used & inner
     known = ndimage.binary_erosion(valid, iterations=6, border_value=1)
-    mine, theirs = _edges(image, 1.5, used) * weight, _edges(filled, 2.0, known) * known
+    mine, theirs = _edges(image, sigmas[0], used) * weight, _edges(other, sigmas[1], known) * known
     product = irfft2(np.conj(rfft2(mine)) * rfft2(theirs), s=mine.shape)
     span = range(-SEARCH, SEARCH + 1)
-    return product[np.ix_(span, span)], int(weight.sum())
+    return product[np.ix_(span, span)], int((weight & known).sum())
 
 
 def _edges(bands: Floats, sigma: float, used: Bools) -> Floats:

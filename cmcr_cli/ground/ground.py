@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is known of the ground below the clouds.
+    """Knowledge of the ground below the clouds.
 
     Attributes:
         context: The spectrum to expect at every pixel.
@@ -46,17 +46,38 @@ class Ground:
         return cls(constant_context(present, mean, std), TYPICAL_RATIO, NOTHING)
 
     def without_cirrus(self, image: Floats) -> Floats:
-        """Subtract the thin cirrus that B10 shows from reflectance (13, ...)."""
+        """Subtract the thin cirrus that B10 shows.
+
+        Args:
+            image: Reflectance (13, ...).
+
+        Returns:
+            Reflectance.
+        """
         return without_cirrus(image, self.cirrus_ratio)
 
     def arrays(self) -> dict[str, Any]:
-        """Return all values by name, ready for `numpy.savez`."""
+        """Take the ground apart for `numpy.savez`.
+
+        Returns:
+            All values by name.
+        """
         context = {name: getattr(self.context, name) for name in SceneContext.__slots__}
         return {**context, "cirrus_ratio": self.cirrus_ratio, "unmixing": self.unmixing}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
-        """Make a ground of what `arrays` returned; LookupError where a name is missing."""
+        """Make a ground of what `arrays` returned.
+
+        Args:
+            arrays: Values by name.
+
+        Returns:
+            The ground.
+
+        Raises:
+            LookupError: A name is missing.
+        """
         fields = {name: arrays[name] for name in SceneContext.__slots__ if name != "cell"}
         context = SceneContext(**fields, cell=int(arrays["cell"]))
         return cls(context, np.float32(arrays["cirrus_ratio"]), arrays["unmixing"])

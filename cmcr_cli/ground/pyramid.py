@@ -16,9 +16,13 @@ _REACH = 64.0  # pixels between clear ground and a pixel where confidence is abo
 
 
 def block_mean(values: NDArray[Any]) -> Floats:
-    """Mean of blocks of 2 x 2 pixels over the last two axes; an odd last row or column is left out.
+    """Compute means of blocks of 2 x 2 pixels, exact for DN of 16 bits.
 
-    Exact for DN of 16 bits.
+    Args:
+        values: Values (..., H, W). An odd last row or column is left out.
+
+    Returns:
+        Means (..., H // 2, W // 2).
     """
     rows, columns = (size // 2 * 2 for size in values.shape[-2:])
     total = np.add(values[..., 0:rows:2, 0:columns:2], values[..., 0:rows:2, 1:columns:2], dtype=np.float32)
@@ -29,10 +33,17 @@ def block_mean(values: NDArray[Any]) -> Floats:
 
 
 def fill(sums: Floats, weight: Floats, cell: int) -> Floats:
-    """Fill cells by normalised convolution from coarse to fine; weight (rows, columns) is 1 for a clear cell.
+    """Fill cells by normalised convolution, from coarse to fine.
 
-    `sums` (14, rows, columns): weight times residual; the last channel is overwritten by the confidence.
-    Each level counts its own clear ground against `_FILL_WEIGHT` times the next coarser level's result.
+    Each level weighs its own clear ground against `_FILL_WEIGHT` times the result of the next coarser level.
+
+    Args:
+        sums: Weight times residual (14, rows, columns); the last channel is overwritten by the confidence.
+        weight: 1 for a clear cell (rows, columns).
+        cell: Side of a cell in pixels.
+
+    Returns:
+        Residual and confidence (14, rows, columns).
     """
     levels = [(sums, weight)]
     while max(weight.shape) > 1:
@@ -58,7 +69,15 @@ def _even(values: Floats) -> Floats:
 
 
 def upsample(values: Floats, axis: int) -> Floats:
-    """Bilinear interpolation by 2 along one axis; the outermost values serve as neighbours only."""
+    """Interpolate linearly by 2 along one axis.
+
+    Args:
+        values: Values; the outermost along the axis serve as neighbours only.
+        axis: The axis.
+
+    Returns:
+        Values, 2 n - 4 along the axis for n.
+    """
     shape = list(values.shape)
     shape[axis] = 2 * (shape[axis] - 2)
     out = np.empty(shape, np.float32)
@@ -72,10 +91,18 @@ def upsample(values: Floats, axis: int) -> Floats:
 def hats(
     rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, ...], size: int
 ) -> tuple[tuple[slice, slice], Floats, Floats]:
-    """Bilinear interpolation of a raster of `shape` whose cells are `size` blocks wide, constant outside.
+    """Compute weights of a bilinear interpolation of a raster of cells, which is constant beyond its edges.
 
-    Returns the cells that the ascending block positions need, and each position's weights for them, for rows
-    and for columns: values = down @ raster[cells] @ across.T.
+    Args:
+        rows: Rows of blocks, ascending.
+        columns: Columns of blocks, ascending.
+        shape: Rows and columns of cells.
+        size: Side of a cell in blocks.
+
+    Returns:
+        The cells that are needed, and the weights of each position for them, for rows and for columns: values
+        =
+        down @ raster[cells] @ across.T.
     """
 
     def weights(blocks: NDArray[Any], cells: int) -> tuple[slice, Floats]:

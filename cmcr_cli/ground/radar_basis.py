@@ -59,8 +59,8 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
 
     Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
-    blocks only and scaled to about -1..1. Where a window holds no valid block the next wider one stands in,
-    so that saturated points, which are stored as no data, leave no holes, up to a width of `_BRIDGED`.
+    blocks only and scaled to about -1..1. Where a window has no valid block the next wider one is used,
+    so that saturated points, which are stored as nodata, leave no holes, up to a width of `_BRIDGED`.
     """
     power = np.exp(np.clip(radar, RADAR_FLOOR_DB[:, None, None], 0) * np.float32(np.log(10) / 10))
     whole = block_mean(valid) == 1
@@ -98,7 +98,15 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
 
 
 def rounded(values: NDArray[Any], bits: int) -> Floats:
-    """Values to the nearest multiple of 2 ** -bits."""
+    """Round to binary fractions.
+
+    Args:
+        values: Any numbers.
+        bits: Bits after the binary point.
+
+    Returns:
+        The nearest multiples of 2 ** -bits.
+    """
     out = np.rint(values * np.float32(2**bits))
     out *= np.float32(2**-bits)
     return np.asarray(out, np.float32)

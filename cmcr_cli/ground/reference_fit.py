@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, rounded
 from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, ridge
-from cmcr_cli.ground.spectral_basis import FEATURES, USED, class_centres, features, identity
+from cmcr_cli.ground.spectral_basis import FEATURES, PLAIN, USED, class_centres, features, identity
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -34,9 +34,11 @@ USEFUL = 0.98
 """A reference must bring the error outside the fit below this part of that without it."""
 
 _STRENGTHS = (0.004, 0.05, 0.5)  # of the ridge; the one with less error outside its fit is taken
-_FEW = 100.0
+_FEW = 30.0
 _KEPT = 0.9
+_OUTLYING = 10.0
 _CHUNK = 4096
+_MOST = 65536
 _ALIKE = 0.05  # of the mean error variance, added to its covariance: weights from few samples are noise
 
 
@@ -104,17 +106,18 @@ def fit_readouts(
         Readouts by subset.
     """
     found: dict[tuple[int, ...], Readout] = {}
-    alone: dict[int, _Regression] = {}
+    alone: dict[int, list[_Regression]] = {}
     for subset in subsets(samples.clear.shape[1]):
-        seen = samples.clear[:, subset].all(1)
-        if seen.sum() < FEWEST:
+        seen = np.flatnonzero(samples.clear[:, subset].all(1))
+        if len(seen) < FEWEST:
             continue
-        fit = _Fit(samples, np.flatnonzero(seen), subset, centres, present, variance)
-        parts = [fit.regression()]
+        thin = -(-len(seen) * len(subset) // _MOST)  # what many references say together takes memory
+        fit = _Fit(samples, seen[::thin], subset, centres, present, variance)
+        parts = [fit.regression(plain=plain) for plain in (False, True)]
         if len(subset) == 1:
-            alone[subset[0]] = parts[0]
+            alone[subset[0]] = parts
         else:
-            parts += [alone[each].within(subset) for each in subset]
+            parts += [part.within(subset) for each in subset for part in alone[each]]
         found[subset] = fit.combined(parts)
     return found or _unfitted(samples.clear.shape[1])
 
@@ -137,7 +140,7 @@ def explains_nothing(samples: Samples, present: Bools, variance: Floats) -> list
             errors = []
             for subset in ((), (place,)):
                 fit = _Fit(samples, seen, subset, centres, present, variance)
-                errors.append(fit.combined([fit.regression()]).error)
+                errors.append(fit.combined([fit.regression(plain=False)]).error)
             if errors[1] > USEFUL * errors[0]:
                 found.append(place)
     return found
@@ -227,17 +230,26 @@ class _Fit:
         error = np.square(
             self._errors(self._fitted(self._gram(slice(None)), _STRENGTHS[-1]), slice(None))
         ).mean(1)
-        kept = error <= np.quantile(error, _KEPT)
+        kept = error <= max(np.quantile(error, _KEPT), _OUTLYING * np.median(error))
         self._rows, self._fold = self._rows[kept], self._fold[kept]
 
-    def regression(self) -> _Regression:
-        """Fit all references of the subset together."""
+    def regression(self, *, plain: bool) -> _Regression:
+        """Fit all references of the subset together.
+
+        Args:
+            plain: Whether only their spectrum by classes explains, not the radar, the surroundings and the
+                random features: less is learnt by heart.
+        """
+        used = np.ones(self._rows.shape[1] - CONSTANT, np.bool_)
+        if plain:
+            used[1 : 2 + RADAR_BASIS] = False
+            used[2 + RADAR_BASIS :] = np.tile(PLAIN, len(self._subset))
         grams = [self._gram(self._fold == fold) for fold in range(FOLDS)]
         whole = np.sum(grams, axis=0)
 
         def fitted(strength: float) -> _Regression:
-            folds = tuple(self._fitted(whole - gram, strength) for gram in grams)
-            return _Regression(self._subset, self._fitted(whole, strength), folds)
+            folds = tuple(self._fitted(whole - gram, strength, used) for gram in grams)
+            return _Regression(self._subset, self._fitted(whole, strength, used), folds)
 
         found = map(fitted, _STRENGTHS)
         return min(found, key=lambda each: float(np.square(self._outside(each)).mean()))
@@ -268,8 +280,17 @@ class _Fit:
             gram += part.T @ part
         return gram
 
-    def _fitted(self, gram: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
-        return ridge(gram, np.zeros(len(BANDS)), self._prior, strength, _FEW)
+    def _fitted(
+        self, gram: NDArray[np.float64], strength: float, used: Bools | None = None
+    ) -> NDArray[np.float64]:
+        """Fit from sums of products, by the inputs that are `used`; the weights of all others are 0."""
+        if used is None:
+            return ridge(gram, np.zeros(len(BANDS)), self._prior, strength, _FEW)
+        chosen = np.flatnonzero(np.concatenate([np.ones(CONSTANT, np.bool_), used]))
+        weights = np.zeros_like(self._prior)
+        part = gram[np.ix_(chosen, chosen)]
+        weights[:, used] = ridge(part, np.zeros(len(BANDS)), self._prior[:, used], strength, _FEW)
+        return weights
 
     def _errors(self, weights: NDArray[np.float64], rows: slice | Bools) -> NDArray[np.float64]:
         """Errors (rows, bands) in units of the standard deviation of the bands."""

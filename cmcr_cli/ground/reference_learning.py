@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.context import SceneContext, fit_context
-from cmcr_cli.ground.pyramid import block_mean, fill
+from cmcr_cli.ground.pyramid import fill
 from cmcr_cli.ground.radar_basis import MARGIN as RADAR_MARGIN
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, radar_basis, rounded
 from cmcr_cli.ground.reference_fit import FOLDS, Samples, classes_of, fit_readouts, mean_error
@@ -27,28 +28,29 @@ Bools = NDArray[np.bool_]
 WINDOW = 64
 """Pixels; windows begin at multiples of it."""
 
-MOST_SAMPLES = 32768
+MOST_SAMPLES = 65536
 
 MOST_CELLS = 700
-"""Cells along the longer side of a scene; they are 4 px wide, or as wide as this asks for."""
+"""Cells along the longer side of a scene; they are 2 px wide, or as wide as this asks for."""
 
-_SQUARE = 16  # blocks along the side of the squares that belong to one fold
+_LARGE = 4096  # of wider or higher scenes every other row and column is looked at for the residual
+_SQUARE = 32  # pixels along the side of the squares that belong to one fold
 _PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
 _FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are measured
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A window of the scene, of blocks of 2 x 2 pixels.
+    """A window of the scene.
 
     Attributes:
-        top: First row in pixels, a multiple of WINDOW.
+        top: First row, a multiple of WINDOW.
         left: First column, likewise.
         image: Reflectance today (13, h, w).
-        clear: Blocks of which all is clear today (h, w).
-        radar: `radar_basis` of the blocks (1 + RADAR_BASIS, h, w); None where there is no radar.
+        clear: Where the ground shows today (h, w).
+        radar: `radar_basis` of the blocks of 2 x 2 pixels (1 + RADAR_BASIS, h / 2, w / 2); None: no radar.
         looks: `looks` of each reference, each (LOOKS, h, w).
-        trusted: Where each reference is clear and far from what is not, each (h, w).
+        trusted: Where each reference is clear and apart from what is not, each (h, w).
     """
 
     top: int
@@ -69,12 +71,12 @@ def seen(
     radar_valid: Bools | None,
     views: Sequence[View],
 ) -> Seen:
-    """Make the blocks of a window.
+    """Look at a window.
 
     Args:
         top: First row in pixels, a multiple of WINDOW.
         left: First column, likewise.
-        image: Reflectance of blocks (13, h / 2, w / 2).
+        image: Reflectance (13, h, w); h and w are even.
         clear: Where the ground shows (h, w).
         radar: VV and VH in dB, with the margin of the radar; None where there is none.
         radar_valid: Where it holds data.
@@ -83,30 +85,30 @@ def seen(
     Returns:
         What is learnt from.
     """
-    inner = slice(MARGIN // 2, -MARGIN // 2)
-    blocks = block_mean(clear) == 1
     basis = None
     if radar is not None and radar_valid is not None:
         basis = radar_basis(radar, radar_valid, (..., slice(None), slice(None)))
-    found, trusted = [], []
-    for view in views:
-        whole = block_mean(view.clear) == 1
-        found.append(looks(block_mean(view.image), whole)[:, inner, inner])
-        trusted.append(trust(view.clear)[1:-1, 1:-1] == 1)
-    return Seen(top, left, rounded(image, 16), blocks, basis, found, trusted)
+    shown = [looks(view.image, view.clear) for view in views]
+    trusted = [_enlarged(trust(view.clear)[1:-1, 1:-1] == 1, 2) for view in views]
+    return Seen(top, left, rounded(image, 16), clear, basis, shown, trusted)
+
+
+def _enlarged(values: NDArray[Any], times: int) -> NDArray[Any]:
+    """Repeat each value along the last two axes."""
+    return values.repeat(times, -2).repeat(times, -1)
 
 
 class SampleCollector:
-    """Collects the blocks on a lattice over the scene."""
+    """Collects the pixels on a lattice over the scene."""
 
     def __init__(self, height: int, width: int, references: int) -> None:
         """Collector for a scene of that many rows and columns of pixels."""
-        step = int(np.ceil(np.sqrt(height * width / 4 / MOST_SAMPLES)))
+        step = int(np.ceil(np.sqrt(height * width / MOST_SAMPLES)))
         # Of large scenes some rows of windows are left out, so that not all of it must be read for this.
-        self._rows = max(step // 4, 1)
+        self._rows = max(step // 8, 1)
         self._step = max(int(np.ceil(step / np.sqrt(self._rows))), 1)
         self._references = references
-        self._square = min(max(min(height, width) // 32, 4), _SQUARE)
+        self._square = min(max(min(height, width) // 16, 8), _SQUARE)
         self._found: dict[tuple[int, int], Samples] = {}
 
     def wants(self, top: int) -> bool:
@@ -114,9 +116,9 @@ class SampleCollector:
         return top // WINDOW % self._rows == 0
 
     def add(self, window: Seen) -> None:
-        """Take those blocks of a window that are clear today."""
+        """Take those pixels of a window that are clear today."""
         rows, columns = (
-            np.arange(-(start // 2) % self._step, size, self._step)
+            np.arange(-start % self._step, size, self._step)
             for start, size in zip((window.top, window.left), window.clear.shape, strict=True)
         )
         here = np.zeros_like(window.clear)
@@ -126,8 +128,8 @@ class SampleCollector:
         values = np.array([each[:, row, column].T for each in window.looks], np.float32)
         radar = np.zeros((len(row), 1 + RADAR_BASIS), np.float32)
         if window.radar is not None:
-            radar = window.radar[:, row, column].T
-        square = (row + window.top // 2) // self._square, (column + window.left // 2) // self._square
+            radar = window.radar[:, row // 2, column // 2].T
+        square = (row + window.top) // self._square, (column + window.left) // self._square
         self._found[window.top, window.left] = Samples(
             image=window.image[:, row, column].T,
             radar=radar,
@@ -139,9 +141,8 @@ class SampleCollector:
     def samples(self) -> Samples:
         """Return all of them, in the order of the scene."""
         parts = [self._found[place] for place in sorted(self._found)]
-        return Samples(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__)
-        )
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__}
+        return Samples(**joined)
 
 
 class ResidualCollector:
@@ -152,26 +153,29 @@ class ResidualCollector:
         self._context, self._references = context, references
         self._bare = replace(context, field=np.zeros((len(BANDS) + 1, 1, 1), np.float16))
         self._shape = tuple(-(-size // references.cell) for size in (height, width))
+        self._step = 2 if max(height, width) > _LARGE else 1
         # Residuals of the context and of the readouts: 13 bands each, and how much of the cell is known.
         self._sums = np.zeros((2, len(BANDS) + 1, *self._shape), np.float32)
         self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def add(self, window: Seen) -> None:
         """Take a window."""
-        known, predicted = self._references.regressed(window.looks, window.trusted, window.radar)
-        expected = self._bare.regressed(window.top, window.left, window.clear.shape, window.radar)
-        parts = []
-        for where, residual in (
-            (window.clear, window.image - expected),
-            (window.clear & known, window.image - predicted),
-        ):
-            parts.append(np.concatenate([residual, np.ones_like(residual[:1])]) * where)
-        both = window.clear & known
+        step, cell = self._step, self._references.cell
+        at = (..., slice(None, None, step), slice(None, None, step))
+        blocks = window.clear.shape[0] // 2, window.clear.shape[1] // 2
+        expected = self._bare.regressed(window.top, window.left, blocks, window.radar)
+        basis = None if window.radar is None else _enlarged(window.radar, 2 // step)
+        looks, trusted = [each[at] for each in window.looks], [each[at] for each in window.trusted]
+        known, predicted = self._references.regressed(looks, trusted, basis)
+        image, clear = window.image[at], window.clear[at]
+        residuals = (clear, image - _enlarged(expected, 2 // step)), (clear & known, image - predicted)
+        parts = [np.concatenate([each, np.ones_like(each[:1])]) * where for where, each in residuals]
+        both = clear & known
         scaled = [part[:-1][:, both] / self._context.std[:, None] for part in parts]
         products = [(scaled[a] * scaled[b]).sum(dtype=np.float64) for a, b in _PAIRS]
         self._squares[window.top, window.left] = np.array([*products, both.sum()])
-        side = self._references.cell // 2
-        top, left = window.top // self._references.cell, window.left // self._references.cell
+        side = cell // step
+        top, left = window.top // cell, window.left // cell
         for target, part in zip(self._sums, parts, strict=True):
             summed = np.add.reduceat(part, np.arange(0, part.shape[1], side), axis=1)
             summed = np.add.reduceat(summed, np.arange(0, part.shape[2], side), axis=2)
@@ -253,7 +257,7 @@ def fit_references(
             np.pad(radar, ((0, 0), *around), mode="reflect"),
             np.pad(radar_valid, around, mode="reflect"),
         )
-    window = seen(0, 0, block_mean(image), clear, radar, radar_valid, wide)
+    window = seen(0, 0, image, clear, radar, radar_valid, wide)
     collector = SampleCollector(height, width, len(views))
     collector.add(window)
     bare, optimism = unfilled(collector.samples(), context, present, height, width)
@@ -288,7 +292,7 @@ def unfilled(
     centres = classes_of(samples)
     readouts = fit_readouts(samples, centres, present, np.square(context.std))
     typical, optimism = mean_error(readouts, samples)
-    cell = 4
+    cell = 2
     while max(height, width) > cell * MOST_CELLS:
         cell *= 2
     nothing = np.zeros((len(BANDS) + 1, 1, 1), np.float16)

@@ -19,7 +19,7 @@ from cmcr_cli.ground.context import SceneContext, upsampled
 from cmcr_cli.ground.pyramid import hats, upsample
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, radar_basis
 from cmcr_cli.ground.reference_fit import Readout, subsets
-from cmcr_cli.ground.spectral_basis import FEATURES, pixel_features, trust
+from cmcr_cli.ground.spectral_basis import FEATURES, looks, trust
 from cmcr_cli.ground.spectral_basis import features as basis_of
 from cmcr_cli.scene.bands import BANDS
 
@@ -53,11 +53,13 @@ class Expected:
         spectrum: Reflectance (13, h, w), at least 0.
         confidence: 0 to 1 (h, w): 1 where the error is that of the context within clear ground.
         source: Number of the reference that counts most, from 1; 0 where it is none (h, w).
+        doubt: Expected square error of the prediction as a part of that of the context alone, 0 to 1 (h, w).
     """
 
     spectrum: Floats
     confidence: Floats
     source: NDArray[np.uint8]
+    doubt: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,11 @@ class References:
         chances = _chances(trusted, self.readouts)
         source = np.zeros((height, width), np.uint8)
         if not chances:
-            return Expected(spectrum, confidence, source)
+            return Expected(spectrum, confidence, source, np.ones((height, width), np.float32))
         carried = self._carried(top, left, height, width)
         basis = None if radar is None or radar_valid is None else radar_basis(radar, radar_valid)
         features = [
-            pixel_features(view.image, view.clear, own) if shown.any() else None
+            basis_of(looks(view.image, view.clear), own) if shown.any() else None
             for view, shown, own in zip(views, trusted, self.centres, strict=True)
         ]
         total, weights = (
@@ -138,37 +140,36 @@ class References:
         rest = 1 - sum(chances.values())
         error += rest * self._context_error(confidence)
         spectrum = np.maximum(mixed + (1 - total) * spectrum, 0)
+        before = np.maximum(self._context_error(confidence), 1e-12)
+        doubt = np.asarray(np.clip(error / before, 0, 1), np.float32)
         confidence = np.maximum(confidence, self._confidence(error))
         strongest = weights.argmax(axis=0)
         source[total > 0.5] = (strongest + 1).astype(np.uint8)[total > 0.5]
-        return Expected(spectrum, confidence, source)
+        return Expected(spectrum, confidence, source, doubt)
 
     def regressed(
-        self, looks: Sequence[Floats], trusted: Sequence[Bools], basis: Floats | None
+        self, seen: Sequence[Floats], trusted: Sequence[Bools], basis: Floats | None
     ) -> tuple[Bools, Floats]:
-        """What the readouts alone give for blocks, without the residual of the ground nearby.
+        """What the readouts alone give for pixels, without the residual of the ground nearby.
 
         Args:
-            looks: `spectral_basis.looks` of each reference, each (LOOKS, h, w).
+            seen: `spectral_basis.looks` of each reference, each (LOOKS, h, w).
             trusted: Where each of them is used, each (h, w).
-            basis: `radar_basis` of the blocks; None where there is no radar.
+            basis: `radar_basis` at the pixels; None where there is no radar.
 
         Returns:
             Where any reference is used (h, w), and reflectance (13, h, w), 0 elsewhere.
         """
         found = np.zeros((len(BANDS), *trusted[0].shape), np.float32)
         known = np.zeros(trusted[0].shape, np.bool_)
-        chances = _chances(
-            [each.astype(np.float32) for each in trusted],
-            self.readouts,
-        )
+        chances = _chances([each.astype(np.float32) for each in trusted], self.readouts)
         for subset, chance in chances.items():
             here = chance > 0
             known |= here
             found[:, here] = self._flat(
                 self.readouts[subset],
                 None if basis is None else basis[:, here],
-                [basis_of(looks[each][:, here], self.centres[each]) for each in subset],
+                [basis_of(seen[each][:, here], self.centres[each]) for each in subset],
             )
         return known, found
 

@@ -2,7 +2,7 @@
 
 Its own spectrum, the mean of its surroundings, and saturating random features of the spectrum (Rahimi and
 Recht 2008, "Weighted sums of random kitchen sinks"): what a crop, a forest or bare soil of that day looks
-like today is no linear function of its bands.
+like today is not a linear function of its bands.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ CLASSES = 8
 FEATURES = LOOKS + RANDOM + CLASSES * (1 + len(USED))
 """Features of a reference: what is seen of it, random features, the spectrum within each class."""
 
+PLAIN = np.array([True] * len(USED) + [False] * (len(USED) + RANDOM) + [True] * CLASSES * (1 + len(USED)))
+"""Which features are the spectrum by classes, and nothing else (FEATURES,)."""
+
 MARGIN = 8
 """Pixels of a reference that the features need on each side of a window."""
 
@@ -62,17 +65,21 @@ def surroundings(values: Floats, clear: Bools) -> Floats:
 
 
 def looks(image: Floats, clear: Bools) -> Floats:
-    """What is seen of blocks of 2 x 2 pixels.
+    """What is seen of pixels: their spectrum, and that of the blocks of 2 x 2 pixels around them.
 
     Args:
-        image: Reflectance of blocks (13, h, w).
-        clear: Blocks of which all is clear (h, w).
+        image: Reflectance (13, h + 2 MARGIN, w + 2 MARGIN) of a window that begins on even pixels of the map.
+        clear: Where the ground shows, of the same size.
 
     Returns:
         Spectrum and surroundings (LOOKS, h, w), rounded so that 16-bit floats hold them exactly.
     """
-    values = spectrum(image)
-    return rounded(np.concatenate([values, surroundings(values, clear)]), _BITS)
+    beyond = MARGIN // 2 - 1
+    blocks = spectrum(block_mean(image))
+    around = surroundings(blocks, block_mean(clear) == 1)[:, beyond:-beyond, beyond:-beyond]
+    around = upsample(upsample(around, axis=2), axis=1)
+    values = spectrum(image[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
+    return rounded(np.concatenate([values, around]), _BITS)
 
 
 def features(seen: Floats, centres: Floats) -> Floats:
@@ -103,25 +110,6 @@ def class_centres(values: Floats) -> Floats:
             [values[near == k].mean(0) if (near == k).any() else centres[k] for k in range(CLASSES)]
         )
     return np.asarray(centres, np.float32)
-
-
-def pixel_features(image: Floats, clear: Bools, centres: Floats) -> Floats:
-    """Features of pixels, whose surroundings are those of their blocks.
-
-    Args:
-        image: Reflectance (13, h + 2 MARGIN, w + 2 MARGIN) of a window that begins on even pixels of the map.
-        clear: Where the ground shows, of the same size.
-        centres: Of the classes (CLASSES, bands).
-
-    Returns:
-        Features (FEATURES, h, w).
-    """
-    beyond = MARGIN // 2 - 1
-    blocks = spectrum(block_mean(image))
-    around = surroundings(blocks, block_mean(clear) == 1)[:, beyond:-beyond, beyond:-beyond]
-    around = upsample(upsample(around, axis=2), axis=1)
-    values = spectrum(image[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
-    return features(np.concatenate([values, around]), centres)
 
 
 def trust(clear: Bools) -> Floats:

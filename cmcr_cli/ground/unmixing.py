@@ -1,4 +1,4 @@
-"""Ground under thin cloud, told from the cloud by the scene's own statistics.
+"""Ground under thin cloud, separated from the cloud by the scene's own statistics.
 
 What a covered pixel departs by from its context is ground that differs from what was expected, plus cloud.
 How ground varies across the bands is known from the clear pixels, R, and how such departures vary is known
@@ -42,7 +42,11 @@ class Unmixing:
         self._products = np.zeros((len(LEVELS), len(BANDS), len(BANDS)))
 
     def add(self, residual: Floats) -> None:
-        """Add the departures (13, n) of covered pixels, in reflectance."""
+        """Add residuals of covered pixels.
+
+        Args:
+            residual: Reflectance minus context (13, n).
+        """
         shares = weights(residual[VISIBLE].mean(axis=0)).astype(np.float64)
         values = residual.astype(np.float64)
         self._count += shares.sum(axis=1)
@@ -51,7 +55,14 @@ class Unmixing:
             products += (values[:, used] * share[used]) @ values[:, used].T
 
     def matrices(self, covariance: Floats) -> Floats:
-        """One matrix (levels, 13, 13) per level, given the covariance (13, 13) of clear ground."""
+        """Fit the matrices to all that was added.
+
+        Args:
+            covariance: Covariance of clear ground (13, 13).
+
+        Returns:
+            One matrix per level (levels, 13, 13).
+        """
         ground = SHARE * covariance + _NOISE * np.eye(len(BANDS))
         total = self._products + _FEW * ground
         found = total / (self._count + _FEW)[:, None, None]
@@ -65,7 +76,14 @@ class Unmixing:
 
 
 def weights(brightness: NDArray[Any]) -> Floats:
-    """What each of LEVELS counts for at departures of the visible bands, linear between; (levels, *shape)."""
+    """Compute the weights of LEVELS, linear between them.
+
+    Args:
+        brightness: Residuals of the visible bands.
+
+    Returns:
+        Weights (levels, *shape).
+    """
     position = np.interp(brightness, LEVELS, np.arange(len(LEVELS)))
     numbers = np.arange(len(LEVELS)).reshape(-1, *[1] * position.ndim)
     return np.asarray(np.maximum(1 - np.abs(position - numbers), 0), dtype=np.float32)

@@ -49,6 +49,8 @@ class PatchInputs:
         levels: (B, K) mean residuals of the visible bands, ascending, for which there is a matrix.
         unmixing: (B, K, 13, 13) matrices. Matrix times residual is the part of the residual that is ground;
             between two levels the result is interpolated.
+        doubt: (B, 1, H, W) expected square error of the context as a part of that of a context as the
+            network knows it, 0 to 1; see `shrinkage.kept`.
     """
 
     optical: Tensor
@@ -61,10 +63,11 @@ class PatchInputs:
     present: Tensor
     levels: Tensor
     unmixing: Tensor
+    doubt: Tensor
 
     def channels_last(self) -> PatchInputs:
         """Return the same batch with its images in channels_last, in which convolutions are fast."""
-        images = ("optical", "context", "confidence", "cover", "radar", "radar_valid")
+        images = ("optical", "context", "confidence", "cover", "radar", "radar_valid", "doubt")
         return replace(self, **{name: _channels_last(getattr(self, name)) for name in images})
 
 
@@ -82,6 +85,7 @@ class Condition:
         cover: (B, 1, H, W) cover of the inputs.
         hidden: (B, 1, H, W), see `shrinkage.hidden`.
         unexplained: (B, 1, H / 8, W / 8), see `shrinkage.unexplained`.
+        kept: (B, 1, H, W), see `shrinkage.kept`.
     """
 
     planes: Tensor
@@ -93,6 +97,7 @@ class Condition:
     cover: Tensor
     hidden: Tensor
     unexplained: Tensor
+    kept: Tensor
 
     def pasted(self, estimate: Tensor) -> Tensor:
         """Replace the trusted part of an estimate (B, 13, H, W) by the image (data consistency)."""
@@ -127,11 +132,12 @@ class Condition:
             cover=inputs.cover,
             hidden=shrinkage.hidden(brightness, inputs.cover, inputs.confidence),
             unexplained=shrinkage.unexplained(limited, inputs.cover),
+            kept=shrinkage.kept(brightness, inputs.doubt),
         )
 
     def finished(self, estimate: Tensor) -> Tensor:
-        """Shrink the last estimate (B, 13, H, W) towards the context where clouds hide the ground."""
-        return shrinkage.shrunk(estimate, self.hidden, self.unexplained)
+        """Shrink the last estimate (B, 13, H, W) towards the context where that is likely to be better."""
+        return shrinkage.shrunk(estimate, self.hidden, self.unexplained) * self.kept
 
 
 def _planes(inputs: PatchInputs, residual: Tensor, ground: Tensor) -> Tensor:

@@ -43,6 +43,23 @@ def hidden(brightness: Tensor, cover: Tensor, confidence: Tensor) -> Tensor:
     return share * (cover > 0) * (confidence / CONFIDENT).clamp(max=1)
 
 
+def kept(brightness: Tensor, doubt: Tensor) -> Tensor:
+    """Part of the estimate that is kept where the context is better than those of the training.
+
+    References make the context far better than any that the network knows. What it adds has errors of the
+    size that it was trained on, so it is weighted by the ratio of the errors.
+
+    Args:
+        brightness: Mean residual of the visible bands, reflectance, (B, 1, H, W).
+        doubt: Expected square error of the context as a part of that of a context as the network knows it,
+            (B, 1, H, W).
+
+    Returns:
+        (B, 1, H, W), 0 to 1.
+    """
+    return doubt
+
+
 def unexplained(residual: Tensor, cover: Tensor) -> Tensor:
     """Mean square residual of the clear ground around each cell.
 

@@ -1,4 +1,4 @@
-"""What a run or a batch reads and writes, known before it starts: no two may meet, nothing else is touched.
+"""Files of a run or a batch, known before it starts: no two may meet, nothing else is touched.
 
 Files are known by their real paths and by their inodes, so that other spellings and links do not hide them.
 """
@@ -21,13 +21,13 @@ Key = str | tuple[int, int]
 """A real path, or device and inode."""
 
 SEPARATORS = re.compile(r"/vsi[a-z0-9_]+/|[:?&=,|!{}\"'\s]")
-"""What stands before and behind a file's own path in the addresses that GDAL and rasterio know."""
+"""Parts before and after a file's own path in the addresses that GDAL and rasterio know."""
 
 MOST_SEPARATORS = 16
-"""Texts with more are no addresses, but coordinates and the like."""
+"""Longer texts are not addresses, but coordinates and the like."""
 
 TOKEN = re.compile(r"[^<>\"'\n\r]{1,4096}")
-"""What may be an address in XML or JSON."""
+"""Pattern of texts that may be addresses in XML or JSON."""
 
 NO_NAME = re.compile(r"[\s\d.,:;eE+\-\[\]{}()]*$|(?!file:)[a-z0-9]+://|.*\0")
 """Numbers, punctuation, and addresses of other machines."""
@@ -69,7 +69,14 @@ class Claims:
                         self._read.setdefault(key, str(name))
 
     def write(self, path: Path) -> None:
-        """Claim an output; OutputError when another one needs any of its names."""
+        """Claim an output.
+
+        Args:
+            path: The output.
+
+        Raises:
+            OutputError: Another output needs one of its names.
+        """
         keys = {key: name for name in reversed(_touched(path)) for key in _keys(name, parents=name == path)}
         for key, name in keys.items():
             if key in self._written:
@@ -78,7 +85,11 @@ class Claims:
         self._outputs[path] = None
 
     def check(self) -> None:
-        """Raise OutputError when an output, or a name that it needs, is an input."""
+        """Compare outputs with inputs.
+
+        Raises:
+            OutputError: An output, or a name that it needs, is an input.
+        """
         for path in self._outputs:
             for name in _touched(path):
                 for key in _keys(name):
@@ -92,7 +103,15 @@ class Claims:
 
 
 def check_writable(path: Path, overwrite: bool) -> None:
-    """Raise OutputError unless `path` can be written: call it before any work starts."""
+    """Check an output before any work starts.
+
+    Args:
+        path: The output.
+        overwrite: Whether it may exist.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     if path.is_dir():
         raise OutputError(
             f"{path}: is a folder; expected the name of a file to write, such as {path / 'clear.tif'}."
@@ -115,7 +134,7 @@ def check_writable(path: Path, overwrite: bool) -> None:
         # GDAL's own cache of an image goes with the image. Anything else may be somebody's work.
         if os.path.lexists(sidecar) and not (suffix == CACHE and path.exists() and is_cache(sidecar)):
             raise OutputError(
-                f"{path}: beside it lies {sidecar.name}, which would be read as a part of it; expected no "
+                f"{path}: {sidecar.name} is beside it, which would be read as a part of it; expected no "
                 "such file. Move it away, or choose another name with -o."
             )
     try:
@@ -130,10 +149,16 @@ def check_writable(path: Path, overwrite: bool) -> None:
 
 
 def files_behind(address: str) -> Iterator[Path]:
-    """All files on this machine that reading `address` may open, each once.
+    """Find the files on this machine that reading a path may open.
 
-    What is named in XML and JSON is found without parsing, and so are archives in GDAL's addresses: a file
-    too many does no harm, for it only must not be written to.
+    Names in XML and JSON, and archives in GDAL's paths, are found without parsing: a file too many does no
+    harm, because it only must not be written to.
+
+    Args:
+        address: Any path that GDAL can open.
+
+    Yields:
+        Each file once.
     """
     here = Path()
     waiting = [(address, here), *((name, here) for name in _names(address) if address[:1] == "<")]
@@ -166,7 +191,7 @@ def _places(text: str, folder: Path) -> Iterator[Path]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """`text`, and what stands in it between the separators of addresses."""
+    """`text`, and its parts between the separators of addresses."""
     yield text
     found = list(SEPARATORS.finditer(text))
     if len(found) > MOST_SEPARATORS:
@@ -180,7 +205,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _named_in(path: Path) -> set[str]:
-    """What may be names of files in a file of XML or JSON."""
+    """Possible names of files in a file of XML or JSON."""
     try:
         with path.open("rb") as file:
             head = file.read(512)

@@ -26,7 +26,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from cmcr_cli.errors import OptionError
+from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.files import GDAL_ERRORS, FileSet, flush_to_disk, output_errors
 from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.grid import Grid
@@ -93,7 +93,7 @@ class StripWriter:
             self._files = self._given or stack.enter_context(FileSet([self._spec.path]))
             with output_errors(self._spec.path):
                 if self._resumed:
-                    self._dataset = rasterio.open(self._temporary, "r+")
+                    self._dataset = rasterio.open(self._temporary, "r+", driver="GTiff")
                 else:
                     self._temporary.unlink(missing_ok=True)
                     self._dataset = _create(self._temporary, self._spec)
@@ -128,7 +128,7 @@ class StripWriter:
             self._dataset.close()  # which is when GDAL completes a file
             if self._files.kept:
                 flush_to_disk(self._temporary)
-            self._dataset = rasterio.open(self._temporary, "r+")
+            self._dataset = rasterio.open(self._temporary, "r+", driver="GTiff")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -146,11 +146,23 @@ class StripWriter:
                 self._dataset.close()
                 cog = self._files.part(self._spec.path)
                 cog.unlink(missing_ok=True)
-                gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
-                _check_readable(cog)
+                # Where the environment has another folder for GDAL's overviews, they would be left there.
+                with rasterio.Env(CPL_TMPDIR=str(cog.parent)):
+                    gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
+                self._check_copy(cog)
                 if not self._files.kept:  # else a run that is stopped before the end begins here again
                     self._temporary.unlink()
             self._files.finish(self._spec.path)
+
+    def _check_copy(self, cog: Path) -> None:
+        """Read the whole copy: neither GDAL's threads nor its closing of a file report a full disk."""
+        if checksum_of(cog, self.written, NUM_THREADS=_threads()) != self.checksum or not _described_alike(
+            cog, self._temporary
+        ):
+            raise OutputError(
+                f"{self._spec.path}: the copy differs from what was written; expected the same. The "
+                "disk is full or damaged: choose another folder with -o."
+            )
 
     @property
     def _temporary(self) -> Path:
@@ -171,13 +183,28 @@ def rows_of(files: FileSet, path: Path) -> Path:
     return files.part(path, "rows.tif")
 
 
-def checksum_of(path: Path, rows: int) -> int:
-    """Checksum of the first rows of a writer's temporary file, as the writer itself has counted it.
+def _described_alike(cog: Path, rows: Path) -> bool:
+    """Whether a copy says of itself what its source does, and its overviews can be read."""
+    with rasterio.open(rows) as source, rasterio.open(cog) as copy:
+        names = ["crs", "transform", "shape", "dtypes", "nodata"]
+        names += ["descriptions", "scales", "offsets", "colorinterp"]
+        alike = all(repr(getattr(source, name)) == repr(getattr(copy, name)) for name in names)
+        alike = alike and bool(source.tags().items() <= copy.tags().items())
+        levels = len(copy.overviews(1))
+    for level in range(levels):
+        with rasterio.open(cog, overview_level=level) as overview:
+            height = overview.height
+        checksum_of(cog, height, overview_level=str(level), NUM_THREADS=_threads())
+    return alike
+
+
+def checksum_of(path: Path, rows: int, **options: str) -> int:
+    """Checksum of the first rows of a raster, as its writer has counted it, opened with GDAL's `options`.
 
     Raises a RasterioError when they cannot be read.
     """
     checksum = 0
-    with rasterio.open(path) as dataset:
+    with rasterio.open(path, **options) as dataset:
         for top in range(0, rows, BLOCK):
             window = Window(0, top, dataset.width, min(BLOCK, rows - top))
             checksum = zlib.crc32(dataset.read(window=window).data, checksum)
@@ -282,15 +309,6 @@ def _cog_options(spec: OutputSpec) -> dict[str, str]:
 
 def _threads() -> str:
     return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
-
-
-def _check_readable(path: Path) -> None:
-    """Decode every pixel: GDAL's writing threads do not report a full disk."""
-    side = COG_BLOCK
-    with rasterio.open(path, NUM_THREADS=_threads()) as dataset:
-        for top in range(0, dataset.height, side):
-            for left in range(0, dataset.width, 8 * side):
-                dataset.read(window=Window(left, top, 8 * side, side))
 
 
 def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:

@@ -37,10 +37,13 @@ OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
 """All that cmcr and GDAL put there begins like one of these."""
 
 KEPT = ("rows.tif", "journal.json", "survey.npz")
-"""What a later run with `--resume` may use of it."""
+"""Files that a later run with `--resume` may use."""
+
+PROBE = 64 * 2**10
+"""Bytes that are written to find out whether a disk is full; what is still being freed may leave a little."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
-"""What rasterio lets through when GDAL cannot write; SystemError is its "unknown GDAL error"."""
+"""Errors that rasterio raises when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
 State = tuple[int, int, int, int]
 
@@ -65,6 +68,7 @@ class FileSet:
         """
         self.paths, self.kept, self._overwrite = list(paths), kept, overwrite
         self._finished: set[Path] = set()
+        self._keep: tuple[str, ...] = ()
         self._before: dict[Path, State | None] = {}
 
     def __enter__(self) -> Self:
@@ -86,27 +90,25 @@ class FileSet:
         return self
 
     def part(self, path: Path, name: str = WHOLE) -> Path:
-        """The file `name` in the folder in which `path` is built."""
+        """Path of the file `name` in the folder in which the output `path` is built."""
         return folder_of(path) / name
 
     def finish(self, path: Path) -> None:
-        """State that `path` is built: its file WHOLE is complete."""
+        """State that the output `path` is built: its file WHOLE is complete."""
         self._finished.add(path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give all files their names, or put everything back; remove the folders."""
-        keep: tuple[str, ...] = KEPT if self.kept else ()
+        self._keep = KEPT if self.kept else ()
         try:
             if kind is None:
                 self._publish()
-                keep = ()
+                self._keep = ()
         finally:
-            # Where an old file could not be put back, its folder is all that is left of it.
             for path in self.paths:
-                lost = not os.path.lexists(path) and os.path.lexists(self.part(path, OLD))
-                _empty(folder_of(path), (*keep, OLD) if lost else keep)
+                _empty(folder_of(path), self._keep)
 
     def _publish(self) -> None:
         if unfinished := set(self.paths) - self._finished:
@@ -123,10 +125,8 @@ class FileSet:
                     rename(source, target)
         except BaseException:
             # Once the first file has its name the set is complete, and there is nothing to put back.
-            undone = reversed(moves) if os.path.lexists(self.part(self.paths[0])) else ()
-            for source, target in undone:
-                if os.path.lexists(target) and not os.path.lexists(source):
-                    target.rename(source)
+            if os.path.lexists(self.part(self.paths[0])) and not _undone(moves):
+                self._keep = (*self._keep, OLD, NONE)  # from which the next set of these paths puts back
             raise
         for folder in {path.parent for path in self.paths}:
             with contextlib.suppress(OSError):  # too late to fail: all bear their names
@@ -154,25 +154,36 @@ class FileSet:
         if now is not None and (now != self._before[path] or not self._overwrite):
             raise OutputError(
                 f"{path}: was written by something else during this run, and is left as it is; expected "
-                "nobody else to write there. Choose another name with -o."
+                "no other user who may write there. Choose another name with -o."
             )
 
 
 def folder_of(path: Path) -> Path:
-    """The hidden folder beside `path` in which it is built.
+    """Name the hidden folder in which an output is built, the same in every run.
 
-    It is the same in every run, so that the next one finds what a killed one left.
+    Args:
+        path: The output.
+
+    Returns:
+        Path of the folder, beside the output.
     """
     return path.with_name(f".{path.name}{PART}")
 
 
 def lock_of(path: Path) -> Path:
-    """The hidden file beside `path` whose lock says that a run writes it."""
+    """Path of the hidden file beside the output `path` whose lock shows that a run writes it."""
     return path.with_name(f".{path.name}.cmcr-lock")
 
 
 def is_cache(path: Path) -> bool:
-    """Whether `path` is a file of statistics that GDAL has made beside a raster; a link to one is not."""
+    """Recognise a file of statistics that GDAL has made beside a raster.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        Whether it is one; a link to one is not.
+    """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
@@ -183,7 +194,16 @@ def is_cache(path: Path) -> bool:
 
 
 def write_whole(path: Path, content: bytes, files: FileSet | None = None) -> None:
-    """Write `content` to `path`, as one of `files` or alone; OutputError when it cannot be written."""
+    """Write a file, whole or not at all.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        files: Set of outputs that it belongs to; None: alone.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     with FileSet([path]) if files is None else nullcontext(files) as own, output_errors(path):
         part = own.part(path)
         with new_file(part) as file:
@@ -193,19 +213,33 @@ def write_whole(path: Path, content: bytes, files: FileSet | None = None) -> Non
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """An empty file to write to; what bore the name is removed, and no link is followed."""
+    """Open an empty file for writing. Whatever has its name is removed, and no link is followed.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The open file.
+    """
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         yield file
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file its name. All renames of a set go through here."""
+    """Rename a file. All renames of a set go through here."""
     source.replace(target)
 
 
 def flush_to_disk(path: Path) -> None:
-    """Have the disk hold a file, or the names in a folder; OSError when it cannot."""
+    """Synchronize a file, or the names in a folder, to disk.
+
+    Args:
+        path: File or folder.
+
+    Raises:
+        OSError: It cannot be done.
+    """
     folder = path.is_dir()
     if folder and os.name == "nt":  # folders cannot be opened there
         return
@@ -221,30 +255,58 @@ def flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Tell GDAL's errors as OutputError.
+    """Turn GDAL's errors into OutputError.
 
-    How large its block cache is decides who opens the inputs: a change here would throw out their blocks.
+    The size of its block cache is part of GDAL's environment in which inputs are open; a change here would
+    empty the cache.
+
+    Args:
+        path: The output, for messages.
+
+    Raises:
+        OutputError: GDAL could not write.
     """
     try:
         yield
     except GDAL_ERRORS as error:
+        why = str(error) if isinstance(error, OSError) and error.errno else _no_room(path) or str(error)
         raise OutputError(
-            f"{path}: cannot be written ({error}); expected room for about four times the output. "
+            f"{path}: cannot be written ({why}); expected room for about four times the output. "
             "Free some space, or choose another folder with -o."
         ) from error
 
 
+def _no_room(path: Path) -> str | None:
+    """Why nothing can be written beside `path`; None when something can. GDAL does not say it."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return str(error)
+    return None
+
+
 def remove_parts(paths: Sequence[Path]) -> None:
-    """Remove what a killed run has left beside the set `paths`; what it has moved aside returns."""
+    """Remove what a killed run has left beside a set of outputs; files that it has moved aside return.
+
+    Args:
+        paths: The set.
+    """
     if put_back(paths):
         for path in paths:
             _empty(folder_of(path), ())
 
 
 def put_back(paths: Sequence[Path]) -> bool:
-    """Undo the renames of a run that was killed amid them; False when a folder is not ours, or none is there.
+    """Undo the renames of a run that was killed between them. The caller holds the locks.
 
-    The caller holds the locks of `paths`.
+    Args:
+        paths: The set of outputs.
+
+    Returns:
+        False if a folder is not cmcr's, or there is none.
     """
     there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
     if not there or not all(map(_is_ours, there)):
@@ -253,8 +315,19 @@ def put_back(paths: Sequence[Path]) -> bool:
     return True
 
 
+def _undone(moves: Sequence[tuple[Path, Path]]) -> bool:
+    """Undo renames, the last one first; False when one could not be, and those before it are left."""
+    try:
+        for source, target in reversed(moves):
+            if os.path.lexists(target) and not os.path.lexists(source):
+                rename(target, source)
+    except OSError:
+        return False
+    return True
+
+
 def _state(path: Path) -> State | None:
-    """What tells a file from another that has taken its name; None where there is none."""
+    """Identity of a file, to notice another that has taken its name; None if there is no file."""
     try:
         found = path.lstat()
     except OSError:
@@ -294,8 +367,8 @@ def _is_own(path: Path) -> bool:
 
 
 def _begins(name: str, names: Sequence[str]) -> bool:
-    """Whether it is one of `names`, or GDAL's own name for a file beside it."""
-    return any(name == own or name.startswith(own + ".") for own in names)
+    """Whether it is one of `names`, or GDAL's own name for a file beside it or made of it."""
+    return any(name == own or name.startswith((own + ".", own + "_")) for own in names)
 
 
 def _clear(folder: Path, kept: Sequence[str]) -> None:

@@ -20,10 +20,15 @@ if sys.platform != "win32":
 
 @contextmanager
 def locked(outputs: Iterable[Path]) -> Iterator[None]:
-    """Hold a lock for each of `outputs`; it ends with this process, however that ends.
+    """Hold a lock for each output until the context is left or the process ends, however it ends.
 
-    Raises OutputError while another run holds one. Nothing is locked where the system, or the file system of
-    the output, has no such locks.
+    Nothing is locked where the system, or the file system of the output, has no such locks.
+
+    Args:
+        outputs: The outputs.
+
+    Raises:
+        OutputError: Another run holds one of the locks.
     """
     if sys.platform == "win32":
         yield
@@ -49,7 +54,8 @@ def _locked(output: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # an empty file that is left is no lock
+                path.unlink()
 
 
 def _opened(path: Path) -> IO[bytes]:

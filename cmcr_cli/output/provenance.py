@@ -1,4 +1,4 @@
-"""What became of each pixel: the codes of a provenance raster."""
+"""Origin of each pixel: the codes of a provenance raster."""
 
 from __future__ import annotations
 

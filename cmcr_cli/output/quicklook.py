@@ -50,7 +50,12 @@ class Quicklook:
     """Gathers strips of a scene of any size into cell means, in memory of a few tens of megabytes."""
 
     def __init__(self, width: int, height: int) -> None:
-        """Quicklook of a scene of `width` x `height` pixels."""
+        """Prepare the quicklook of a scene.
+
+        Args:
+            width: Columns of the scene.
+            height: Rows of the scene.
+        """
         self._cell = -(-max(width, height) // LARGEST)
         rows, columns = -(-height // self._cell), -(-width // self._cell)
         self._before = np.zeros((3, rows, columns), dtype=np.float32)
@@ -65,9 +70,13 @@ class Quicklook:
         after: NDArray[np.float32],
         provenance: NDArray[np.uint8],
     ) -> None:
-        """Add a strip of any height from row `top`: reflectance (3, rows, width) of B04, B03 and B02.
+        """Add rows of any number.
 
-        Of `provenance` (rows, width), pixels of 0 (nodata) are left out, and 2 and 3 count as reconstructed.
+        Args:
+            top: First row.
+            before: Reflectance of B04, B03 and B02 before (3, rows, width).
+            after: The same after.
+            provenance: (rows, width). Nodata is left out; RECONSTRUCTED and above count as reconstructed.
         """
         valid = provenance != NODATA
         first = top // self._cell
@@ -79,9 +88,14 @@ class Quicklook:
         self._reconstructed[cells] += self._sums(top, (provenance >= RECONSTRUCTED).astype(np.float32))
 
     def write(self, path: Path, files: FileSet | None = None) -> None:
-        """Write the panels with captions as one PNG, as one of `files` or alone.
+        """Write the panels with captions as one PNG.
 
-        Raises OutputError when it cannot be written.
+        Args:
+            path: The PNG.
+            files: Set of outputs that it belongs to; None: alone.
+
+        Raises:
+            OutputError: It cannot be written.
         """
         panels = [captioned(panel, text) for panel, text in zip(self.panels(), CAPTIONS, strict=True)]
         between = np.full((3, panels[0].shape[1], SEPARATOR), 255, dtype=np.uint8)
@@ -89,11 +103,14 @@ class Quicklook:
         write_whole(path, encoded(picture, "PNG"), files)
 
     def panels(self) -> list[NDArray[np.uint8]]:
-        """Before, after and what was reconstructed, tinted over grey: three pictures (3, H, W).
+        """Make the three pictures: before, after, and what was reconstructed, tinted over grey.
 
-        Both images share a stretch, taken from the image after: each band starts at its 1st percentile, which
-        takes off the blue of the air, and all span the same reflectance, which keeps the hues. Clouds before
-        clip to white.
+        Both images have one stretch, taken from the image after. Each band starts at its 1st percentile,
+        which removes the blue of the air, and all have the same range of reflectance, which keeps the hues.
+        Clouds before are clipped to white.
+
+        Returns:
+            Pictures (3, H, W).
         """
         seen = self._valid > 0
         count = np.maximum(self._valid, 1)
@@ -115,18 +132,42 @@ class Quicklook:
 
 
 def stretch_of(pixels: NDArray[Any]) -> tuple[NDArray[Any], float]:
-    """Lower ends (3,) and common span of the stretch that shows reflectance (3, N) well."""
+    """Choose the stretch of an image.
+
+    Args:
+        pixels: Reflectance (3, N).
+
+    Returns:
+        Lower ends (3,), and the range that all bands share.
+    """
     low, high = np.percentile(pixels, PERCENTILES, axis=1)
     return low, max(float((high - low).max()), 1e-3)
 
 
 def stretched(image: NDArray[Any], low: NDArray[Any], span: float) -> NDArray[Any]:
-    """Reflectance (3, H, W) as brightness on a screen, 0 to 1."""
+    """Stretch an image for a screen.
+
+    Args:
+        image: Reflectance (3, H, W).
+        low: Lower ends (3,).
+        span: Range of reflectance.
+
+    Returns:
+        Brightness, 0 to 1.
+    """
     return np.asarray(np.clip((image - low[:, None, None]) / span, 0, 1) ** GAMMA)
 
 
 def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """A picture (3, H, W) under a white strip with `text` in the letters of GLYPHS, cut to its width."""
+    """Put a white strip with a caption above a picture.
+
+    Args:
+        picture: (3, H, W).
+        text: Caption in the letters of GLYPHS; clipped to the width.
+
+    Returns:
+        The taller picture.
+    """
     width = picture.shape[2]
     scale = caption_height(width) // 11
     letters = [np.array([list(row) for row in GLYPHS[letter].split()], dtype=np.uint8) for letter in text]
@@ -138,12 +179,27 @@ def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 def caption_height(width: int) -> int:
-    """Rows of the strip with the caption over a panel of `width` pixels."""
+    """Compute the height of a caption.
+
+    Args:
+        width: Columns of the panel.
+
+    Returns:
+        Rows.
+    """
     return 11 * max(1, min(width // 170, 4))
 
 
 def encoded(picture: NDArray[np.uint8], driver: str) -> bytes:
-    """The bytes of (3, H, W) as an image file of a GDAL driver, PNG or JPEG."""
+    """Encode a picture.
+
+    Args:
+        picture: (3, H, W).
+        driver: Driver of GDAL, PNG or JPEG.
+
+    Returns:
+        Bytes of the image file.
+    """
     bands, height, width = picture.shape
     profile = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
     with MemoryFile() as memory, warnings.catch_warnings():
@@ -155,5 +211,13 @@ def encoded(picture: NDArray[np.uint8], driver: str) -> bytes:
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write (3, H, W) as a PNG, whole or not at all. Raises OutputError when it cannot be written."""
+    """Write a picture as PNG, whole or not at all.
+
+    Args:
+        path: The PNG.
+        picture: (3, H, W).
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     write_whole(path, encoded(picture, "PNG"))

@@ -44,7 +44,7 @@ COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an item says of an output apart from its files."""
+    """Contents of an item except the files."""
 
     grid: Grid
     names: tuple[str, ...]
@@ -59,9 +59,14 @@ class Described:
 
 
 def time_of(tags: Mapping[str, str], path: str) -> datetime | None:
-    """When the image was taken: by its tags, else by a name such as S2A_MSIL1C_20220105T110431_...; UTC.
+    """Find the acquisition time of a scene.
 
-    None where neither tells, or what it tells cannot be true.
+    Args:
+        tags: Tags of the scene.
+        path: Its path; names such as S2A_MSIL1C_20220105T110431_... state the time.
+
+    Returns:
+        The time, UTC; None if neither states it, or the stated time is impossible.
     """
     text = tags.get("PRODUCT_START_TIME", "")
     found = re.search(r"(?<!\d)(20\d{6}T\d{6})(?!\d)", Path(path).name)
@@ -76,20 +81,36 @@ def time_of(tags: Mapping[str, str], path: str) -> datetime | None:
 def write_item(
     path: Path, outputs: Mapping[str, Path], made: Described, files: FileSet | None = None
 ) -> None:
-    """Write the item, as one of `files` or alone; `outputs` are given by the option that names them.
+    """Write the STAC item of a removal.
 
-    Raises OutputError when it cannot be written.
+    Args:
+        path: The item.
+        outputs: Outputs by the option that names them.
+        made: What the item states about them.
+        files: Set of outputs that the item belongs to; None: alone.
+
+    Raises:
+        OutputError: It cannot be written.
     """
     write_whole(path, json.dumps(stac_item(path, outputs, made), indent=2).encode(), files)
 
 
 def stac_item(path: Path, files: Mapping[str, Path], made: Described) -> dict[str, Any]:
-    """The item as a dictionary; the addresses of its assets are relative to `path`."""
+    """Make the STAC item of a removal.
+
+    Args:
+        path: The item; addresses of assets are relative to it.
+        files: Outputs by the option that names them.
+        made: What the item states about them.
+
+    Returns:
+        The item as a dictionary.
+    """
     geometry, bbox = _geometry(made.grid)
     now = datetime.now(UTC)
     properties: dict[str, Any] = {"datetime": _iso(made.time) if made.time else None}
     if made.time is None:
-        # Not known: STAC then wants the span in which it must lie.
+        # Unknown: STAC then requires the span in which it must be.
         properties |= {"start_datetime": _iso(FIRST_IMAGE), "end_datetime": _iso(now)}
     epsg = made.grid.crs.to_epsg()
     properties |= {

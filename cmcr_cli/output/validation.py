@@ -41,11 +41,22 @@ def validate_output(
     *,
     bands: tuple[str, ...] | None = None,
 ) -> list[Finding]:
-    """Check that `output` is a COG, and agrees with the scene it was made from and with its provenance.
+    """Check that an image is a COG, and agrees with its scene and its provenance.
 
-    `bands` names the bands in file order where the files do not. Pixels are compared only when grids and
-    bands agree. Raises InputError when a file cannot be read or rio-cogeo is not installed, RadiometryError
-    when `output` or `source` is no Sentinel-2 stack.
+    Pixels are compared only if grids and bands agree.
+
+    Args:
+        output: The image.
+        source: The scene.
+        provenance: Its provenance raster.
+        bands: Names of the bands in file order, where the files do not state them.
+
+    Returns:
+        All findings.
+
+    Raises:
+        InputError: A file cannot be read, or rio-cogeo is not installed.
+        RadiometryError: The image or the scene is not a Sentinel-2 stack.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), ExitStack() as stack:
         if source is None and provenance is None:
@@ -66,7 +77,15 @@ def validate_output(
 
 
 def check_made_with(output: str | Path, sha256: str) -> None:
-    """Raise WeightsError unless the tags of `output` say that weights of this hash made it."""
+    """Check which weights made an image.
+
+    Args:
+        output: The image.
+        sha256: Hash of the weights.
+
+    Raises:
+        WeightsError: Its tags name other weights, or none.
+    """
     with open_raster(output, "an output of cmcr") as dataset:
         found = dataset.tags().get("CMCR_WEIGHTS_SHA256")
     if found != sha256:

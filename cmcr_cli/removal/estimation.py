@@ -41,7 +41,7 @@ USUAL_BYTES = 600 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run would do. Seconds and memory follow from the survey and a short probe, here and now."""
+    """Plan of a run. Seconds and memory are estimated from the survey and a short probe on this machine."""
 
     width: int
     height: int

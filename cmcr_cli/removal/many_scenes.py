@@ -6,9 +6,10 @@ import csv
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,14 @@ from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked
+from cmcr_cli.removal.finished import unfinished
 from cmcr_cli.removal.opening.opened import Model, load_model
-from cmcr_cli.removal.opening.session import claim
+from cmcr_cli.removal.opening.session import claim, restore_old
 from cmcr_cli.removal.pipeline import remove
-from cmcr_cli.scene.raster import is_complete
+from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.references.dates import date_of
+from cmcr_cli.scene.references.placed import LEAST_OVERLAP
 from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
@@ -40,7 +45,7 @@ CONNECT_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one scene."""
+    """Outcome of one scene."""
 
     output: str
     status: Literal["done", "skipped", "failed"]
@@ -101,6 +106,9 @@ def jobs_of(
         settings: Options that all scenes share; columns of a scene win over them.
         extras: Fields of further outputs to write beside each image.
 
+    Returns:
+        Options of each scene.
+
     Raises:
         OptionError: Two scenes have the same output, or one is outside the folder.
     """
@@ -133,10 +141,56 @@ def _several(cell: str) -> tuple[str, ...]:
     return tuple(value.strip() for value in cell.split(BETWEEN) if value.strip())
 
 
-def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:
-    """Raise OutputError when an output of any job meets an input or output of any: call it before any work.
+def help_each_other(jobs: Sequence[RemoveOptions], days: int) -> list[RemoveOptions]:
+    """Give every scene the others of its ground as references.
 
-    `more` are further files that are read, such as the list of the scenes.
+    Args:
+        jobs: Options of every scene.
+        days: Most days between a scene and its references. Scenes of unknown date have none and are none.
+
+    Returns:
+        The jobs, with more references.
+
+    Raises:
+        OptionError: The days are negative.
+    """
+    if days < 0:
+        raise OptionError(f"--references-from-batch {days}: expected a number of days, such as 60")
+    taken: dict[str, tuple[Grid, date]] = {}
+    for path in dict.fromkeys(job.s2 for job in jobs):
+        try:
+            with open_optical(path) as optical, open_optical(path, onto=optical.grid) as other:
+                other.read(other.grid.height - 1, 1)  # a damaged scene must not stop all others
+                day = date_of(optical.tags, path)
+                if day is not None:
+                    taken[path] = optical.grid, day
+        except CmcrError as error:
+            log.warning("%s: is not a reference of other scenes (%s)", path, error)
+            continue
+        if day is None:
+            log.warning("%s: has no references and is none, as its date is not known", path)
+    return [replace(job, references=(*job.references, *_others(job.s2, taken, days))) for job in jobs]
+
+
+def _others(scene: str, taken: Mapping[str, tuple[Grid, date]], days: int) -> Iterator[str]:
+    """Paths of the scenes that overlap one and are near in time."""
+    if scene not in taken:
+        return
+    grid, day = taken[scene]
+    for path, (other, when) in taken.items():
+        if path != scene and abs((when - day).days) <= days and grid.overlap(other) > LEAST_OVERLAP:
+            yield path
+
+
+def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:
+    """Compare the files of all jobs; call it before any work.
+
+    Args:
+        jobs: Options of each scene.
+        more: Further files that are read, such as the list of the scenes.
+
+    Raises:
+        OutputError: An output meets an input or output of any job.
     """
     claims = Claims()
     claims.read(*more)
@@ -152,23 +206,35 @@ def run_batch(
     scheduler: str | None = None,
     retries: int = 2,
 ) -> Iterator[Outcome]:
-    """Do `jobs`, and yield the outcome of each when it is known; one that fails does not stop the others.
+    """Process scenes. One that fails does not stop the others.
 
-    With `scheduler` the scenes go to that Dask cluster, one GPU each where workers have a resource GPU, and
-    in any order; what was lost with a worker is done again, up to `retries` times. Paths must mean the same
-    files on every worker. The jobs share their weights and device. Raises OutputError when files of the jobs
-    meet, InputError when the cluster cannot be used, WeightsError when the weights cannot.
+    Args:
+        jobs: Options of each scene; they share weights and device.
+        skip_existing: Whether scenes with a complete output are skipped.
+        scheduler: Address of a Dask scheduler. Scenes then go to its workers in any order, one GPU each if
+            workers
+            declare a resource GPU, and paths must mean the same files on every worker. None: this process.
+        retries: How often a scene is repeated that was lost with a worker.
+
+    Yields:
+        The outcome of each scene when it is known.
+
+    Raises:
+        OutputError: Files of the jobs meet.
+        InputError: The cluster cannot be used.
+        WeightsError: The weights cannot be used.
     """
     check_batch(jobs)
     todo = []
     for job in jobs:
-        if skip_existing and is_complete(job.output):
+        restore_old(list(job.outputs.values()))
+        if skip_existing and (lacking := unfinished(job)) is None:
             yield Outcome(str(job.output), "skipped")
         elif job.output.exists() and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
             if skip_existing:
                 text = (
-                    f"{job.output}: is there, but is not a complete image; expected one, or none, for "
+                    f"{job.output}: is there, but {lacking}; expected all outputs of one run, or none, for "
                     "--skip-existing. Remove it, or give --overwrite to replace it."
                 )
             yield Outcome(str(job.output), "failed", error=text)

@@ -32,7 +32,7 @@ VALUES = "0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow, 255 nodata"
 
 @dataclass(frozen=True, slots=True)
 class MaskReport:
-    """What was found; the shares are 0 to 1: of all pixels, and of the valid ones."""
+    """Result of `write_mask`; the shares are 0 to 1: of all pixels, and of the valid ones."""
 
     output: str
     confidence: str | None
@@ -53,13 +53,17 @@ def write_mask(
     """Write the mask that `remove` would use with these options: uint8, 255 nodata.
 
     The codes are those of `CloudClass`: 0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow. The mask
-    lies on the grid of the scene, and given back as `mask` it leads to exactly the same image.
+    is on the grid of the scene, and given back as `mask` it leads to exactly the same image, unless less than
+    5 % of the scene is clear: then `remove` also learns from shadow that the network doubts.
 
     Args:
         options: As for `remove`; `output` is the mask.
         progress: Called with the stage and the part of it that is done, 0 to 1.
         confidence: Raster to write as well: how likely the mask is right, uint8 per cent, 255 nodata. It says
             how sure the network is that a clear pixel is clear, and a covered one covered.
+
+    Returns:
+        What was found.
 
     Raises:
         OptionError: `confidence` is asked for, and the mask is not the network's.

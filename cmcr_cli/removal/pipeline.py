@@ -33,7 +33,11 @@ class Clock:
         self._last = time.monotonic()
 
     def stop(self, stage: str) -> None:
-        """State that a stage is over."""
+        """State that a stage is over.
+
+        Args:
+            stage: Name of the stage.
+        """
         now = time.monotonic()
         self.seconds[stage], self._last = round(now - self._last, 2), now
 

@@ -1,4 +1,4 @@
-"""How the C library keeps the memory that tensors have given back."""
+"""Settings of the C library, which keeps memory that tensors have freed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,17 @@ from cmcr_cli.errors import OptionError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else Apple's MPS, else the CPU. Raises OptionError for one that is not there."""
+    """Choose a device.
+
+    Args:
+        name: Name of the device. `auto` is CUDA if available, else Apple's MPS, else the CPU.
+
+    Returns:
+        The device.
+
+    Raises:
+        OptionError: It is not available.
+    """
     if name == "auto":
         others = "mps" if torch.backends.mps.is_available() else "cpu"
         name = "cuda" if torch.cuda.is_available() else others
@@ -26,21 +36,45 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_devices(names: str) -> list[torch.device]:
-    """The devices of a list such as `cuda:0,cuda:1`; OptionError as `pick_device` raises it."""
+    """Choose several devices.
+
+    Args:
+        names: A list such as `cuda:0,cuda:1`.
+
+    Returns:
+        The devices.
+
+    Raises:
+        OptionError: One is not available.
+    """
     return [pick_device(name.strip()) for name in names.split(",")]
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array as a tensor on a device: on the CPU the array itself, else a copy that is complete.
+    """Copy an array to a device.
 
-    On its way to a GPU it passes memory that the system may not move, which is much faster.
+    On its way to a GPU it passes pinned memory, which is much faster.
+
+    Args:
+        array: The array.
+        device: The device.
+
+    Returns:
+        On the CPU a view of the array, else a complete copy.
     """
     tensor = torch.from_numpy(array)
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device)
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """A tensor as an array: on the CPU the tensor itself, else a copy that is complete."""
+    """Copy a tensor to the CPU.
+
+    Args:
+        tensor: The tensor.
+
+    Returns:
+        A view of a tensor on the CPU, else a complete copy.
+    """
     if tensor.is_cuda:
         tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
     found: NDArray[Any] = tensor.cpu().numpy()
@@ -48,12 +82,20 @@ def to_numpy(tensor: Tensor) -> NDArray[Any]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what this thread asked of it: then others may use, or free, its memory."""
+    """Wait until a device has finished the work of this thread. Only then may others use or free its memory.
+
+    Args:
+        device: The device.
+    """
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those of its affinity mask, and no more than OMP_NUM_THREADS says."""
+    """Count the cores that this process may use.
+
+    Returns:
+        The cores of its affinity mask, at most OMP_NUM_THREADS.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(allowed, torch.get_num_threads()), 1)

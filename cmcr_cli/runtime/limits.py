@@ -11,13 +11,21 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def available() -> int | None:
-    """Bytes until the tightest limit; None where there is none, or the system does not tell."""
+    """Find out how much memory this process may still take.
+
+    Returns:
+        Bytes until the tightest limit; None if there is none, or it is unknown.
+    """
     found = [*_address_space(), *_control_groups()]
     return min(found) if found else None
 
 
 def resident() -> int | None:
-    """Bytes that this process holds now; None where the system does not tell."""
+    """Find out how much memory this process holds.
+
+    Returns:
+        Bytes; None if it is unknown.
+    """
     held = _statm()
     return None if held is None else held[1]
 
@@ -42,7 +50,7 @@ def _address_space() -> Iterator[int]:
 
 
 def _control_groups() -> Iterator[int]:
-    """What is left in the groups of this process and those above them, of either version."""
+    """Memory left in the control groups of this process and those above them, of either version."""
     groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, name = line.split(":", 2)

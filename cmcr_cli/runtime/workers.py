@@ -49,7 +49,11 @@ class Worker:
     stopped: Event
 
     def check(self) -> None:
-        """Raise CancelledError when what is being computed is not wanted any more; call it now and then."""
+        """Check whether the result is still wanted; long work calls this now and then.
+
+        Raises:
+            CancelledError: The run has failed or was interrupted.
+        """
         if self.stopped.is_set():
             raise CancelledError
 
@@ -79,11 +83,27 @@ class WorkerPool:
         return self.workers[0].device
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items, like the builtin, on as many threads as there are workers."""
+        """Apply a function to items on as many threads as there are workers.
+
+        Args:
+            work: The function.
+            items: The items.
+
+        Returns:
+            Results in the order of the items.
+        """
         return self._pool.map(work, items)
 
     def submit(self, work: Callable[[Worker, Item], Result], item: Item) -> Future[Result]:
-        """Start `work` on the worker of the next thread that is free."""
+        """Start work on the worker of the next free thread.
+
+        Args:
+            work: Called with the worker and the item.
+            item: The item.
+
+        Returns:
+            The future result.
+        """
         return self._pool.submit(self._on_a_worker, work, item)
 
     def _on_a_worker(self, work: Callable[[Worker, Item], Result], item: Item) -> Result:
@@ -94,9 +114,19 @@ class WorkerPool:
             return result
 
     def in_parts(self, work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> list[Result]:
-        """`work` on all items at once or, where a GPU's memory does not suffice, half by half.
+        """Do work on all items at once or, if the memory of a GPU does not suffice, half by half.
 
         From then on batches are smaller.
+
+        Args:
+            work: Returns the results of some items.
+            items: All items.
+
+        Returns:
+            Results in the order of the items.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: The memory does not suffice for one item.
         """
         try:
             return work(items)
@@ -115,10 +145,21 @@ class WorkerPool:
 def open_workers(
     weights: Weights, devices: Sequence[torch.device], batch_size: int | None, warnings: WarningLog
 ) -> Iterator[WorkerPool]:
-    """As many workers as cores, at least one per device; `warnings` receives a GPU's lack of memory.
+    """Start as many workers as there are cores, at least one per device.
 
-    When the context is left on an exception, what has not begun is cancelled, and what has is stopped. That a
-    GPU's memory is too small for as much as is needed at once becomes a CmcrError.
+    If the context is left on an exception, work that has not begun is cancelled, and other work is stopped.
+
+    Args:
+        weights: The networks.
+        devices: Devices of the workers.
+        batch_size: Patches per call; None: chosen for the device.
+        warnings: Receives one if batches become smaller.
+
+    Yields:
+        The pool.
+
+    Raises:
+        CmcrError: The memory of a GPU is too small.
     """
     parts: list[list[Worker]] = []
     stopped = Event()

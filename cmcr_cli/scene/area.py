@@ -28,10 +28,10 @@ SEGMENTS = 256
 """Pieces of an outline's extent: straight edges bend when they are reprojected."""
 
 MARGIN = 1.0
-"""Of the scene's own size: as far around it outlines are reprojected, and what lies farther is cut off."""
+"""Of the scene's own size: as far around it outlines are reprojected, and what is farther away is cut off."""
 
 NOT_SO = (TypeError, ValueError)
-"""What Python raises where JSON holds another kind of value, or a text that is none."""
+"""Errors of Python where JSON has another kind of value than expected."""
 
 LARGEST_FILE = 256 * 2**20
 
@@ -47,11 +47,28 @@ class Area:
     name: str
 
     def wants(self, top: int, stop: int) -> bool:
-        """Whether any of the scene's rows from `top` to `stop` is in the window."""
+        """Check rows against the window.
+
+        Args:
+            top: First row of the scene.
+            stop: Row after the last.
+
+        Returns:
+            Whether any of the rows is in the window.
+        """
         return top < self.top + self.grid.height and stop > self.top
 
     def touches(self, top: int, left: int, size: int) -> bool:
-        """Whether a square of the scene's pixels holds any of the area."""
+        """Check a square of pixels against the area.
+
+        Args:
+            top: First row of the scene.
+            left: First column.
+            size: Side in pixels.
+
+        Returns:
+            Whether the square contains any of the area.
+        """
         if not self.wants(top, top + size) or not (
             left < self.left + self.grid.width and left + size > self.left
         ):
@@ -62,10 +79,16 @@ class Area:
         return bool(self.shape.intersects(square.footprint()))
 
     def part(self, top: int, rows: int) -> tuple[int, slice, slice, NDArray[np.bool_]]:
-        """What of the scene's `rows` from `top` is in the window.
+        """Find the part of full-width rows that is in the window.
 
-        Returns the first of them as a row of the window, slices of the rows and columns given, and which of
-        these pixels are in the area.
+        Args:
+            top: First row of the scene.
+            rows: Number of rows.
+
+        Returns:
+            The first of these rows as a row of the window, slices of the given rows and columns, and which of
+            these
+            pixels are in the area.
         """
         first, stop = max(top, self.top), max(min(top + rows, self.top + self.grid.height), self.top)
         count = max(stop - first, 0)
@@ -78,15 +101,25 @@ class Area:
 
 
 def area_of_bbox(bbox: BBox, grid: Grid) -> Area:
-    """The window of `grid` around a box in degrees; one whose west exceeds its east crosses the antimeridian.
+    """Take the part of a grid around a bounding box.
 
-    Raises InputError for a box that is none, GridMismatchError when it lies outside of the scene.
+    Args:
+        bbox: West, south, east and north in degrees. If west exceeds east, it crosses the antimeridian.
+        grid: Grid of the scene.
+
+    Returns:
+        The area: a whole window.
+
+    Raises:
+        InputError: It is not a valid bounding box.
+        GridMismatchError: It is outside of the scene.
     """
     west, south, east, north = bbox
     west -= 360 * (west > east)
     if not (-540 <= west < east <= 180 and -90 <= south < north <= 90):
         raise InputError(
-            f"--bbox {','.join(f'{value:g}' for value in bbox)}: is no box; expected west,south,east,north "
+            f"--bbox {','.join(f'{value:g}' for value in bbox)}: is not a valid bounding box; expected "
+            "west,south,east,north "
             "in degrees."
         )
     name = ",".join(f"{value:g}" for value in bbox)
@@ -95,9 +128,18 @@ def area_of_bbox(bbox: BBox, grid: Grid) -> Area:
 
 
 def area_of_file(path: str | Path, grid: Grid) -> Area:
-    """The area of a GeoJSON file's polygons, in degrees or in the CRS that the file names.
+    """Take the part of a grid inside the polygons of a GeoJSON file.
 
-    Raises InputError for a file that cannot be used, GridMismatchError when it lies outside of the scene.
+    Args:
+        path: The file, in degrees or in the CRS that it names.
+        grid: Grid of the scene.
+
+    Returns:
+        The area.
+
+    Raises:
+        InputError: The file cannot be used.
+        GridMismatchError: The polygons are outside of the scene.
     """
     content = _read(path)
     crs = _crs(content, path)
@@ -105,7 +147,7 @@ def area_of_file(path: str | Path, grid: Grid) -> Area:
     try:
         shapes = [shapely.geometry.shape(feature.get("geometry") or feature) for feature in features]
     except (AttributeError, ArithmeticError, LookupError, *NOT_SO, shapely.errors.ShapelyError) as error:
-        raise InputError(f"{path}: is no GeoJSON of polygons ({error}); see --aoi.") from error
+        raise InputError(f"{path}: is not GeoJSON of polygons ({error}); see --aoi.") from error
     kinds = {shape.geom_type for shape in shapes}
     if not shapes or not kinds <= {"Polygon", "MultiPolygon"}:
         raise InputError(
@@ -139,9 +181,9 @@ def _read(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON ({error}); expected GeoJSON. See --aoi.") from error
+        raise InputError(f"{path}: is not valid JSON ({error}); expected GeoJSON. See --aoi.") from error
     if not isinstance(content, dict) or not isinstance(content.get("features", []), list):
-        raise InputError(f"{path}: is JSON but no GeoJSON; expected polygons. See --aoi.")
+        raise InputError(f"{path}: is JSON but not GeoJSON; expected polygons. See --aoi.")
     return content
 
 
@@ -158,7 +200,7 @@ def _crs(content: dict[str, Any], path: str | Path) -> pyproj.CRS:
 
 
 def _reprojected(shape: Any, crs: pyproj.CRS, grid: Grid, name: str) -> Any:
-    """`shape` in the grid's CRS, without most of what lies outside of the scene."""
+    """`shape` in the grid's CRS, without most of what is outside of the scene."""
     target = pyproj.CRS.from_wkt(grid.crs.to_wkt())
     near = _near(shape, crs, grid)
     if near.is_empty:
@@ -179,7 +221,7 @@ def _reprojected(shape: Any, crs: pyproj.CRS, grid: Grid, name: str) -> Any:
 
 
 def _near(shape: Any, crs: pyproj.CRS, grid: Grid) -> Any:
-    """What of `shape` lies near the scene: outlines far from it have no place on the scene's map.
+    """Part of `shape` near the scene: outlines far from it have no place on the scene's map.
 
     All of `shape` where that is not known, as where the scene holds a pole.
     """
@@ -208,7 +250,7 @@ def _near(shape: Any, crs: pyproj.CRS, grid: Grid) -> Any:
 
 def _outside(name: str, grid: Grid) -> GridMismatchError:
     return GridMismatchError(
-        f"{name}: the area lies outside of the scene ({grid.describe()}); expected one that overlaps it. "
+        f"{name}: the area is outside of the scene ({grid.describe()}); expected one that overlaps it. "
         "Check the order of its coordinates: longitude first."
     )
 
@@ -221,7 +263,7 @@ def _not_shown(name: str, grid: Grid, why: str) -> GridMismatchError:
 
 
 def _area(shape: Any, grid: Grid, name: str, *, whole: bool) -> Area:
-    """The smallest window of `grid` that holds what of `shape` lies in the scene."""
+    """Smallest window of `grid` that contains the part of `shape` in the scene."""
     inside = _surface(shape.intersection(grid.footprint()))
     if inside.is_empty:
         raise _outside(name, grid)

@@ -29,7 +29,14 @@ def _zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def present(names: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Which of the 13 canonical bands `names` holds, shape (13,)."""
+    """Tell which of the 13 bands there are.
+
+    Args:
+        names: Names of bands.
+
+    Returns:
+        Booleans (13,), in the order of BANDS.
+    """
     return np.array([name in names for name in BANDS])
 
 
@@ -53,7 +60,14 @@ def canonical(values: Any, names: tuple[str, ...], zeros: Callable[[tuple[int, .
 
 
 def band_name(text: str) -> str | None:
-    """Canonical name of the band that a text such as `B4`, `B04 (red)` or `band 8A` speaks of, else None."""
+    """Recognise a band in a text such as `B4`, `B04 (red)` or `band 8A`.
+
+    Args:
+        text: A description.
+
+    Returns:
+        Name as in BANDS; None if the text names none.
+    """
     found = re.search(r"(?<![a-z0-9])b(?:and)?[ _-]?0?(8a|1[0-2]|[1-9])(?![a-z0-9])", text, re.IGNORECASE)
     if found is None:
         return None
@@ -62,9 +76,17 @@ def band_name(text: str) -> str | None:
 
 
 def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[str, ...] | None:
-    """Band names that a file's descriptions give, or None when they give none.
+    """Take the names of bands from descriptions.
 
-    Raises RadiometryError when some bands are named and others are not: what the others hold is unknown.
+    Args:
+        descriptions: Those of a file, in its order.
+        where: Name of the file, for messages.
+
+    Returns:
+        Names as in BANDS; None if no description names a band.
+
+    Raises:
+        RadiometryError: Some bands are named and others are not.
     """
     texts = [text or "" for text in descriptions]
     counted = [re.fullmatch(r"b(?:and)?[ _-]?0*([1-9]\d*)", text, re.IGNORECASE) for text in texts]
@@ -78,7 +100,7 @@ def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[s
     if len(known) < len(names):
         unknown = ", ".join(repr(text) for text, name in zip(texts, names, strict=True) if name is None)
         raise RadiometryError(
-            f"{where}: the descriptions name {len(known)} of {len(names)} bands, and {unknown} is no "
+            f"{where}: the descriptions name {len(known)} of {len(names)} bands, and {unknown} is not a "
             "Sentinel-2 band; expected all or none named. Leave other layers out with gdal_translate -b, or "
             "name all with --bands."
         )
@@ -86,7 +108,16 @@ def described_names(descriptions: tuple[str | None, ...], where: str) -> tuple[s
 
 
 def check_names(names: tuple[str, ...], where: str, needs: tuple[tuple[str, ...], ...] = SCENE_NEEDS) -> None:
-    """Refuse names that are unknown or stand twice, or a set too small to see clouds and vegetation."""
+    """Check the names of the bands of a scene.
+
+    Args:
+        names: The names.
+        where: Name of the file, for messages.
+        needs: Sets of bands, as SCENE_NEEDS.
+
+    Raises:
+        RadiometryError: A name is unknown or occurs twice, or needed bands are missing.
+    """
     unknown = [name for name in names if name not in BANDS]
     if unknown:
         raise RadiometryError(
@@ -94,7 +125,7 @@ def check_names(names: tuple[str, ...], where: str, needs: tuple[tuple[str, ...]
             f"{' '.join(BANDS)}. Name the bands in file order with --bands."
         )
     if len(set(names)) != len(names):
-        raise RadiometryError(f"{where}: a band name stands twice in {' '.join(names)}; see --bands.")
+        raise RadiometryError(f"{where}: duplicate band names in {' '.join(names)}; see --bands.")
     if not any(set(needed) <= set(names) for needed in needs):
         needed = " or ".join(map(" ".join, needs))
         raise RadiometryError(f"{where}: found bands {' '.join(names)}; at least {needed} are needed.")

@@ -33,10 +33,16 @@ class Grid:
 
     @classmethod
     def from_dataset(cls, dataset: Any) -> Grid:
-        """Grid of an open rasterio dataset.
+        """Take the grid of an open rasterio dataset.
 
-        Raises InputError when it has no CRS or is rotated: neither can be laid over another raster by rows;
-        and when its pixels have no size.
+        Args:
+            dataset: The dataset.
+
+        Returns:
+            Its grid.
+
+        Raises:
+            InputError: It has no CRS, is rotated, or its pixels have no size.
         """
         if dataset.crs is None:
             raise InputError(
@@ -70,16 +76,33 @@ class Grid:
         return _nearest(self.transform.f / self.transform.e), _nearest(self.transform.c / self.transform.a)
 
     def window(self, top: int, rows: int) -> Window:
-        """Full-width window of `rows` rows from row `top`; ValueError when it leaves the grid."""
+        """Make a window of full-width rows.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            The window.
+
+        Raises:
+            ValueError: It leaves the grid.
+        """
         if top < 0 or rows < 1 or top + rows > self.height:
             raise ValueError(f"rows {top} to {top + rows} are not inside a grid of {self.height} rows")
         return Window(0, top, self.width, rows)
 
     def footprint(self, crs: CRS | None = None) -> Polygon:
-        """Outline of the grid in its own CRS, or in `crs`.
+        """Outline the grid.
 
-        Raises GridMismatchError when PROJ knows no way between the two. The polygon may be invalid where the
-        outline leaves the area in which `crs` is defined.
+        Args:
+            crs: CRS of the outline; None: that of the grid.
+
+        Returns:
+            A polygon. It may be invalid where the outline leaves the area in which `crs` is defined.
+
+        Raises:
+            GridMismatchError: PROJ has no transformation between the two CRS.
         """
         rising, ones = np.linspace(0, 1, EDGE_POINTS, endpoint=False), np.ones(EDGE_POINTS)
         columns = self.width * np.concatenate([rising, ones, 1 - rising, 0 * ones])
@@ -99,7 +122,14 @@ class Grid:
         return Polygon(np.column_stack([x, y]))
 
     def overlap(self, other: Grid) -> float:
-        """Fraction of this grid's footprint, 0 to 1, that `other` covers."""
+        """Compare the footprints of two grids.
+
+        Args:
+            other: The other grid, in any CRS.
+
+        Returns:
+            Fraction of this grid's footprint that `other` covers, 0 to 1.
+        """
         # This grid's CRS is tried first: another's may be geographic and cut the scene at the antimeridian.
         # A footprint far larger than the scene may not fit in that CRS; then the other's CRS serves.
         for crs in (self.crs, other.crs):
@@ -109,7 +139,14 @@ class Grid:
         return 0.0
 
     def matches(self, other: Grid) -> bool:
-        """Whether both grids have the same CRS and size, and the same pixels to 1 % of a pixel."""
+        """Compare two grids pixel by pixel.
+
+        Args:
+            other: The other grid.
+
+        Returns:
+            Whether both have the same CRS and size, and the same pixels to 1 % of a pixel.
+        """
         if (self.width, self.height) != (other.width, other.height) or not same_crs(self.crs, other.crs):
             return False
         x, y = self.pixel_size
@@ -117,7 +154,14 @@ class Grid:
         return bool((np.abs(apart) < SAME_PIXEL).all())
 
     def place_in(self, other: Grid) -> tuple[int, int] | None:
-        """(row, column) of this grid's first pixel in `other`, when it is a window of it; else None."""
+        """Find this grid in another one.
+
+        Args:
+            other: The other grid.
+
+        Returns:
+            Row and column of this grid's first pixel in `other`; None if this grid is not a window of it.
+        """
         left, top = (round(value) for value in other.position(self.transform.c, self.transform.f))
         inside = 0 <= left <= other.width - self.width and 0 <= top <= other.height - self.height
         if inside and self.matches(other.crop(top, left, self.height, self.width)):
@@ -125,12 +169,30 @@ class Grid:
         return None
 
     def crop(self, top: int, left: int, rows: int, columns: int) -> Grid:
-        """The grid of `rows` x `columns` pixels from (top, left) of this one, which may pass its edges."""
+        """Make the grid of a part of this one.
+
+        Args:
+            top: First row.
+            left: First column.
+            rows: Number of rows.
+            columns: Number of columns.
+
+        Returns:
+            The part, which may pass the edges of this grid.
+        """
         a, _, c, _, e, f = self.transform[:6]
         return Grid(self.crs, Affine(a, 0, c + a * left, 0, e, f + e * top), columns, rows)
 
     def position(self, x: float, y: float) -> tuple[float, float]:
-        """Column and row, in fractions, of a place on the map."""
+        """Convert map coordinates to pixels.
+
+        Args:
+            x: Easting, in units of the CRS.
+            y: Northing.
+
+        Returns:
+            Column and row, in fractions.
+        """
         return (x - self.transform.c) / self.transform.a, (y - self.transform.f) / self.transform.e
 
     @property
@@ -140,7 +202,11 @@ class Grid:
         return c, f, c + a * self.width, f + e * self.height
 
     def describe(self) -> str:
-        """One line for people: size, pixel size, CRS."""
+        """Describe the grid in one line.
+
+        Returns:
+            Size, pixel size and CRS.
+        """
         x, y = (f"{size:.6g}" for size in self.pixel_size)
         unit = "degrees" if self.crs.is_geographic else "m" if self.crs.linear_units == "metre" else "units"
         return (
@@ -149,12 +215,27 @@ class Grid:
 
 
 def same_crs(one: CRS, other: CRS) -> bool:
-    """Whether two CRS are the same ground truth, though their names may differ from writer to writer."""
+    """Compare two CRS by what they define, since their names differ from writer to writer.
+
+    Args:
+        one: A CRS.
+        other: Another CRS.
+
+    Returns:
+        Whether they are equivalent.
+    """
     return bool(one == other) or (one.to_epsg() is not None and one.to_epsg() == other.to_epsg())
 
 
 def crs_name(crs: CRS) -> str:
-    """EPSG code where there is one, else the name in the WKT."""
+    """Name a CRS for people.
+
+    Args:
+        crs: The CRS.
+
+    Returns:
+        EPSG code if there is one, else the name in the WKT.
+    """
     epsg = crs.to_epsg()
     return f"EPSG:{epsg}" if epsg else pyproj.CRS.from_wkt(crs.to_wkt()).name
 

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 
-from cmcr_cli.errors import InputError, OverlapError, RadiometryError
+from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import (
     BANDS,
     L2A_BANDS,
@@ -24,11 +23,12 @@ from cmcr_cli.scene.bands import (
     check_names,
     described_names,
 )
-from cmcr_cli.scene.grid import Grid, crs_name
+from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
-from cmcr_cli.scene.raster import Source, aligned, open_raster
+from cmcr_cli.scene.raster import Source, open_raster
+from cmcr_cli.scene.references.placed import Shift, placed
 from cmcr_cli.scene.sun import Sun, sun_of_tags
 from cmcr_cli.warning_kinds import RadiometryWarning
 
@@ -37,13 +37,10 @@ log = logging.getLogger("cmcr")
 OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
 MEAN_REFLECTANCE = (-0.05, 1.6)
-"""No scene's mean lies outside: below is dark ground with an offset too many, above brighter than cloud."""
+"""No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
 
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
-
-LEAST_OVERLAP = 0.001
-"""Share of a scene below which a reference has no ground in common with it: rims of neighbouring tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +77,18 @@ class Optical:
         return "L1C" if "B10" in self.names else "L2A"
 
     def read(self, top: int, rows: int, names: Sequence[str] | None = None) -> NDArray[Any]:
-        """DN (bands, rows, width) in the file's dtype; InputError when the file is damaged.
+        """Read full-width rows.
 
-        The bands are those of `names`, by default all in file order.
+        Args:
+            top: First row.
+            rows: Number of rows.
+            names: Bands to read; None: all, in file order.
+
+        Returns:
+            DN (bands, rows, width) in the file's dtype.
+
+        Raises:
+            InputError: The file is damaged.
         """
         return self.source.read(top, rows, None if names is None else list(map(self.names.index, names)))
 
@@ -120,6 +126,7 @@ def open_optical(
     offset: float | None = None,
     sun: Sun | None = None,
     onto: Grid | None = None,
+    shift: Shift = (0.0, 0.0),
 ) -> Iterator[Optical]:
     """Open a Sentinel-2 scene of DN, uint16 or int16, at any path GDAL knows.
 
@@ -132,6 +139,8 @@ def open_optical(
         offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
         sun: Position of the sun; wins over the product's metadata and the file's tags.
         onto: Grid of the scene for which this is a reference.
+        shift: Where the reference was found as seen from the scene, to the east and north in units of the CRS
+            of `onto`; this is undone.
 
     Yields:
         The open scene.
@@ -154,7 +163,7 @@ def open_optical(
         if product is not None:
             stated = offset_source == "tag" and product.offset is not None
             offset_source, found = "product" if stated else offset_source, (*product.warnings, *found)
-        with _placed(dataset, path, rows, onto) as source:
+        with placed(dataset, path, rows, onto or Grid.from_dataset(dataset), shift) as source:
             yield Optical(
                 source=source,
                 names=names,
@@ -170,35 +179,6 @@ def open_optical(
                 scl=None if product is None else product.scl,
                 sun=_sun(dataset, product, sun),
             )
-
-
-@contextmanager
-def _placed(dataset: Any, path: str | Path, rows: BlockRows | None, onto: Grid | None) -> Iterator[Source]:
-    """The pixels as they are stored, or on the grid `onto`."""
-    own = Grid.from_dataset(dataset)
-    if onto is None or onto.matches(own):
-        read = None if rows is None else rows.read
-        yield Source(str(path), dataset, own if onto is None else onto, dataset.indexes, False, rows=read)
-        return
-    overlap = onto.overlap(own)
-    if overlap < LEAST_OVERLAP:
-        raise OverlapError(
-            f"{path}: covers {overlap:.1%} of the scene ({own.describe()}, against {crs_name(onto.crs)}); "
-            "expected an image of the same ground. Leave it out."
-        )
-    nodata = 0 if dataset.nodata is None else dataset.nodata
-    with aligned(
-        dataset,
-        path,
-        onto,
-        dataset.indexes,
-        resampling=Resampling.cubic,
-        src_nodata=nodata,
-        nodata=nodata,
-        # A single 0 is a dark pixel, and in B10 the usual one.
-        unified=True,
-    ) as source:
-        yield source
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Patches over a scene: a lattice locked to the map, reflection at the edges, and the weights of blending.
 
-Patch origins lie at map rows and columns that are multiples of the stride, so that a crop of a scene has the
+Patch origins are at map rows and columns that are multiples of the stride, so that a crop of a scene has the
 same patches as the whole. The raised-cosine weights of a full lattice sum to one, so nothing is divided by
 their sum.
 """
@@ -21,10 +21,19 @@ PATCH = 256
 
 
 def lattice_starts(origin: int, size: int, overlap: int) -> list[int]:
-    """First pixels of all patches that touch [0, size) along one axis, relative to the scene, ascending.
+    """Place patches along one axis of a scene, locked to the map.
 
-    `origin` is the scene's first row or column on the map (`Grid.origin`). The first start may be negative,
-    and the last patch may pass the end. Raises OptionError for an `overlap` that is odd or outside 16 to 128.
+    Args:
+        origin: First row or column of the scene on the map (`Grid.origin`).
+        size: Size of the scene in pixels.
+        overlap: Pixels that neighbouring patches share.
+
+    Returns:
+        First pixels of all patches that touch [0, size), ascending. The first may be negative, and the last
+        patch may pass the end.
+
+    Raises:
+        OptionError: `overlap` is odd or out of range.
     """
     stride = _stride(overlap)
     first = (origin - PATCH) // stride + 1
@@ -33,10 +42,19 @@ def lattice_starts(origin: int, size: int, overlap: int) -> list[int]:
 
 
 def blend_ramp(overlap: int) -> NDArray[np.float32]:
-    """Weights (PATCH,) along one axis: sine squared over `overlap` pixels at both ends, one between.
+    """Make the blend weights of a patch along one axis: raised cosine at both ends, one between.
 
-    Where two patches of the lattice overlap their weights sum to one; in two dimensions take the outer
-    product. Raises OptionError as `lattice_starts` does.
+    Where two patches of the lattice overlap, their weights sum to one. In two dimensions, take the outer
+    product.
+
+    Args:
+        overlap: Pixels that neighbouring patches share.
+
+    Returns:
+        Weights (PATCH,).
+
+    Raises:
+        OptionError: `overlap` is odd or out of range.
     """
     _stride(overlap)
     rising = np.sin((np.arange(overlap) + 0.5) * (np.pi / 2 / overlap)) ** 2
@@ -47,10 +65,17 @@ def blend_ramp(overlap: int) -> NDArray[np.float32]:
 
 
 def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:
-    """Source pixels (length,) of the window [start, start + length) over an axis of `size` pixels.
+    """Find the pixels of a window that may pass the ends of an axis, which is mirrored about its end pixels.
 
-    Beyond the edges the axis is mirrored about its end pixels as often as needed (numpy's pad mode
-    "reflect"); an axis of one pixel repeats it. A patch is `array[..., rows[:, None], columns]`.
+    That is numpy's pad mode "reflect", as often as needed; an axis of one pixel repeats it.
+
+    Args:
+        start: First pixel of the window.
+        length: Pixels of the window.
+        size: Pixels of the axis.
+
+    Returns:
+        Source pixels (length,). A patch is `array[..., rows[:, None], columns]`.
     """
     if size == 1:
         return np.zeros(length, dtype=np.intp)
@@ -60,9 +85,17 @@ def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:
 
 
 def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
-    """The same for an axis of blocks, which is mirrored about its edges: the last block comes twice.
+    """Do the same for an axis of blocks, which is mirrored about its edges: the last block occurs twice.
 
-    So blocks meet what `reflected` makes of their pixels, to within a pixel.
+    So blocks match what `reflected` makes of their pixels, to within a pixel.
+
+    Args:
+        start: First block of the window.
+        length: Blocks of the window.
+        size: Blocks of the axis.
+
+    Returns:
+        Source blocks (length,).
     """
     phase = np.arange(start, start + length) % (2 * size)
     return np.minimum(phase, 2 * size - 1 - phase)
@@ -95,10 +128,17 @@ def crop(
 
 
 def edge_ramps(count: int, overlap: int) -> list[NDArray[np.float32]]:
-    """Blend weights (PATCH,) of `count` patches along one axis of a lattice.
+    """Make the blend weights of all patches along one axis of a lattice.
 
-    The outermost patches have no neighbour beyond them, and keep their full weight to the end: so the weights
+    The outermost patches have no neighbour beyond them and keep their full weight to the end. So the weights
     sum to one over all that the lattice spans, and not only over the scene.
+
+    Args:
+        count: Number of patches.
+        overlap: Pixels that neighbouring patches share.
+
+    Returns:
+        Weights (PATCH,) of each patch.
     """
     ramps = [blend_ramp(overlap).copy() for _ in range(count)]
     ramps[0][:overlap] = 1

@@ -51,9 +51,18 @@ class Radar:
         return self.source.path
 
     def read(self, top: int, rows: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """VV, VH in dB (2, rows, width), not clipped, and where both are valid (rows, width).
+        """Read full-width rows.
 
-        Values that are not valid are NaN. Raises InputError when the file is damaged.
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            VV and VH in dB (2, rows, width), not clipped, NaN where not valid; and where both are valid
+            (rows, width).
+
+        Raises:
+            InputError: The file is damaged.
         """
         values = _measured(self.source.read(top, rows), self.nodata, self.scaling)
         db = decibels(values) if self.units == "linear" else values
@@ -62,7 +71,14 @@ class Radar:
         return db, valid
 
     def lines(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The same of rows in any order, such as `reflected` gives them, read as one window."""
+        """Read rows in any order as one window.
+
+        Args:
+            rows: Rows, such as `reflected` returns them.
+
+        Returns:
+            As for `read`.
+        """
         first = int(rows.min())
         db, valid = self.read(first, int(rows.max()) + 1 - first)
         return db[:, rows - first], valid[rows - first]
@@ -72,13 +88,22 @@ class Radar:
 def open_radar(
     path: str | Path | tuple[str, str], grid: Grid, *, units: Literal["auto", "db", "linear"] = "auto"
 ) -> Iterator[Radar]:
-    """Open VV and VH backscatter, in dB or linear power, in any CRS and grid, aligned to `grid`.
+    """Open VV and VH backscatter in any CRS and grid, aligned to a grid.
 
-    `path` is that of a stack or a STAC item, or a pair of files, VV and VH.
+    Pixels on another grid are interpolated bilinearly, in the units they are stored in.
 
-    Pixels on another grid are interpolated bilinearly, in the units they are stored in. Raises InputError for
-    a file that cannot be used or holds no valid pixel over the scene, RadiometryError for polarisations or
-    units that are not known, GridMismatchError when it covers less than 5 % of `grid`.
+    Args:
+        path: A stack, a STAC item, or a pair of files, VV and VH.
+        grid: Grid of the scene.
+        units: Units of the values; auto: detected from the value range.
+
+    Yields:
+        The open radar.
+
+    Raises:
+        InputError: A file cannot be used, or has no valid pixel over the scene.
+        RadiometryError: Polarisations or units are unknown.
+        GridMismatchError: It covers less than 5 % of `grid`.
     """
     with _dataset(path) as dataset:
         path = path if isinstance(path, str | Path) else " and ".join(path)
@@ -206,7 +231,7 @@ def _valid_sample(source: Source, nodata: float | None, scaling: NDArray[np.floa
 
 
 def _doubts(sample: NDArray[np.float32], path: str | Path, units: RadarUnits) -> tuple[RadarWarning, ...]:
-    """What valid values (2, n) say against the units that were stated; RadiometryError for negative power."""
+    """Warnings if valid values (2, n) contradict the stated units; RadiometryError for negative power."""
     median = float(np.median(sample))
     if units == "linear" and median <= 0:
         raise RadiometryError(

@@ -24,17 +24,31 @@ RADAR_FLOOR_DB = np.array([-25.0, -32.5], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Radiometry:
-    """How a file's DN relate to reflectance: reflectance = (DN + offset) / quantification."""
+    """Relation of a file's DN to reflectance: reflectance = (DN + offset) / quantification."""
 
     offset: float = 0.0
     quantification: float = QUANTIFICATION
 
     def reflectance(self, dn: NDArray[Any]) -> NDArray[np.float32]:
-        """DN of any dtype, or means of them, to float32 reflectance, not clipped."""
+        """Convert DN to reflectance.
+
+        Args:
+            dn: DN of any dtype, or means of them.
+
+        Returns:
+            Reflectance, not clipped.
+        """
         return self.scaled(dn.astype(np.float32))
 
     def scaled(self, values: Numbers) -> Numbers:
-        """Convert DN, given as float32, to reflectance in place."""
+        """Convert DN to reflectance in place, for arrays and tensors alike.
+
+        Args:
+            values: DN as float32.
+
+        Returns:
+            The same array or tensor, reflectance.
+        """
         values += self.offset
         values /= self.quantification
         return values
@@ -64,7 +78,16 @@ class Radiometry:
     def dn(
         self, reflectance: NDArray[np.float32], dtype: np.dtype[Any], nodata: float | None
     ) -> NDArray[Any]:
-        """Reflectance to DN of `dtype`, see `unscaled`."""
+        """Convert reflectance to DN, see `unscaled`.
+
+        Args:
+            reflectance: Reflectance.
+            dtype: Data type of the DN.
+            nodata: Nodata value, which is never produced.
+
+        Returns:
+            DN of `dtype`.
+        """
         return self.unscaled(reflectance.copy(), dtype, nodata).astype(dtype)
 
 
@@ -92,17 +115,27 @@ def measured(bands: Iterable[Numbers], names: Sequence[str], empty: float) -> Nu
 
 
 def decibels(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Linear backscatter power to dB; values that are not positive become NaN."""
+    """Convert linear power to dB.
+
+    Args:
+        power: Backscatter, linear power.
+
+    Returns:
+        dB; NaN where the power is not positive.
+    """
     positive = np.where(power > 0, power, np.float32(np.nan))
     return np.asarray(10 * np.log10(positive), dtype=np.float32)
 
 
 def scaled_radar(db: Numbers, floor: Any = None) -> Numbers:
-    """Scale VV and VH in dB to [-1, 1] over the clipping range of each; NaN becomes -1.
+    """Scale VV and VH in dB to [-1, 1] over the clipping range of each.
 
     Args:
         db: Backscatter (2, ...).
         floor: RADAR_FLOOR_DB where `db` is, of a shape that is broadcast against it; None: made for an array.
+
+    Returns:
+        Scaled backscatter; NaN becomes -1.
     """
     if floor is None:
         floor = RADAR_FLOOR_DB.reshape(2, *[1] * (db.ndim - 1))

@@ -1,4 +1,4 @@
-"""What the readers share: opening, aligning and reading rasters, with GDAL's errors told as ours.
+"""Shared by all readers: opening, aligning and reading rasters, with GDAL's errors turned into ours.
 
 A GDAL dataset handle must not be used by two threads at once: a reader has one, and belongs to one thread.
 """
@@ -55,20 +55,27 @@ NETWORK = {
     "GDAL_HTTP_MAX_RETRY": "3",
     "GDAL_HTTP_RETRY_DELAY": "1",
 }
-"""Seconds, bytes per second and tries for files that lie elsewhere: by default GDAL waits for ever."""
+"""Seconds, bytes per second and tries for remote files: by default GDAL waits forever."""
 
 
 @contextmanager
 def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Iterator[Any]:
-    """Open `path`, any path GDAL knows, for reading; `what` names the expected content in errors.
+    """Open a raster for reading. Network requests time out, by NETWORK unless the user has set otherwise.
 
-    Requests of the network end in time, by NETWORK where the user has set nothing else. Raises InputError
-    when it is missing, is no raster or no file, describes itself in no known encoding, or has no bands of its
-    own, unless `containers`.
+    Args:
+        path: Any path that GDAL can open.
+        what: Name of the expected content, for messages.
+        containers: Whether the raster may have no bands of its own.
+
+    Yields:
+        The open dataset.
+
+    Raises:
+        InputError: It is missing, is not a raster or not a file, has an unknown encoding, or has no bands.
     """
     check_readable(path, what)
     settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
-    # Beside what lies elsewhere every look is a request; some are made when the file is open already.
+    # Beside a remote file every look is a request; some are made when the file is open already.
     settings |= COMPLETE
     settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
     with rasterio.Env(**settings), _opened(path, what) as dataset:
@@ -88,7 +95,7 @@ def _check_texts(dataset: Any, path: str | Path) -> None:
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: its tags or band descriptions are not UTF-8 ({error.reason}); expected UTF-8. Write "
-            "them anew with gdal_edit or rio edit-info, or leave them out with gdal_translate -nomd."
+            "them again with gdal_edit or rio edit-info, or leave them out with gdal_translate -nomd."
         ) from error
 
 
@@ -152,7 +159,7 @@ def read_start(path: str | Path, what: str, most: int) -> bytes:
         Its bytes, no more than `most`.
 
     Raises:
-        InputError: It is missing, may not be read, or is no file but a pipe or a device.
+        InputError: It is missing, may not be read, or is a pipe or a device and not a file.
     """
     check_readable(path, what)
     try:
@@ -175,7 +182,7 @@ def _through_gdal(path: str, most: int) -> bytes:
     )
     content = b""
     try:
-        # Newer versions of GDAL refuse raw files elsewhere than below the VRT, unless told otherwise.
+        # Newer versions of GDAL refuse raw files that are not below the VRT, unless allowed.
         with (
             rasterio.Env(GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE="ALL"),
             open_raster(vrt, "metadata") as dataset,
@@ -202,6 +209,8 @@ class Source:
     origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
     # A faster way to read full-width rows of some bands, by their places among all.
     rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
+    # Another way to read windows than from the dataset itself.
+    window: Callable[[Window, Sequence[int]], NDArray[Any]] | None = None
 
     @property
     def files(self) -> list[str]:
@@ -210,9 +219,18 @@ class Source:
         return list(dataset.files)
 
     def read(self, top: int, rows: int, bands: Sequence[int] | None = None) -> NDArray[Any]:
-        """Full-width rows (bands, rows, width) in the stored dtype; InputError when the file is damaged.
+        """Read full-width rows.
 
-        `bands` are places among the chosen bands; None takes all.
+        Args:
+            top: First row.
+            rows: Number of rows.
+            bands: Positions among the chosen bands; None: all.
+
+        Returns:
+            Pixels (bands, rows, width) in the stored dtype.
+
+        Raises:
+            InputError: The file is damaged.
         """
         window = self.grid.window(top, rows)
         places = range(len(self.indexes)) if bands is None else bands
@@ -222,7 +240,7 @@ class Source:
             return self.rows(top, rows, places)
 
     def sample(self) -> NDArray[Any]:
-        """Pixels (bands, n) of windows spread evenly over the grid, in the stored dtype."""
+        """Read windows spread evenly over the grid: pixels (bands, n), in the stored dtype."""
         height, width = min(SAMPLE_WINDOW, self.grid.height), min(SAMPLE_WINDOW, self.grid.width)
         tops = np.unique(np.linspace(0, self.grid.height - height, SAMPLE_SIDE).astype(int))
         lefts = np.unique(np.linspace(0, self.grid.width - width, SAMPLE_SIDE).astype(int))
@@ -236,11 +254,14 @@ class Source:
         )
 
     def strips(self) -> Iterator[NDArray[Any]]:
-        """All rows, a strip at a time."""
+        """Read all rows, a strip at a time from the top down."""
         for top in range(0, self.grid.height, SCAN_ROWS):
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 
     def _read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        if self.window is not None:
+            with self._errors(window):
+                return self.window(window, bands)
         top, left = self.origin
         window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
         with self._errors(window):
@@ -271,7 +292,7 @@ class Lines:
         self._held: tuple[NDArray[Any], ...] = ()
 
     def window(self, first: int, stop: int, following: int) -> tuple[NDArray[Any], ...]:
-        """The lines from `first` to before `stop`; those from `following` on are kept for the next window."""
+        """Read lines from `first` to before `stop`; those from `following` on are kept for the next one."""
         shared: tuple[NDArray[Any], ...] = ()
         start = first
         if self._first <= first < self._stop < stop:
@@ -302,7 +323,7 @@ class RollingRows:
         self._buffer: NDArray[Any] | None = None
 
     def window(self, first: int, stop: int) -> NDArray[Any]:
-        """The rows from `first` to before `stop` (bands, rows, width); valid until the next call."""
+        """Read rows from `first` to before `stop` (bands, rows, width); valid until the next call."""
         start = first
         if self._first <= first < self._stop:
             start = min(self._stop, stop)
@@ -347,10 +368,21 @@ def aligned(
     dtype: str | None = None,
     unified: bool = False,
 ) -> Iterator[Source]:
-    """`dataset` on `grid`: itself when it lies there already, else warped window by window as it is read.
+    """Lay a dataset on a grid: as it is if it is there already, else warped window by window when it is read.
 
-    Where a warp has no source pixels the result is `nodata`, or 0 when that is None. With `unified` a source
-    pixel is nodata only where all bands are.
+    Args:
+        dataset: The open dataset.
+        path: Its path, for messages.
+        grid: The grid.
+        indexes: Bands, from 1.
+        resampling: How pixels of another grid are resampled.
+        src_nodata: Nodata value of the dataset, if not its own.
+        nodata: Value where a warp has no source pixels; None: 0.
+        dtype: Data type of the result; None: that of the dataset.
+        unified: Whether a source pixel is nodata only if all bands are.
+
+    Yields:
+        The dataset on the grid.
     """
     if grid.matches(Grid.from_dataset(dataset)):
         yield Source(str(path), dataset, grid, indexes, warped=False)

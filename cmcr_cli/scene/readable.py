@@ -1,4 +1,4 @@
-"""What can be read at all: files and folders. Pipes and devices may have no end, or never begin."""
+"""Inputs that can be read at all: files and folders. Pipes and devices may have no end, or never begin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from cmcr_cli.errors import InputError
 
 ARCHIVE = re.compile(r"/vsi\w+/\{?")
-"""How GDAL's names of files inside other files begin."""
+"""Prefixes of GDAL's names of files inside other files."""
 
 STDIN = re.compile(r"/vsi(stdin|fd)\b")
 
@@ -23,13 +23,13 @@ BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".tfw", ".wld", ".rrd", ".ige")
 SOURCE = re.compile(rb"<Source(?:Filename|Dataset)([^>]*)>([^<]+)</")
 
 LARGEST_VRT, DEEPEST_VRT = 16 * 2**20, 8
-"""Bytes of a virtual raster that is looked into, and how many lie in one another."""
+"""Bytes of a virtual raster that is inspected, and the depth to which they are nested."""
 
 
 def check_readable(path: str | Path, what: str) -> None:
     """Refuse what could keep a reader waiting, at any path GDAL knows.
 
-    Paths that do not exist, or lie elsewhere, are left to whoever opens them.
+    Paths that do not exist, and remote ones, are left to the code that opens them.
 
     Args:
         path: The file; those beside it are looked at too, and those of which a virtual raster is made.
@@ -47,7 +47,7 @@ def check_readable(path: str | Path, what: str) -> None:
 
 
 def _files(path: str, depth: int) -> Iterator[str]:
-    """What opening `path` would open on this machine, as far as names tell."""
+    """Files on this machine that opening `path` would open, by their names."""
     if STDIN.search(path):
         yield "/vsistdin/"
         return

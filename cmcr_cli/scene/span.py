@@ -17,5 +17,12 @@ class Span(NamedTuple):
         return self.stop - self.start
 
     def within(self, first: int) -> slice:
-        """Where the span is in an array that begins at `first`."""
+        """Slice the span from an array.
+
+        Args:
+            first: Row or column at which the array begins.
+
+        Returns:
+            The slice.
+        """
         return slice(self.start - first, self.stop - first)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
 from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.claims import check_writable
+from cmcr_cli.output.files import GDAL_ERRORS, FileSet
+from cmcr_cli.output.lock import locked
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.radiometry import Radiometry
@@ -188,7 +189,7 @@ def _sun(recipe: Recipe, grid: Grid) -> Sun:
 
 
 def _write_date(
-    folder: Path,
+    paths: Mapping[str, Path],
     size: int,
     seed: int,
     cloud_cover: float,
@@ -196,7 +197,7 @@ def _write_date(
     timed: bool,
     progress: Callable[[float], None],
 ) -> None:
-    """Write the rasters of one date into `folder`, with one tile per core in memory at a time."""
+    """Write the rasters of one date to `paths` by their names, with one tile per core in memory at a time."""
     if date.days:
         rasters_of = partial(_date_rasters, seed=seed, cloud_cover=cloud_cover, date=date)
         names = {"s2": f"s2_{date.stamp}", "mask": f"mask_{date.stamp}"}
@@ -204,9 +205,10 @@ def _write_date(
         rasters_of = partial(_scene_rasters, seed=seed, cloud_cover=cloud_cover)
         names = {name: name for name in _PROFILES}
     tiles = list(_tiles(size))
+    checksums: dict[str, list[int]] = {kind: [] for kind in names}
     with ExitStack() as stack:
         files = {
-            kind: stack.enter_context(_create(folder / f"{name}.tif", size, date, _PROFILES[kind], timed))
+            kind: stack.enter_context(_create(paths[f"{name}.tif"], size, date, _PROFILES[kind], timed))
             for kind, name in names.items()
         }
         pool = stack.enter_context(ThreadPoolExecutor(cores := os.cpu_count() or 1))
@@ -214,11 +216,27 @@ def _write_date(
         for start in range(0, len(tiles), cores):
             batch = tiles[start : start + cores]
             for tile, by_name in zip(batch, pool.map(rasters_of, batch), strict=True):
-                for name, pixels in by_name.items():
-                    files[name].write(
-                        pixels, window=RasterWindow(tile.left, tile.top, tile.width, tile.height)
-                    )
+                for kind, pixels in by_name.items():
+                    files[kind].write(pixels, window=_window(tile))
+                    checksums[kind].append(zlib.crc32(np.ascontiguousarray(pixels).data))
             progress((start + len(batch)) / len(tiles))
+    for kind, name in names.items():
+        _check(paths[f"{name}.tif"], size, checksums[kind])
+
+
+def _check(path: Path, size: int, checksums: list[int]) -> None:
+    """Raise OutputError unless all tiles are as they were written: GDAL may not report a failure."""
+    with rasterio.open(path) as dataset:
+        for tile, checksum in zip(_tiles(size), checksums, strict=True):
+            if zlib.crc32(dataset.read(window=_window(tile)).data) != checksum:
+                raise OutputError(
+                    f"{path}: has other pixels than were written; expected the same. The disk is full or "
+                    "damaged: choose another folder."
+                )
+
+
+def _window(tile: Window) -> RasterWindow:
+    return RasterWindow(tile.left, tile.top, tile.width, tile.height)
 
 
 def simulate_scene(
@@ -266,13 +284,14 @@ def simulate_scene(
         for path in scene.files:
             path.parent.mkdir(parents=True, exist_ok=True)
             check_writable(path, overwrite)
-        with TemporaryDirectory(prefix=".part-", dir=out_dir) as part:
+        with locked(scene.files), FileSet(scene.files, overwrite=overwrite) as files:
+            parts = {path.name: files.part(path) for path in scene.files}
             for index, date in enumerate(drawn):
                 ended = partial(_report, progress, index, len(drawn))
-                _write_date(Path(part), size, seed, cloud_cover, date, bool(dates), ended)
+                _write_date(parts, size, seed, cloud_cover, date, bool(dates), ended)
             for path in scene.files:
-                (Path(part) / path.name).replace(path)
-    except (OSError, RasterioIOError) as error:
+                files.finish(path)
+    except GDAL_ERRORS as error:
         raise OutputError(
             f"{out_dir}: cannot write the scene ({error}); choose a writable folder with enough free space"
         ) from error

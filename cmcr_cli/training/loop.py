@@ -39,7 +39,7 @@ Snapshot = Callable[[nn.Module, int], dict[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is trained.
+    """A network and all that its training needs.
 
     Attributes:
         network: The network that is optimised.

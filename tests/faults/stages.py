@@ -28,7 +28,7 @@ STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
     "first rows": (cog.StripWriter, "write", 1),
     "checkpoint": (resume.Journal, "keep_rows", 1),
     "copy": (cog, "gdal_copy", 3),  # the first two try the creation options
-    "check of the copy": (cog, "_check_readable", 1),
+    "check of the copy": (cog.StripWriter, "_check_copy", 1),
     "picture": (quicklook, "write_whole", 1),
     "report": (html_report, "write_whole", 1),
     "item": (stac_item, "write_whole", 1),

@@ -44,7 +44,7 @@ def test_a_mask_named_like_a_sidecar(
     mask = out / f"clear.tif{suffix}"
     shutil.copy(scene["mask"], mask)
     before = held(out)
-    refused(cmcr(*given, *words), "beside it lies")  # it is no input
+    refused(cmcr(*given, *words), "is beside it")  # it is not an input
     given[given.index("--mask") + 1] = str(mask)
     refused(cmcr(*given, *words), "takes up the name")
     assert held(out) == before

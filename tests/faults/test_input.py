@@ -60,8 +60,8 @@ def test_scene_of_other_content(
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ((*BANDS[:12], "B11"), "stands twice"),
-        ((*BANDS[:12], "NDVI"), "'NDVI' is no Sentinel-2 band"),
+        ((*BANDS[:12], "B11"), "duplicate band names"),
+        ((*BANDS[:12], "NDVI"), "'NDVI' is not a Sentinel-2 band"),
         (("B01", "B05", "B06", "B07"), "at least B02 B03 B04 B08"),
     ],
 )

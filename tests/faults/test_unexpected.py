@@ -194,7 +194,7 @@ def test_escape_sequences_of_files_do_not_reach_a_terminal(
     path = tmp_path / f"s2 {text[:20]}.tif"
     write(path, read(Path(given[1]))[:5], ("B01", "B02", text, "B04", "B05"))
     given[1] = str(path)
-    refused(cmcr(*given), "5 bands|3 of 5|4 of 5|no Sentinel-2 band|stands twice")
+    refused(cmcr(*given), "5 bands|3 of 5|4 of 5|not a Sentinel-2 band|duplicate")
     ended = cmcr("validate", path, "-vv")
     assert_plain(ended)
     listed = tmp_path / "scenes.csv"

@@ -137,6 +137,39 @@ def test_a_box_around_the_whole_world(
     assert read(out / "clear.tif").shape == (len(BANDS), 128, 128)
 
 
+@pytest.mark.parametrize("what", ["lost", "cut short", "of another run"])
+@pytest.mark.parametrize("extra", ["provenance", "quicklook", "report", "stac"])
+def test_a_set_that_is_not_whole_is_not_skipped(
+    cmcr: Cmcr, given: list[str], scene: dict[str, Path], tmp_path: Path, out: Path, extra: str, what: str
+) -> None:
+    """What is asked for beside the image is part of what is done."""
+    listed = tmp_path / "scenes.csv"
+    listed.write_text(f"{scene['s2']},{scene['s1']},clear.tif\n")
+    args = ("batch", listed, "-o", out, *given[3:7], "--skip-existing", "--json", f"--{extra}")
+    if what == "of another run":
+        if extra != "provenance":
+            pytest.skip("only rasters say of which run they are")
+        assert json.loads(cmcr(*args, "--seed", 5).out)["done"] == 1
+        other = (out / "clear_provenance.tif").read_bytes()
+        (out / "clear.tif").unlink()
+        (out / "clear_provenance.tif").unlink()
+    assert json.loads(cmcr(*args).out)["done"] == 1
+    assert json.loads(cmcr(*args).out)["skipped"] == 1
+    (beside,) = (path for path in out.iterdir() if path.name != "clear.tif")
+    image, content = (out / "clear.tif").read_bytes(), beside.read_bytes()
+    if what == "lost":
+        beside.unlink()
+    else:
+        beside.write_bytes(other if what == "of another run" else content[: len(content) // 2])
+    ended = cmcr(*args)
+    (told,) = json.loads(ended.out)["scenes"]
+    assert (ended.code, told["status"]) == (1, "failed")
+    assert beside.name in told["error"] and "--overwrite" in told["error"]
+    assert (out / "clear.tif").read_bytes() == image
+    assert json.loads(cmcr(*args, "--overwrite").out)["done"] == 1
+    assert json.loads(cmcr(*args).out)["skipped"] == 1
+
+
 def test_what_is_no_whole_image_is_not_skipped(
     cmcr: Cmcr, given: list[str], scene: dict[str, Path], tmp_path: Path, out: Path
 ) -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cmcr_cli.ground.coregistration import SEARCH, Alignment, _correlation, _peak, measure_alignment
+from cmcr_cli.ground.coregistration import (
+    EDGE_BANDS,
+    SEARCH,
+    Alignment,
+    _correlation,
+    _peak,
+    measure_alignment,
+    optical_layer,
+    radar_layer,
+)
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.raster import open_raster
@@ -31,9 +40,12 @@ def measure(write: Write) -> Measure:
         paths = write("s2.tif", dn), write("s1.tif", db.astype(np.float32))
         hidden = np.zeros(dn.shape[1:], bool) if covered is None else covered
         with open_optical(paths[0]) as optical, open_radar(paths[1], optical.grid) as radar:
-            return measure_alignment(
-                optical, radar, lambda top, rows: optical.valid(rows) & ~hidden[top : top + rows.shape[1]]
+            image = optical_layer(
+                optical,
+                EDGE_BANDS,
+                lambda top, rows: optical.valid(rows) & ~hidden[top : top + rows.shape[1]],
             )
+            return measure_alignment(optical.grid, image, radar_layer(radar))
 
     return measure_pair
 
@@ -52,7 +64,7 @@ def test_any_shift_that_is_searched_for_is_found(down: int, right: int) -> None:
     image = np.tile(0.2 + 2 * ground, (2, 1, 1)).astype(np.float32)
     db = np.roll(np.tile(-12 + 40 * ground, (2, 1, 1)), (down, right), (1, 2)).astype(np.float32)
     everywhere = np.ones(ground.shape, bool)
-    surface, pixels = _correlation(image, everywhere, db, everywhere)
+    surface, pixels = _correlation(image, everywhere, db, everywhere, (1.5, 2.0))
     assert _peak(surface) == pytest.approx((down, right), abs=0.25) and pixels > 0
 
 

@@ -71,6 +71,7 @@ def patches() -> Callable[..., PatchInputs]:
             present=present,
             levels=torch.tensor([[-0.1, 0.1, 0.4]]).expand(2, 3),
             unmixing=torch.randn(2, 3, N_BANDS, N_BANDS, generator=generator) / N_BANDS,
+            doubt=torch.ones(2, 1, size, size),
         )
 
     return build

@@ -155,7 +155,7 @@ def test_levels_count_as_where_the_matrices_are_made(patches: Patches) -> None:
         matrices[0, index] = torch.eye(13)
         inputs = PatchInputs(
             residual, 0 * residual, ones, ones, ones.expand(1, 2, 1, 32), ones, torch.full((1, 13), 0.25),
-            torch.ones(1, 13), torch.from_numpy(unmixing.LEVELS)[None], matrices,
+            torch.ones(1, 13), torch.from_numpy(unmixing.LEVELS)[None], matrices, ones,
         )  # fmt: skip
         found = _ground(residual, residual[:, :1], inputs)[0, 5, 0].numpy() * 0.25
         np.testing.assert_allclose(found, share * brightness, rtol=0, atol=1e-6)

@@ -15,17 +15,21 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio._env import get_gdal_config
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.shutil import copy as gdal_copy
 from rio_cogeo.cogeo import cog_validate
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.option_texts import creation_options_of
+from cmcr_cli.output import cog
 from cmcr_cli.output.cog import (
     OutputSpec,
     StripWriter,
     check_creation_options,
 )
+from cmcr_cli.output.files import folder_of
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
 
@@ -290,3 +294,48 @@ def test_creation_options_override_the_defaults(tmp_path: Path, options: list[st
 def test_creation_options_need_a_name_and_a_value(item: str) -> None:
     with pytest.raises(OptionError, match="NAME=VALUE"):
         creation_options_of([item])
+
+
+@pytest.mark.parametrize("what", ["pixel", "tag", "nothing"])
+def test_a_copy_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """As when a write fails that GDAL does not report."""
+
+    def copy(source: Path, target: Any, **options: Any) -> None:
+        gdal_copy(source, target, **options)
+        if what != "nothing" and isinstance(target, Path):
+            with rasterio.open(target, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+                if what == "pixel":
+                    dataset.write(np.zeros((1, 1, 1), np.uint16), [13], window=((300, 301), (279, 280)))
+                else:
+                    dataset.update_tags(CMCR_INPUT="other")
+
+    monkeypatch.setattr(cog, "gdal_copy", copy)
+    spec = _optical(tmp_path / "clear.tif")
+    if what == "nothing":
+        _write(spec, _pixels(spec))
+        return
+    with pytest.raises(OutputError, match="differs from what was written"):
+        _write(spec, _pixels(spec))
+    assert _names(tmp_path) == set()
+
+
+def test_overviews_are_built_in_the_hidden_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever GDAL is told to put its temporary files; those of a killed run are known to the next."""
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir(), out.mkdir()
+    monkeypatch.setenv("CPL_TMPDIR", str(elsewhere))
+    spec = _optical(out / "clear.tif", height=600)
+    used = []
+
+    def copy(source: Path, target: Any, **options: Any) -> None:
+        if isinstance(target, Path):
+            used.append(get_gdal_config("CPL_TMPDIR"))
+        gdal_copy(source, target, **options)
+
+    monkeypatch.setattr(cog, "gdal_copy", copy)
+    folder = folder_of(spec.path)
+    folder.mkdir()
+    (folder / "whole_123_1.ovr.tmp").write_bytes(b"of a run that was killed")
+    _write(spec, _pixels(spec))
+    assert used == [str(folder)]
+    assert _names(out) == {"clear.tif"} and _names(elsewhere) == set()

@@ -89,7 +89,7 @@ def test_nodata_in_the_provenance_is_that_of_the_output(run: Run) -> None:
 
 
 def test_strange_provenance_values_are_found(run: Run) -> None:
-    run.provenance[300, :4] = 3
+    run.provenance[300, :4] = 4
     assert {name: text[0] for name, text in run.failures().items()} == {"provenance values": "4"}
 
 

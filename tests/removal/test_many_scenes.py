@@ -14,7 +14,7 @@ import rasterio
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.files import folder_of
-from cmcr_cli.removal.many_scenes import _absolute, jobs_of, read_scenes, run_batch
+from cmcr_cli.removal.many_scenes import _absolute, help_each_other, jobs_of, read_scenes, run_batch
 from cmcr_cli.scene.sun import Sun
 
 
@@ -65,6 +65,46 @@ def test_outputs_are_named_by_the_scene(tmp_path: Path) -> None:
 def test_workers_are_told_the_sun(tmp_path: Path) -> None:
     (job,) = jobs_of([{"s2": "a.tif"}], tmp_path, {"sun": Sun(152.3, 41.0)})
     assert pickle.loads(pickle.dumps(_absolute(job))).sun == Sun(152.3, 41.0)
+
+
+def test_references_of_a_scene_are_one_cell(tmp_path: Path) -> None:
+    scenes = read_scenes(["s2,references", "a.tif,b.tif@2024-06-01; archive ;", "b.tif,"], "list")
+    first, second = jobs_of(scenes, tmp_path, {"references": ("all.txt",)})
+    assert (first.references, second.references) == (("b.tif@2024-06-01", "archive"), ("all.txt",))
+
+
+def test_scenes_of_a_batch_help_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Those of the same ground that are near in time, are whole, and have a date."""
+
+    def scene(name: str, left: int = 600_000) -> str:
+        path = tmp_path / name
+        transform = rasterio.Affine(10, 0, left, 0, -10, 5_900_040)
+        with rasterio.open(
+            path, "w", driver="GTiff", count=13, height=32, width=32, dtype="uint16", crs="EPSG:32631",
+            transform=transform,
+        ) as file:  # fmt: skip
+            file.write(np.full((13, 32, 32), 1000, np.uint16))
+        return str(path)
+
+    paths = [
+        scene("s2_20240601.tif"), scene("s2_20240620.tif"), scene("s2_20240801.tif"), scene("unknown.tif"),
+        scene("far_20240610.tif", 700_000), scene("cut_20240605.tif"),
+    ]  # fmt: skip
+    Path(paths[-1]).write_bytes(Path(paths[-1]).read_bytes()[:20_000])
+    jobs = jobs_of([{"s2": path} for path in paths], tmp_path, {"references": ("more",)})
+    helped = {Path(job.s2).name: job.references for job in help_each_other(jobs, 45)}
+    june, july, august = paths[:3]
+    assert helped == {
+        "s2_20240601.tif": ("more", july),
+        "s2_20240620.tif": ("more", june, august),
+        "s2_20240801.tif": ("more", july),
+        "unknown.tif": ("more",),
+        "far_20240610.tif": ("more",),
+        "cut_20240605.tif": ("more",),
+    }
+    assert "unknown.tif: has no references" in caplog.text and "cut_20240605.tif: is not" in caplog.text
+    with pytest.raises(OptionError, match="--references-from-batch -1"):
+        help_each_other(jobs, -1)
 
 
 def test_a_failure_does_not_stop_the_others(

@@ -133,12 +133,12 @@ def test_area_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
-        ("[]", "no GeoJSON"),
+        ("{", "is not valid JSON"),
+        ("[]", "not GeoJSON"),
         ('{"type": "FeatureCollection", "features": []}', "holds nothing"),
         ('{"type": "Point", "coordinates": [4, 53]}', "holds Point; expected polygons"),
-        ('{"type": "Polygon"}', "no GeoJSON of polygons"),
-        ('{"type": "Feature", "geometry": null}', "no GeoJSON of polygons"),
+        ('{"type": "Polygon"}', "not GeoJSON of polygons"),
+        ('{"type": "Feature", "geometry": null}', "not GeoJSON of polygons"),
         (
             '{"type": "Polygon", "coordinates": [], "crs": {"properties": {"name": "moon"}}}',
             "crs is not known",

@@ -56,7 +56,7 @@ def test_bands_half_named_are_refused() -> None:
     ("names", "message"),
     [
         (("B02", "B03", "B04", "nir"), "nir"),
-        (("B02", "B03", "B04", "B08", "B08"), "twice"),
+        (("B02", "B03", "B04", "B08", "B08"), "duplicate"),
         (("B02", "B03", "B04"), "at least"),
     ],
 )

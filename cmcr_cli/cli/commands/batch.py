@@ -30,6 +30,7 @@ def batch(
     scenes: opt.Scenes,
     *,
     output: opt.Folder,
+    references_from_batch: opt.FromBatch = None,
     skip_existing: opt.SkipExisting = False,
     scheduler: opt.Scheduler = None,
     retries: opt.Retries = 2,
@@ -43,12 +44,14 @@ def batch(
     A scene that fails does not stop the others; the exit code is then 1.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.removal.many_scenes import check_batch, jobs_of, read_scenes, run_batch
+    from cmcr_cli.removal.many_scenes import check_batch, help_each_other, jobs_of, read_scenes, run_batch
 
     switches = {each.name for each in option_fields(RemoveOptions) if each.role in OUTPUTS}
     settings = {name: value for name, value in chosen.items() if name not in switches}
     extras = [name for name in chosen if name in switches and chosen[name]]
     jobs = jobs_of(read_scenes(_lines(scenes), scenes), output, settings, extras)
+    if references_from_batch is not None:
+        jobs = help_each_other(jobs, references_from_batch)
     check_batch(jobs, *([] if scenes == "-" else [scenes]))
     _make_folder(output)
     outcomes = []

@@ -73,7 +73,7 @@ def _versions() -> dict[str, str]:
 
 
 def _devices() -> dict[str, str]:
-    """What `--device` takes on this machine, and what each is."""
+    """Devices of this machine as `--device` takes them, with their names."""
     import torch
 
     found = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads"}

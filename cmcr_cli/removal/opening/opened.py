@@ -1,4 +1,4 @@
-"""What notebooks open by themselves: the weights on a device, and a scene with its radar."""
+"""Weights on a device, and a scene with its radar, as notebooks open them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,18 @@ class Model:
 
 
 def load_model(path: str | Path | None = None, device: str = "auto") -> Model:
-    """Load weights, by default those that come with cmcr, on `device`, as `--device` takes it.
+    """Load weights.
 
-    Raises WeightsError for a file that cannot be used, OptionError for a device that is not there.
+    Args:
+        path: Weights file; None: the one that comes with cmcr.
+        device: Where to compute, as for `--device`.
+
+    Returns:
+        The model.
+
+    Raises:
+        WeightsError: The file cannot be used.
+        OptionError: The device is not available.
     """
     weights = weights_file.load(weights_file.default_path() if path is None else Path(path))
     devices = pick_devices(device)
@@ -60,15 +69,29 @@ class Scene:
         return self.optical.grid
 
     def reflectance(self, top: int, rows: int) -> NDArray[np.float32]:
-        """Reflectance (13, rows, width) of full-width rows, bands in the order of scene.bands.BANDS.
+        """Read full-width rows.
 
-        Bands that the scene lacks are 0, and so is nodata.
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            Reflectance (13, rows, width), bands in the order of `scene.bands.BANDS`. Absent bands and nodata
+            are 0.
         """
         dn = self.optical.read(top, rows)
         return self.optical.reflectance(dn) * self.optical.valid(dn)
 
     def backscatter(self, top: int, rows: int) -> NDArray[np.float32]:
-        """VV and VH in dB (2, rows, width) on the scene's grid; NaN where there is no radar."""
+        """Read full-width rows of the radar.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            VV and VH in dB (2, rows, width) on the grid of the scene; NaN where there is no radar.
+        """
         if self.radar is None:
             return np.full((2, rows, self.grid.width), np.nan, dtype=np.float32)
         return self.radar.read(top, rows)[0]
@@ -85,8 +108,20 @@ def open_scene(
 ) -> Iterator[Scene]:
     """Open a scene as `remove` does: product, STAC item or stack, and radar resampled to its grid.
 
-    `s1` is one path, or those of VV and VH. Raises InputError, RadiometryError or GridMismatchError when
-    either cannot be used.
+    Args:
+        s2: Sentinel-2.
+        s1: Sentinel-1: one path, or those of VV and VH; None: no radar.
+        bands: Names of the bands in file order, for a stack without names.
+        offset: Radiometric offset in DN; None: from metadata or tags, else 0.
+        s1_units: Units of the radar; auto: detected from the value range.
+
+    Yields:
+        The open scene.
+
+    Raises:
+        InputError: A file cannot be used.
+        RadiometryError: Bands, polarisations or units are unknown.
+        GridMismatchError: The radar does not cover the scene.
     """
     with ExitStack() as stack:
         optical = stack.enter_context(open_optical(s2, bands=bands, offset=offset))

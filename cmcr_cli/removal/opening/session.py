@@ -1,4 +1,4 @@
-"""What is open during one removal: weights and devices, the scene and its radar, the mask."""
+"""Everything that is open during one removal: weights and devices, the scene and its radar, the mask."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.survey.mask_choice import chosen_mask
 from cmcr_cli.removal.survey.mask_sources import MaskSource
+from cmcr_cli.removal.survey.reference_check import aligned_reference
 from cmcr_cli.runtime.allocator import tune_allocator
 from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
@@ -64,7 +65,16 @@ def open_session(
 ) -> Iterator[Session]:
     """Check the outputs, load the weights, open and check the inputs.
 
-    `others` are outputs that `options` do not name.
+    Args:
+        options: Of the removal.
+        model: Loaded weights; None: those of `options`.
+        others: Outputs that `options` do not name.
+
+    Yields:
+        What is open.
+
+    Raises:
+        CmcrError: Anything is wrong.
     """
     claims = check_files(options, others)
     check_environment()
@@ -92,12 +102,13 @@ def open_session(
         wanted = Wanted(
             most=options.max_references, earlier_only=options.earlier_only, days=options.reference_days
         )
-        references = stack.enter_context(open_references(options.references, optical, wanted))
-        for reference in references.used:
-            claims.read(
-                *reference.optical.source.files, *([] if reference.mask is None else [reference.mask])
-            )
-        warnings.add(*references.warnings)
+        found = stack.enter_context(open_references(options.references, optical, wanted))
+        warnings.add(*found.warnings)
+        references = tuple(
+            stack.enter_context(aligned_reference(optical, each, warnings)) for each in found.used
+        )
+        for each in references:
+            claims.read(*each.optical.source.files, *([] if each.mask is None else [each.mask]))
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of
@@ -111,29 +122,53 @@ def open_session(
             radar,
             mask,
             area,
-            references.used,
-            references.left_out,
+            references,
+            found.left_out,
             warnings,
         )
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
-    """Claim all files of a run; OutputError when any of them meet, or an output cannot be written."""
+    """Claim all files of a run, and check that the outputs can be written.
+
+    Args:
+        options: Of the removal.
+        others: Outputs that `options` do not name.
+
+    Returns:
+        The claims.
+
+    Raises:
+        OutputError: Files meet, or an output cannot be written.
+    """
     claims = Claims()
     claim(claims, options, others)
     claims.check()
     paths = [*options.outputs.values(), *others]
-    if any(folder_of(path).is_dir() for path in paths):
-        # What a run has left that was killed amid its renames is not in the way of the next one.
-        with suppress(OSError, OutputError), locked(paths):
-            put_back(paths)
+    restore_old(paths)
     for path in paths:
         check_writable(path, options.overwrite)
     return claims
 
 
+def restore_old(paths: Sequence[Path]) -> None:
+    """Restore the old set where a run was killed amid its renames, so that it is not in the way."""
+    if any(folder_of(path).is_dir() for path in paths):
+        with suppress(OSError, OutputError), locked(paths):
+            put_back(paths)
+
+
 def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:
-    """Claim all files of a run; OutputError when two outputs meet."""
+    """Claim all files of a run.
+
+    Args:
+        claims: Receives them.
+        options: Of the removal.
+        others: Outputs that `options` do not name.
+
+    Raises:
+        OutputError: Two outputs meet.
+    """
     claims.read(*options.inputs)
     if options.mask_weights is not None:
         claims.read(options.mask_weights)

@@ -14,16 +14,31 @@ from cmcr_cli.scene.patches import PATCH
 
 
 def strip_canvas(bands: int, lefts: Sequence[int], device: torch.device, *, half: bool = False) -> Tensor:
-    """Zeros (bands, PATCH, width) for one row of patches, of 32 bits or of 16.
+    """Make an empty canvas for a strip of patches.
 
-    Its columns begin at the first of `lefts`.
+    Args:
+        bands: Number of layers.
+        lefts: First columns of the patches; the canvas begins at the first of them.
+        device: Device of the canvas.
+        half: Whether values have 16 bits, not 32.
+
+    Returns:
+        Zeros (bands, PATCH, width).
     """
     shape = bands, PATCH, lefts[-1] + PATCH - lefts[0]
     return torch.zeros(shape, dtype=torch.float16 if half else torch.float32, device=device)
 
 
 def blend(canvas: Tensor, column: int, patch: Tensor, down: Tensor, across: Tensor) -> None:
-    """Add `patch` (bands, PATCH, PATCH), weighted by two ramps (PATCH,), to the canvas of its row."""
+    """Add a weighted patch to the canvas of its strip.
+
+    Args:
+        canvas: The canvas (bands, PATCH, width).
+        column: First column of the patch in the canvas.
+        patch: The patch (bands, PATCH, PATCH).
+        down: Weights along the rows (PATCH,).
+        across: Weights along the columns (PATCH,).
+    """
     part = canvas[:, :, column : column + PATCH]
     # Not `+=`: of mixed types that makes large tensors, which tear holes into a CPU's heap.
     sums = part.float().addcmul_(patch, down[:, None] * across)
@@ -32,10 +47,17 @@ def blend(canvas: Tensor, column: int, patch: Tensor, down: Tensor, across: Tens
 
 
 def join_rows(above: Tensor | None, here: Tensor, below: Tensor | None, overlap: int, column: int) -> Tensor:
-    """Blended float32 values (bands, PATCH, PATCH) of one row of patches from a column of its canvas.
+    """Take a patch out of a strip, with the contributions of the strips that overlap it.
 
-    Where patches of the next rows overlap it, their canvases are added; of `above` the last `overlap` lines
-    are enough. None stands for a row without patches, and counts as zero.
+    Args:
+        above: Canvas of the strip above, or its last `overlap` rows; None: nothing is restored there.
+        here: Canvas of the strip.
+        below: Canvas of the strip below; None: nothing is restored there.
+        overlap: Rows that neighbouring strips share.
+        column: First column of the patch in the canvas.
+
+    Returns:
+        Blended float32 values (bands, PATCH, PATCH).
     """
     columns = slice(column, column + PATCH)
     out = here[:, :, columns].to(torch.float32, copy=True)

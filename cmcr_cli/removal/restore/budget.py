@@ -55,7 +55,14 @@ class Budget:
 
     @classmethod
     def of(cls, session: Session) -> Budget:
-        """Make the budget of an open session."""
+        """Make the budget of an open session.
+
+        Args:
+            session: What is open.
+
+        Returns:
+            The budget.
+        """
         options, optical = session.options, session.optical
         grid = optical.grid
         lefts = lattice_starts(grid.origin[1], grid.width, options.overlap)
@@ -94,11 +101,22 @@ class Budget:
         return self.strips + buffers + 3 * BLOCK * self.deviation * self.written_columns
 
     def waiting(self, patches: int) -> int:
-        """Bytes of what waits between two steps, where `patches` of a strip are restored."""
+        """Compute the memory of what waits between two steps.
+
+        Args:
+            patches: Patches of a strip that are restored.
+
+        Returns:
+            Bytes.
+        """
         return (self.steps - 1) * (self.columns * PATCH * (self.read + self.canvas) + patches * self.cached)
 
     def check(self) -> None:
-        """Raise CmcrError when a run needs more than limits leave to this process."""
+        """Compare the memory that a run needs with the limits of this process.
+
+        Raises:
+            CmcrError: The limits leave less.
+        """
         left = limits.available()
         needed = self.to_come + WORKING_BYTES * self.workers + CACHE_BYTES
         if left is not None and left < needed:
@@ -110,14 +128,22 @@ class Budget:
             )
 
     def spill_bytes(self) -> int:
-        """Bytes of memory that what waits for its next step may take up; 0 or less where there are none."""
+        """Compute the memory that may be taken by what waits for its next step.
+
+        Returns:
+            Bytes; 0 or less if there is none left.
+        """
         spare, left = IN_FLIGHT - self.strips, limits.available()
         if left is not None:
             spare = min(spare, left - self.to_come - WORKING_BYTES * self.workers)
         return spare
 
     def spill_limits(self) -> dict[torch.device, int]:
-        """Bytes that may wait on each device; most of a GPU's memory is left to its workers."""
+        """Compute how much may wait on each device. Most of a GPU's memory is left to its workers.
+
+        Returns:
+            Bytes by device.
+        """
         found = {torch.device("cpu"): self.spill_bytes()}
         for device in self.devices:
             if device.type == "cuda":

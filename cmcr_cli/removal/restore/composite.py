@@ -21,10 +21,18 @@ FAITH = 0.15
 
 
 def match_offsets(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
-    """Add to `restored` (B, 13, H, W) the low-frequency offset that it shows on clear pixels (B, 1, H, W).
+    """Remove the low-frequency offset between restored patches and their clear ground.
 
-    Both images exist on clear ground; what they differ by there is carried into the holes by a pyramid of
-    normalised convolutions, coarse to fine. Without a clear pixel in the patch nothing is changed.
+    The differences on clear ground are carried into the holes by a pyramid of normalised convolutions, from
+    coarse to fine. Without a clear pixel in a patch, nothing changes.
+
+    Args:
+        restored: Reflectance (B, 13, H, W).
+        observed: Reflectance (B, 13, H, W).
+        clear: Clear pixels (B, 1, H, W).
+
+    Returns:
+        Restored reflectance.
     """
     weight = F.avg_pool2d(clear, COARSE)
     offset = F.avg_pool2d((observed - restored) * clear, COARSE)
@@ -43,11 +51,17 @@ def match_offsets(restored: Tensor, observed: Tensor, clear: Tensor) -> Tensor:
 def composite(
     dn: Tensor, restored: Sequence[Tensor], strength: Tensor, valid: Tensor, optical: Optical
 ) -> Tensor:
-    """Mix `restored` reflectance, one (rows, width) per band of `dn`, into `dn` by `strength` (rows, width).
+    """Mix restored reflectance into DN. Pixels that are not replaced never become floats.
 
-    DN are bits of the stored integers as int16, as they come and as they go. Where nothing is replaced, or is
-    not `valid`, they are the very ones that came in: they do not pass through floating point. Nothing
-    `restored` is needed where `strength` is 0 throughout.
+    Args:
+        dn: Bits of the stored integers as int16 (bands, rows, width).
+        restored: Reflectance (rows, width) of each band; not needed if `strength` is 0 throughout.
+        strength: How much of each pixel is replaced (rows, width), 0 to 1.
+        valid: Where there is a measurement (rows, width); others are not replaced.
+        optical: The scene.
+
+    Returns:
+        Bits of the new integers (bands, rows, width).
     """
     replaced = valid & (strength > 0)
     out = dn.clone()

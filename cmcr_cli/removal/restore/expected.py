@@ -48,12 +48,12 @@ class Expectation:
             span: Its rows of the scene.
 
         Returns:
-            Spectrum and confidence (14, rows, width), and the number of the reference that counts most
+            Spectrum, confidence and doubt (15, rows, width), and the number of the reference that counts most
             (rows, width), 0 where it is none. Both are 0 where no patch needs them.
         """
         down, across = self.reader.phase
         width = self.reader.width - across
-        expected = np.zeros((len(BANDS) + 1, span.size, width), np.float16)
+        expected = np.zeros((len(BANDS) + 2, span.size, width), np.float16)
         source = np.zeros((span.size, width), np.uint8)
         windows = list(_windows(self.todo[index], across, width))
         # Windows begin with blocks of 2 x 2 pixels, which the scene may cut at its edges.
@@ -76,8 +76,9 @@ class Expectation:
                 down_by, across_by = shown.start - first, place.start - left + across
                 lines = slice(down_by, down_by + shown.stop - shown.start)
                 inner = (..., lines, slice(across_by, across_by + place.stop - place.start))
-                expected[:-1, shown, place] = found.spectrum[inner]
-                expected[-1, shown, place] = found.confidence[inner]
+                expected[:-2, shown, place] = found.spectrum[inner]
+                expected[-2, shown, place] = found.confidence[inner]
+                expected[-1, shown, place] = found.doubt[inner]
                 source[shown, place] = self.numbers[found.source[inner]]
         return expected, source
 

@@ -26,7 +26,7 @@ from cmcr_cli.scene.patches import PATCH, crop, reflected
 from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB, measured, scaled_radar
 
 COVER = np.array([0, UNDER_CIRRUS, 1], np.float32)
-"""What the network is told of a pixel that is clear, under CIRRUS, under CLOUD."""
+"""Cover, as the network takes it, of pixels that are clear, under CIRRUS, under CLOUD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,14 @@ class InputMaker:
     ground: Ground
 
     def blocks(self, strip: Strip, left: int) -> Array:
-        """The scene's context at the patch at column `left`, as `SceneContext.blocks` gives it.
+        """Evaluate the context at a patch.
 
-        Nothing where references tell more: what they lead to expect is a part of the strip.
+        Args:
+            strip: The strip of the patch.
+            left: First column of the patch.
+
+        Returns:
+            Blocks as `SceneContext.blocks` returns them; empty if the strip has what references predict.
         """
         if strip.expected is not None:
             return np.zeros(0, np.float32)
@@ -53,9 +58,15 @@ class InputMaker:
         return self.ground.context.blocks(top, start, PATCH, PATCH, radar, valid)
 
     def make(self, strip: Strip, lefts: Sequence[int], blocks: Tensor) -> tuple[Tensor, PatchInputs]:
-        """The patches at columns `lefts` as they were observed (B, 13, H, W), and their inputs.
+        """Make the inputs of patches.
 
-        `blocks` are those of each patch, on the device on which all is made.
+        Args:
+            strip: The strip of the patches.
+            lefts: First columns of the patches.
+            blocks: Context of each patch, on the device on which the inputs are made.
+
+        Returns:
+            Observed reflectance (B, 13, H, W), and the inputs.
         """
         device, grid = blocks.device, self.optical.grid
         sent = strip.on(device)
@@ -69,9 +80,10 @@ class InputMaker:
         observed, valid = self._reflectance(dn), self._valid(dn)
         if sent.expected is None:
             spectrum, confidence = _upsampled(blocks)
+            doubt = torch.ones_like(confidence)
         else:
             expected = crops(sent.expected, strip.first).float()
-            spectrum, confidence = expected[:, :-1], expected[:, -1:]
+            spectrum, confidence, doubt = expected[:, :-2], expected[:, -2:-1], expected[:, -1:]
         cover = to_device(COVER, device)[crops(sent.cover, strip.first).int()][:, None]
         # Where there is no measurement the patch shows its context, and says that it is covered.
         if not valid.all():
@@ -86,9 +98,12 @@ class InputMaker:
         b10 = observed[:, B10 : B10 + 1]
         image = subtracted(observed, b10, spectrum_of_cirrus, self.ground.cirrus_ratio)
         names = present(self.optical.names).astype(np.float32)
-        vectors = (self.ground.context.std, names, LEVELS, self.ground.unmixing)
-        shared = (to_device(vector, device).expand(len(lefts), *vector.shape) for vector in vectors)
-        return observed, PatchInputs(image, spectrum, confidence, cover, radar, radar_valid, *shared)
+        known = (self.ground.context.std, names, LEVELS, self.ground.unmixing)
+        std, bands, levels, unmixing = (
+            to_device(vector, device).expand(len(lefts), *vector.shape) for vector in known
+        )
+        planes = image, spectrum, confidence, cover, radar, radar_valid
+        return observed, PatchInputs(*planes, std, bands, levels, unmixing, doubt)
 
     def _reflectance(self, dn: Tensor) -> Tensor:
         """DN (B, bands, H, W), their bits as int16, to the 13 bands, absent ones 0, channels_last."""

@@ -1,4 +1,4 @@
-"""Which patches there are, and which of them are to be restored."""
+"""Choice of the patches to restore."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def patches_to_restore(self) -> int:
-        """Those that go through the network."""
+        """Patches that go through the network."""
         return sum(map(len, self.todo))
 
 

@@ -37,7 +37,14 @@ class Lattice:
     overlap: int
 
     def column(self, left: int) -> int:
-        """The first column of a patch in the canvas of its strip."""
+        """Find a patch in the canvas of its strip.
+
+        Args:
+            left: First column of the patch in the scene.
+
+        Returns:
+            First column in the canvas.
+        """
         return left - self.lefts[0]
 
 
@@ -62,6 +69,7 @@ class Canvases:
     """The blended patches of one step, strip by strip: whole while they are needed, else their edges."""
 
     def __init__(self, overlap: int) -> None:
+        """Canvases of strips that share `overlap` rows."""
         self._held: dict[int, Tensor] = {}
         self._overlap = overlap
 
@@ -70,7 +78,7 @@ class Canvases:
         return index in self._held
 
     def __getitem__(self, index: int) -> Tensor:
-        """What is held of a strip."""
+        """Parts of a strip that are kept."""
         return self._held[index]
 
     def __setitem__(self, index: int, canvas: Tensor) -> None:
@@ -91,12 +99,27 @@ class Canvases:
             self._held[index] = self._held[index][:, -self._overlap :].clone()
 
     def patch(self, index: int, column: int) -> Tensor:
-        """The blended values (layers, PATCH, PATCH) of a strip from a column of its canvas."""
+        """Take a patch out of a strip.
+
+        Args:
+            index: Number of the strip.
+            column: First column in its canvas.
+
+        Returns:
+            Blended values (layers, PATCH, PATCH).
+        """
         above, below = self._held.get(index - 1), self._held.get(index + 1)
         return join_rows(above, self._held[index], below, self._overlap, column)
 
     def complete(self, index: int) -> Tensor | None:
-        """The canvas of a strip with the rows that the strip above shares; None where nothing is restored."""
+        """Complete a strip with the rows that it shares with the strip above.
+
+        Args:
+            index: Number of the strip.
+
+        Returns:
+            Its canvas; None if nothing in it is restored.
+        """
         if index in self._held and index - 1 in self._held:
             self._held[index][:, : self._overlap] += self._held[index - 1]
         self.drop(index - 1)

@@ -121,6 +121,9 @@ def restorer_for(session: Session, survey: Survey, spill: SpillStore) -> Restore
         session: What is open.
         survey: What the first pass found.
         spill: Keeps what waits for its next step.
+
+    Returns:
+        The restorer.
     """
     options = session.options
     return Restorer(
@@ -148,7 +151,7 @@ def _chunks(span: Span) -> Iterator[Span]:
 
 
 def _strength(session: Session, survey: Survey, rows: Span) -> NDArray[np.float32]:
-    """How much of each pixel is replaced, (rows, width), 0 to 1."""
+    """Share of each pixel that is replaced, (rows, width), 0 to 1."""
     if session.options.keep_clear:
         return survey.cloud_map.strength(rows.start, rows.size)
     return np.ones((rows.size, session.optical.grid.width), np.float32)

@@ -27,7 +27,7 @@ from cmcr_cli.scene.patches import PATCH
 log = logging.getLogger("cmcr")
 
 LARGEST = 4096.0
-"""Standard deviations; an estimate beyond is no image, but must fit the 16-bit floats in which it waits."""
+"""Standard deviations; larger estimates are not images, but must fit the 16-bit floats in which they wait."""
 
 SAMPLE_STRIDE = 4096
 """Samples are steps of the same noise far apart, so that sample 0 is the image without sampling."""
@@ -35,7 +35,7 @@ SAMPLE_STRIDE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Conditioned:
-    """A batch as the network is told about it.
+    """A batch, as the network takes it.
 
     Attributes:
         observed: The patches as they were measured (B, 13, H, W), with their cirrus.
@@ -142,7 +142,7 @@ class Restorer:
         *,
         exact: bool = False,
     ) -> Tensor:
-        """What the step makes of a batch, (B, layers, PATCH, PATCH), finite or not."""
+        """Result of the step for a batch, (B, layers, PATCH, PATCH), finite or not."""
         level = step_sigmas(self.steps, worker.denoiser.diffusion)[step]
         images = []
         for last in self._noisy(worker, strip.top, lefts, step, estimates):
@@ -266,5 +266,13 @@ def _precision(device: torch.device, exact: bool) -> torch.autocast:
 
 
 def batches(items: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Consecutive slices of at most `size`."""
+    """Divide items into batches.
+
+    Args:
+        items: The items.
+        size: Most items of a batch.
+
+    Returns:
+        Consecutive slices.
+    """
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -12,14 +12,31 @@ from cmcr_cli.scene.optical import Optical
 def reflectance(
     dn: Tensor, optical: Optical, memory_format: torch.memory_format = torch.preserve_format
 ) -> Tensor:
-    """DN of any shape as float32 reflectance, not clipped, as `Radiometry.reflectance` makes it."""
+    """Convert DN to reflectance, as `Radiometry.reflectance` does.
+
+    Args:
+        dn: Bits of the stored integers as int16, of any shape.
+        optical: The scene.
+        memory_format: Of the result.
+
+    Returns:
+        Reflectance, not clipped.
+    """
     return optical.radiometry.scaled(
         dn.view(_integers(optical)).to(torch.float32, memory_format=memory_format)
     )
 
 
 def stored(reflectance: Tensor, optical: Optical) -> Tensor:
-    """The DN that a scene stores for `reflectance`, which is used up, as `Radiometry.dn` makes them."""
+    """Convert reflectance to DN, as `Radiometry.dn` does.
+
+    Args:
+        reflectance: Reflectance, which is overwritten.
+        optical: The scene.
+
+    Returns:
+        Bits of the stored integers as int16.
+    """
     values = optical.radiometry.unscaled(reflectance, optical.dtype, optical.nodata)
     return values.to(_integers(optical)).view(torch.int16)
 

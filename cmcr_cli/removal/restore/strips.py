@@ -43,7 +43,7 @@ class DeviceStrip:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """What one row of patches reads from the scene, full-width; floats are made patch by patch.
+    """Rows of the scene that one row of patches needs, full-width; floats are made patch by patch.
 
     Attributes:
         top: First row of the patches in the scene. It may be negative: what is beyond the scene's edges is
@@ -54,8 +54,8 @@ class Strip:
         radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
         radar: VV and VH in dB (2, rows, W); None: there is no radar.
         radar_valid: Where it is valid (rows, W).
-        expected: Reflectance that the references lead to expect, and confidence (14, rows, W), where patches
-            need it; None: there are no references.
+        expected: Reflectance that the references lead to expect, confidence and doubt (15, rows, W), where
+            patches need it; None: there are no references.
         source: Number of the reference that counts most (rows, W), 0 where it is none.
     """
 
@@ -78,11 +78,25 @@ class Strip:
         return [torch.from_numpy(array) for array in arrays if array is not None]
 
     def rows(self, span: Span) -> NDArray[np.generic]:
-        """The stored values of rows of the scene (bands, rows, W)."""
+        """Take rows of the scene.
+
+        Args:
+            span: The rows.
+
+        Returns:
+            Stored values (bands, rows, W).
+        """
         return self.dn[:, span.within(self.first)]
 
     def on(self, device: torch.device) -> DeviceStrip:
-        """Return the arrays on a device; they are sent once, whatever the number of patches and workers."""
+        """Send the arrays to a device, once for all patches and workers.
+
+        Args:
+            device: The device.
+
+        Returns:
+            The arrays there.
+        """
         with self._lock:
             if device not in self._sent:
                 arrays = self.dn.view(np.int16), self.cover, self.radar, self.radar_valid, self.expected
@@ -120,13 +134,13 @@ class StripReader:
         tops: Sequence[int],
         expect: Expect | None = None,
     ) -> None:
-        """Reader of a scene.
+        """Prepare to read strips.
 
         Args:
             optical: The scene.
             radar: Its radar.
-            cloud_map: What covers it.
-            tops: Rows at which the patches of the strips begin.
+            cloud_map: What covers the scene.
+            tops: First rows of the patches of each strip.
             expect: Gives `expected` and `source` for a strip and its rows of the scene, where there are
                 references.
         """
@@ -136,7 +150,14 @@ class StripReader:
         self._expect = expect
 
     def load(self, index: int) -> Strip:
-        """Read strip `index`, also the rows that its patches show by reflection."""
+        """Read a strip, with the rows that its patches show by reflection.
+
+        Args:
+            index: Number of the strip.
+
+        Returns:
+            The strip.
+        """
         top, *below = self._tops[index : index + 2]
         span = self._shown(top, PATCH)
         (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)

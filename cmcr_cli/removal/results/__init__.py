@@ -1,1 +1,1 @@
-"""What a removal leaves behind: rasters, report, STAC item, and what `--resume` needs."""
+"""Results of a removal: rasters, report, STAC item, and what `--resume` needs."""

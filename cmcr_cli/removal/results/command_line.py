@@ -11,7 +11,14 @@ from cmcr_cli.options import RemoveOptions
 
 
 def command_of(options: RemoveOptions) -> str:
-    """The command `cmcr remove ...` that does what `options` say, ready for a shell."""
+    """Write the command that does the same.
+
+    Args:
+        options: Options of a removal.
+
+    Returns:
+        The command, quoted for a shell.
+    """
     fields = option_fields(type(options))
     words = ["cmcr", "remove"]
     # Positional words first: the second of them may be left out.

@@ -28,9 +28,18 @@ def write_report(
     statistics: Statistics,
     files: FileSet | None = None,
 ) -> None:
-    """Write the report, as one of `files` or alone: it needs no other file and no network.
+    """Write the report, which needs no other file and no network.
 
-    Raises OutputError when it cannot be written.
+    Args:
+        path: The HTML file.
+        report: What was done.
+        command: The command line.
+        look: Pictures.
+        statistics: Shares and means.
+        files: Set of outputs that it belongs to; None: alone.
+
+    Raises:
+        OutputError: It cannot be written.
     """
     pictures = [
         f"data:image/jpeg;base64,{base64.b64encode(encoded(panel, 'JPEG')).decode()}"

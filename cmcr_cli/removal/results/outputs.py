@@ -34,7 +34,7 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 class Outputs:
     """Context manager that takes finished rows from the top down and builds what was asked for.
 
-    Rows that the journal knows from an earlier run are ignored; those that become safe it is told of.
+    Rows that the journal knows from an earlier run are ignored; those that become safe are entered there.
     """
 
     def __init__(self, session: Session, journal: Journal, files: FileSet) -> None:
@@ -87,7 +87,11 @@ class Outputs:
         return self._known and above + self._known
 
     def write(self, strip: FinishedStrip) -> None:
-        """Append finished rows; those that are written already are only shown."""
+        """Append finished rows; those that are written already are only shown.
+
+        Args:
+            strip: The rows.
+        """
         if self._area is not None:
             cropped = self._cropped(strip, self._area)
             if cropped is None:
@@ -190,7 +194,7 @@ def open_outputs(session: Session) -> Iterator[Outputs]:
 
 
 def _tags(session: Session) -> dict[str, str]:
-    """What every raster says about itself."""
+    """Tags that every raster has."""
     options, optical = session.options, session.optical
     radar = [file_name(path) for path in (options.s1, options.s1_vv, options.s1_vh) if path is not None]
     return {

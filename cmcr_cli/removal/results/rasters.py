@@ -23,7 +23,7 @@ NO_SOURCE = 255
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the rasters of one removal have in common.
+    """Values that the rasters of one removal have in common.
 
     Attributes:
         options: Of the removal.
@@ -56,7 +56,15 @@ class OutputRaster:
 
 
 def image_spec(setting: Setting, path: Path) -> OutputSpec:
-    """Describe the image: it is stored as the input is, so that clear pixels can be the same DN."""
+    """Describe the image. It is stored as the input is, so that clear pixels can have the same DN.
+
+    Args:
+        setting: What all rasters have in common.
+        path: The image.
+
+    Returns:
+        The description.
+    """
     optical = setting.optical
     return OutputSpec(
         path=path,

@@ -1,4 +1,4 @@
-"""What a removal did, as one value."""
+"""Report of a removal, as one value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ReportedReference:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done, for people and for `--json`."""
+    """Report of a removal, for people and for `--json`."""
 
     output: str
     weights: str
@@ -80,6 +80,9 @@ class Report:
             plan: The patches.
             seconds: That each stage took.
             sources: Reconstructed pixels by the number of the reference that counts most, 0 for none.
+
+        Returns:
+            The report.
         """
         options, optical = session.options, session.optical
         grid = optical.grid if session.area is None else session.area.grid

@@ -1,7 +1,7 @@
 """The journal of a run: what a later run with `--resume` needs to go on where this one was stopped.
 
 Rows are computed in order and depend on nothing but the inputs, the options and the survey; so it is enough
-to keep the survey, the rows that are finished, and how many they are. The files lie in the folder in
+to keep the survey, the rows that are finished, and how many they are. The files are in the folder in
 which the output is built.
 """
 
@@ -24,7 +24,7 @@ from cmcr_cli.ground.references import arrays_of, references_from
 from cmcr_cli.option_fields import decisive
 from cmcr_cli.output.claims import files_behind
 from cmcr_cli.output.cog import checksum_of
-from cmcr_cli.output.files import GDAL_ERRORS, flush_to_disk, new_file
+from cmcr_cli.output.files import GDAL_ERRORS, flush_to_disk, new_file, output_errors
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey
@@ -35,12 +35,12 @@ from cmcr_cli.warning_kinds import ResumeWarning, WarningLog
 STATE, SURVEY = "journal.json", "survey.npz"
 
 UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
-"""What damaged files of a journal can lead to."""
+"""Errors that damaged files of a journal can cause."""
 
 
 @dataclass(slots=True)
 class Journal:
-    """How far a run has come; get one from `open_journal`."""
+    """Progress of a run on disk; get one from `open_journal`."""
 
     folder: Path
     fingerprint: str
@@ -50,7 +50,14 @@ class Journal:
     sources: list[int]  # reconstructed pixels of these rows, by the number of the reference that counts most
 
     def keep_survey(self, survey: Survey) -> Survey:
-        """Write down what the first pass found, and return it."""
+        """Write down the result of the first pass.
+
+        Args:
+            survey: The result.
+
+        Returns:
+            The same.
+        """
         arrays: dict[str, Any] = {
             "planes": survey.cloud_map.planes,
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
@@ -64,7 +71,13 @@ class Journal:
         return survey
 
     def keep_rows(self, rows: int, checksums: Mapping[str, int], sources: Sequence[int]) -> None:
-        """Write down that the first `rows` rows are finished and safe."""
+        """Write down that rows are finished and on disk.
+
+        Args:
+            rows: Number of rows from the top.
+            checksums: Checksums of these rows, by the option that names the raster.
+            sources: Reconstructed pixels of these rows, by the number of the reference that counts most.
+        """
         self.rows, self.checksums, self.sources = rows, dict(checksums), list(sources)
         self._save()
 
@@ -79,7 +92,14 @@ class Journal:
             file.write(json.dumps(state).encode())
 
     def read(self, rasters: Mapping[str, Path]) -> bool:
-        """Take over what an earlier run wrote; False when there is nothing that fits and is whole."""
+        """Continue what an earlier run wrote.
+
+        Args:
+            rasters: Unfinished rasters by the option that names them.
+
+        Returns:
+            False if nothing fits and is complete.
+        """
         try:
             state = json.loads((self.folder / STATE).read_bytes())
             if state["fingerprint"] != self.fingerprint:
@@ -124,12 +144,20 @@ def open_journal(
         )
         warnings.add(ResumeWarning(text))
     if journal.survey is None:
-        (folder / STATE).unlink(missing_ok=True)
+        with output_errors(folder / STATE):
+            (folder / STATE).unlink(missing_ok=True)
     return journal
 
 
 def fingerprint(session: Session) -> dict[str, Any]:
-    """All that the pixels of a removal depend on."""
+    """Collect all that the pixels of a removal depend on.
+
+    Args:
+        session: What is open.
+
+    Returns:
+        Values by name.
+    """
     options, optical = session.options, session.optical
     # What only GDAL knows to be behind an input, and what is known without it.
     read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
@@ -149,7 +177,14 @@ def fingerprint(session: Session) -> dict[str, Any]:
 
 
 def file_state(path: str | None) -> list[Any]:
-    """What tells one state of an input file from another; only the name where it is no local file."""
+    """Tell one state of an input file from another.
+
+    Args:
+        path: The file; None or not local: only its name counts.
+
+    Returns:
+        Path, size and time of the last change.
+    """
     if path is None or not Path(path).exists():
         return [path]
     state = Path(path).stat()

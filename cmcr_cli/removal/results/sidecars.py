@@ -1,4 +1,4 @@
-"""What is built beside the rasters once they are complete: the HTML report and the STAC item."""
+"""Outputs that are built when the rasters are complete: the HTML report and the STAC item."""
 
 from __future__ import annotations
 

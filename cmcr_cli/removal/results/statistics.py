@@ -17,7 +17,7 @@ EVERY = 4
 
 @dataclass(slots=True)
 class Statistics:
-    """What is counted while rows are written."""
+    """Counts and sums, taken while rows are written."""
 
     names: tuple[str, ...]
     pixels: NDArray[np.int64] = field(init=False)  # by value of the provenance
@@ -33,7 +33,14 @@ class Statistics:
     def add(
         self, optical: Optical, before: NDArray[Any], after: NDArray[Any], provenance: NDArray[np.uint8]
     ) -> None:
-        """Add rows: DN before and after (bands, rows, width), and their provenance."""
+        """Count rows.
+
+        Args:
+            optical: The scene.
+            before: DN before (bands, rows, width).
+            after: DN after.
+            provenance: Their provenance (rows, width).
+        """
         self.pixels += np.bincount(provenance.ravel(), minlength=WITH_REFERENCE + 1)
         few = np.minimum(provenance[::EVERY, ::EVERY], np.uint8(RECONSTRUCTED))
         sources = ((after, OBSERVED), (before, RECONSTRUCTED), (after, RECONSTRUCTED))
@@ -43,10 +50,21 @@ class Statistics:
             self.counts[row] += chosen.shape[1]
 
     def share(self, value: int) -> float:
-        """Part of all pixels that have this provenance, 0 to 1."""
+        """Compute the share of a provenance.
+
+        Args:
+            value: NODATA, OBSERVED or RECONSTRUCTED.
+
+        Returns:
+            Part of all pixels, 0 to 1.
+        """
         return float(self.pixels[value] / max(self.pixels.sum(), 1))
 
     def means(self) -> NDArray[np.float64]:
-        """Mean reflectance (3, bands); NaN where there was no pixel."""
+        """Compute mean reflectances: observed, covered before, and reconstructed.
+
+        Returns:
+            Means (3, bands); NaN if there was no pixel.
+        """
         with np.errstate(invalid="ignore"):
             return np.asarray(self.sums / np.where(self.counts, self.counts, np.nan)[:, None])

@@ -1,4 +1,4 @@
-"""What lies over the scene, and what to do about it: three bits per cell of 20 m for the whole scene.
+"""Map of clouds and of what is to be done about them: three bits per cell of 20 m for the whole scene.
 
 Cells are locked to even map pixels, like everything else here, so a crop has the same cells as the whole.
 """
@@ -21,7 +21,7 @@ CELL = 2
 """Pixels of 10 m along the side of a cell."""
 
 CIRRUS, CLOUD = 1, 2
-"""What `pixels` says of covered cells: under CIRRUS the ground shows once B10's cirrus is subtracted."""
+"""Values of `pixels` for covered cells: under CIRRUS the ground shows once B10's cirrus is subtracted."""
 
 _OPAQUE = np.array([CLEAR, THIN, SHADOW, THICK], np.uint8)
 """Classes from the least to the most opaque: a cell takes the last that any of its pixels has."""
@@ -33,7 +33,7 @@ BRIGHT = np.float32(0.35)
 """Reflectance in B02 from which on a cell is not thin cirrus over ground: it stays bright without it."""
 
 RING = 2
-"""Cells; the seam in which old and new pixels are mixed is twice as wide, and lies on the clear side."""
+"""Cells; the feathered edge is twice as wide, and is on the clear side."""
 
 REACH = 2 * RING * CELL
 """Pixels beyond a covered cell that are replaced in part."""
@@ -53,7 +53,14 @@ class CloudMap:
 
     @classmethod
     def empty(cls, grid: Grid) -> CloudMap:
-        """Nothing covered yet."""
+        """Make a map without clouds.
+
+        Args:
+            grid: Grid of the scene.
+
+        Returns:
+            The map.
+        """
         phase = (grid.origin[0] % CELL, grid.origin[1] % CELL)
         rows, columns = (
             -(-(size + n) // CELL) for size, n in zip((grid.height, grid.width), phase, strict=True)
@@ -72,27 +79,48 @@ class CloudMap:
 
     @classmethod
     def of(cls, classes: NDArray[np.uint8], width: int) -> CloudMap:
-        """The cover of given classes (rows, columns) of cells, which begin with the scene."""
+        """Make a map of given classes.
+
+        Args:
+            classes: CloudClass of cells (rows, columns), which begin with the scene.
+            width: Columns of the scene in pixels.
+
+        Returns:
+            The map.
+        """
         return cls(_packed(classes, np.zeros(classes.shape, np.bool_)), (0, 0), width)
 
     def cells(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """CloudClass of the rows of cells from `first` to `stop`."""
+        """Read rows of cells.
+
+        Args:
+            first: First row.
+            stop: Row after the last.
+
+        Returns:
+            CloudClass (rows, columns).
+        """
         low, high = (self._bits(plane[first:stop]) for plane in self.planes[:2])
         return low + 2 * high
 
     def enter(self, first: int, classes: NDArray[np.uint8], lifted: NDArray[np.bool_]) -> None:
-        """Replace rows of cells from `first`; what hangs over the lower or the right edge is dropped.
+        """Replace rows of cells.
 
-        `lifted` (see `lifted_cells`) has the shape of `classes`.
+        Args:
+            first: First row of cells.
+            classes: CloudClass (rows, columns). Cells beyond the lower or the right edge are ignored.
+            lifted: Which cells are cirrus that can be subtracted, see `lifted_cells`.
         """
         rows = len(self.planes[0, first : first + len(classes)])
         inside = slice(rows), slice(self.columns)
         self.planes[:, first : first + rows] = _packed(classes[inside], lifted[inside])
 
     def mark(self, top: int, classes: NDArray[np.uint8]) -> None:
-        """Replace the cells of full-width rows of pixels from row `top`, which begin and end with cells.
+        """Replace cells of rows of pixels. A cell gets the class of its most opaque pixel; see also `lift`.
 
-        A cell takes the class of its most opaque pixel, and no cell is subtracted: see `lift`.
+        Args:
+            top: First row of pixels, with which cells begin.
+            classes: CloudClass of full-width rows (rows, width), which end with cells.
         """
         y, x = self._rows(top, len(classes)), self._cols()
         rank = np.argsort(_OPAQUE).astype(np.uint8)[classes]
@@ -101,31 +129,69 @@ class CloudMap:
         self.enter(int(y[0]), cells, np.zeros(cells.shape, np.bool_))
 
     def lift(self, top: int, rows: int, cirrus: NDArray[np.float32], cirrus_ratio: np.float32) -> None:
-        """Find out which cells of full-width rows of pixels are cirrus, by their B10: see `lifted_cells`."""
+        """Find the cells of rows of pixels that are cirrus which can be subtracted, see `lifted_cells`.
+
+        Args:
+            top: First row of pixels.
+            rows: Number of rows.
+            cirrus: As `thin_cirrus` returns it, in cells.
+            cirrus_ratio: What cirrus adds to the visible bands for 1 in B10.
+        """
         y = self._rows(top, rows)
         cells = self.cells(int(y[0]), int(y[-1]) + 1)
         self.enter(int(y[0]), cells, lifted_cells(cells, cirrus[: len(cells), : self.columns], cirrus_ratio))
 
     def classes(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """CloudClass of full-width rows of pixels, (rows, width)."""
+        """Read full-width rows of pixels.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            CloudClass (rows, width).
+        """
         y = self._rows(top, rows)
         return np.asarray(self.cells(int(y[0]), int(y[-1]) + 1)[(y - y[0])[:, None], self._cols()])
 
     def to_pixels(self, cells: NDArray[np.uint8], top: int, rows: int, first: int = 0) -> NDArray[np.uint8]:
-        """Values of cells, all or those from row `first`, in the pixels of full-width rows, (rows, width)."""
+        """Repeat values of cells for full-width rows of pixels.
+
+        Args:
+            cells: Values of cells, all or those from row `first`.
+            top: First row of pixels.
+            rows: Number of rows.
+            first: First row of `cells`.
+
+        Returns:
+            Values (rows, width).
+        """
         return np.asarray(cells[self._rows(top, rows)[:, None] - first, self._cols()])
 
     def pixels(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """What to do about the pixels of full-width rows: 0 (nothing), CIRRUS or CLOUD, (rows, width)."""
+        """Read what is to be done with full-width rows of pixels.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            0 (nothing), CIRRUS or CLOUD (rows, width).
+        """
         y = self._rows(top, rows)
         first, stop = int(y[0]), int(y[-1]) + 1
         cells = treatment(self._covered(first, stop), self._bits(self.planes[2, first:stop]))
         return np.asarray(cells[(y - first)[:, None], self._cols()])
 
     def strength(self, top: int, rows: int) -> NDArray[np.float32]:
-        """How much of each pixel is replaced, 0 to 1, for full-width rows (rows, width).
+        """Compute how much of each pixel is replaced in full-width rows.
 
-        1 on covered pixels; falls to 0 across the ring around them.
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            1 on covered pixels, falling to 0 across the ring around them (rows, width).
         """
         y = self._rows(top, rows)
         first = max(int(y[0]) - 2 * RING, 0)
@@ -139,7 +205,16 @@ class CloudMap:
         return np.asarray(soft[(y - first)[:, None], self._cols()], dtype=np.float32)
 
     def touches(self, top: int, left: int, size: int) -> bool:
-        """Whether anything is replaced in a square window, which may hang over the scene's edge."""
+        """Check a square window, which may pass the edges of the scene.
+
+        Args:
+            top: First row.
+            left: First column.
+            size: Side in pixels.
+
+        Returns:
+            Whether anything in it is replaced.
+        """
         (y0, y1), (x0, x1) = (
             (max(start + phase - REACH, 0) // CELL, max(start + phase + size + REACH, 0) // CELL + 1)
             for start, phase in zip((top, left), self.phase, strict=True)
@@ -160,14 +235,29 @@ class CloudMap:
 
 
 def treatment(classes: NDArray[np.uint8], lifted: NDArray[Any]) -> NDArray[np.uint8]:
-    """What to do about cells of these classes: 0 (nothing), CIRRUS where `lifted`, CLOUD elsewhere."""
+    """Decide what is to be done with cells.
+
+    Args:
+        classes: CloudClass.
+        lifted: Which cells are cirrus that can be subtracted.
+
+    Returns:
+        0 (nothing), CIRRUS or CLOUD.
+    """
     return np.where(classes == CLEAR, 0, np.where(lifted, CIRRUS, CLOUD)).astype(np.uint8)
 
 
 def thin_cirrus(b10: NDArray[np.float32], blue: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the reflectance of B10 where that of B02, `blue`, allows for thin cirrus over ground, else 0.
+    """Take B10 only where B02 allows for thin cirrus over ground.
 
     A few cells of bright cloud that were learnt from as ground would fill the hole around them with cloud.
+
+    Args:
+        b10: Reflectance of B10.
+        blue: Reflectance of B02.
+
+    Returns:
+        Reflectance of B10, else 0.
     """
     return np.where(blue < BRIGHT, b10, np.float32(0))
 
@@ -175,9 +265,15 @@ def thin_cirrus(b10: NDArray[np.float32], blue: NDArray[np.float32]) -> NDArray[
 def lifted_cells(
     classes: NDArray[np.uint8], cirrus: NDArray[np.float32], cirrus_ratio: np.float32
 ) -> NDArray[np.bool_]:
-    """Which cells of thin cloud are cirrus that is subtracted well enough to learn from the ground below.
+    """Find cells of thin cloud that are cirrus, and can be subtracted well enough to learn from the ground.
 
-    classes and cirrus (see `thin_cirrus`; 0: none, or no B10) are (rows, columns).
+    Args:
+        classes: CloudClass (rows, columns).
+        cirrus: As `thin_cirrus` returns it (rows, columns); 0: none, or no B10.
+        cirrus_ratio: What cirrus adds to the visible bands for 1 in B10.
+
+    Returns:
+        Booleans (rows, columns).
     """
     visible = visible_cirrus(cirrus, cirrus_ratio)
     return np.asarray((classes == THIN) & (visible > SEEN_CIRRUS) & (visible <= LIFTABLE))

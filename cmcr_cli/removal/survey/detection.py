@@ -32,7 +32,7 @@ WIDE = 512
 """Columns of cells of 20 m of a tile."""
 
 ABOVE, BELOW = NEAR_MARGIN * CELL, FAR_MARGIN * CELL
-"""Pixels around a row of tiles that must be read: what lies farther above is kept as squares."""
+"""Pixels around a row of tiles that must be read: what is farther above is kept as squares."""
 
 COVERED = 0.5
 """Probability of cloud or shadow from which on a cell is covered."""
@@ -50,12 +50,15 @@ REACH = 1
 a RIM of 0.25, 0.2 points more of the cloud in eight scenes are found, and 1.9 points more of their clear
 ground are lost."""
 
-CERTAIN, CLOUDLESS, CLOUDY = 0.4, 0.05, 0.15
-"""Ground in shadow teaches in part, see `doubtful`: not at all without doubt about the shadow, fully from a
-doubt of CERTAIN on; fully up to a probability of cloud of CLOUDLESS, and not at all from CLOUDY on."""
+DOUBTED, SURE = 0.6, 0.9
+"""Probability of shadow up to which ground in shadow is as good as clear ground to learn from where little is
+clear, and from which on it is not learnt from; see `doubtful`."""
+
+CLOUDLESS = 0.1
+"""Probability of cloud from which on no ground in shadow is learnt from: it may be the rim of a cloud."""
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
-"""What the network takes where nobody knows the position of the sun."""
+"""Input of the network if the position of the sun is unknown."""
 
 LOWEST_SUN = 10.0
 """Degrees above the horizon: a lower sun throws shadows farther than the network looks anyway."""
@@ -168,9 +171,16 @@ class Detector:
 def detect(
     network: CloudNetwork, cells: Array, names: NDArray[np.bool_], sun: Array
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """CloudClass and its probability in per cent of a whole image of cells (13, h, w), as `classified`.
+    """Find clouds and shadows in an image of cells. Edges are mirrored.
 
-    `names` (13,) are the bands that it has, `sun` (4,) is as `sun_vector` gives it. Edges are mirrored.
+    Args:
+        network: The cloud network.
+        cells: Reflectance in cells (13, h, w).
+        names: Bands that the image has (13,).
+        sun: Position of the sun (4,), as `sun_vector` returns it.
+
+    Returns:
+        CloudClass (h, w), and its probability in per cent.
     """
     device = next(network.parameters()).device
     height, width = cells.shape[1:]
@@ -202,7 +212,14 @@ def _probability(network: CloudNetwork, cells: Tensor, squares: Tensor, names: T
 
 
 def sun_vector(optical: Optical) -> Array:
-    """The sun over a scene as the network takes it (4,): see `CloudNetwork`."""
+    """Make the input of the network for the sun over a scene.
+
+    Args:
+        optical: The scene.
+
+    Returns:
+        Vector (4,), see `CloudNetwork`.
+    """
     if optical.sun is None:
         return UNKNOWN_SUN
     zenith = math.radians(90 - max(optical.sun.elevation, LOWEST_SUN))
@@ -210,10 +227,16 @@ def sun_vector(optical: Optical) -> Array:
 
 
 def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """CloudClass and its probability in per cent of cells, from the probabilities (4, h, w) of the classes.
+    """Choose a class for each cell: covered if that is likely, or less likely beside a covered cell.
 
-    A cell is covered when that is likely, or less likely but beside one that is. Raises WeightsError where a
-    probability is none: compared with any threshold NaN is clear ground.
+    Args:
+        probability: Probability of each class (4, h, w).
+
+    Returns:
+        CloudClass (h, w), and its probability in per cent.
+
+    Raises:
+        WeightsError: A probability is NaN, which every threshold would take for clear.
     """
     if not np.isfinite(probability).all():
         raise WeightsError(
@@ -236,10 +259,8 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """How far cells in shadow may teach where little else is clear, in parts of WHOLE (h, w); 0 for others.
 
-    In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain. The
-    cube of the doubt counts, so that the least likely shadow outweighs all other.
+    In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain.
     """
-    doubt = np.clip((1 - probability[SHADOW]) / CERTAIN, 0, 1)
-    cloud = probability[THICK] + probability[THIN]
-    cloudless = np.clip((CLOUDY - cloud) / (CLOUDY - CLOUDLESS), 0, 1)
-    return np.asarray(np.rint(WHOLE * doubt**3 * cloudless * (classes == SHADOW)), np.uint8)
+    doubt = np.clip((SURE - probability[SHADOW]) / (SURE - DOUBTED), 0, 1)
+    used = (classes == SHADOW) & (probability[THICK] + probability[THIN] < CLOUDLESS)
+    return np.asarray(np.rint(WHOLE * doubt * used), np.uint8)

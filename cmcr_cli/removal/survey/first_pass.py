@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import FITTED, TILE, fitted_ratio
-from cmcr_cli.ground.context import ENOUGH
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
 from cmcr_cli.removal.survey.learning import GroundLearner, strips
@@ -31,7 +30,7 @@ SAMPLE_ROWS = DOWN[1]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the first pass found.
+    """Result of the first pass.
 
     Attributes:
         cloud_map: What covers the scene.
@@ -82,7 +81,6 @@ def survey(
     ratio = _fitted(optical) if present(optical.names)[FITTED].all() else unknown.cirrus_ratio
     learner = GroundLearner(optical, radar, cloud_map.phase, ratio, each) if learn else None
     in_scene, in_area = np.zeros(3, np.int64), np.zeros(3, np.int64)  # pixels: all, valid, covered
-    clear_pixels = 0
     ahead = 0.5 if mask.reads_ahead else 0.0
     mask.begin(each, lambda done: progress(ahead * done))
     for tiles in tile_rows(optical, mask.above, max(mask.below, SAMPLE_ROWS)):
@@ -96,18 +94,13 @@ def survey(
                 inside = _inside(area, span, grid.width)
                 in_area += inside.sum(), (valid & inside).sum(), (covered & inside).sum()
             if learner is not None:
-                clear = valid & (treatment < CLOUD)
-                clear_pixels += int(clear.sum())
-                few = clear_pixels < ENOUGH * grid.height * grid.width  # else doubtful ground cannot matter
-                doubtful = mask.doubtful(cloud_map, span) if few else None
-                learner.learn(span, dn, clear, None if doubtful is None else doubtful * valid)
+                doubtful = mask.doubtful(cloud_map, span) if learner.takes_doubtful else None
+                learner.learn(span, dn, valid, treatment < CLOUD, doubtful)
         if learner is not None:
             learner.keep(tiles)
         progress(ahead + (1 - ahead) * tiles.core.stop / grid.height)
         del tiles, dn  # before the next rows are read
-    ground = replace(unknown, cirrus_ratio=ratio)
-    if learner is not None:
-        ground = learner.finish(cloud_map, clear_pixels / max(int(in_scene[1]), 1))
+    ground = learner.finish(cloud_map) if learner is not None else replace(unknown, cirrus_ratio=ratio)
     total, valid_pixels, covered_pixels = (in_scene if area is None else in_area).tolist()
     return Survey(
         cloud_map,
@@ -119,7 +112,7 @@ def survey(
 
 
 def _inside(area: Area, span: Span, width: int) -> NDArray[np.bool_]:
-    """Which pixels of full-width rows are in the area, (rows, width)."""
+    """Mask of the area in full-width rows (rows, width)."""
     _, rows, columns, inside = area.part(span.start, span.size)
     found = np.zeros((span.size, width), np.bool_)
     found[rows, columns] = inside

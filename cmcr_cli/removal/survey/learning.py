@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.ground.context import REGION, ContextBuilder
+from cmcr_cli.ground.context import ENOUGH, REGION, ContextBuilder
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.ground.radar_basis import MARGIN
@@ -27,7 +27,15 @@ STRIP = 256
 
 
 def strips(core: Span, phase: int) -> Iterator[Span]:
-    """Cut `core` into strips that end on even map rows, since the context works on blocks of 2 x 2 pixels."""
+    """Divide rows into strips that end on even map rows, because the context works on blocks of 2 x 2 pixels.
+
+    Args:
+        core: The rows.
+        phase: Rows by which cells begin before the scene.
+
+    Yields:
+        The strips.
+    """
     top = core.start
     while top < core.stop:
         stop = min((top + phase) // STRIP * STRIP + STRIP - phase, core.stop)
@@ -55,12 +63,20 @@ class GroundLearner:
         grid = optical.grid
         self._builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1])
         self._samples = SampleWindows(grid.height, grid.width)
+        self._valid = self._clear = 0  # pixels
+
+    @property
+    def takes_doubtful(self) -> bool:
+        """Whether doubtful ground can still matter: not where enough of the scene is clear already."""
+        grid = self._optical.grid
+        return self._clear < ENOUGH * grid.height * grid.width
 
     def learn(
         self,
         span: Span,
         dn: NDArray[np.generic],
-        clear: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
+        seen: NDArray[np.bool_],
         doubtful: NDArray[np.uint8] | None,
     ) -> None:
         """Take one strip, whose blocks of 2 x 2 pixels are on even map pixels as cells are.
@@ -68,15 +84,20 @@ class GroundLearner:
         Args:
             span: Its rows of the scene.
             dn: As they are stored (bands, rows, width).
-            clear: Where the ground shows (rows, width).
+            valid: Where there is a measurement (rows, width).
+            seen: Where no cloud and no shadow hides the ground (rows, width).
             doubtful: How far the rest may teach, see `ContextBuilder.add`, (rows, width).
         """
+        clear = valid & seen
+        doubtful = None if doubtful is None else doubtful * valid
+        self._valid += int(valid.sum())
+        self._clear += int(clear.sum())
         optical, phase, top = self._optical, self._phase, span.start
         above = phase[0] if top == 0 else 0
         height, width = above + span.size, phase[1] + optical.grid.width
         if self._radar is not None:
             lines = reflected(top - above - MARGIN, height + 2 * MARGIN, optical.grid.height)
-            db, valid = self._radar.lines(lines)
+            db, radar_valid = self._radar.lines(lines)
         wide = reflected(-phase[1], width, optical.grid.width)[reflected(-MARGIN, width + 2 * MARGIN, width)]
 
         def learn(left: int) -> None:
@@ -85,7 +106,7 @@ class GroundLearner:
             values = optical.reflectance(block_mean(np.pad(dn[:, :, cols], ((0, 0), *pad))))
             seen = np.pad(clear[:, cols], pad)
             near = (..., wide[left : left + seen.shape[1] + 2 * MARGIN])
-            around: tuple[Any, Any] = (None, None) if self._radar is None else (db[near], valid[near])
+            around: tuple[Any, Any] = (None, None) if self._radar is None else (db[near], radar_valid[near])
             image = without_cirrus(values, self._ratio)
             vague = None if doubtful is None else np.pad(doubtful[:, cols], pad)
             self._builder.add(top + phase[0] - above, left, image, seen, *around, vague)
@@ -94,20 +115,23 @@ class GroundLearner:
             pass
 
     def keep(self, tiles: TileRow) -> None:
-        """Keep the sample windows that begin in a row of tiles, until all clouds are known."""
+        """Keep the sample windows that begin in a row of tiles, until all clouds are known.
+
+        Args:
+            tiles: The row of tiles.
+        """
         self._samples.keep(tiles)
 
-    def finish(self, cloud_map: CloudMap, clear_share: float) -> Ground:
+    def finish(self, cloud_map: CloudMap) -> Ground:
         """Fit the ground to all that was seen.
 
         Args:
             cloud_map: What covers the scene.
-            clear_share: Part of its measurements that shows the ground, 0 to 1.
 
         Returns:
             What the scene has taught.
         """
-        context = self._builder.finish(present(self._optical.names), clear_share)
+        context = self._builder.finish(present(self._optical.names), self._clear / max(self._valid, 1))
         unmixing = self._samples.unmixing(
             context, cloud_map, self._optical, self._radar, self._ratio, self._each
         )

@@ -37,10 +37,21 @@ class MaskSource(Protocol):
     warnings: tuple[MaskWarning, ...]
 
     def begin(self, each: Each, progress: Progress) -> None:
-        """Begin a pass over the scene, with all that must be done before its first row of tiles."""
+        """Begin a pass over the scene, with all that must be done before its first row of tiles.
+
+        Args:
+            each: The builtin `map`, or one that works on several items at once.
+            progress: Called with the part that is done, 0 to 1.
+        """
 
     def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
-        """Enter the classes of one row of tiles, and which of its cells show the ground through cirrus."""
+        """Enter the classes of one row of tiles, and which of its cells show the ground through cirrus.
+
+        Args:
+            cloud_map: Receives them.
+            tiles: The row of tiles.
+            cirrus_ratio: What cirrus adds to the visible bands for 1 in B10.
+        """
 
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
         """How far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
@@ -49,7 +60,16 @@ class MaskSource(Protocol):
         """Keep how sure the mask is in the passes to come, if it is known."""
 
     def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
-        """How likely full-width rows of `classes` from row `top` are right, per cent; None: not known."""
+        """Compute the probability that classes are right.
+
+        Args:
+            cloud_map: Map of the scene.
+            top: First row of pixels.
+            classes: CloudClass of full-width rows (rows, width).
+
+        Returns:
+            Per cent (rows, width); None if it is unknown.
+        """
 
 
 class NoMask:
@@ -89,7 +109,13 @@ class RasterMask(NoMask):
         read: Callable[[int, int], Bytes],
         warnings: tuple[MaskWarning, ...] = (),
     ) -> None:
-        """Mask that is read by `read`, from its first row and number of rows: CloudClass (rows, width)."""
+        """Prepare to read a mask.
+
+        Args:
+            optical: The scene.
+            read: Called with the first row and the number of rows; returns CloudClass (rows, width).
+            warnings: What there is to say about the mask.
+        """
         super().__init__(optical)
         self._read, self.warnings = read, warnings
 
@@ -148,7 +174,13 @@ class DilatedMask(RasterMask):
     reads_ahead = True
 
     def __init__(self, optical: Optical, source: MaskSource, pixels: float) -> None:
-        """Mask that grows by `pixels`."""
+        """Dilate another mask.
+
+        Args:
+            optical: The scene.
+            source: The other mask.
+            pixels: Distance.
+        """
         super().__init__(optical, self._dilated, source.warnings)
         self._source, self._pixels = source, pixels
 

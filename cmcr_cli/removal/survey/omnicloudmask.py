@@ -29,7 +29,7 @@ LEAST_WEIGHTS = 2**20
 
 
 class OmniMask(RasterMask):
-    """What OmniCloudMask finds; it runs over the whole scene before the first row of tiles."""
+    """Result of OmniCloudMask; it runs over the whole scene before the first row of tiles."""
 
     reads_ahead = True
 

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import GridMismatchError
-from cmcr_cli.ground.coregistration import Alignment, measure_alignment
+from cmcr_cli.ground.coregistration import (
+    EDGE_BANDS,
+    Alignment,
+    measure_alignment,
+    optical_layer,
+    radar_layer,
+)
 from cmcr_cli.options import Align
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.tiles import Each
@@ -54,7 +60,8 @@ def check_radar(
         seen = cloud_map.pixels(top, dn.shape[1]) == 0
         return np.asarray(optical.valid(dn) & seen)
 
-    alignment = measure_alignment(optical, radar, clear, each)
+    image = optical_layer(optical, EDGE_BANDS, clear)
+    alignment = measure_alignment(optical.grid, image, radar_layer(radar), each)
     strict = align == "strict"
     if alignment is None:
         text = "its shift against the image cannot be measured: too little clear ground or no distinct match"

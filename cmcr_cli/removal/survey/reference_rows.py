@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import without_cirrus
-from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.ground.radar_basis import MARGIN as RADAR_MARGIN
 from cmcr_cli.ground.reference_learning import Seen, seen
 from cmcr_cli.ground.references import View
@@ -116,7 +115,7 @@ class ReferenceReader:
     def seen(
         self, rows: Rows, dn: NDArray[Any], clear: NDArray[np.bool_], left: int, ratio: np.float32
     ) -> Seen | None:
-        """Make the blocks of a window of these rows; None where nothing is clear.
+        """Look at a window of these rows; None where nothing is clear.
 
         Args:
             rows: Of references and radar.
@@ -129,5 +128,5 @@ class ReferenceReader:
         if width == 0 or not clear[:, left : left + width].any():
             return None
         here = (..., slice(left, left + width))
-        image = without_cirrus(self._optical.reflectance(block_mean(dn[here])), ratio)
+        image = without_cirrus(self._optical.reflectance(dn[here]), ratio)
         return seen(rows.top, left, image, clear[here], *rows.around(left, width), rows.views(left, width))

@@ -34,7 +34,11 @@ class SampleWindows:
         self._dn: dict[tuple[int, int], NDArray[Any]] = {}
 
     def keep(self, tiles: TileRow) -> None:
-        """Keep the windows that begin in a row of tiles."""
+        """Keep the windows that begin in a row of tiles.
+
+        Args:
+            tiles: The row of tiles.
+        """
         for first, rows in self._rows:
             if tiles.core.start <= first < tiles.core.stop:
                 dn = tiles.rows(Span(first, first + rows))
@@ -50,11 +54,23 @@ class SampleWindows:
         ratio: np.float32,
         each: Each,
     ) -> Array:
-        """The matrices that part ground from cloud, from what covered pixels differ by from the context."""
+        """Fit the matrices that separate ground from cloud to the residuals of covered pixels.
+
+        Args:
+            context: Context of the scene.
+            cloud_map: What covers the scene.
+            optical: The scene.
+            radar: Its radar.
+            ratio: What cirrus adds to the visible bands for 1 in B10.
+            each: The builtin `map`, or one that works on several items at once.
+
+        Returns:
+            The matrices (levels, 13, 13).
+        """
         found, grid = Unmixing(), optical.grid
 
         def residuals(first: int, rows: int) -> Iterable[Array]:
-            """Those of windows side by side, each (13, n)."""
+            """Residuals of windows side by side, each (13, n)."""
             # The context is asked for windows on even map pixels.
             top, height = _even(first, rows, cloud_map.phase[0])
             lines = reflected(top - MARGIN, height + 2 * MARGIN, grid.height)
@@ -88,7 +104,16 @@ def _even(start: int, size: int, phase: int) -> tuple[int, int]:
 
 
 def evenly_spread(size: int, count: int, length: int) -> Iterator[tuple[int, int]]:
-    """(start, length) of at most `count` pieces of an axis, evenly spread over `size` pixels; all if few."""
+    """Spread pieces evenly over an axis.
+
+    Args:
+        size: Pixels of the axis.
+        count: Most pieces.
+        length: Pixels of a piece.
+
+    Yields:
+        First pixel and length of each piece; together the whole axis if it is short.
+    """
     if size <= count * length:
         count = -(-size // length)
     for index in range(count):

@@ -43,7 +43,14 @@ class TileRow:
     dn: NDArray[Any]
 
     def rows(self, span: Span) -> NDArray[Any]:
-        """The stored values of rows of the scene (bands, rows, width)."""
+        """Take rows of the scene.
+
+        Args:
+            span: The rows.
+
+        Returns:
+            Stored values (bands, rows, width).
+        """
         return self.dn[:, span.within(self.first)]
 
 

@@ -1,4 +1,4 @@
-"""What the values of cloud masks mean: cmcr's own classes, the codes of other tools, and `--mask-codes`.
+"""Meaning of the values of cloud masks: cmcr's own classes, the codes of other tools, and `--mask-codes`.
 
 Sources of the codes: ESA's guides to Level-2A (SCL, MSK_CLDPRB) and Level-1C (MSK_CLASSI, QA60); READMEs of
 OmniCloudMask, CloudSEN12, KappaMask and python-fmask; Qiu et al. 2019 (Fmask 4); the user guide of HLS 2.0;
@@ -16,7 +16,7 @@ from cmcr_cli.errors import OptionError
 
 
 class CloudClass(IntEnum):
-    """What lies over a pixel: the same numbers in memory and in the files that `cmcr mask` writes."""
+    """Class of a pixel: the same numbers in memory and in the files that `cmcr mask` writes."""
 
     CLEAR = 0
     THICK = 1
@@ -225,6 +225,10 @@ def _spelled_out(text: str) -> Scheme:
 
 
 def help_text() -> str:
-    """Names and values of all schemes, for the help of `--mask-codes`."""
+    """List the schemes for the help of `--mask-codes`.
+
+    Returns:
+        Their names and values.
+    """
     names = {target: f"{target} or {alias}" for alias, target in ALIASES.items()}
     return "; ".join(f"{names.get(name, name)} ({scheme.meaning})" for name, scheme in SCHEMES.items())

@@ -28,7 +28,7 @@ NAMES = (
     (r"(^|_)CLP", "clp"),
     (r".*_OCM_v\d+(_\d+)*", "omnicloudmask"),
 )
-"""How files (without their suffix) and bands are named by the products and tools that write them, at the end
+"""Names of files (without their suffix) and bands by the products and tools that write them, at the end
 of the name. Plain "Fmask" is not here: three tools with three sets of codes use it."""
 
 MANY = 50
@@ -36,7 +36,15 @@ MANY = 50
 
 
 def classes_of(scheme: Scheme, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """CloudClass codes (...) of `values` (bands, ...), UNKNOWN where `scheme` has no such code."""
+    """Translate the values of a mask.
+
+    Args:
+        scheme: Codes of the mask.
+        values: Values (bands, ...).
+
+    Returns:
+        CloudClass codes (...); UNKNOWN where the scheme has no such code.
+    """
     if scheme.bands == 1 and values.dtype in (np.uint8, np.uint16):
         every = np.arange(np.iinfo(values.dtype).max + 1)
         return np.asarray(_looked_up(scheme, every[None])[values[0]])
@@ -60,7 +68,15 @@ def _looked_up(scheme: Scheme, values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def measured(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Where `values` (bands, ...) are not nodata in all bands: (...)."""
+    """Find pixels with a value.
+
+    Args:
+        values: Values (bands, ...).
+        nodata: Nodata value of the mask, if any.
+
+    Returns:
+        False where all bands are nodata (...).
+    """
     if nodata is None:
         return np.ones(values.shape[1:], bool)
     if np.isnan(nodata):
@@ -69,13 +85,28 @@ def measured(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
 
 
 def listed(values: NDArray[Any]) -> str:
-    """The first few different ones of `values`, for messages."""
+    """List values for a message.
+
+    Args:
+        values: Any values.
+
+    Returns:
+        The first few different ones.
+    """
     different = np.unique(values)
     return ", ".join(f"{value:g}" for value in different[:6]) + (", ..." if len(different) > 6 else "")
 
 
 def scheme_by_name(dataset: Any, path: str) -> Scheme | None:
-    """The codes that the tags, the bands or the file name of an open mask tell, None when they do not."""
+    """Identify the codes of a mask by its tags, bands or file name.
+
+    Args:
+        dataset: The open mask.
+        path: Its path.
+
+    Returns:
+        The codes; None if nothing identifies them.
+    """
     tags = dataset.tags()
     # Outputs of remove have CMCR_VALUES too, of provenance or uncertainty.
     if tags.get("CMCR_VALUES", "").startswith("0 clear"):
@@ -95,11 +126,21 @@ def scheme_by_name(dataset: Any, path: str) -> Scheme | None:
 
 
 def scheme_by_values(source: Source, nodata: float | None) -> Scheme:
-    """The codes of a mask that only its values can tell.
+    """Identify the codes of a mask by its values alone.
 
-    Fractions of 0 to 1 are a probability; 0 and 1 a binary mask; 4 to 11 beside each other, odd ones among
-    them, SCL: codes of Fmask and KappaMask end at 5, those of HLS are even, and MAJA has neither 4, 5 nor 6.
-    Only 0 is clear in all. Raises InputError for anything else.
+    Fractions of 0 to 1 are a probability; 0 and 1 a binary mask; values of 4 to 11, some of them odd, SCL:
+    codes of Fmask and KappaMask end at 5, those of HLS are even, and MAJA has neither 4, 5 nor 6. Only 0 is
+    clear in all of them.
+
+    Args:
+        source: The mask.
+        nodata: Its nodata value, if any.
+
+    Returns:
+        The codes.
+
+    Raises:
+        InputError: The values are ambiguous or unknown.
     """
     seen: set[float] = set()
     for strip in chain([source.sample()], source.strips()):
@@ -118,7 +159,7 @@ def scheme_by_values(source: Source, nodata: float | None) -> Scheme:
 
 
 def _doubtful(path: str, values: NDArray[Any]) -> InputError:
-    """What is said of values that several tools use, or none."""
+    """Message about values that several tools use, or none."""
     fitting = [
         scheme
         for scheme in SCHEMES.values()

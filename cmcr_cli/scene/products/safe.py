@@ -49,7 +49,14 @@ OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 
 
 def is_safe(path: str) -> bool:
-    """Whether `path` speaks of a Sentinel-2 product: a .SAFE folder, a zip, or their metadata file."""
+    """Recognise a Sentinel-2 product by its path.
+
+    Args:
+        path: A path.
+
+    Returns:
+        Whether it is that of a .SAFE folder, a zip, or their metadata file.
+    """
     name = posixpath.basename(path.rstrip("/"))
     if METADATA.fullmatch(name) or name.upper().endswith((".SAFE", ".ZIP")):
         return True
@@ -60,10 +67,17 @@ def is_safe(path: str) -> bool:
 
 
 def read_safe(path: str) -> Product:
-    """Read what the metadata of the product at `path` says.
+    """Read the metadata of a Sentinel-2 product.
 
-    Raises InputError when `path` holds no product, or its metadata is broken or names files outside of it,
-    RadiometryError when its offsets are not one number.
+    Args:
+        path: A .SAFE folder, its zip, or the metadata file.
+
+    Returns:
+        The product.
+
+    Raises:
+        InputError: There is no product, or its metadata is damaged or names files outside of it.
+        RadiometryError: Its offsets are not one number.
     """
     root, text = _metadata(path)
     try:

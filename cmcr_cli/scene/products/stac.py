@@ -43,20 +43,31 @@ LARGEST_ITEM = 64 * 2**20
 IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json)#(.+)", re.IGNORECASE | re.DOTALL)
 """An item of an ItemCollection: the path of the file, and the id."""
 
-WHAT = "a STAC item on this machine; its assets may lie anywhere"
+WHAT = "a STAC item on this machine; its assets may be anywhere"
 
 Asset = Mapping[str, Any]
 
 
 def is_item(path: str) -> bool:
-    """Whether `path` is a STAC item by its name; PATH#ID is one of an ItemCollection."""
+    """Recognise a STAC item by its name.
+
+    Args:
+        path: A path; PATH#ID is one of an ItemCollection.
+
+    Returns:
+        Whether it is a name of an item.
+    """
     return _file_of(path)[0].lower().endswith((".json", ".geojson"))
 
 
 def item_paths(path: str) -> list[str] | None:
-    """Paths of all items of the ItemCollection at `path`, as `optical_item` takes them.
+    """List the items of an ItemCollection.
 
-    None where the file is not an ItemCollection.
+    Args:
+        path: A local file.
+
+    Returns:
+        Their paths, as `optical_item` takes them; None if the file is not an ItemCollection.
 
     Raises:
         InputError: The file cannot be read, or its features have no ids.
@@ -73,9 +84,17 @@ def item_paths(path: str) -> list[str] | None:
 
 
 def optical_item(path: str) -> Product:
-    """Bands, scene classification, offset and time of a Sentinel-2 item.
+    """Read bands, scene classification, offset and time of a Sentinel-2 item.
 
-    Raises InputError when the file is no item, RadiometryError when its bands have different offsets.
+    Args:
+        path: A local file.
+
+    Returns:
+        The product.
+
+    Raises:
+        InputError: The file is not a usable item.
+        RadiometryError: Its bands have different offsets.
     """
     item = _read(path)
     properties = item["properties"]
@@ -107,7 +126,17 @@ def optical_item(path: str) -> Product:
 
 
 def radar_item(path: str) -> dict[str, str]:
-    """Files of VV and VH of a Sentinel-1 item; InputError when it has not both."""
+    """Read the files of VV and VH of a Sentinel-1 item.
+
+    Args:
+        path: A local file.
+
+    Returns:
+        Paths for GDAL by polarisation.
+
+    Raises:
+        InputError: The file is not a usable item, or lacks one of them.
+    """
     item = _read(path)
     found = {key.upper(): _href(asset["href"], _file_of(path)[0]) for key, asset in _rasters(item)}
     if not set(RADAR_BANDS) <= found.keys():
@@ -143,7 +172,9 @@ def _parsed(path: str, size: int, modified: int) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON ({error}); expected a STAC item. Check the file.") from error
+        raise InputError(
+            f"{path}: is not valid JSON ({error}); expected a STAC item. Check the file."
+        ) from error
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -159,13 +190,15 @@ def _read(path: str) -> dict[str, Any]:
         item = named[0]
     if not (isinstance(item, dict) and item.get("type") == "Feature" and "stac_version" in item):
         raise InputError(
-            f"{path}: is JSON but no STAC item; expected a Feature with stac_version and assets."
+            f"{path}: is JSON but not a STAC item; expected a Feature with stac_version and assets."
         )
     whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
     if not whole or not all(
         isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
     ):
-        raise InputError(f"{path}: is no complete STAC item; expected id, properties, and assets with href.")
+        raise InputError(
+            f"{path}: is not a complete STAC item; expected id, properties, and assets with href."
+        )
     for key, asset in item["assets"].items():
         _check_asset(path, key, asset)
     return item
@@ -190,7 +223,7 @@ def _check_asset(path: str, key: str, asset: Asset) -> None:
 
 
 def _is_address(value: Any) -> bool:
-    # Half of a surrogate pair is no character, and no file name either.
+    # Half of a surrogate pair is not a character, and cannot be part of a file name.
     return isinstance(value, str) and not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value)
 
 
@@ -203,7 +236,14 @@ def _is_number(value: Any) -> bool:
 
 
 def shortened(value: Any) -> str:
-    """A value as Python writes it, cut to what fits into a message."""
+    """Write a value for a message.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        The value as Python writes it, shortened if it is long.
+    """
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
@@ -231,7 +271,7 @@ def _band(key: str, asset: Asset) -> str | None:
 
 
 def _metres(key: str, asset: Asset) -> float:
-    """Pixel size in metres, as far as it is told: catalogues that keep several say it in the key."""
+    """Pixel size in metres, if it is stated: catalogues with several sizes state it in the key."""
     said = re.search(r"_([126]0)m$", key)
     return float(said[1] if said else asset.get("gsd") or 10)
 

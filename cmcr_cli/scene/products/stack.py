@@ -30,7 +30,7 @@ GDAL_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What a product or catalogue item says of its bands; paths are any that GDAL knows."""
+    """Bands and metadata of a product or catalogue item; paths are any that GDAL can open."""
 
     path: str
     bands: Mapping[str, str]  # canonical band name -> file, in the order of the stack
@@ -52,12 +52,22 @@ def open_stack(
     scaling: tuple[float, float] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Any, BlockRows | None]]:
-    """Open the one-band rasters `files`, by band name, as one dataset whose descriptions are those names.
+    """Open rasters of one band each as one dataset; coarser pixels are repeated.
 
-    With it comes a faster way to read full rows, None where pixels do not divide each other. Coarser pixels
-    are repeated, so every DN is one that the product holds. `nodata` and `scaling` (scale and offset) stand
-    in for what the files themselves do not say. Raises InputError for a file that cannot be used,
-    RadiometryError for types that differ, GridMismatchError when the files do not share one extent.
+    Args:
+        files: Paths by name of the band; the names become descriptions.
+        what: Name of the product, for messages.
+        nodata: Nodata value where the files state none.
+        scaling: Scale and offset where the files state none.
+        tags: Tags of the dataset.
+
+    Yields:
+        The dataset, and a faster reader of full rows, None if the pixel sizes do not divide each other.
+
+    Raises:
+        InputError: A file cannot be used.
+        RadiometryError: The data types differ.
+        GridMismatchError: The files do not have one extent.
     """
     with ExitStack() as stack:
         opened = {
@@ -110,7 +120,7 @@ def _vrt(
 
 
 def _check(name: str, dataset: Any, reference: str, grid: Grid, dtype: str) -> None:
-    """Raise an error unless `dataset` is one band of `dtype` over the very ground of `grid`."""
+    """Raise an error unless `dataset` is one band of `dtype` over exactly the ground of `grid`."""
     if dataset.count != 1:
         raise InputError(f"{dataset.name}: has {dataset.count} bands; expected {name} alone.")
     if dataset.dtypes[0] != dtype or dtype not in GDAL_TYPES:
@@ -130,7 +140,7 @@ def _check(name: str, dataset: Any, reference: str, grid: Grid, dtype: str) -> N
 class BlockRows:
     """Full-width rows of a stack, each block of which is decoded once when rows are read from the top down.
 
-    Under one line of a tile lie 140 MB of JPEG 2000 blocks. GDAL's cache cannot hold as many beside all else,
+    One line of a tile crosses 140 MB of JPEG 2000 blocks. GDAL's cache cannot hold as many beside all else,
     and would decode most of them again for every strip.
     """
 
@@ -140,7 +150,19 @@ class BlockRows:
         self._held = [(0, np.empty((0, dataset.width), dataset.dtypes[0])) for dataset in datasets]
 
     def read(self, top: int, rows: int, bands: Sequence[int]) -> NDArray[Any]:
-        """Rows from `top` (bands, rows, width), coarser pixels repeated; RasterioError for a damaged file."""
+        """Read full-width rows, with coarser pixels repeated.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+            bands: Positions of the bands.
+
+        Returns:
+            Pixels (bands, rows, width).
+
+        Raises:
+            RasterioError: A file is damaged.
+        """
         found = []
         for band in bands:
             factor = self._datasets[band][1]

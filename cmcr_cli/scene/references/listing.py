@@ -35,7 +35,7 @@ MARK = "\ufeff"
 
 STACK_TYPES = {"uint16", "int16"}
 FEWEST_BANDS = 3
-"""Other rasters in a folder are no stacks of bands: radar, masks, provenance, uncertainty, single bands."""
+"""Other rasters in a folder are not stacks of bands: radar, masks, provenance, uncertainty, single bands."""
 
 MADE_TAG = "CMCR_WEIGHTS_SHA256"
 """What cmcr writes into all that it makes."""
@@ -112,7 +112,7 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
 
 
 def _of_folder(folder: Path) -> Iterator[Listed | LeftOut]:
-    """Products and stacks that lie in a folder; nothing is looked for in folders in it."""
+    """Products and stacks in a folder; its subfolders are not searched."""
     try:
         places = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
     except OSError as error:
@@ -210,7 +210,7 @@ def _of_list(path: Path) -> Iterator[Listed]:
     empty = True
     for number, row in rows:
         empty = False
-        entry, day = split_date(row["path"])
+        entry, day = split_date(_beside(path, row["path"]))
         if row["date"]:
             try:
                 day = date.fromisoformat(row["date"])
@@ -219,7 +219,7 @@ def _of_list(path: Path) -> Iterator[Listed]:
                     f"{path}: line {number} has the date {row['date']!r} ({error}); expected YYYY-MM-DD."
                 ) from error
         mask = _beside(path, row["mask"]) if row["mask"] else None
-        yield Listed(_beside(path, entry), day, mask)
+        yield Listed(entry, day, mask)
     if empty:
         raise InputError(f"{path}: lists no references; expected one path a line. Leave the list out.")
 

@@ -48,6 +48,8 @@ class Reference:
         days: From the scene to it, negative where it is earlier; None: not known.
         mask: Path of its own mask; None: to be made like that of the scene.
         label: Name for people.
+        shift: Where it was found as seen from the scene, to the east and north in units of the CRS, before
+            a large shift was undone; None: not measured.
     """
 
     optical: Optical
@@ -55,6 +57,7 @@ class Reference:
     days: int | None
     mask: str | None
     label: str
+    shift: tuple[float, float] | None = None
 
     @property
     def path(self) -> str:

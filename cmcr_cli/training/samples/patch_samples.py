@@ -86,6 +86,7 @@ class Sample:
     present: Tensor
     levels: Tensor
     unmixing: Tensor
+    doubt: Tensor
     target: Tensor
     weight: Tensor
     opacity: Tensor
@@ -289,6 +290,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         radar=plane(scaled_radar(radar)), radar_valid=plane(valid),
         std=torch.from_numpy(fitted.std), present=torch.from_numpy(present.astype(np.float32)),
         levels=torch.from_numpy(LEVELS), unmixing=torch.from_numpy(matrices),
+        doubt=plane(np.ones(cover.shape)),
         target=plane(target), weight=plane(weight), opacity=plane(scene.opacity), shadow=plane(scene.shadow),
     )  # fmt: skip
 

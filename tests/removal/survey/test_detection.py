@@ -12,6 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import (
@@ -24,6 +25,7 @@ from cmcr_cli.model.cloud_network import (
 )
 from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.detection import (
+    CLOUDLESS,
     COVERED,
     LOWEST_SUN,
     REACH,
@@ -33,6 +35,7 @@ from cmcr_cli.removal.survey.detection import (
     Detector,
     classified,
     detect,
+    doubtful,
     sun_vector,
 )
 from cmcr_cli.removal.survey.first_pass import survey
@@ -336,6 +339,18 @@ def test_the_likeliest_of_what_covers(kind: int) -> None:
     cell = [0.2, 0.2, 0.2]
     cell[kind - 1] = 0.3
     assert classified(likely(tuple(cell)))[0].tolist() == [[kind]]
+
+
+def test_shadow_is_doubtful_the_less_likely_it_is_if_there_is_no_cloud() -> None:
+    chances = (1.0, 0.95, 0.85, 0.75, 0.7, 0.6, 0.4)
+    cells = likely(*[(0, 0, chance) for chance in chances], (0, CLOUDLESS, 0.5), (0.06, 0.06, 0.3), (0, 0, 0))
+    classes = np.full(cells.shape[1:], SHADOW, np.uint8)
+    values = doubtful(cells, classes)
+    assert values.dtype == np.uint8
+    row = values[0].tolist()
+    assert row[:2] == [0, 0] and row[2:5] == [11, 32, 43] and row[5:] == [WHOLE, WHOLE, 0, 0, WHOLE]
+    for kind in (CLEAR, THICK, THIN):
+        assert not doubtful(cells, np.full_like(classes, kind)).any()
 
 
 def test_rims_grow_only_beside_what_is_covered_and_only_where_it_is_not_clear() -> None:

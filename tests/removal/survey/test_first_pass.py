@@ -8,23 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.ground import cirrus
+from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.model.cloud_network import FAR_MARGIN, REACH, SQUARE, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal.survey import detection, tiles
-from cmcr_cli.removal.survey.cloud_map import CELL, CIRRUS, CLOUD
+from cmcr_cli.removal.survey.cloud_map import CELL, CIRRUS, CLOUD, CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey, survey
+from cmcr_cli.removal.survey.learning import strips
 from cmcr_cli.removal.survey.mask_sources import MaskSource, NetworkMask, NoMask, RasterMask
 from cmcr_cli.removal.survey.sample_windows import evenly_spread
+from cmcr_cli.removal.survey.tiles import TileRow
 from cmcr_cli.scene.bands import present
-from cmcr_cli.scene.masks.mask_codes import CLEAR, THICK, THIN
+from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.masks.mask_raster import open_mask
-from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.radar import open_radar
+from cmcr_cli.scene.span import Span
 from tests.support.removals import Plain
 
 
@@ -87,6 +92,57 @@ def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> Non
         seen = optical.radiometry.reflectance(optical.read(0, 300))
     clear = found.cloud_map.pixels(0, 300) == 0
     np.testing.assert_allclose(found.ground.context.mean, seen[:, clear].mean(axis=1), rtol=0.15, atol=0.003)
+
+
+class Shaded(NoMask):
+    """All is in shadow; what a network says about the upper part, it doubts."""
+
+    def __init__(self, optical: Optical, lit: int) -> None:
+        super().__init__(optical)
+        self._lit = lit
+
+    def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
+        cloud_map.mark(tiles.core.start, np.full((tiles.core.size, cloud_map.width), SHADOW, np.uint8))
+
+    def doubtful(self, cloud_map: CloudMap, rows: Span) -> NDArray[np.uint8]:
+        lit = np.arange(rows.start, rows.stop)[:, None] < np.full(cloud_map.width, self._lit)
+        return (WHOLE * lit).astype(np.uint8)
+
+
+def test_context_learns_from_doubtful_shadow_where_nothing_is_clear(make_scene: Callable[..., Any]) -> None:
+    files = make_scene(700, 280, nodata=0)
+    found = []
+    with open_optical(files.s2) as optical, open_radar(files.s1, optical.grid) as radar:
+        dn = optical.read(0, 700)
+        unknown = Ground.unknown(present(optical.names))
+        for lit in (0, 600):
+            found.append(survey(optical, radar, Shaded(optical, lit), unknown, learn=True).ground.context)
+        seen = optical.reflectance(dn)[:, :600][:, optical.valid(dn)[:600]].mean(axis=1)
+    np.testing.assert_allclose(found[0].mean, unknown.context.mean, rtol=1e-5)
+    np.testing.assert_allclose(found[1].mean, seen, rtol=0.02, atol=1e-3)
+
+
+def test_doubt_is_kept_row_of_tiles_by_row_of_tiles(
+    make_scene: Callable[..., Any], clouds: CloudNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = make_scene(300, 280)
+
+    def kept() -> NDArray[np.uint8]:
+        with open_optical(files.s2) as optical:
+            mask, cloud_map, rows = NetworkMask(optical, clouds), CloudMap.empty(optical.grid), []
+            mask.begin(map, lambda done: None)
+            for row in tiles.tile_rows(optical, mask.above, mask.below):
+                mask.mark(cloud_map, row, cirrus.TYPICAL_RATIO)
+                rows += [mask.doubtful(cloud_map, span) for span in strips(row.core, cloud_map.phase[0])]
+            shadow = cloud_map.classes(0, 300) == SHADOW
+        doubt = np.concatenate(rows)
+        assert doubt.shape == (300, 280) and not doubt[~shadow].any() and doubt.any()
+        return doubt
+
+    whole = kept()
+    for place in (tiles, detection):
+        monkeypatch.setattr(place, "SIDE", 64)
+    assert (np.abs(kept().astype(int) - whole) > 1).mean() < 1e-3
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_large_shift_is_warned_of(scene: Any, shifted: Path, weights: Path, tmp_
     report = remove(_options(scene, weights, tmp_path / "out.tif", s1=str(shifted)))
     assert report.radar_shift == (pytest.approx(60, abs=8), pytest.approx(0, abs=8))
     (found,) = (each for each in report.warnings if isinstance(each, ShiftWarning))
-    assert "east" in str(found) and "of the image, as measured" in str(found)
+    assert "east" in str(found) and "against the image, as measured" in str(found)
 
 
 def test_large_shift_is_refused_when_that_is_asked_for(

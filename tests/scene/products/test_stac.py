@@ -159,17 +159,17 @@ def test_bands_of_different_offsets(item: Item, bands: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[]", "no STAC item"),
-        ('{"type": "FeatureCollection"}', "no STAC item"),
+        ("{", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("[]", "not a STAC item"),
+        ('{"type": "FeatureCollection"}', "not a STAC item"),
         (
             '{"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": {}}',
-            "no complete STAC item",
+            "not a complete STAC item",
         ),
         (
             '{"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": {}, "assets": {"a": 1}}',
-            "no complete",
+            "not a complete",
         ),
         (
             '{"type": "Feature", "stac_version": "1.0.0", "id": "x", "properties": {}, "assets": {}}',

@@ -1,0 +1,53 @@
+"""Whether the outputs of an earlier run are there, complete and of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rasterio
+
+from cmcr_cli.options import RemoveOptions
+from cmcr_cli.scene.raster import is_complete
+
+SAYS_ITS_OWN = ("CMCR_VALUES",)
+"""Tags of cmcr in which the rasters of one run differ."""
+
+
+def unfinished(options: RemoveOptions) -> str | None:
+    """Find what a set of outputs lacks.
+
+    Args:
+        options: Of the run that would write them.
+
+    Returns:
+        What is wrong with one of them; None where all are complete and come from one run.
+    """
+    image = options.output
+    for option, path in options.outputs.items():
+        if not path.exists():
+            return f"{path} is not there, which {option} asks for"
+        if path in options.rasters.values() or option == "--quicklook":
+            if not is_complete(path):
+                return f"{path} is not a complete image"
+        elif not _ends(path, "}" if option == "--stac" else "</html>"):
+            return f"{path} is not complete"
+    for path in options.rasters.values():
+        if _origin(path) != _origin(image):
+            return f"{path} was not made together with {image.name}"
+    return None
+
+
+def _origin(path: Path) -> tuple[object, ...]:
+    """Grid of a raster, and what cmcr wrote into it of how it was made."""
+    with rasterio.open(path) as dataset:
+        tags = {name: text for name, text in dataset.tags().items() if name.startswith("CMCR_")}
+        kept = sorted(item for item in tags.items() if item[0] not in SAYS_ITS_OWN)
+        return dataset.shape, dataset.transform, dataset.crs, kept
+
+
+def _ends(path: Path, end: str) -> bool:
+    """Whether a text file is there to its end."""
+    try:
+        return path.read_bytes().rstrip().endswith(end.encode())
+    except OSError:
+        return False
