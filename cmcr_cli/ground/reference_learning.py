@@ -206,6 +206,8 @@ class ResidualCollector:
             weight += hats.sum(0)
         moments = (within[:, None] + tally / weight) / bands
         moments *= np.array([1, 1 / optimism, 1 / np.sqrt(optimism)])[:, None]
+        if not total[3]:  # nothing is clear both today and on another date: what was assumed remains
+            moments = self._references.moments
         field = fill(self._sums[1].copy(), self._sums[1, -1].copy(), self._references.cell)
         return replace(self._references, field=field.astype(np.float16), moments=moments.astype(np.float32))
 

@@ -113,9 +113,10 @@ def class_centres(values: Floats) -> Floats:
 
 
 def trust(clear: Bools) -> Floats:
-    """How far a reference is used: 1 on clear ground, less beside what is not clear, 0 there.
+    """How far a reference is used: 1 on clear ground, less near what is not clear, 0 there and beside it.
 
-    What masks miss lies at their edges; and a prediction must not jump where a reference ends.
+    What masks miss lies at their edges; and a prediction must not jump where a reference ends. Between blocks
+    trust is interpolated, so it must be 0 beside what is not clear for pixels there to count nothing.
 
     Args:
         clear: Where its ground shows (h + 2 MARGIN, w + 2 MARGIN).
@@ -124,9 +125,10 @@ def trust(clear: Bools) -> Floats:
         Blocks (h / 2 + 2, w / 2 + 2), one more on each side.
     """
     whole = (block_mean(clear) == 1).astype(np.float32)
-    near = ndimage.uniform_filter(whole, 3, mode="nearest")
+    inner = (ndimage.uniform_filter(whole, 3, mode="nearest") > 0.999).astype(np.float32)
+    near = ndimage.uniform_filter(inner, 3, mode="nearest")
     beyond = MARGIN // 2 - 1
-    shown = np.clip(1.5 * near - 0.5, 0, 1) * whole
+    shown = np.clip(1.5 * near - 0.5, 0, 1) * inner
     return np.asarray(np.where(near > 0.999, 1, shown)[beyond:-beyond, beyond:-beyond], np.float32)
 
 

@@ -9,9 +9,9 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from cmcr_cli.options import RemoveOptions
-from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
-from cmcr_cli.removal.results.rasters import RASTERS, OutputRaster, Setting
+from cmcr_cli.removal.results.rasters import NO_SOURCE, RASTERS, OutputRaster, Setting
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.span import Span
 from tests.support.strips import optical
@@ -44,7 +44,7 @@ def strip() -> FinishedStrip:
 def test_each_output_raster_has_one_description() -> None:
     rasters = RemoveOptions(
         s2="s2.tif", output=Path("o.tif"), provenance=Path("p.tif"), uncertainty=Path("u.tif"),
-        steps=2, samples=2,
+        steps=2, samples=2, references=("earlier.tif",), source_date=Path("d.tif"),
     ).rasters  # fmt: skip
     assert (
         RASTERS[0].option == "--output" and list(BY_OPTION) == list(rasters) and len(RASTERS) == len(rasters)
@@ -79,6 +79,28 @@ def test_uncertainty_is_nothing_where_nothing_was_made(setting: Setting, strip: 
     assert pixels is not None and pixels.shape == (3, 1, 3) and pixels.dtype == np.float32
     np.testing.assert_array_equal(pixels[:, 0], [[np.nan, 0, 0.25]] * 3)
     assert raster.pixels(replace(strip, std=None)) is None
+
+
+def test_the_source_is_the_number_of_a_reference(setting: Setting, strip: FinishedStrip) -> None:
+    raster = BY_OPTION["--source-date"]
+    spec = raster.spec(replace(setting, references=("2025-06-01 a", "2025-05-02 b")), Path("d.tif"))
+    assert (spec.count, spec.dtype, spec.nodata, spec.categorical) == (1, "uint8", NO_SOURCE, True)
+    assert (spec.tags["CMCR_REFERENCE_1"], spec.tags["CMCR_REFERENCE_2"]) == ("2025-06-01 a", "2025-05-02 b")
+    source = np.array([[1, 2, 0]], np.uint8)
+    provenance = np.array([[NODATA, OBSERVED, RECONSTRUCTED]], np.uint8)
+    shown = [
+        raster.pixels(replace(strip, source=each, provenance=codes))
+        for each, codes in (
+            (source, provenance),
+            (np.full_like(source, 2), np.full_like(provenance, WITH_REFERENCE)),
+            (None, provenance),
+        )
+    ]
+    assert [pixels.tolist() for pixels in shown if pixels is not None] == [
+        [[[NO_SOURCE, 0, 0]]],
+        [[[2, 2, 2]]],
+        [[[NO_SOURCE, 0, 0]]],
+    ]
 
 
 @pytest.mark.parametrize("raster", RASTERS, ids=lambda raster: raster.option)
