@@ -19,8 +19,8 @@ from cmcr_cli.scene.bands import BANDS
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-USED = tuple(BANDS.index(name) for name in BANDS if name not in ("B01", "B09", "B10"))
-"""The bands that show the ground at 10 or 20 m."""
+USED = tuple(BANDS.index(name) for name in BANDS if name != "B10")
+"""The bands that show the ground."""
 
 RANDOM = 48
 """Number of random features."""
