@@ -111,18 +111,19 @@ def with_references(case: Case, sample: Sample, weights: Weights) -> dict[str, A
     if radar is not None and valid is not None:
         radar = np.pad(radar, [(0, 0), *around], mode="reflect")
         valid = np.pad(valid, around, mode="reflect")
-    box = 0, 0, *case.clear.shape
-    expected = references.evaluate(context, *box, radar, valid, [padded(view) for view in views])
+    height, width = case.clear.shape
+    wide = [padded(view) for view in views]
+    expected = references.evaluate(context, 0, 0, height, width, radar, valid, wide)
     batch = replace(
         as_batch(sample),
         context=torch.from_numpy(expected.spectrum)[None],
         confidence=torch.from_numpy(expected.confidence)[None, None],
         doubt=torch.from_numpy(expected.doubt)[None, None],
     )
-    images = {steps: restored(weights.denoiser, batch, steps)[0].numpy() for steps in (1, 4)}
-    return {ALL_ALONE: expected.spectrum} | {
-        f"{label(steps)}, references": each for steps, each in images.items()
-    }
+    images = {ALL_ALONE: expected.spectrum}
+    for steps in (1, 4):
+        images[f"{label(steps)}, references"] = restored(weights.denoiser, batch, steps)[0].numpy()
+    return images
 
 
 def _with_own_masks(case: Case, network: CloudNetwork) -> Iterator[tuple[str, Case]]:
