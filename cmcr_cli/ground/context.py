@@ -276,6 +276,7 @@ class ContextBuilder:
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
                     values[_RADAR] = radar_basis(radar[wider], radar_valid[wider], (..., *lattice[1:]))
+                values[:, ~seen & (share == 0)] = 0  # whatever a file holds there
                 corner = -(-start // (2 * self._step)), (left + column) // (2 * self._step)
                 if share.any():
                     self._accumulate(values, share, *corner, self._doubtful, self._coarse, _COARSE * _CELL)
