@@ -18,7 +18,7 @@ from cmcr_cli.removal.results.report import Report
 from cmcr_cli.warning_kinds import MaskWarning, WarningLog
 from tests.support.strips import HEIGHT, WIDTH, optical
 
-SURVEY: Any = SimpleNamespace(valid_share=0.75, covered_share=0.5)
+SURVEY: Any = SimpleNamespace(valid_share=0.75, covered_share=0.5, references=None)
 PLAN = Plan(Lattice([0, 224], [0, 224, 448], 32), [224, HEIGHT], [[0], [0, 448]])
 
 
@@ -30,6 +30,7 @@ def session() -> Any:
     return SimpleNamespace(
         options=options, optical=optical(("B02",), np.uint16, 0), radar=None, area=None,
         weights=SimpleNamespace(label="tiny 1234"), device="cpu", warnings=warnings,
+        references=(), references_left_out=(),
     )  # fmt: skip
 
 
