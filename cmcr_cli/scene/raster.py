@@ -301,9 +301,8 @@ class Lines:
         # Read in pieces into what was made once: these arrays are large.
         for top in range(start, stop, PIECE):
             parts = self._read(top, min(PIECE, stop - top))
-            whole = whole or [
-                np.empty((*part.shape[:-2], stop - first, part.shape[-1]), part.dtype) for part in parts
-            ]
+            shapes = ((*part.shape[:-2], stop - first, part.shape[-1]) for part in parts)
+            whole = whole or [np.empty(shape, part.dtype) for shape, part in zip(shapes, parts, strict=True)]
             _put(whole, parts, top - first)
         if shared:
             _put(whole, shared, 0)
