@@ -10,6 +10,13 @@ NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE = range(4)
 
 MEANING = "0 nodata, 1 observed, 2 reconstructed, 3 reconstructed with a reference"
 
+NO_SOURCE = 255
+"""In a raster of `--source-date`: no measurement."""
+
+SOURCE_MEANING = (
+    "0 none, else number of the reference that counts most, see CMCR_REFERENCE_1, ...; 255 nodata"
+)
+
 
 def provenance_of(
     valid: NDArray[np.bool_], strength: NDArray[np.float32], source: NDArray[np.uint8] | None = None

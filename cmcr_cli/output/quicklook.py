@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from cmcr_cli.output.files import FileSet, write_whole
-from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED
+from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED, WITH_REFERENCE
 
 LARGEST, SMALLEST = 1024, 512
 """Longest side of a panel in pixels: larger scenes are averaged in square cells, smaller ones repeated."""
@@ -43,6 +43,7 @@ GLYPHS = {
 INK = 0.25
 
 TINT = np.array([1.0, 0.35, 0.1], dtype=np.float32)[:, None, None]
+REFERENCED_TINT = np.array([0.1, 0.45, 1.0], dtype=np.float32)[:, None, None]
 TINT_STRENGTH = 0.6
 
 
@@ -62,6 +63,7 @@ class Quicklook:
         self._after = np.zeros_like(self._before)
         self._valid = np.zeros((rows, columns), dtype=np.float32)
         self._reconstructed = np.zeros_like(self._valid)
+        self._referenced = np.zeros_like(self._valid)
 
     def add(
         self,
@@ -76,7 +78,7 @@ class Quicklook:
             top: First row.
             before: Reflectance of B04, B03 and B02 before (3, rows, width).
             after: The same after.
-            provenance: (rows, width). Nodata is left out; RECONSTRUCTED and above count as reconstructed.
+            provenance: (rows, width). Nodata is left out.
         """
         valid = provenance != NODATA
         first = top // self._cell
@@ -85,7 +87,8 @@ class Quicklook:
             self._before[band, cells] += self._sums(top, np.where(valid, before[band], 0))
             self._after[band, cells] += self._sums(top, np.where(valid, after[band], 0))
         self._valid[cells] += self._sums(top, valid.astype(np.float32))
-        self._reconstructed[cells] += self._sums(top, (provenance >= RECONSTRUCTED).astype(np.float32))
+        self._reconstructed[cells] += self._sums(top, (provenance == RECONSTRUCTED).astype(np.float32))
+        self._referenced[cells] += self._sums(top, (provenance == WITH_REFERENCE).astype(np.float32))
 
     def write(self, path: Path, files: FileSet | None = None) -> None:
         """Write the panels with captions as one PNG.
@@ -105,6 +108,8 @@ class Quicklook:
     def panels(self) -> list[NDArray[np.uint8]]:
         """Make the three pictures: before, after, and what was reconstructed, tinted over grey.
 
+        Orange is reconstructed, blue is reconstructed with a reference.
+
         Both images have one stretch, taken from the image after. Each band starts at its 1st percentile,
         which removes the blue of the air, and all have the same range of reflectance, which keeps the hues.
         Clouds before are clipped to white.
@@ -114,11 +119,13 @@ class Quicklook:
         """
         seen = self._valid > 0
         count = np.maximum(self._valid, 1)
-        before, after, reconstructed = self._before / count, self._after / count, self._reconstructed / count
+        before, after = self._before / count, self._after / count
         low, span = stretch_of(after[:, seen]) if seen.any() else (np.zeros(3), 1.0)
         before, after = (stretched(image, low, span) for image in (before, after))
         grey = after.mean(axis=0, keepdims=True)
-        changed = grey + reconstructed * TINT_STRENGTH * (TINT - grey)
+        changed = grey
+        for share, tint in ((self._reconstructed, TINT), (self._referenced, REFERENCED_TINT)):
+            changed = changed + share / count * TINT_STRENGTH * (tint - grey)
         repeat = max(1, SMALLEST // max(seen.shape))
         shown = [np.where(seen, image, NODATA_GREY) for image in (before, after, changed)]
         return [np.rint(image * 255).astype(np.uint8).repeat(repeat, 1).repeat(repeat, 2) for image in shown]

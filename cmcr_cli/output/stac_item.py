@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from shapely.affinity import translate
 
 from cmcr_cli.output.files import FileSet, write_whole
-from cmcr_cli.output.provenance import MEANING
+from cmcr_cli.output.provenance import MEANING, NO_SOURCE, SOURCE_MEANING
 from cmcr_cli.scene.grid import Grid
 
 EXTENSIONS = [
@@ -39,6 +39,9 @@ FIRST_IMAGE = datetime(2015, 6, 23, tzinfo=UTC)
 LAST_YEAR = 2100
 """A later image is a mistake, whatever the clock of this machine says."""
 
+ITEM = re.compile(r".+\.(geo)?json(#.+)?", re.IGNORECASE | re.DOTALL)
+"""Path of a STAC item, or of one in an ItemCollection."""
+
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -55,7 +58,7 @@ class Described:
     time: datetime | None  # of the image
     lineage: str
     software: Mapping[str, str]
-    source: str  # path of the scene
+    sources: tuple[str, ...]  # paths of the scene and of the references that were used
 
 
 def time_of(tags: Mapping[str, str], path: str) -> datetime | None:
@@ -132,7 +135,7 @@ def stac_item(path: Path, files: Mapping[str, Path], made: Described) -> dict[st
         "geometry": geometry,
         "bbox": bbox,
         "properties": properties,
-        "links": _links(path, made.source),
+        "links": _links(path, made.sources),
         "assets": _assets(path, files, made),
     }
 
@@ -158,6 +161,15 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
             },
         ),
         "--uncertainty": ("uncertainty", {"type": COG_TYPE, "roles": ["data"], "bands": std}),
+        "--source-date": (
+            "source-date",
+            {
+                "type": COG_TYPE,
+                "roles": ["metadata"],
+                "title": SOURCE_MEANING,
+                "bands": [{"name": "source_date", "data_type": "uint8", "nodata": NO_SOURCE}],
+            },
+        ),
         "--quicklook": ("thumbnail", {"type": "image/png", "roles": ["thumbnail"]}),
         "--report": ("report", {"type": "text/html", "roles": ["metadata"]}),
     }
@@ -170,11 +182,13 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
     }
 
 
-def _links(path: Path, source: str) -> list[dict[str, str]]:
-    """The scene that it was made from, where that is an item too."""
-    if not source.lower().endswith((".json", ".geojson")):
-        return []
-    return [{"rel": "derived_from", "href": _relative(Path(source), path), "type": "application/geo+json"}]
+def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
+    """What it was made from, as far as that is items too; each once."""
+    return [
+        {"rel": "derived_from", "href": _relative(Path(source), path), "type": "application/geo+json"}
+        for source in dict.fromkeys(sources)
+        if ITEM.fullmatch(source)
+    ]
 
 
 def _relative(file: Path, item: Path) -> str:

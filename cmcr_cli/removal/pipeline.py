@@ -96,7 +96,8 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     """
     options, optical, weights = session.options, session.optical, session.weights
     if session.radar is None:
-        text = "no Sentinel-1: under thick cloud, only the scene's own colours can be guessed"
+        known = "the scene's own colours" + (" and the references" if session.references else "")
+        text = f"no Sentinel-1: under thick cloud, only {known} tell what the ground may be"
         session.warnings.add(NoRadarWarning(text))
     # Where nothing is learnt from the scene, the colours are those of the training.
     unknown = Ground.unknown(present(optical.names), weights.mean.numpy(), weights.std.numpy())

@@ -110,3 +110,16 @@ def test_a_folder_that_is_not_there_is_an_output_error(tmp_path: Path) -> None:
     quicklook = Quicklook(10, 10)
     with pytest.raises(OutputError):
         quicklook.write(tmp_path / "none" / "a.png")
+
+
+def test_what_a_reference_helped_with_is_blue_and_the_rest_orange(tmp_path: Path) -> None:
+    before, after, provenance = _scene(40, 60)
+    provenance[:, :15] = 3
+    path = tmp_path / "look.png"
+    _draw(path, before, after, provenance, rows=7)
+    changed = _panels(path)[2]
+    each = changed.shape[2] // 60
+    red, _, blue = changed[:, each * 5, :]
+    assert (blue[: 15 * each] > red[: 15 * each]).all()
+    assert (red[15 * each : 30 * each] > blue[15 * each : 30 * each]).all()
+    assert (red[30 * each :] == blue[30 * each :]).all()

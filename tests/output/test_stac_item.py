@@ -9,6 +9,7 @@ import shapely
 from rasterio import Affine
 from rasterio.crs import CRS
 
+from cmcr_cli.output.provenance import SOURCE_MEANING
 from cmcr_cli.output.stac_item import Described, stac_item, time_of
 from cmcr_cli.scene.grid import Grid
 
@@ -16,14 +17,14 @@ from cmcr_cli.scene.grid import Grid
 def _described(grid: Grid, **changes: Any) -> Described:
     given = {
         "names": ("B02", "B03"), "dtype": "uint16", "nodata": None, "scale": 1e-4, "offset": 0.0,
-        "time": None, "lineage": "", "software": {}, "source": "s2.tif",
+        "time": None, "lineage": "", "software": {}, "sources": ("s2.tif",),
     }  # fmt: skip
     return Described(grid=grid, **{**given, **changes})
 
 
 def test_time_that_is_not_known_is_a_span() -> None:
     grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 600_000, 0, -10, 5_900_040), 100, 100)
-    item = stac_item(Path("a.json"), {"--output": Path("a.tif")}, _described(grid, source="in/item.json"))
+    item = stac_item(Path("a.json"), {"--output": Path("a.tif")}, _described(grid, sources=("in/item.json",)))
     properties = item["properties"]
     assert properties["datetime"] is None
     assert properties["start_datetime"] == "2015-06-23T00:00:00.000000Z" < properties["end_datetime"]
@@ -65,3 +66,16 @@ def test_files_that_nothing_more_is_known_of_are_assets_too() -> None:
     assets = stac_item(Path("a.json"), files, _described(grid))["assets"]
     assert list(assets) == ["image", "change"]
     assert assets["change"]["href"] == "./out/change.tif"
+
+
+def test_item_links_to_all_items_that_it_was_made_from() -> None:
+    grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 600_000, 0, -10, 5_900_040), 100, 100)
+    sources = "s2.tif", "in/may.json", "in/year.geojson#june", "july.SAFE", "in/may.json"
+    files = {"--output": Path("a.tif"), "--source-date": Path("which.tif")}
+    item = stac_item(Path("a.json"), files, _described(grid, sources=sources))
+    assert [(link["rel"], link["href"]) for link in item["links"]] == [
+        ("derived_from", "./in/may.json"),
+        ("derived_from", "./in/year.geojson#june"),
+    ]
+    asset = item["assets"]["source-date"]
+    assert asset["title"] == SOURCE_MEANING and asset["bands"][0]["nodata"] == 255

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import asdict
 from html import escape
 from importlib import resources
@@ -12,12 +13,24 @@ from string import Template
 import numpy as np
 
 from cmcr_cli.ground.coregistration import Alignment
+from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.output.quicklook import Quicklook, encoded
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.results.statistics import Statistics
 from cmcr_cli.version import __version__
+
+KINDS = (
+    (OBSERVED, "observed", "observed"),
+    (RECONSTRUCTED, "reconstructed", "reconstructed"),
+    (WITH_REFERENCE, "referenced", "reconstructed with a reference"),
+    (NODATA, "nodata", "nodata"),
+)
+"""Provenance, class in the page, and name for people."""
+
+COLUMNS = ("", "reference", "date", "days", "clear", "counts most for", "expected error")
+"""Of the table of references."""
 
 
 def write_report(
@@ -45,12 +58,7 @@ def write_report(
         f"data:image/jpeg;base64,{base64.b64encode(encoded(panel, 'JPEG')).decode()}"
         for panel in look.panels()
     ]
-    shares = {
-        "observed": statistics.share(OBSERVED),
-        "reconstructed": statistics.share(RECONSTRUCTED),
-        "referenced": statistics.share(WITH_REFERENCE),
-        "nodata": statistics.share(NODATA),
-    }
+    shares = [(name, label, statistics.share(value)) for value, name, label in KINDS]
     page = Template((resources.files("cmcr_cli.removal.results") / "report.html").read_text(encoding="utf-8"))
     text = page.substitute(
         title=escape(Path(report.output).name),
@@ -59,18 +67,53 @@ def write_report(
         after=pictures[1],
         changed=pictures[2],
         shares="".join(
-            f'<div class="{name}" style="flex-grow:{share:.4f}" title="{share:.1%} {name}"></div>'
-            for name, share in shares.items()
+            f'<div class="{name}" style="flex-grow:{share:.4f}" title="{share:.1%} {label}"></div>'
+            for name, label, share in shares
         ),
         legend="".join(
-            f'<span><i class="{name}"></i>{share:.1%} {name}</span>' for name, share in shares.items()
+            f'<span><i class="{name}"></i>{share:.1%} {label}</span>' for name, label, share in shares
         ),
         warnings="".join(f"<li>{escape(str(each))}</li>" for each in report.warnings) or "<li>none</li>",
+        references=_references(report),
         bands=_bands(statistics),
         settings=_settings(report),
         command=escape(command),
     )
     write_whole(path, text.encode(), files)
+
+
+def _references(report: Report) -> str:
+    """The part of the page about references: those used, and those left out; empty if none were given."""
+    used = [
+        (
+            str(number),
+            file_name(each.path),
+            each.date or "not known",
+            "not known" if each.days is None else f"{each.days:+d}",
+            f"{each.clear_share:.1%}",
+            f"{each.weight:.1%}",
+            f"{each.expected_error:.2f}",
+        )
+        for number, each in enumerate(report.references, 1)
+    ]
+    left_out = [f"{file_name(each.path)}: {each.reason}" for each in report.references_left_out]
+    text = ""
+    if used:
+        rows = "".join(f"<tr>{_cells('td', row)}</tr>" for row in used)
+        text = (
+            f'<table class="references"><thead><tr>{_cells("th", COLUMNS)}</tr></thead>'
+            f"<tbody>{rows}</tbody></table>"
+            '<p class="sub">Clear: part of the scene that the reference shows clear. Counts most for: part '
+            "of the reconstructed pixels. Expected error: of a prediction from this reference alone, in "
+            "standard deviations of the clear ground.</p>"
+        )
+    if left_out:
+        text += f"<p>Left out:</p><ul>{''.join(f'<li>{escape(each)}</li>' for each in left_out)}</ul>"
+    return f"<h2>References</h2>{text}" if text else ""
+
+
+def _cells(tag: str, texts: Iterable[str]) -> str:
+    return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
 
 
 def _bands(statistics: Statistics) -> str:

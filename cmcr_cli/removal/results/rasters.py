@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import OutputSpec
-from cmcr_cli.output.provenance import MEANING, NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.output.provenance import (
+    MEANING,
+    NO_SOURCE,
+    NODATA,
+    OBSERVED,
+    RECONSTRUCTED,
+    SOURCE_MEANING,
+)
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
-
-NO_SOURCE = 255
-"""Value of the source of a date where there is no measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,6 @@ def _uncertainty(strip: FinishedStrip) -> NDArray[np.float32] | None:
 
 def _source_spec(setting: Setting, path: Path) -> OutputSpec:
     numbered = {f"CMCR_REFERENCE_{n}": text for n, text in enumerate(setting.references, 1)}
-    meaning = "0 none, else number of the reference that counts most, see CMCR_REFERENCE_1, ...; 255 nodata"
     return OutputSpec(
         path=path,
         grid=setting.grid,
@@ -123,7 +126,7 @@ def _source_spec(setting: Setting, path: Path) -> OutputSpec:
         dtype="uint8",
         nodata=NO_SOURCE,
         descriptions=("source_date",),
-        tags={**setting.tags, **numbered, "CMCR_VALUES": meaning},
+        tags={**setting.tags, **numbered, "CMCR_VALUES": SOURCE_MEANING},
         categorical=True,
     )
 

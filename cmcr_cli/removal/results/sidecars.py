@@ -39,10 +39,14 @@ def describe(
         return
     radiometry = optical.radiometry
     scene = optical.tags.get("PRODUCT_URI", file_name(optical.path))
+    helped = len(report.references)
+    made_with = "" if report.radar else ", without radar"
+    if helped:
+        made_with += f", with the help of {helped} other date{'s' * (helped > 1)} of the same ground"
     lineage = (
         f"Clouds and shadows, {report.covered_share:.1%} of the valid pixels of the Sentinel-2 scene "
         f"{scene}, replaced by reconstruction with the weights "
-        f"{report.weights}{'' if report.radar else ', without radar'}; others are those of the scene."
+        f"{report.weights}{made_with}; others are those of the scene."
     )
     described = {option: path for option, path in options.outputs.items() if option != "--stac"}
     write_item(
@@ -58,7 +62,7 @@ def describe(
             time=time_of(optical.tags, optical.path),
             lineage=lineage,
             software={"cmcr": __version__},
-            source=optical.path,
+            sources=(optical.path, *(each.path for each in report.references)),
         ),
         files,
     )

@@ -9,9 +9,9 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from cmcr_cli.options import RemoveOptions
-from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
+from cmcr_cli.output.provenance import NO_SOURCE, NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
-from cmcr_cli.removal.results.rasters import NO_SOURCE, RASTERS, OutputRaster, Setting
+from cmcr_cli.removal.results.rasters import RASTERS, OutputRaster, Setting
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.span import Span
 from tests.support.strips import optical
