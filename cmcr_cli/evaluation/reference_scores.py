@@ -12,26 +12,34 @@ import torch
 
 from cmcr_cli.evaluation.cloud_scores import find_mask
 from cmcr_cli.evaluation.reference_methods import METHODS
-from cmcr_cli.evaluation.restoration import CONTEXT, Scored, Scores
+from cmcr_cli.evaluation.restoration import CONTEXT, Scored, Scores, label
 from cmcr_cli.evaluation.series import GAPS, HOLES, TARGETS, Case, Gap, Hole, cases
 from cmcr_cli.evaluation.tables import Row, Table
+from cmcr_cli.ground.radar_basis import MARGIN
+from cmcr_cli.ground.reference_learning import fit_references, padded
+from cmcr_cli.ground.references import View
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.scene.masks.mask_codes import CloudClass
+from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 from cmcr_cli.training.data.images import Array, ClearImage
 from cmcr_cli.training.metrics import covered_only
 from cmcr_cli.training.samples.held_out import Check, as_batch, restored
-from cmcr_cli.training.samples.patch_samples import Clouded
+from cmcr_cli.training.samples.patch_samples import Clouded, Sample
 
 ALONE = "1 step"
 """Row of the network without references."""
+
+ALL_ALONE = "references alone"
+"""Row of what the references and the radar predict, without the network."""
 
 OWN_MASKS = "three cloudy, own masks"
 """Name of the references of "three cloudy" with the masks that cmcr finds."""
 
 NOTE = (
     "Clear dates of real series under painted opaque cloud, scored on covered pixels over the bands present. "
-    "days: to the nearest reference. context alone and 1 step have no references. The networks were trained "
+    "days: to the nearest reference. context alone and 1 step have no references. references alone: the "
+    "prediction from references and radar without the network. The networks were trained "
     "on these places; nothing else here is trained."
 )
 
@@ -57,23 +65,65 @@ def score_references(
     last, alone = "", dict[str, Scores]()
     for case in cases(data, targets=min(limit or TARGETS, TARGETS), progress=progress):
         if case.name != last:
-            last, alone = case.name, _scored(case, without_references(case, weights))
+            last, sample = case.name, _sample(case)
+            alone = _scored(case, without_references(sample, weights))
         for variant, each in _with_own_masks(case, weights.clouds):
-            rows = _scored(each, {name: method(each) for name, method in METHODS.items()}) | alone
+            images = {name: method(each) for name, method in METHODS.items()}
+            images |= with_references(each, sample, weights)
+            rows = alone | _scored(each, images)
             scored = Scored(each.name, float(each.covered.mean()), rows)
             ended[variant].append(((each.gap, each.hole), scored))
     return dict(ended)
 
 
-@torch.inference_mode()
-def without_references(case: Case, weights: Weights) -> dict[str, Array]:
-    """Restore a case as `remove` does without references: the context alone, and 1 step."""
+def _sample(case: Case) -> Sample:
+    """Make the inputs of the network without references."""
     ground = ClearImage(case.target, case.present, case.radar, case.place)
     shadow = np.zeros_like(case.opacity)
     cover = (case.covered | ~case.valid).astype(np.float32)
-    sample = Check(case.name, Clouded(ground, case.seen, case.opacity, shadow, True), cover).sample()
+    return Check(case.name, Clouded(ground, case.seen, case.opacity, shadow, True), cover).sample()
+
+
+@torch.inference_mode()
+def without_references(sample: Sample, weights: Weights) -> dict[str, Array]:
+    """Restore a case as `remove` does without references: the context alone, and 1 step."""
     image = restored(weights.denoiser, as_batch(sample), 1)[0].numpy()
     return {CONTEXT: sample.context.float().numpy(), ALONE: image}
+
+
+@torch.inference_mode()
+def with_references(case: Case, sample: Sample, weights: Weights) -> dict[str, Array]:
+    """Restore a case as `remove` does with references: their prediction alone, and 1 and 4 steps.
+
+    Args:
+        case: The case.
+        sample: The inputs of the network without references.
+        weights: The networks.
+    """
+    radar, valid = case.radar, None
+    if radar is not None:
+        valid = np.asarray(np.isfinite(radar).all(axis=0))
+        radar = np.nan_to_num(radar, nan=float(RADAR_FLOOR_DB[0]))
+    views = [View(each.reflectance, each.clear) for each in case.references]
+    seen = case.seen * case.clear
+    context, references = fit_references(seen, case.clear, radar, valid, case.present, views)
+    around = [(MARGIN, MARGIN)] * 2
+    if radar is not None and valid is not None:
+        radar = np.pad(radar, [(0, 0), *around], mode="reflect")
+        valid = np.pad(valid, around, mode="reflect")
+    height, width = case.clear.shape
+    wide = [padded(view) for view in views]
+    expected = references.evaluate(context, 0, 0, height, width, radar, valid, wide)
+    batch = replace(
+        as_batch(sample),
+        context=torch.from_numpy(expected.spectrum)[None],
+        confidence=torch.from_numpy(expected.confidence)[None, None],
+        doubt=torch.from_numpy(expected.doubt)[None, None],
+    )
+    images = {ALL_ALONE: expected.spectrum}
+    for steps in (1, 4):
+        images[f"{label(steps)}, references"] = restored(weights.denoiser, batch, steps)[0].numpy()
+    return images
 
 
 def _with_own_masks(case: Case, network: CloudNetwork) -> Iterator[tuple[str, Case]]:

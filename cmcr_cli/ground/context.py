@@ -116,13 +116,18 @@ class SceneContext:
         Returns:
             Spectrum and confidence (14, height / 2 + 2, width / 2 + 2), with one more block on each side.
         """
+        basis = None if radar is None or radar_valid is None else radar_basis(radar, radar_valid)
+        return self.from_basis(top, left, height, width, basis)
+
+    def from_basis(self, top: int, left: int, height: int, width: int, basis: Floats | None) -> Floats:
+        """The same, given the `radar_basis` of these blocks; None where there is no radar."""
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
         used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)
         values = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
         values[:-1] += self.mean[:, None, None]
-        if radar is not None and radar_valid is not None:
-            self._add_regression(values[:-1], rows, columns, radar_basis(radar, radar_valid))
+        if basis is not None:
+            self._add_regression(values[:-1], rows, columns, basis)
         return np.maximum(values, 0, out=values)
 
     def regressed(self, top: int, left: int, shape: tuple[int, int], basis: Floats | None) -> Floats:
@@ -271,6 +276,7 @@ class ContextBuilder:
                 if radar is not None and radar_valid is not None:
                     wider = (..., taller, slice(column, column + REGION + 2 * MARGIN))
                     values[_RADAR] = radar_basis(radar[wider], radar_valid[wider], (..., *lattice[1:]))
+                values[:, ~seen & (share == 0)] = 0  # whatever a file holds there
                 corner = -(-start // (2 * self._step)), (left + column) // (2 * self._step)
                 if share.any():
                     self._accumulate(values, share, *corner, self._doubtful, self._coarse, _COARSE * _CELL)

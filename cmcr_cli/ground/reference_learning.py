@@ -33,7 +33,7 @@ MOST_SAMPLES = 65536
 MOST_CELLS = 700
 """Cells along the longer side of a scene; they are 2 px wide, or as wide as this asks for."""
 
-_LARGE = 4096  # of wider or higher scenes every other row and column is looked at for the residual
+_LARGE = 1024  # of wider or higher scenes every other row and column is looked at for the residual
 _SQUARE = 32  # pixels along the side of the squares that belong to one fold
 _PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
 _FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are measured

@@ -19,8 +19,7 @@ from cmcr_cli.ground.context import SceneContext, upsampled
 from cmcr_cli.ground.pyramid import hats, upsample
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, radar_basis
 from cmcr_cli.ground.reference_fit import Readout, subsets
-from cmcr_cli.ground.spectral_basis import FEATURES, looks, trust
-from cmcr_cli.ground.spectral_basis import features as basis_of
+from cmcr_cli.ground.spectral_basis import FEATURES, looks, read_out, trust
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -111,17 +110,17 @@ class References:
         Returns:
             The prediction. That of a pixel does not depend on the window.
         """
-        spectrum, confidence = upsampled(context.blocks(top, left, height, width, radar, radar_valid))
+        basis = None if radar is None or radar_valid is None else radar_basis(radar, radar_valid)
+        spectrum, confidence = upsampled(context.from_basis(top, left, height, width, basis))
         trusted = [upsample(upsample(trust(view.clear)[None], axis=2), axis=1)[0] for view in views]
         chances = _chances(trusted, self.readouts)
         source = np.zeros((height, width), np.uint8)
         if not chances:
             return Expected(spectrum, confidence, source, np.ones((height, width), np.float32))
         carried = self._carried(top, left, height, width)
-        basis = None if radar is None or radar_valid is None else radar_basis(radar, radar_valid)
-        features = [
-            basis_of(looks(view.image, view.clear), own) if shown.any() else None
-            for view, shown, own in zip(views, trusted, self.centres, strict=True)
+        seen = [
+            looks(view.image, view.clear) if shown.any() else None
+            for view, shown in zip(views, trusted, strict=True)
         ]
         total, weights = (
             np.zeros((height, width), np.float32),
@@ -132,7 +131,7 @@ class References:
             readout = self.readouts[subset]
             share, own = self._share(readout, carried[-1])
             share *= chance
-            mixed += share * (self._read(readout, subset, basis, features) + carried[:-1])
+            mixed += share * (self._read(subset, basis, seen, chance > 0) + carried[:-1])
             total += share
             error += chance * own
             for place, part in zip(subset, readout.shares, strict=True):
@@ -169,19 +168,22 @@ class References:
             found[:, here] = self._flat(
                 self.readouts[subset],
                 None if basis is None else basis[:, here],
-                [basis_of(seen[each][:, here], self.centres[each]) for each in subset],
+                [seen[each][:, here] for each in subset],
+                [self.centres[each] for each in subset],
             )
         return known, found
 
     @staticmethod
-    def _flat(readout: Readout, basis: Floats | None, features: Sequence[Floats]) -> Floats:
+    def _flat(
+        readout: Readout, basis: Floats | None, seen: Sequence[Floats], centres: Sequence[Floats]
+    ) -> Floats:
         """Apply a readout to samples (..., n)."""
-        found = np.repeat(readout.weights[:, :1], features[0].shape[1], axis=1)
+        found = np.repeat(readout.weights[:, :1], seen[0].shape[1], axis=1)
         if basis is not None:
             found += readout.weights[:, _RADAR] @ basis
-        for place, each in enumerate(features):
+        for place, (each, own) in enumerate(zip(seen, centres, strict=True)):
             first = _RADAR.stop + place * FEATURES
-            found += readout.weights[:, first : first + FEATURES] @ each
+            found += read_out(each, own, readout.weights[:, first : first + FEATURES])
         return found
 
     def _carried(self, top: int, left: int, height: int, width: int) -> Floats:
@@ -194,19 +196,23 @@ class References:
         return upsample(upsample(blocks, axis=2), axis=1)
 
     def _read(
-        self, readout: Readout, subset: Sequence[int], basis: Floats | None, features: Sequence[Floats | None]
+        self, subset: Sequence[int], basis: Floats | None, seen: Sequence[Floats | None], here: Bools
     ) -> Floats:
-        """Return what the regression says (13, height, width)."""
-        found = np.broadcast_to(readout.weights[:, :1, None], (len(BANDS), 1, 1))
-        if basis is not None:
-            radar = np.tensordot(readout.weights[:, _RADAR], basis, 1)
-            found = found + upsample(upsample(radar, axis=2), axis=1)
+        """Return what a regression says (13, height, width), complete only where it is asked for."""
+        weights = self.readouts[tuple(subset)].weights
+        found = np.repeat(weights[:, :1], here.sum(), axis=1)
         for place, each in enumerate(subset):
-            shown = features[each]
+            shown = seen[each]
             if shown is not None:
                 first = _RADAR.stop + place * FEATURES
-                found = found + np.tensordot(readout.weights[:, first : first + FEATURES], shown, 1)
-        return np.asarray(found, np.float32)
+                own = weights[:, first : first + FEATURES]
+                found += read_out(shown[:, here], self.centres[each], own)
+        image = np.zeros((len(BANDS), *here.shape), np.float32)
+        image[:, here] = found
+        if basis is not None:
+            radar = np.tensordot(weights[:, _RADAR], basis, 1)
+            image += upsample(upsample(radar, axis=2), axis=1)
+        return image
 
     def _share(self, readout: Readout, confidence: Floats) -> tuple[Floats, Floats]:
         """Weight of a readout against the context, 0 to 1, and the error of the mean of both."""

@@ -19,8 +19,8 @@ from cmcr_cli.scene.bands import BANDS
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-USED = tuple(BANDS.index(name) for name in BANDS if name not in ("B01", "B09", "B10"))
-"""The bands that show the ground at 10 or 20 m."""
+USED = tuple(BANDS.index(name) for name in BANDS if name != "B10")
+"""The bands that show the ground."""
 
 RANDOM = 48
 """Number of random features."""
@@ -47,6 +47,7 @@ CENTRE = TYPICAL_MEAN[list(USED)]
 _LIMIT = 3.0
 _CLASS_WIDTH = 0.25  # in units of `spectrum`: classes merge into each other over it
 _ROUNDS = 12
+_CACHED = 2048  # samples whose features stay in the processor's cache
 _BITS = 9  # of what learns: 16-bit floats hold such fractions exactly up to _LIMIT
 
 
@@ -85,12 +86,55 @@ def looks(image: Floats, clear: Bools) -> Floats:
 def features(seen: Floats, centres: Floats) -> Floats:
     """Features (FEATURES, ...) of `looks` (LOOKS, ...), given the centres (CLASSES, bands) of the classes."""
     values = seen[: len(USED)]
-    near = np.square(values).sum(0) - 2 * np.tensordot(centres, values, 1)
-    near += np.square(centres).sum(1).reshape(-1, *[1] * (values.ndim - 1))
-    member = np.exp((near.min(0) - near) / np.float32(2 * _CLASS_WIDTH**2))
-    member /= member.sum(0)
+    member = memberships(values, centres)
     own = member[:, None] * values
     return np.concatenate([seen, random_features(values), member, own.reshape(-1, *values.shape[1:])])
+
+
+def memberships(values: Floats, centres: Floats) -> Floats:
+    """How far each `spectrum` (bands, ...) belongs to each class (CLASSES, ...); the sum is 1."""
+    flat = values.reshape(len(values), -1)
+    near = (-2 * centres) @ flat
+    near += np.square(centres).sum(1)[:, None]  # less what all classes have in common
+    near -= near.min(0)
+    near *= np.float32(-1 / (2 * _CLASS_WIDTH**2))
+    member = np.exp(near, out=near)
+    member /= member.sum(0)
+    return np.asarray(member.reshape(-1, *values.shape[1:]), np.float32)
+
+
+def read_out(seen: Floats, centres: Floats, weights: Floats) -> Floats:
+    """Apply weights to features without making them, which would be many times larger.
+
+    Args:
+        seen: `looks` of samples (LOOKS, n).
+        centres: Of the classes (CLASSES, bands).
+        weights: (13, FEATURES).
+
+    Returns:
+        weights @ features(seen, centres), (13, n).
+    """
+    found = np.empty((len(weights), seen.shape[1]), np.float32)
+    for start in range(0, seen.shape[1], _CACHED):
+        part = slice(start, start + _CACHED)
+        found[:, part] = _read_out(seen[:, part], centres, weights)
+    return found
+
+
+def _read_out(seen: Floats, centres: Floats, weights: Floats) -> Floats:
+    """As `read_out`, for few samples."""
+    bands, first = len(USED), LOOKS + RANDOM
+    values = seen[:bands]
+    found = weights[:, :LOOKS] @ seen
+    found += weights[:, LOOKS:first] @ random_features(values)
+    member = memberships(values, centres)
+    found += weights[:, first : first + CLASSES] @ member
+    within = weights[:, first + CLASSES :].reshape(len(weights), CLASSES, bands)
+    for place, share in enumerate(member):
+        part = within[:, place] @ values
+        part *= share
+        found += part
+    return found
 
 
 def class_centres(values: Floats) -> Floats:

@@ -18,10 +18,11 @@ from cmcr_cli.removal.restore.blending import blend, join_rows, strip_canvas
 from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.removal.restore.composite import composite
 from cmcr_cli.removal.restore.plan import Plan, plan_patches
-from cmcr_cli.removal.restore.second_pass import restorer_for
+from cmcr_cli.removal.restore.second_pass import expectation_of, restorer_for
 from cmcr_cli.removal.restore.steps import Advanced, batches
 from cmcr_cli.removal.restore.strips import Strip, StripReader
 from cmcr_cli.removal.results.rasters import Setting, image_spec
+from cmcr_cli.removal.results.report import ReportedReference, left_out_references, used_references
 from cmcr_cli.removal.survey.first_pass import Survey
 from cmcr_cli.runtime import limits
 from cmcr_cli.runtime.allocator import trim_heap
@@ -30,6 +31,7 @@ from cmcr_cli.runtime.spill import Spilled, SpillStore
 from cmcr_cli.runtime.workers import Worker
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import blend_ramp
+from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.warning_kinds import CmcrWarning
 
 PROBE = 4
@@ -56,6 +58,8 @@ class Estimate:
     patches_restored: int
     seconds: float
     memory_mb: int
+    references: tuple[ReportedReference, ...]
+    references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
 
 
@@ -86,9 +90,13 @@ def estimate(
         optical, area = session.optical, session.area
         grid = optical.grid if area is None else area.grid
         index = max(range(len(plan.todo)), key=lambda row: len(plan.todo[row]))
-        strip = StripReader(optical, session.radar, found.cloud_map, plan.lattice.tops).load(index)
+        expect = expectation_of(session, found, plan)
+        reader = StripReader(optical, session.radar, found.cloud_map, plan.lattice.tops, expect)
+        began = time.monotonic()
+        strip = reader.load(index)
+        predicted = 0.0 if expect is None else time.monotonic() - began
         workers = _seconds_per_patch(session, found, plan, strip) * plan.patches_to_restore
-        rows = _seconds_to_composite(session, strip) * len(plan.todo)
+        rows = (_seconds_to_composite(session, strip) + predicted) * len(plan.todo)
         if session.workers.on_cpu:  # where the workers take turns with this thread
             workers += rows / len(session.workers.workers)
         lines = strip.dn if area is None else strip.dn[:, : grid.height, area.left : area.left + grid.width]
@@ -109,6 +117,8 @@ def estimate(
             patches_restored=plan.patches_to_restore,
             seconds=round(spent + max(workers, rows) + write, 1),
             memory_mb=_memory(session, plan),
+            references=used_references(session, found, []),
+            references_left_out=left_out_references(session, found),
             warnings=tuple(session.warnings),
         )
 

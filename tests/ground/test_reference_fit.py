@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.context import TYPICAL_STD
-from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.ground.radar_basis import RADAR_BASIS
 from cmcr_cli.ground.reference_fit import (
     FEWEST,
@@ -21,7 +20,7 @@ from cmcr_cli.ground.reference_fit import (
     mean_error,
     subsets,
 )
-from cmcr_cli.ground.spectral_basis import FEATURES, identity, looks
+from cmcr_cli.ground.spectral_basis import FEATURES, LOOKS, MARGIN, identity, looks
 from tests.support.dates import PRESENT, Floats, fields
 
 VARIANCE = np.square(TYPICAL_STD).astype(np.float32)
@@ -29,22 +28,22 @@ VARIANCE = np.square(TYPICAL_STD).astype(np.float32)
 
 def _land(seed: int) -> Floats:
     """Small fields: as many spectra as a sample of a scene has."""
-    return fields(seed, 96, 2, 0)
+    return fields(seed, 64, 1, 0)
 
 
 def _samples(image: Floats, *references: Floats, count: int = 1600) -> Samples:
-    """Blocks of images (13, h, w) in a fixed order, all of them clear."""
+    """Pixels of images (13, h, w) in a fixed order, all of them clear."""
     here = slice(count)
-    blocks = [block_mean(each) for each in (image, *references)]
-    whole = np.ones(blocks[0].shape[1:], bool)
-    seen = np.stack([looks(each, whole).reshape(-1, whole.size).T for each in blocks[1:]], axis=1)
-    radar = np.random.default_rng(0).uniform(-1, 1, (whole.size, 1 + RADAR_BASIS)).astype(np.float32)
+    whole = np.ones(image.shape[1:], bool)
+    seen = np.stack([looks(each, whole).reshape(LOOKS, -1).T for each in references], axis=1)
+    inner = image[:, MARGIN:-MARGIN, MARGIN:-MARGIN].reshape(len(image), -1).T
+    radar = np.random.default_rng(0).uniform(-1, 1, (len(inner), 1 + RADAR_BASIS)).astype(np.float32)
     return Samples(
-        image=blocks[0].reshape(13, -1).T[here],
+        image=inner[here],
         radar=radar[here],
         references=seen.astype(np.float16)[here],
-        clear=np.ones((whole.size, len(references)), bool)[here],
-        fold=np.arange(whole.size)[here] // 64 % FOLDS,
+        clear=np.ones((len(inner), len(references)), bool)[here],
+        fold=np.arange(len(inner))[here] // 64 % FOLDS,
     )
 
 

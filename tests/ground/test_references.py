@@ -53,12 +53,7 @@ def test_gain_and_offset_are_learnt(ground: Floats, radar: bool) -> None:
     scene = today(ground, radar=radar)
     other = [view(0.6 * ground + np.linspace(0, 0.1, 13, dtype=np.float32)[:, None, None])]
     found = predict(scene.fit(*other), scene, other)
-    assert (
-        error(found, ground)
-        < 0.012
-        < 0.08
-        < np.sqrt(np.square((_without(scene) - ground)[:, HOLE, HOLE]).mean())
-    )
+    assert error(found, ground) < 0.2 < 0.6 < error(_without(scene), ground)
     assert (found.source[HOLE, HOLE] == 1).all()
 
 
@@ -122,12 +117,16 @@ def test_a_useless_reference_leaves_the_context(scene: Today, ground: Floats) ->
     assert shares[0] < 0.6 and shares[1] > 0.95
 
 
-def test_confidence_grows_with_a_good_reference(scene: Today, views: list[View], fitted: Fitted) -> None:
-    alone = predict(scene.fit(view(fields(77))), scene, [view(fields(77))])
-    found = predict(fitted, scene, views)
-    assert found.confidence.min() >= 0 and found.confidence.max() <= 1
-    middle = slice(62, 74)
-    assert found.confidence[middle, middle].mean() > alone.confidence[middle, middle].mean() + 0.2
+def test_doubt_tells_a_good_reference_from_a_useless_one(
+    scene: Today, views: list[View], fitted: Fitted
+) -> None:
+    useless = [view(fields(77))]
+    alone, found = predict(scene.fit(*useless), scene, useless), predict(fitted, scene, views)
+    for each in (found, alone):
+        assert each.confidence.min() >= 0 and each.confidence.max() <= 1
+    middle = slice(68, 80)
+    assert found.doubt[middle, middle].max() < 0.3 < 0.8 < alone.doubt[middle, middle].min()
+    assert (_without(scene).doubt == 1).all()
 
 
 def test_no_spectrum_is_negative(scene: Today, views: list[View], fitted: Fitted) -> None:
@@ -182,8 +181,7 @@ def test_subsets_that_were_not_fitted_are_read_by_their_best_part(
 def test_a_readout_that_errs_more_counts_less(fitted: Fitted, weaker: float) -> None:
     moments = np.array([[1.0], [0.2], [0.1]], np.float32) * np.ones_like(NODES)
     references, readout = replace(fitted[1], moments=moments), fitted[1].readouts[0,]
-    shares = [
-        references._share(replace(readout, error=readout.error * factor), NODES)[0].mean()
-        for factor in (1.0, weaker)
-    ]
-    assert shares[1] < shares[0]
+    level = replace(readout, error=references.typical), replace(readout, error=weaker * references.typical)
+    one, other = (references._share(each, NODES) for each in level)
+    assert (other[0] < one[0]).all() and (other[1] > one[1]).all()
+    assert (other[1] <= 1).all()  # never worse than the context

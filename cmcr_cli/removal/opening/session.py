@@ -17,9 +17,9 @@ from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.files import folder_of, put_back
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
+from cmcr_cli.removal.opening.reference_check import aligned_reference
 from cmcr_cli.removal.survey.mask_choice import chosen_mask
 from cmcr_cli.removal.survey.mask_sources import MaskSource
-from cmcr_cli.removal.survey.reference_check import aligned_reference
 from cmcr_cli.runtime.allocator import tune_allocator
 from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file

@@ -19,6 +19,10 @@ IN_FLIGHT = 448 * 2**20
 """Bytes of strips that are at work or wait for their next step; what waits beyond that goes to disk."""
 
 
+EXPECTED = (len(BANDS) + 2) * 2 + 1
+"""Bytes of a pixel of what references lead to expect, and of their number: see `Strip`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """Bytes of one removal; get one from `Budget.of`.
@@ -28,7 +32,7 @@ class Budget:
         scene_columns: Of the scene.
         written_columns: Of the output.
         stored: Bytes of a pixel of the scene as it is stored, all bands.
-        read: Bytes of a pixel of a strip: the scene and its radar.
+        read: Bytes of a pixel of a strip: the scene, its radar, and what references lead to expect.
         canvas: Bytes of a pixel of the blended estimates between two steps.
         last_canvas: The same after the last step.
         cached: Bytes of a patch that waits for its next step.
@@ -73,7 +77,7 @@ class Budget:
             scene_columns=grid.width,
             written_columns=(grid if session.area is None else session.area.grid).width,
             stored=stored,
-            read=stored + (0 if session.radar is None else 9),
+            read=stored + (0 if session.radar is None else 9) + (EXPECTED if session.references else 0),
             canvas=len(BANDS) * options.samples * 2 if options.steps > 1 else 0,
             last_canvas=len(BANDS) * (2 if options.samples > 1 else 1) * 4,
             cached=features + block_bytes(PATCH),

@@ -90,7 +90,7 @@ def restore(
         taken += patches
         progress("restore", min(taken / total, 1))
 
-    expect = _expectation(session, survey, plan)
+    expect = expectation_of(session, survey, plan)
     load = StripReader(session.optical, session.radar, survey.cloud_map, lattice.tops, expect).load
     with SpillStore(Budget.of(session).spill_limits(), session.options.output) as spill:
         restorer = restorer_for(session, survey, spill)
@@ -102,8 +102,17 @@ def restore(
             del strip, canvas  # before the next strip takes up its memory
 
 
-def _expectation(session: Session, survey: Survey, plan: Plan) -> Expect | None:
-    """What predicts the rows of strips from the references; None where there are none."""
+def expectation_of(session: Session, survey: Survey, plan: Plan) -> Expect | None:
+    """Make what predicts the rows of strips from the references.
+
+    Args:
+        session: What is open.
+        survey: What the first pass found.
+        plan: The patches.
+
+    Returns:
+        A function for `StripReader`; None where there are no references.
+    """
     found = survey.references
     if found is None or found.fitted is None:
         return None

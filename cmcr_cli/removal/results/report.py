@@ -24,7 +24,7 @@ class ReportedReference:
         shift: Where it was found as seen from the scene, metres to the east and north; half a pixel or more
             was undone. None: not measured.
         clear_share: Part of the scene that it shows clear, 0 to 1.
-        weight: Part of the reconstructed pixels for which it counts most, 0 to 1.
+        weight: Part of the reconstructed pixels for which it counts most, 0 to 1; None in an estimate.
         expected_error: Root mean square error of a prediction from it alone on clear ground that was left out
             of the fit, as a part of the standard deviation of the clear ground.
     """
@@ -34,7 +34,7 @@ class ReportedReference:
     days: int | None
     shift: tuple[float, float] | None
     clear_share: float
-    weight: float
+    weight: float | None
     expected_error: float
 
 
@@ -108,14 +108,23 @@ class Report:
             patches=plan.patches,
             patches_restored=plan.patches_to_restore,
             seconds=seconds,
-            references=_references(session, survey, sources),
-            references_left_out=_left_out(session, survey),
+            references=used_references(session, survey, sources),
+            references_left_out=left_out_references(session, survey),
             warnings=tuple(session.warnings),
         )
 
 
-def _references(session: Session, survey: Survey, sources: Sequence[int]) -> tuple[ReportedReference, ...]:
-    """What is said of the references that were used."""
+def used_references(
+    session: Session, survey: Survey, sources: Sequence[int]
+) -> tuple[ReportedReference, ...]:
+    """Describe the references that are used.
+
+    Args:
+        session: What is open.
+        survey: What the first passes found.
+        sources: Reconstructed pixels by the number of the reference that counts most, 0 for none; empty
+            before there are any.
+    """
     used = () if survey.references is None else survey.references.used
     total = max(sum(sources), 1)
     found = []
@@ -128,7 +137,7 @@ def _references(session: Session, survey: Survey, sources: Sequence[int]) -> tup
                 days=reference.days,
                 shift=_rounded(reference.shift),
                 clear_share=round(one.clear_share, 4),
-                weight=round(sources[one.index + 1] / total, 4),
+                weight=round(sources[one.index + 1] / total, 4) if sources else None,
                 expected_error=round(one.error, 3),
             )
         )
@@ -139,8 +148,13 @@ def _rounded(shift: tuple[float, float] | None) -> tuple[float, float] | None:
     return None if shift is None else (round(shift[0], 1), round(shift[1], 1))
 
 
-def _left_out(session: Session, survey: Survey) -> tuple[LeftOut, ...]:
-    """References that were not used, and why."""
+def left_out_references(session: Session, survey: Survey) -> tuple[LeftOut, ...]:
+    """List the references that are not used, and why.
+
+    Args:
+        session: What is open.
+        survey: What the first passes found.
+    """
     unfit = () if survey.references is None else survey.references.unfit
     late = (LeftOut(session.references[index].path, why) for index, why in unfit)
     return (*session.references_left_out, *late)

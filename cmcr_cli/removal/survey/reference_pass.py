@@ -25,6 +25,9 @@ from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.references.reference import Reference
 
+AT_ONCE = 8
+"""Windows that are in memory at once."""
+
 FEWEST = 0.005
 """Share of a scene that a reference must show clear to be of use."""
 
@@ -167,12 +170,15 @@ def _pass(
         dn, clear = reader.scene(top, height)
         if clear.any():
             rows = reader.rows(top, height)
-            for window in each(
-                lambda left: reader.seen(rows, dn, clear, left, ground.cirrus_ratio),  # noqa: B023 (used at once)
-                range(0, reader.width, COLUMNS),
-            ):
-                if window is not None:
-                    take(window)
+
+            def look(left: int) -> Seen | None:
+                return reader.seen(rows, dn, clear, left, ground.cirrus_ratio)  # noqa: B023 (used at once)
+
+            lefts = range(0, reader.width, COLUMNS)
+            for first in range(0, len(lefts), AT_ONCE):  # what is seen takes more memory than the rows
+                for window in each(look, lefts[first : first + AT_ONCE]):
+                    if window is not None:
+                        take(window)
         progress(top / reader.height)
 
 

@@ -124,12 +124,14 @@ def open_references(
     listed, without = list_references(entries)
     left_out, candidates = list(without), list[Candidate]()
     taken, glance = date_of(scene.tags, scene.path), coarse_grid(scene.grid)
+    # Where all can be used, none has to be looked at: without overviews a look reads the whole file.
+    choose = len(listed) > wanted.most
     for product in listed:
         with _leaving_out(product, left_out):
-            candidates.append(_candidate(product, scene, taken, wanted, glance))
+            candidates.append(_candidate(product, scene, taken, wanted, glance, choose=choose))
     used: list[Reference] = []
     with ExitStack() as stack:
-        for place in _order(candidates, scene, taken, glance, mask):
+        for place in _order(candidates, scene, taken, glance if choose else None, mask):
             each = candidates[place]
             if len(used) == wanted.most:
                 why = f"--max-references {wanted.most}: others promise more"
@@ -202,7 +204,9 @@ def _leaving_out(listed: Listed, left_out: list[LeftOut]) -> Iterator[None]:
         left_out.append(LeftOut(listed.path, reason_of(error, listed.path)))
 
 
-def _candidate(listed: Listed, scene: Optical, taken: date | None, wanted: Wanted, glance: Grid) -> Candidate:
+def _candidate(
+    listed: Listed, scene: Optical, taken: date | None, wanted: Wanted, glance: Grid, *, choose: bool
+) -> Candidate:
     """Look at a product without reading it whole; _UnfitError where it does not serve."""
     if _same_file(listed.path, scene.path):
         raise _UnfitError("is the scene itself")
@@ -218,6 +222,8 @@ def _candidate(listed: Listed, scene: Optical, taken: date | None, wanted: Wante
         mine, theirs = (TAKEN.match(each.tags.get("PRODUCT_URI", "")) for each in (scene, optical))
         if mine is not None and theirs is not None and mine.groups() == theirs.groups():
             raise _UnfitError("is made of the same image as the scene")
+        if not choose and optical.valid(optical.source.sample()).any():
+            return Candidate(listed, day, np.ones((1, 1), np.bool_))
         look = look_at(optical, glance)
         if not look.valid.any():
             raise _UnfitError("has no valid pixel over the scene")
@@ -241,15 +247,26 @@ def _check_date(day: date | None, taken: date | None, wanted: Wanted) -> None:
 
 
 def _order(
-    candidates: Sequence[Candidate], scene: Optical, taken: date | None, glance: Grid, mask: CoverRows | None
+    candidates: Sequence[Candidate],
+    scene: Optical,
+    taken: date | None,
+    glance: Grid | None,
+    mask: CoverRows | None,
 ) -> Iterator[int]:
-    """Places of the candidates, the most promising first."""
+    """Places of the candidates, the most promising first; by their dates alone without a grid to look on."""
+    if glance is None:
+        one = np.ones((1, 1), np.bool_)
+        dated = [(each.listed.path, one, worth(taken, each.date)) for each in candidates]
+        yield from ranked(one, dated)
+        return
     if mask is None:
         look = look_at(scene, glance)
         covered = look.valid & ~look.clear
     else:
         covered = mask.read(0, glance.height) != CloudClass.CLEAR
-    return ranked(covered, [(each.listed.path, each.clear, worth(taken, each.date)) for each in candidates])
+    yield from ranked(
+        covered, [(each.listed.path, each.clear, worth(taken, each.date)) for each in candidates]
+    )
 
 
 def _same_file(one: str, other: str) -> bool:

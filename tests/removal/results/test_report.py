@@ -18,7 +18,7 @@ from cmcr_cli.removal.results.report import Report
 from cmcr_cli.warning_kinds import MaskWarning, WarningLog
 from tests.support.strips import HEIGHT, WIDTH, optical
 
-SURVEY: Any = SimpleNamespace(valid_share=0.75, covered_share=0.5)
+SURVEY: Any = SimpleNamespace(valid_share=0.75, covered_share=0.5, references=None)
 PLAN = Plan(Lattice([0, 224], [0, 224, 448], 32), [224, HEIGHT], [[0], [0, 448]])
 
 
@@ -30,11 +30,12 @@ def session() -> Any:
     return SimpleNamespace(
         options=options, optical=optical(("B02",), np.uint16, 0), radar=None, area=None,
         weights=SimpleNamespace(label="tiny 1234"), device="cpu", warnings=warnings,
+        references=(), references_left_out=(),
     )  # fmt: skip
 
 
 def test_it_states_what_was_done(session: Any) -> None:
-    report = Report.of(session, SURVEY, None, PLAN, {"open": 1.5})
+    report = Report.of(session, SURVEY, None, PLAN, {"open": 1.5}, [0])
     assert (report.output, report.weights, report.device) == ("out/clear.tif", "tiny 1234", "cpu")
     assert (report.steps, report.samples, report.seed) == (4, 2, 7)
     assert (report.width, report.height) == (WIDTH, HEIGHT)
@@ -47,13 +48,13 @@ def test_it_states_what_was_done(session: Any) -> None:
 def test_size_is_that_of_the_area_and_the_shift_is_rounded(session: Any) -> None:
     session.area = SimpleNamespace(grid=SimpleNamespace(width=20, height=30))
     session.radar = object()
-    report = Report.of(session, SURVEY, Alignment(12.345, -0.06, 4), PLAN, {})
+    report = Report.of(session, SURVEY, Alignment(12.345, -0.06, 4), PLAN, {}, [0])
     assert (report.width, report.height) == (20, 30)
     assert (report.radar, report.radar_shift) == (True, (12.3, -0.1))
 
 
 def test_warnings_stay_as_they_were_and_become_json(session: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    report = Report.of(session, SURVEY, None, PLAN, {})
+    report = Report.of(session, SURVEY, None, PLAN, {}, [0])
     session.warnings.add(MaskWarning("later"))
     assert [str(each) for each in report.warnings] == ["read as SCL"]
     print_json(replace(report, seconds={"write": 0.1}))

@@ -45,7 +45,7 @@ def test_the_ground_is_that_of_the_clear_pixels_alone(phase: tuple[int, int]) ->
     learner = GroundLearner(scene, None, phase, TYPICAL_RATIO, map)
     for span in strips(Span(0, height), phase[0]):
         rows = slice(span.start, span.stop)
-        learner.learn(span, dn[:, rows], treatment[rows] == 0)
+        learner.learn(span, dn[:, rows], np.ones_like(treatment[rows], np.bool_), treatment[rows] == 0, None)
     learner.keep(TileRow(Span(0, height), 0, dn))
     ground = learner.finish(cloud_map)
     expected = np.full(13, 0.2, np.float32)

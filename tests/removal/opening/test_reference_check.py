@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from rasterio import Affine
 
-from cmcr_cli.removal.survey.reference_check import aligned_reference, check_reference
+from cmcr_cli.removal.opening.reference_check import aligned_reference, check_reference
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.references.reference import Reference, open_references
 from cmcr_cli.simulate import simulate_window
@@ -56,7 +56,7 @@ def test_shifts_are_measured_and_large_ones_undone(
         optical, reference = opened(stack, east, north)
         warnings = WarningLog()
         if large:
-            with pytest.warns(ReferenceWarning, match=r"other_20240610\.tif lies .* it is moved back"):
+            with pytest.warns(ReferenceWarning, match=r"other_20240610\.tif is shifted .* it is moved back"):
                 after = stack.enter_context(aligned_reference(optical, reference, warnings))
         else:
             after = stack.enter_context(aligned_reference(optical, reference, warnings))
