@@ -106,7 +106,7 @@ def test_report_is_one_file_that_says_what_was_done(done: RemoveOptions) -> None
 def helped(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RemoveOptions:
     """A removal with two other dates, of which one is the scene itself."""
     folder = tmp_path_factory.mktemp("helped")
-    scene = simulate_scene(folder, size=96, seed=3, cloud_cover=0.4, dates=1)
+    scene = simulate_scene(folder, size=256, seed=22, cloud_cover=0.4, dates=1)
     (earlier,) = scene.dates
     (folder / "dates.csv").write_text(f"path,mask\n{earlier.s2},{earlier.mask}\n{scene.s2},\n")
     options = RemoveOptions(
