@@ -65,7 +65,7 @@ def score_references(
     last, alone = "", dict[str, Scores]()
     for case in cases(data, targets=min(limit or TARGETS, TARGETS), progress=progress):
         if case.name != last:
-            last, sample = case.name, _sample(case)
+            last, sample = case.name, sample_of(case)
             alone = _scored(case, without_references(sample, weights))
         for variant, each in _with_own_masks(case, weights.clouds):
             images = {name: method(each) for name, method in METHODS.items()}
@@ -76,8 +76,12 @@ def score_references(
     return dict(ended)
 
 
-def _sample(case: Case) -> Sample:
-    """Make the inputs of the network without references."""
+def sample_of(case: Case) -> Sample:
+    """Make the inputs of the network without references.
+
+    Args:
+        case: The case.
+    """
     ground = ClearImage(case.target, case.present, case.radar, case.place)
     shadow = np.zeros_like(case.opacity)
     cover = (case.covered | ~case.valid).astype(np.float32)

@@ -27,7 +27,8 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from cmcr_cli.errors import OptionError, OutputError
-from cmcr_cli.output.files import GDAL_ERRORS, FileSet, flush_to_disk, output_errors
+from cmcr_cli.output.files import FileSet, flush_to_disk
+from cmcr_cli.output.write_errors import GDAL_ERRORS, output_errors
 from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.grid import Grid
 

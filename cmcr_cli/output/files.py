@@ -16,10 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
-
 from cmcr_cli.errors import OutputError
+from cmcr_cli.output.write_errors import output_errors
 
 SIDECARS = (".aux.xml", ".ovr", ".msk")
 """Suffixes of files GDAL reads beside a raster; left from a raster that was replaced, they would mislead."""
@@ -38,12 +36,6 @@ OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
 
 KEPT = ("rows.tif", "journal.json", "survey.npz")
 """Files that a later run with `--resume` may use."""
-
-PROBE = 64 * 2**10
-"""Bytes that are written to find out whether a disk is full; what is still being freed may leave a little."""
-
-GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, SystemError)
-"""Errors that rasterio raises when GDAL cannot write; SystemError is its "unknown GDAL error"."""
 
 State = tuple[int, int, int, int]
 
@@ -251,41 +243,6 @@ def flush_to_disk(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-@contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn GDAL's errors into OutputError.
-
-    The size of its block cache is part of GDAL's environment in which inputs are open; a change here would
-    empty the cache.
-
-    Args:
-        path: The output, for messages.
-
-    Raises:
-        OutputError: GDAL could not write.
-    """
-    try:
-        yield
-    except GDAL_ERRORS as error:
-        why = str(error) if isinstance(error, OSError) and error.errno else _no_room(path) or str(error)
-        raise OutputError(
-            f"{path}: cannot be written ({why}); expected room for about four times the output. "
-            "Free some space, or choose another folder with -o."
-        ) from error
-
-
-def _no_room(path: Path) -> str | None:
-    """Why nothing can be written beside `path`; None when something can. GDAL does not say it."""
-    try:
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            file.write(bytes(PROBE))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return str(error)
-    return None
 
 
 def remove_parts(paths: Sequence[Path]) -> None:

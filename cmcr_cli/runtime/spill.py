@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmcr_cli.output.files import output_errors
+from cmcr_cli.output.write_errors import output_errors
 
 Tensors = Sequence[Tensor]
 

@@ -301,7 +301,9 @@ class Lines:
         # Read in pieces into what was made once: these arrays are large.
         for top in range(start, stop, PIECE):
             parts = self._read(top, min(PIECE, stop - top))
-            whole = whole or [_taller(part, stop - first) for part in parts]
+            whole = whole or [
+                np.empty((*part.shape[:-2], stop - first, part.shape[-1]), part.dtype) for part in parts
+            ]
             _put(whole, parts, top - first)
         if shared:
             _put(whole, shared, 0)
@@ -349,10 +351,6 @@ def _put(whole: Sequence[NDArray[Any]], parts: Sequence[NDArray[Any]], line: int
     """Copy parts into the whole arrays, from `line` on."""
     for target, part in zip(whole, parts, strict=True):
         target[..., line : line + part.shape[-2], :] = part
-
-
-def _taller(array: NDArray[Any], lines: int) -> NDArray[Any]:
-    return np.empty((*array.shape[:-2], lines, array.shape[-1]), array.dtype)
 
 
 @contextmanager

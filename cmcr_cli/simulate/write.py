@@ -22,8 +22,9 @@ from rasterio.windows import Window as RasterWindow
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.claims import check_writable
-from cmcr_cli.output.files import GDAL_ERRORS, FileSet
+from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
+from cmcr_cli.output.write_errors import GDAL_ERRORS
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.radiometry import Radiometry

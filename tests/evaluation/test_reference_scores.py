@@ -7,16 +7,20 @@ import pytest
 
 from cmcr_cli.evaluation.reference_methods import METHODS
 from cmcr_cli.evaluation.reference_scores import (
+    ALL_ALONE,
     ALONE,
     OWN_MASKS,
     Ended,
     reference_tables,
+    sample_of,
     score_references,
+    with_references,
     without_references,
 )
 from cmcr_cli.evaluation.restoration import CONTEXT, Scored
-from cmcr_cli.evaluation.series import cases
+from cmcr_cli.evaluation.series import Case, cases
 from cmcr_cli.model.weights import Weights
+from cmcr_cli.training.data.images import Array
 from cmcr_cli.training.metrics import psnr
 
 
@@ -36,7 +40,8 @@ def test_every_method_is_scored_on_every_case(dated: Path, ended: Ended) -> None
     for variant in variants:
         assert [one.image for _, one in ended[variant]] == [c.name for c in found if c.variant == variant]
         for _, one in ended[variant]:
-            assert one.rows.keys() == {*METHODS, CONTEXT, ALONE}
+            with_references = {ALL_ALONE, "1 step, references", "4 steps, references"}
+            assert one.rows.keys() == {*METHODS, CONTEXT, ALONE, *with_references}
             assert all(row.keys() == {"psnr", "mae", "sam"} for row in one.rows.values())
 
 
@@ -61,10 +66,16 @@ def test_own_masks_differ_from_the_true_ones(ended: Ended) -> None:
 
 def test_the_network_does_not_see_the_truth(dated: Path, weights: Weights) -> None:
     case = next(cases(dated, ("one clear",), targets=1))
-    before = without_references(case, weights)
+
+    def restored_of(case: Case) -> dict[str, Array]:
+        sample = sample_of(case)
+        return without_references(sample, weights) | with_references(case, sample, weights)
+
+    before = restored_of(case)
     case.target[:, case.opacity == 1] = 0.3
-    after = without_references(case, weights)
-    for name in (CONTEXT, ALONE):
+    after = restored_of(case)
+    assert before.keys() > {CONTEXT, ALONE, ALL_ALONE}
+    for name in before:
         np.testing.assert_array_equal(before[name], after[name])
 
 

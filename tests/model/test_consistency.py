@@ -43,7 +43,11 @@ class Stub:
 
 EXACT_DENOISER, EXACT_CONSISTENCY = Stub(1.0), Stub(0.5)
 NOTHING = Condition(
-    *[torch.zeros(1)] * 6, cover=torch.ones(1), hidden=torch.zeros(1), unexplained=torch.ones(1)
+    *[torch.zeros(1)] * 6,
+    cover=torch.ones(1),
+    hidden=torch.zeros(1),
+    unexplained=torch.ones(1),
+    kept=torch.ones(1),
 )
 """All is covered, and nothing is seen."""
 

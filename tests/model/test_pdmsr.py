@@ -41,7 +41,9 @@ def condition() -> Condition:
     nothing, cover = torch.zeros(1), torch.rand(2, 1, 8, 8)
     cover[0, 0, :4], cover[1, 0, :4] = 0, 1
     cells = torch.ones(2, 1, 1, 1)
-    return Condition(*[nothing] * 5, torch.randn(SHAPE), cover, torch.zeros_like(cover), cells)
+    return Condition(
+        *[nothing] * 5, torch.randn(SHAPE), cover, torch.zeros_like(cover), cells, torch.ones_like(cover)
+    )
 
 
 def noise(step: int) -> Tensor:

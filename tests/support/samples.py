@@ -9,7 +9,7 @@ from cmcr_cli.training.recipe import load_recipe
 
 CHANNELS = {
     "optical": 13, "context": 13, "confidence": 1, "cover": 1, "radar": 2, "radar_valid": 1,
-    "target": 13, "weight": 1, "opacity": 1, "shadow": 1,
+    "target": 13, "weight": 1, "opacity": 1, "shadow": 1, "doubt": 1,
 }  # fmt: skip
 VECTORS = {"std": (13,), "present": (13,), "levels": LEVELS.shape, "unmixing": NOTHING.shape}
 USUAL = replace(load_recipe("teacher").mix, simulated=0.0)

@@ -94,7 +94,7 @@ def test_masks_of_other_tools(
 ) -> None:  # fmt: skip
     output, given = tmp_path / "mask.tif", ("mask", scene.s2, "--mask", classes(values), "--weights", weights)
     ended = cmcr(*given, "-o", output, "--mask-codes", codes)
-    assert ended.code == 0 and "note: the mask is read as" in ended.err, ended.err
+    assert ended.code == 0 and "warning: the mask is read as" in ended.err, ended.err
     with rasterio.open(output) as file:
         written = file.read(1)
     thin = 0 if codes == "fmask" else 2  # it knows none: the value here is water
