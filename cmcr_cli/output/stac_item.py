@@ -19,7 +19,6 @@ from shapely.affinity import translate
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.provenance import MEANING, NO_SOURCE, SOURCE_MEANING
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.products.stac import is_item
 
 EXTENSIONS = [
     f"https://stac-extensions.github.io/{name}/schema.json"
@@ -39,6 +38,9 @@ FIRST_IMAGE = datetime(2015, 6, 23, tzinfo=UTC)
 
 LAST_YEAR = 2100
 """A later image is a mistake, whatever the clock of this machine says."""
+
+ITEM = re.compile(r".+\.(geo)?json(#.+)?", re.IGNORECASE | re.DOTALL)
+"""Path of a STAC item, or of one in an ItemCollection."""
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -185,7 +187,7 @@ def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
     return [
         {"rel": "derived_from", "href": _relative(Path(source), path), "type": "application/geo+json"}
         for source in dict.fromkeys(sources)
-        if is_item(source)
+        if ITEM.fullmatch(source)
     ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from cmcr_cli.removal import RemoveOptions, remove
 from cmcr_cli.removal.results.command_line import command_of
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.scene.sun import Sun
+from cmcr_cli.simulate import simulate_scene
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,61 @@ def test_report_is_one_file_that_says_what_was_done(done: RemoveOptions) -> None
         red = file.read(4)[::4, ::4] / 10_000 - 0.1
     assert f"{red[provenance[::4, ::4] == 1].mean():.3f}" in page.text
     assert "no Sentinel-1" in page.text
+
+
+@pytest.fixture(scope="module")
+def helped(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RemoveOptions:
+    """A removal with two other dates, of which one is the scene itself."""
+    folder = tmp_path_factory.mktemp("helped")
+    scene = simulate_scene(folder, size=256, seed=22, cloud_cover=0.4, dates=1)
+    (earlier,) = scene.dates
+    (folder / "dates.csv").write_text(f"path,mask\n{earlier.s2},{earlier.mask}\n{scene.s2},\n")
+    options = RemoveOptions(
+        s2=str(scene.s2), output=folder / "clear.tif", mask=str(scene.mask), weights=weights, device="cpu",
+        references=(str(folder / "dates.csv"),), source_date=folder / "which_date.tif",
+        provenance=folder / "which.tif", report=folder / "report.html", stac=folder / "item.json",
+    )  # fmt: skip
+    done = remove(options)
+    assert len(done.references) == 1 and len(done.references_left_out) == 1
+    return options
+
+
+def test_report_lists_references_and_those_left_out(helped: RemoveOptions) -> None:
+    assert helped.report is not None
+    source = helped.report.read_text()
+    page = _Page()
+    page.feed(source)
+    with rasterio.open(helped.output.with_name("which.tif")) as file:
+        provenance = file.read(1)
+    assert (provenance == 3).any()
+    assert f"{(provenance == 3).mean():.1%} reconstructed with a reference" in page.text
+    (row,) = re.findall(r"<tr><td>1</td>(.*?)</tr>", source)
+    name, date, days, clear, weight, error = re.findall(r"<td>(.*?)</td>", row)
+    with rasterio.open(helped.output.with_name("which_date.tif")) as file:
+        share = (file.read(1)[provenance >= 2] == 1).mean()
+    assert name.startswith("s2_") and date == f"{name[3:7]}-{name[7:9]}-{name[9:11]}"
+    assert int(days) < 0 and weight == f"{share:.1%}" and clear.endswith("%") and float(error) > 0
+    assert "s2.tif: is the scene itself" in page.text
+    assert "the scene's own colours and the references" in page.text
+    colours = dict(re.findall(r"\.(reconstructed|referenced) { background: var\(--(\w+)\)", source))
+    assert colours["reconstructed"] != colours["referenced"]
+    assert all(f"--{colour}: #" in source for colour in colours.values())
+
+
+def test_report_without_references_does_not_name_them(done: RemoveOptions) -> None:
+    assert done.report is not None
+    page = done.report.read_text()
+    assert "<h2>References</h2>" not in page and "and the references" not in page
+
+
+def test_item_states_how_many_dates_helped(helped: RemoveOptions, done: RemoveOptions) -> None:
+    assert helped.stac is not None and done.stac is not None
+    with_one, without = (
+        json.loads(item.read_text())["properties"]["processing:lineage"] for item in (helped.stac, done.stac)
+    )
+    assert "with the help of 1 other date of the same ground" in with_one
+    assert "other date" not in without
+    assert "source-date" in json.loads(helped.stac.read_text())["assets"]
 
 
 def test_report_in_a_browser(done: RemoveOptions, tmp_path: Path) -> None:
