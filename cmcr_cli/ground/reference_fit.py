@@ -1,10 +1,10 @@
-"""How the spectrum of today follows from other dates of the same ground: regressions on a sample of blocks.
+"""How the spectrum of today follows from other dates of the same ground: regressions on a sample of pixels.
 
 Any subset of the references may be what is clear at a pixel. For each subset there is one readout: a mean of
-the regression on all of it together and of those on each of its references alone, weighted by the covariance
+the regressions on all of it together and of those on each of its references alone, weighted by the covariance
 of their errors on parts of the scene that were left out of the fit (Bates and Granger 1969, "The combination
-of forecasts"). All of them see the radar as well. Each fit is repeated once without its worst tenth, since
-masks miss some cloud and fields change.
+of forecasts"). Each of them is made twice: with all features and the radar, and with the spectrum by classes
+alone. Gross outliers of a first fit are left out, since masks miss some cloud and fields change.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ USEFUL = 0.98
 """A reference must bring the error outside the fit below this part of that without it."""
 
 _STRENGTHS = (0.004, 0.05, 0.5)  # of the ridge; the one with less error outside its fit is taken
-_FEW = 30.0
-_KEPT = 0.9
+_FEW = 30.0  # samples that count as much as what is known before the fit
+_KEPT = 0.9  # of the samples, however they are explained
 _OUTLYING = 30.0  # times the median error; less is ground that is hard to tell, not cloud
 _CHUNK = 4096
-_MOST = 65536
+_MOST = 65536  # samples times references
 _ALIKE = 0.05  # of the mean error variance, added to its covariance: weights from few samples are noise
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Blocks of the scene that are clear today, in a fixed order.
+    """Pixels of the scene that are clear today, in a fixed order.
 
     Attributes:
         image: Their reflectance today (n, 13).
@@ -224,12 +224,14 @@ class _Fit:
         self._scale = 1 / np.sqrt(variance[self._bands]).astype(np.float64)
         self._prior = _identity(subset)
         self._trim()
+        self._grams = [self._gram(self._fold == fold) for fold in range(FOLDS)]
 
     def _trim(self) -> None:
         """Leave out the samples that a first fit explains worst."""
-        error = np.square(
-            self._errors(self._fitted(self._gram(slice(None)), _STRENGTHS[-1]), slice(None))
-        ).mean(1)
+        everything = np.ones(len(self._rows), np.bool_)
+        inputs = np.ones(self._prior.shape[1], np.bool_)
+        first = self._fitted(self._gram(everything), _STRENGTHS[-1], inputs)
+        error = np.square(self._errors(first, everything)).mean(1)
         kept = error <= max(np.quantile(error, _KEPT), _OUTLYING * np.median(error))
         self._rows, self._fold = self._rows[kept], self._fold[kept]
 
@@ -240,12 +242,11 @@ class _Fit:
             plain: Whether only their spectrum by classes explains, not the radar, the surroundings and the
                 random features: less is learnt by heart.
         """
-        used = np.ones(self._rows.shape[1] - CONSTANT, np.bool_)
+        used = np.ones(self._prior.shape[1], np.bool_)
         if plain:
             used[1 : 2 + RADAR_BASIS] = False
             used[2 + RADAR_BASIS :] = np.tile(PLAIN, len(self._subset))
-        grams = [self._gram(self._fold == fold) for fold in range(FOLDS)]
-        whole = np.sum(grams, axis=0)
+        grams, whole = self._grams, np.sum(self._grams, axis=0)
 
         def fitted(strength: float) -> _Regression:
             folds = tuple(self._fitted(whole - gram, strength, used) for gram in grams)
@@ -263,7 +264,7 @@ class _Fit:
         weights /= weights.sum()
         readout = sum(weight * part.whole for weight, part in zip(weights, parts, strict=True))
         outside = sum(weight * error for weight, error in zip(weights, errors, strict=True))
-        inside = np.square(self._errors(readout, slice(None))).mean()
+        inside = np.square(self._errors(readout, np.ones(len(self._rows), np.bool_))).mean()
         # What was measured on few samples is believed less.
         error = float(np.square(outside).mean()) * (1 + _FEW / len(self._rows))
         return Readout(
@@ -273,26 +274,22 @@ class _Fit:
             float(min(inside / max(error, 1e-12), 1)),
         )
 
-    def _gram(self, rows: slice | Bools) -> NDArray[np.float64]:
+    def _gram(self, rows: Bools) -> NDArray[np.float64]:
         chosen, gram = self._rows[rows], np.zeros((self._rows.shape[1],) * 2)
         for first in range(0, len(chosen), _CHUNK):  # of 64 bits: the sums are exact
             part = chosen[first : first + _CHUNK].astype(np.float64)
             gram += part.T @ part
         return gram
 
-    def _fitted(
-        self, gram: NDArray[np.float64], strength: float, used: Bools | None = None
-    ) -> NDArray[np.float64]:
+    def _fitted(self, gram: NDArray[np.float64], strength: float, used: Bools) -> NDArray[np.float64]:
         """Fit from sums of products, by the inputs that are `used`; the weights of all others are 0."""
-        if used is None:
-            return ridge(gram, np.zeros(len(BANDS)), self._prior, strength, _FEW)
         chosen = np.flatnonzero(np.concatenate([np.ones(CONSTANT, np.bool_), used]))
         weights = np.zeros_like(self._prior)
         part = gram[np.ix_(chosen, chosen)]
         weights[:, used] = ridge(part, np.zeros(len(BANDS)), self._prior[:, used], strength, _FEW)
         return weights
 
-    def _errors(self, weights: NDArray[np.float64], rows: slice | Bools) -> NDArray[np.float64]:
+    def _errors(self, weights: NDArray[np.float64], rows: Bools) -> NDArray[np.float64]:
         """Errors (rows, bands) in units of the standard deviation of the bands."""
         chosen = self._rows[rows]
         found = chosen[:, CONSTANT:] @ weights[self._bands].T.astype(np.float32)

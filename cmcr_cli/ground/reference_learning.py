@@ -1,4 +1,4 @@
-"""Learning how to read references: first a sample of blocks, then the residual of the readouts everywhere.
+"""Learning how to read references: first a sample of pixels, then the residual of the readouts everywhere.
 
 Both are taken window by window, in any order. The windows begin at multiples of WINDOW, so that a cell is
 always summed in one piece.
@@ -19,7 +19,7 @@ from cmcr_cli.ground.radar_basis import MARGIN as RADAR_MARGIN
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, radar_basis, rounded
 from cmcr_cli.ground.reference_fit import FOLDS, Samples, classes_of, fit_readouts, mean_error
 from cmcr_cli.ground.references import NODES, References, View
-from cmcr_cli.ground.spectral_basis import MARGIN, looks, trust
+from cmcr_cli.ground.spectral_basis import LOOKS, MARGIN, looks, trust
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -29,6 +29,7 @@ WINDOW = 64
 """Pixels; windows begin at multiples of it."""
 
 MOST_SAMPLES = 65536
+"""Pixels that are fitted, about; more would take memory and hardly change the fit."""
 
 MOST_CELLS = 700
 """Cells along the longer side of a scene; they are 2 px wide, or as wide as this asks for."""
@@ -140,7 +141,14 @@ class SampleCollector:
 
     def samples(self) -> Samples:
         """Return all of them, in the order of the scene."""
-        parts = [self._found[place] for place in sorted(self._found)]
+        nothing = Samples(
+            image=np.zeros((0, len(BANDS)), np.float32),
+            radar=np.zeros((0, 1 + RADAR_BASIS), np.float32),
+            references=np.zeros((0, self._references, LOOKS), np.float16),
+            clear=np.zeros((0, self._references), np.bool_),
+            fold=np.zeros(0, np.intp),
+        )
+        parts = [nothing, *(self._found[place] for place in sorted(self._found))]
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__}
         return Samples(**joined)
 
@@ -188,7 +196,8 @@ class ResidualCollector:
             present: Bands that the scene has (13,).
             optimism: Mean square error of the readouts within their fit, as a part of that outside.
         """
-        total = np.sum([self._squares[place] for place in sorted(self._squares)], axis=0)
+        squares = [self._squares[place] for place in sorted(self._squares)]
+        total = np.sum([np.zeros(len(_PAIRS) + 1), *squares], axis=0)
         count = max(total[3], 1.0)
         bands = int(present.sum())
         means = [np.where(sums[-1] > 0.5, sums[:-1] / np.maximum(sums[-1], 0.5), 0) for sums in self._sums]
@@ -297,5 +306,4 @@ def unfilled(
         cell *= 2
     nothing = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
     unmeasured = np.array([[1.0], [0.3], [0.0]], np.float32) * np.ones_like(NODES)
-    count = samples.clear.shape[1]
-    return References(count, readouts, nothing, cell, unmeasured, typical, centres), optimism
+    return References(readouts, nothing, cell, unmeasured, typical, centres), optimism

@@ -66,7 +66,6 @@ class References:
     """The fitted references of one scene.
 
     Attributes:
-        count: Number of the references.
         readouts: How each subset of them is read.
         field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and confidence.
         cell: Pixels along the side of a cell.
@@ -76,7 +75,6 @@ class References:
         centres: Of the classes of each reference (references, CLASSES, bands).
     """
 
-    count: int
     readouts: Mapping[tuple[int, ...], Readout]
     field: NDArray[np.float16]
     cell: int
@@ -124,7 +122,7 @@ class References:
         ]
         total, weights = (
             np.zeros((height, width), np.float32),
-            np.zeros((self.count, height, width), np.float32),
+            np.zeros((len(views), height, width), np.float32),
         )
         mixed, error = np.zeros_like(spectrum), np.zeros((height, width), np.float32)
         for subset, chance in chances.items():
@@ -165,25 +163,23 @@ class References:
         for subset, chance in chances.items():
             here = chance > 0
             known |= here
-            found[:, here] = self._flat(
-                self.readouts[subset],
-                None if basis is None else basis[:, here],
-                [seen[each][:, here] for each in subset],
-                [self.centres[each] for each in subset],
-            )
+            found[:, here] = self._applied(subset, None if basis is None else basis[:, here], seen, here)
         return known, found
 
-    @staticmethod
-    def _flat(
-        readout: Readout, basis: Floats | None, seen: Sequence[Floats], centres: Sequence[Floats]
+    def _applied(
+        self, subset: tuple[int, ...], basis: Floats | None, seen: Sequence[Floats | None], here: Bools
     ) -> Floats:
-        """Apply a readout to samples (..., n)."""
-        found = np.repeat(readout.weights[:, :1], seen[0].shape[1], axis=1)
+        """Apply the readout of a subset to the pixels `here`, (13, n); `basis` is that of these pixels."""
+        weights = self.readouts[subset].weights
+        found = np.repeat(weights[:, :1], here.sum(), axis=1)
         if basis is not None:
-            found += readout.weights[:, _RADAR] @ basis
-        for place, (each, own) in enumerate(zip(seen, centres, strict=True)):
-            first = _RADAR.stop + place * FEATURES
-            found += read_out(each, own, readout.weights[:, first : first + FEATURES])
+            found += weights[:, _RADAR] @ basis
+        for place, each in enumerate(subset):
+            shown = seen[each]
+            if shown is not None:
+                first = _RADAR.stop + place * FEATURES
+                own = weights[:, first : first + FEATURES]
+                found += read_out(shown[:, here], self.centres[each], own)
         return found
 
     def _carried(self, top: int, left: int, height: int, width: int) -> Floats:
@@ -196,21 +192,14 @@ class References:
         return upsample(upsample(blocks, axis=2), axis=1)
 
     def _read(
-        self, subset: Sequence[int], basis: Floats | None, seen: Sequence[Floats | None], here: Bools
+        self, subset: tuple[int, ...], basis: Floats | None, seen: Sequence[Floats | None], here: Bools
     ) -> Floats:
         """Return what a regression says (13, height, width), complete only where it is asked for."""
-        weights = self.readouts[tuple(subset)].weights
-        found = np.repeat(weights[:, :1], here.sum(), axis=1)
-        for place, each in enumerate(subset):
-            shown = seen[each]
-            if shown is not None:
-                first = _RADAR.stop + place * FEATURES
-                own = weights[:, first : first + FEATURES]
-                found += read_out(shown[:, here], self.centres[each], own)
         image = np.zeros((len(BANDS), *here.shape), np.float32)
-        image[:, here] = found
+        image[:, here] = self._applied(subset, None, seen, here)
         if basis is not None:
-            radar = np.tensordot(weights[:, _RADAR], basis, 1)
+            # The radar is known for blocks of 2 x 2 pixels, and what follows from it is interpolated.
+            radar = np.tensordot(self.readouts[subset].weights[:, _RADAR], basis, 1)
             image += upsample(upsample(radar, axis=2), axis=1)
         return image
 
@@ -260,7 +249,6 @@ def _chances(
 def arrays_of(references: References) -> dict[str, Any]:
     """Return all values by name, ready for `numpy.savez`."""
     named: dict[str, Any] = {
-        "reference_count": references.count,
         "reference_field": references.field,
         "reference_cell": references.cell,
         "reference_moments": references.moments,
@@ -276,20 +264,18 @@ def arrays_of(references: References) -> dict[str, Any]:
 
 def references_from(arrays: Mapping[str, Any]) -> References | None:
     """Return what `arrays_of` was made from; None where there was none."""
-    if "reference_count" not in arrays:
+    if "reference_centres" not in arrays:
         return None
     readouts = {}
-    for subset in subsets(int(arrays["reference_count"])):
+    for subset in subsets(len(arrays["reference_centres"])):
         name = "reference_" + "_".join(map(str, subset))
         if f"{name}_weights" in arrays:
             error, optimism = (float(value) for value in arrays[f"{name}_error"])
             readouts[subset] = Readout(arrays[f"{name}_weights"], arrays[f"{name}_shares"], error, optimism)
-    count, cell = int(arrays["reference_count"]), int(arrays["reference_cell"])
     return References(
-        count,
         readouts,
         arrays["reference_field"],
-        cell,
+        int(arrays["reference_cell"]),
         arrays["reference_moments"],
         float(arrays["reference_typical"]),
         arrays["reference_centres"],
