@@ -215,3 +215,10 @@ def test_references_of_another_place_leave_all_as_without(run: Run, series: Seri
     without = run(references=(), source_date=None)[1]
     assert not found["source_date"].any() and np.array_equal(found["output"], without["output"])
     np.testing.assert_array_equal(found["provenance"], without["provenance"])
+
+
+def test_without_any_clear_ground_the_references_give_the_colours(series: Series, run: Run) -> None:
+    report, found = run(mask="all", source_date=None)
+    assert {one.date for one in report.references} == {"2025-06-01", "2025-05-01"}
+    _, without = run(mask="all", references=(), source_date=None)
+    assert _error(found["output"], series) < _error(without["output"], series) - 3

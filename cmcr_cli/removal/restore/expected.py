@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.ground.context import SceneContext
 from cmcr_cli.ground.references import Expected, References
-from cmcr_cli.removal.survey.reference_rows import COLUMNS, ReferenceReader
+from cmcr_cli.removal.survey.reference_rows import COLUMNS, ReferenceReader, few_at_once
 from cmcr_cli.removal.survey.tiles import Each
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
@@ -71,7 +71,7 @@ class Expectation:
                 box = top, left, size, columns  # noqa: B023
                 return self.references.evaluate(self.context, *box, *around, views)
 
-            for (left, columns), found in zip(windows, self.each(predict, windows), strict=True):
+            for (left, columns), found in zip(windows, few_at_once(self.each, predict, windows), strict=True):
                 place = slice(max(left - across, 0), min(left - across + columns, width))
                 down_by, across_by = shown.start - first, place.start - left + across
                 lines = slice(down_by, down_by + shown.stop - shown.start)

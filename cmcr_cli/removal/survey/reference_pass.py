@@ -17,16 +17,13 @@ from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_choice import mask_of_reference
-from cmcr_cli.removal.survey.reference_rows import COLUMNS, OtherDate, ReferenceReader
+from cmcr_cli.removal.survey.reference_rows import COLUMNS, OtherDate, ReferenceReader, few_at_once
 from cmcr_cli.removal.survey.tiles import Each, Progress, tile_rows
 from cmcr_cli.runtime.allocator import trim_heap
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.references.reference import Reference
-
-AT_ONCE = 8
-"""Windows that are in memory at once."""
 
 FEWEST = 0.005
 """Share of a scene that a reference must show clear to be of use."""
@@ -174,11 +171,9 @@ def _pass(
             def look(left: int) -> Seen | None:
                 return reader.seen(rows, dn, clear, left, ground.cirrus_ratio)  # noqa: B023 (used at once)
 
-            lefts = range(0, reader.width, COLUMNS)
-            for first in range(0, len(lefts), AT_ONCE):  # what is seen takes more memory than the rows
-                for window in each(look, lefts[first : first + AT_ONCE]):
-                    if window is not None:
-                        take(window)
+            for window in few_at_once(each, look, range(0, reader.width, COLUMNS)):
+                if window is not None:
+                    take(window)
         progress(top / reader.height)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,31 @@ from cmcr_cli.ground.reference_learning import Seen, seen
 from cmcr_cli.ground.references import View
 from cmcr_cli.ground.spectral_basis import MARGIN
 from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
+from cmcr_cli.removal.survey.tiles import Each
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import crop, reflected
 from cmcr_cli.scene.radar import Radar
 
 COLUMNS = 512
 """Pixels across of what is worked on at once."""
+
+AT_ONCE = 4
+"""Windows that are worked on, or wait to be taken over, at once: what is made of them takes memory."""
+
+
+def few_at_once(each: Each, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """Work on items in their order as `each` does, but never hold more than AT_ONCE results.
+
+    Args:
+        each: The builtin `map`, or one that works on several items at once.
+        work: Done on each item.
+        items: All of them.
+
+    Yields:
+        The results.
+    """
+    for first in range(0, len(items), AT_ONCE):
+        yield from each(work, items[first : first + AT_ONCE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +108,10 @@ class ReferenceReader:
         for other in self.others:
             dn = other.optical.read(first, count)
             shown = other.optical.valid(dn) & (other.cloud_map.pixels(first, count) == 0)
-            images.append(dn[:, lines - first])
-            clear.append(shown[lines - first])
+            if count < len(lines):  # some come again, mirrored at an edge of the scene
+                dn, shown = dn[:, lines - first], shown[lines - first]
+            images.append(dn)
+            clear.append(shown)
         radar = valid = None
         if self._radar is not None:
             wide = reflected(top - self.phase[0] - RADAR_MARGIN, height + 2 * RADAR_MARGIN, size)

@@ -97,7 +97,8 @@ def look_at(optical: Optical, grid: Grid) -> Look:
 def seems_clear(optical: Optical, dn: NDArray[Any], names: Sequence[str]) -> Bools:
     """Guess by brightness and cirrus where pixels show the ground; shadows pass for ground.
 
-    On 38 dates of three real places it agreed with the eye; over snow it is wrong.
+    On 38 dates of three real places its share of clear ground parted cloudy from clear dates; over snow it is
+    wrong.
 
     Args:
         optical: The image.
