@@ -183,7 +183,7 @@ class _Regression:
 
     subset: tuple[int, ...]
     whole: NDArray[np.float64]
-    folds: tuple[NDArray[np.float64], ...]
+    folds: Sequence[NDArray[np.float64]]
 
     def within(self, subset: tuple[int, ...]) -> _Regression:
         """Return the same regression as one of a larger subset."""
@@ -196,7 +196,7 @@ class _Regression:
                 blocks.append(own)
             return np.concatenate(blocks, axis=1)
 
-        return _Regression(subset, wider(self.whole), tuple(map(wider, self.folds)))
+        return _Regression(subset, wider(self.whole), [wider(fold) for fold in self.folds])
 
 
 class _Fit:
@@ -248,16 +248,16 @@ class _Fit:
             used[2 + RADAR_BASIS :] = np.tile(PLAIN, len(self._subset))
         grams, whole = self._grams, np.sum(self._grams, axis=0)
 
-        def fitted(strength: float) -> _Regression:
-            folds = tuple(self._fitted(whole - gram, strength, used) for gram in grams)
-            return _Regression(self._subset, self._fitted(whole, strength, used), folds)
+        def without_each(strength: float) -> list[NDArray[np.float64]]:
+            return [self._fitted(whole - gram, strength, used) for gram in grams]
 
-        found = map(fitted, _STRENGTHS)
-        return min(found, key=lambda each: float(np.square(self._outside(each)).mean()))
+        found = {strength: without_each(strength) for strength in _STRENGTHS}
+        best = min(found, key=lambda strength: float(np.square(self._outside(found[strength])).mean()))
+        return _Regression(self._subset, self._fitted(whole, best, used), found[best])
 
     def combined(self, parts: Sequence[_Regression]) -> Readout:
         """Weigh regressions by the covariance of their errors outside of their fits."""
-        errors = [self._outside(part).ravel() for part in parts]
+        errors = [self._outside(part.folds).ravel() for part in parts]
         covariance = np.array([[(a * b).mean() for b in errors] for a in errors])
         covariance += (_ALIKE * np.trace(covariance) / len(parts) + 1e-9) * np.eye(len(parts))
         weights = np.maximum(np.linalg.solve(covariance, np.ones(len(parts))), 0)
@@ -295,10 +295,10 @@ class _Fit:
         found = chosen[:, CONSTANT:] @ weights[self._bands].T.astype(np.float32)
         return np.asarray((chosen[:, 1 + self._bands] - found) * self._scale)
 
-    def _outside(self, regression: _Regression) -> NDArray[np.float64]:
-        """Errors of each sample by the regression that was fitted without it."""
+    def _outside(self, folds: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Errors of each sample by the weights that were fitted without it."""
         errors = np.empty((len(self._rows), len(self._bands)))
-        for fold, weights in enumerate(regression.folds):
+        for fold, weights in enumerate(folds):
             here = self._fold == fold
             errors[here] = self._errors(weights, here)
         return errors

@@ -9,6 +9,8 @@ import pytest
 import rasterio
 import torch
 
+from cmcr_cli.evaluation import series
+from cmcr_cli.ground import reference_learning
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
@@ -91,3 +93,14 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ) as file:  # fmt: skip
             file.write((image * 10_000).astype(np.uint16))
     return folder
+
+
+@pytest.fixture(scope="module")
+def brief() -> Iterator[None]:
+    """Few cases, few references and small regressions, so that whole protocols run fast."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series, "GAPS", {"<= 20 days": series.GAPS["<= 20 days"]})
+        patch.setattr(series, "HOLES", {"small holes": series.HOLES["small holes"]})
+        patch.setattr(series, "_MOST", 2)
+        patch.setattr(reference_learning, "MOST_SAMPLES", 2000)
+        yield

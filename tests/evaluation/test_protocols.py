@@ -46,6 +46,7 @@ def test_all_of_it(options: EvaluateOptions) -> None:
     assert "real pairs, train (trained on)" in clouds.rows
 
 
+@pytest.mark.usefixtures("brief")
 def test_only_series_with_references(dated: Path, weights_path: Path, tmp_path: Path) -> None:
     options = EvaluateOptions(data=dated, weights=weights_path, only="references", limit=1, device="cpu")
     stages = []

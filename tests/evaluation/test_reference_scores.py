@@ -23,9 +23,11 @@ from cmcr_cli.model.weights import Weights
 from cmcr_cli.training.data.images import Array
 from cmcr_cli.training.metrics import psnr
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 @pytest.fixture(scope="module")
-def ended(dated: Path, weights: Weights) -> Ended:
+def ended(dated: Path, weights: Weights, brief: None) -> Ended:
     shares: list[float] = []
     found = score_references(dated, weights, 1, shares.append)
     assert shares == [0.0, 1.0]
