@@ -130,7 +130,9 @@ class SceneContext:
             self._add_regression(values[:-1], rows, columns, basis)
         return np.maximum(values, 0, out=values)
 
-    def regressed(self, top: int, left: int, shape: tuple[int, int], basis: Floats | None) -> Floats:
+    def regressed(
+        self, top: int, left: int, shape: tuple[int, int], basis: Floats | None, step: int = 1
+    ) -> Floats:
         """What the regression alone gives for blocks, without the residual of the ground nearby.
 
         Args:
@@ -138,13 +140,16 @@ class SceneContext:
             left: First column, likewise.
             shape: Rows and columns of blocks.
             basis: Their `radar_basis`; None where there is no radar.
+            step: Blocks from one row or column of them to the next.
 
         Returns:
             Reflectance (13, rows, columns).
         """
         values = np.broadcast_to(self.mean[:, None, None], (len(BANDS), *shape)).copy()
         if basis is not None:
-            rows, columns = np.arange(shape[0]) + top // 2, np.arange(shape[1]) + left // 2
+            rows, columns = (
+                np.arange(count) * step + start // 2 for count, start in zip(shape, (top, left), strict=True)
+            )
             self._add_regression(values, rows, columns, basis)
         return values
 

@@ -34,7 +34,8 @@ MOST_SAMPLES = 65536
 MOST_CELLS = 700
 """Cells along the longer side of a scene; they are 2 px wide, or as wide as this asks for."""
 
-_LARGE = 1024  # of wider or higher scenes every other row and column is looked at for the residual
+_LARGE = 1024  # of wider or higher scenes not every row and column is looked at for the residual
+_PER_CELL = 4  # rows and columns that are looked at in each cell of large scenes
 _SQUARE = 32  # pixels along the side of the squares that belong to one fold
 _PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
 _FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are measured
@@ -42,16 +43,18 @@ _FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are mea
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A window of the scene.
+    """The pixels of a window of the scene, or those of every `step`-th row and column of it.
 
     Attributes:
         top: First row, a multiple of WINDOW.
         left: First column, likewise.
         image: Reflectance today (13, h, w).
         clear: Where the ground shows today (h, w).
-        radar: `radar_basis` of the blocks of 2 x 2 pixels (1 + RADAR_BASIS, h / 2, w / 2); None: no radar.
+        radar: `radar_basis` of the blocks of 2 x 2 pixels that hold them (1 + RADAR_BASIS, rows, columns),
+            half as many as pixels if `step` is 1; None: no radar.
         looks: `looks` of each reference, each (LOOKS, h, w).
         trusted: Where each reference is clear and apart from what is not, each (h, w).
+        step: 1, or an even number.
     """
 
     top: int
@@ -61,6 +64,7 @@ class Seen:
     radar: Floats | None
     looks: Sequence[Floats]
     trusted: Sequence[Bools]
+    step: int = 1
 
 
 def seen(
@@ -71,32 +75,35 @@ def seen(
     radar: Floats | None,
     radar_valid: Bools | None,
     views: Sequence[View],
+    step: int = 1,
 ) -> Seen:
     """Look at a window.
 
     Args:
         top: First row in pixels, a multiple of WINDOW.
         left: First column, likewise.
-        image: Reflectance (13, h, w); h and w are even.
-        clear: Where the ground shows (h, w).
-        radar: VV and VH in dB, with the margin of the radar; None where there is none.
+        image: Reflectance (13, h, w) of the pixels that are looked at.
+        clear: Where their ground shows (h, w).
+        radar: VV and VH in dB of the whole window, with the margin of the radar; None where there is none.
         radar_valid: Where it holds data.
-        views: The references.
+        views: The references, the whole window.
+        step: Every how many rows and columns a pixel is looked at: 1, or an even number.
 
     Returns:
         What is learnt from.
     """
     basis = None
     if radar is not None and radar_valid is not None:
-        basis = radar_basis(radar, radar_valid, (..., slice(None), slice(None)))
-    shown = [looks(view.image, view.clear) for view in views]
-    trusted = [_enlarged(trust(view.clear)[1:-1, 1:-1] == 1, 2) for view in views]
-    return Seen(top, left, rounded(image, 16), clear, basis, shown, trusted)
+        some = slice(None, None, max(step // 2, 1))
+        basis = radar_basis(radar, radar_valid, (..., some, some))
+    shown = [looks(view.image, view.clear, step) for view in views]
+    trusted = [_at_pixels(trust(view.clear)[1:-1, 1:-1] == 1, step) for view in views]
+    return Seen(top, left, rounded(image, 16), clear, basis, shown, trusted, step)
 
 
-def _enlarged(values: NDArray[Any], times: int) -> NDArray[Any]:
-    """Repeat each value along the last two axes."""
-    return values.repeat(times, -2).repeat(times, -1)
+def _at_pixels(blocks: NDArray[Any], step: int) -> NDArray[Any]:
+    """Take values of blocks of 2 x 2 pixels at every `step`-th pixel of the last two axes."""
+    return blocks.repeat(2, -2).repeat(2, -1) if step == 1 else blocks[..., :: step // 2, :: step // 2]
 
 
 class SampleCollector:
@@ -161,22 +168,23 @@ class ResidualCollector:
         self._context, self._references = context, references
         self._bare = replace(context, field=np.zeros((len(BANDS) + 1, 1, 1), np.float16))
         self._shape = tuple(-(-size // references.cell) for size in (height, width))
-        self._step = 2 if max(height, width) > _LARGE else 1
+        self.step = max(references.cell // _PER_CELL, 2) if max(height, width) > _LARGE else 1
         # Residuals of the context and of the readouts: 13 bands each, and how much of the cell is known.
         self._sums = np.zeros((2, len(BANDS) + 1, *self._shape), np.float32)
         self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def add(self, window: Seen) -> None:
-        """Take a window."""
-        step, cell = self._step, self._references.cell
-        at = (..., slice(None, None, step), slice(None, None, step))
-        blocks = window.clear.shape[0] // 2, window.clear.shape[1] // 2
-        expected = self._bare.regressed(window.top, window.left, blocks, window.radar)
-        basis = None if window.radar is None else _enlarged(window.radar, 2 // step)
-        looks, trusted = [each[at] for each in window.looks], [each[at] for each in window.trusted]
-        known, predicted = self._references.regressed(looks, trusted, basis)
-        image, clear = window.image[at], window.clear[at]
-        residuals = (clear, image - _enlarged(expected, 2 // step)), (clear & known, image - predicted)
+        """Take a window that is looked at in steps of `step`."""
+        step, cell, (image, clear) = self.step, self._references.cell, (window.image, window.clear)
+        blocks = clear.shape if step > 1 else (clear.shape[0] // 2, clear.shape[1] // 2)
+        expected = self._bare.regressed(window.top, window.left, blocks, window.radar, max(step // 2, 1))
+        if step == 1:
+            expected = _at_pixels(expected, step)
+        basis = window.radar
+        if basis is not None and step == 1:
+            basis = _at_pixels(basis, step)
+        known, predicted = self._references.regressed(window.looks, window.trusted, basis)
+        residuals = (clear, image - expected), (clear & known, image - predicted)
         parts = [np.concatenate([each, np.ones_like(each[:1])]) * where for where, each in residuals]
         both = clear & known
         scaled = [part[:-1][:, both] / self._context.std[:, None] for part in parts]
@@ -271,6 +279,10 @@ def fit_references(
     collector.add(window)
     bare, optimism = unfilled(collector.samples(), context, present, height, width)
     residuals = ResidualCollector(context, bare, height, width)
+    step = residuals.step
+    if step > 1:
+        some = (..., slice(None, None, step), slice(None, None, step))
+        window = seen(0, 0, image[some], clear[some], radar, radar_valid, wide, step)
     residuals.add(window)
     return context, residuals.finish(present, optimism)
 

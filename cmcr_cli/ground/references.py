@@ -116,6 +116,7 @@ class References:
         if not chances:
             return Expected(spectrum, confidence, source, np.ones((height, width), np.float32))
         carried = self._carried(top, left, height, width)
+        filled = upsample(upsample(carried[-1:], axis=2), axis=1)[0]
         seen = [
             looks(view.image, view.clear) if shown.any() else None
             for view, shown in zip(views, trusted, strict=True)
@@ -127,9 +128,9 @@ class References:
         mixed, error = np.zeros_like(spectrum), np.zeros((height, width), np.float32)
         for subset, chance in chances.items():
             readout = self.readouts[subset]
-            share, own = self._share(readout, carried[-1])
+            share, own = self._share(readout, filled)
             share *= chance
-            mixed += share * (self._read(subset, basis, seen, chance > 0) + carried[:-1])
+            mixed += share * self._read(subset, basis, seen, chance > 0, carried[:-1])
             total += share
             error += chance * own
             for place, part in zip(subset, readout.shares, strict=True):
@@ -179,28 +180,39 @@ class References:
             if shown is not None:
                 first = _RADAR.stop + place * FEATURES
                 own = weights[:, first : first + FEATURES]
-                found += read_out(shown[:, here], self.centres[each], own)
+                pixels = shown.reshape(len(shown), -1) if here.all() else shown[:, here]
+                found += read_out(pixels, self.centres[each], own)
         return found
 
     def _carried(self, top: int, left: int, height: int, width: int) -> Floats:
-        """Return the field in the pixels of a window (14, height, width)."""
+        """Return the field in the blocks of a window and around it (14, height / 2 + 2, width / 2 + 2)."""
         rows, columns = (
             np.arange(-1, size // 2 + 1) + start // 2 for start, size in ((top, height), (left, width))
         )
         used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)
-        blocks = np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
-        return upsample(upsample(blocks, axis=2), axis=1)
+        return np.asarray(down @ self.field[:, *used] @ across.T, np.float32)
 
     def _read(
-        self, subset: tuple[int, ...], basis: Floats | None, seen: Sequence[Floats | None], here: Bools
+        self,
+        subset: tuple[int, ...],
+        basis: Floats | None,
+        seen: Sequence[Floats | None],
+        here: Bools,
+        carried: Floats,
     ) -> Floats:
-        """Return what a regression says (13, height, width), complete only where it is asked for."""
-        image = np.zeros((len(BANDS), *here.shape), np.float32)
-        image[:, here] = self._applied(subset, None, seen, here)
+        """Return what a regression says (13, height, width), complete only where it is asked for.
+
+        What follows from the radar and what is `carried` are known for blocks of 2 x 2 pixels, and
+        interpolated.
+        """
         if basis is not None:
-            # The radar is known for blocks of 2 x 2 pixels, and what follows from it is interpolated.
-            radar = np.tensordot(self.readouts[subset].weights[:, _RADAR], basis, 1)
-            image += upsample(upsample(radar, axis=2), axis=1)
+            carried = carried + np.tensordot(self.readouts[subset].weights[:, _RADAR], basis, 1)
+        image = upsample(upsample(carried, axis=2), axis=1)
+        said = self._applied(subset, None, seen, here)
+        if here.all():
+            image += said.reshape(image.shape)
+        else:
+            image[:, here] += said
         return image
 
     def _share(self, readout: Readout, confidence: Floats) -> tuple[Floats, Floats]:

@@ -65,21 +65,22 @@ def surroundings(values: Floats, clear: Bools) -> Floats:
     return np.asarray(sums / np.maximum(weight, np.float32(0.1)))
 
 
-def looks(image: Floats, clear: Bools) -> Floats:
+def looks(image: Floats, clear: Bools, step: int = 1) -> Floats:
     """What is seen of pixels: their spectrum, and that of the blocks of 2 x 2 pixels around them.
 
     Args:
         image: Reflectance (13, h + 2 MARGIN, w + 2 MARGIN) of a window that begins on even pixels of the map.
         clear: Where the ground shows, of the same size.
+        step: Every how many rows and columns a pixel is looked at: 1, or an even number.
 
     Returns:
-        Spectrum and surroundings (LOOKS, h, w), rounded so that 16-bit floats hold them exactly.
+        Spectrum and surroundings (LOOKS, h / step, w / step), rounded to what 16-bit floats hold exactly.
     """
     beyond = MARGIN // 2 - 1
     blocks = spectrum(block_mean(image))
     around = surroundings(blocks, block_mean(clear) == 1)[:, beyond:-beyond, beyond:-beyond]
-    around = upsample(upsample(around, axis=2), axis=1)
-    values = spectrum(image[:, MARGIN:-MARGIN, MARGIN:-MARGIN])
+    around = upsample(upsample(around, axis=2, step=step), axis=1, step=step)
+    values = spectrum(image[:, MARGIN:-MARGIN:step, MARGIN:-MARGIN:step])
     return rounded(np.concatenate([values, around]), _BITS)
 
 

@@ -24,7 +24,7 @@ from cmcr_cli.ground.spectral_basis import LOOKS
 from tests.support.dates import PRESENT, SIZE, Today, cut, error, fields, predict, today, view
 
 
-def _windows(scene: Today, views: list[View], width: int = WINDOW) -> list[Seen]:
+def _windows(scene: Today, views: list[View], width: int = WINDOW, step: int = 1) -> list[Seen]:
     """The scene in windows, as the passes read it."""
     found = []
     around = ((RADAR_MARGIN, RADAR_MARGIN),) * 2
@@ -38,8 +38,9 @@ def _windows(scene: Today, views: list[View], width: int = WINDOW) -> list[Seen]
             here = slice(top, top + high), slice(left, left + wide)
             more = slice(top, top + high + 2 * RADAR_MARGIN), slice(left, left + wide + 2 * RADAR_MARGIN)
             own = cut(views, top, left, high, wide)
-            image = scene.image[:, *here]
-            found.append(seen(top, left, image, scene.clear[here], radar[:, *more], valid[more], own))
+            some = (..., slice(None, None, step), slice(None, None, step))
+            image, clear = scene.image[:, *here][some], scene.clear[here][some]
+            found.append(seen(top, left, image, clear, radar[:, *more], valid[more], own, step))
     return found
 
 
@@ -59,6 +60,35 @@ def test_a_window_shows_everything() -> None:
     assert all(each.all() for each in window.trusted)
     bare = seen(0, 0, window.image, np.ones((WINDOW, WINDOW), bool), None, None, cut(views, 0, 0, 64, 64))
     assert bare.radar is None
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_window_may_be_looked_at_in_steps(step: int) -> None:
+    scene, views = today(fields(1)), [view(fields(1))]
+    some = (..., slice(None, None, step), slice(None, None, step))
+    whole, part = (_windows(scene, views, step=each)[1] for each in (1, step))
+    np.testing.assert_array_equal(part.looks[0], whole.looks[0][some])
+    np.testing.assert_array_equal(part.trusted[0], whole.trusted[0][some])
+    assert part.radar is not None and whole.radar is not None
+    np.testing.assert_array_equal(part.radar, whole.radar[:, :: step // 2, :: step // 2])
+
+
+def test_large_scenes_are_looked_at_in_steps_with_the_same_result() -> None:
+    # A stand-in of 1100 px would take long: the step is set as such a scene would.
+    scene, views = today(fields(1)), [view(0.8 * fields(1))]
+    context = fit_context(scene.image, scene.clear, scene.radar, scene.radar_valid, PRESENT)
+    bare, optimism = unfilled(_collected(_windows(scene, views)), context, PRESENT, 1100, 1100)
+    whole, steps = (ResidualCollector(context, bare, size, size) for size in (SIZE, 1100))
+    assert (whole.step, steps.step) == (1, 2)
+    for window in _windows(scene, views):
+        whole.add(window)
+    for window in _windows(scene, views, step=2):
+        steps.add(window)
+    fields_of_both = [
+        each.finish(PRESENT, optimism).field[:, : SIZE // 2, : SIZE // 2] for each in (whole, steps)
+    ]
+    # Every second pixel of a cell of 2 x 2 pixels is one of four.
+    assert np.abs(fields_of_both[0] - fields_of_both[1])[:-1].mean() < 0.01
 
 
 def test_margins_reflect() -> None:

@@ -116,6 +116,12 @@ def test_what_is_seen_of_a_pixel_does_not_depend_on_the_window(image: Floats) ->
     np.testing.assert_allclose(part, whole[:, 10:22, 6:26], atol=2**-9)
 
 
+@pytest.mark.parametrize("step", [2, 4])
+def test_pixels_that_are_skipped_change_nothing_for_the_others(image: Floats, step: int) -> None:
+    clear = np.random.default_rng(4).random(image.shape[1:]) > 0.02
+    np.testing.assert_array_equal(looks(image, clear, step), looks(image, clear)[:, ::step, ::step])
+
+
 def test_what_is_hidden_tells_pixels_nothing(image: Floats) -> None:
     clear = np.ones(image.shape[1:], bool)
     clear[30:33, 30:33] = False

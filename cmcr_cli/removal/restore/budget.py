@@ -33,6 +33,7 @@ class Budget:
         written_columns: Of the output.
         stored: Bytes of a pixel of the scene as it is stored, all bands.
         read: Bytes of a pixel of a strip: the scene, its radar, and what references lead to expect.
+        kept: What is left of these once its patches are restored.
         canvas: Bytes of a pixel of the blended estimates between two steps.
         last_canvas: The same after the last step.
         cached: Bytes of a patch that waits for its next step.
@@ -48,6 +49,7 @@ class Budget:
     written_columns: int
     stored: int
     read: int
+    kept: int
     canvas: int
     last_canvas: int
     cached: int
@@ -78,6 +80,7 @@ class Budget:
             written_columns=(grid if session.area is None else session.area.grid).width,
             stored=stored,
             read=stored + (0 if session.radar is None else 9) + (EXPECTED if session.references else 0),
+            kept=stored + (1 if session.references else 0),
             canvas=len(BANDS) * options.samples * 2 if options.steps > 1 else 0,
             last_canvas=len(BANDS) * (2 if options.samples > 1 else 1) * 4,
             cached=features + block_bytes(PATCH),
@@ -90,11 +93,11 @@ class Budget:
 
     @property
     def strips(self) -> int:
-        """Bytes of the strips at work: what two of them read, and their canvases."""
+        """Bytes of the strips at work: what one has read, what is left of the one above, their canvases."""
         # Of each step that is done some rows stay, which a strip shares with the next.
         shared = self.steps * self.canvas * self.overlap
         return self.columns * (
-            PATCH * (2 * self.read + self.canvas + max(self.canvas, self.last_canvas)) + shared
+            PATCH * (self.read + self.kept + self.canvas + max(self.canvas, self.last_canvas)) + shared
         )
 
     @property

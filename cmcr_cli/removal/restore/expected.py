@@ -16,7 +16,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
 from cmcr_cli.scene.span import Span
 
-ROWS = 64
+ROWS = 32
 """Rows that are predicted at once: features of many more pixels would be large."""
 
 

@@ -276,6 +276,8 @@ class Schedule:
                     begun.cached.pop(left).drop()
             synchronize(home)  # before the worker uses the memory of its patches again
             self._progress(len(some))
+        if last:
+            begun.strip = begun.strip.restored()
         if step:
             self._canvases[step - 1].drop(index - 1)
             self._canvases[step - 1].keep_bottom(index)

@@ -104,6 +104,13 @@ class Strip:
                 self._sent[device] = DeviceStrip(*sent)  # type: ignore[arg-type]
             return self._sent[device]
 
+    def restored(self) -> Strip:
+        """Return the strip without what only its patches need, once all of them are made."""
+        rest = replace(self, radar=None, radar_valid=None, expected=None)
+        for device, sent in self._sent.items():
+            rest._sent[device] = replace(sent, radar=None, radar_valid=None, expected=None)
+        return rest
+
     def unloaded(self) -> Strip:
         """Return the strip without its arrays; what was sent to a GPU stays there."""
         held = {name: getattr(self, name) for name in _ARRAYS}

@@ -104,7 +104,7 @@ def survey_references(
         others = [OtherDate(references[each.index].optical, each.cloud_map) for each in used]
         reader = ReferenceReader(optical, radar, cloud_map, others)
         collector = SampleCollector(reader.height, reader.width, len(others))
-        _pass(reader, ground, collector.add, collector.wants, each, _part(progress, steps - 2, steps))
+        _pass(reader, ground, collector.add, collector.wants, 1, each, _part(progress, steps - 2, steps))
         samples = collector.samples()
         bands = present(optical.names)
         useless = explains_nothing(samples, bands, np.square(ground.context.std))
@@ -117,7 +117,15 @@ def survey_references(
     size = reader.height, reader.width
     bare, optimism = unfilled(samples, ground.context, bands, *size)
     residuals = ResidualCollector(ground.context, bare, *size)
-    _pass(reader, ground, residuals.add, lambda top: True, each, _part(progress, steps - 1, steps))
+    _pass(
+        reader,
+        ground,
+        residuals.add,
+        lambda top: True,
+        residuals.step,
+        each,
+        _part(progress, steps - 1, steps),
+    )
     fitted = residuals.finish(bands, optimism)
     errors = [fitted.readouts[k,].error if (k,) in fitted.readouts else 1.0 for k in range(len(used))]
     surveyed = tuple(
@@ -156,10 +164,14 @@ def _pass(
     ground: Ground,
     take: Callable[[Seen], None],
     wants: Callable[[int], bool],
+    step: int,
     each: Each,
     progress: Progress,
 ) -> None:
-    """Read the scene with its references once, and hand over all windows in which anything is clear."""
+    """Read the scene with its references once, and hand over all windows in which anything is clear.
+
+    Of their rows and columns every `step`-th is looked at.
+    """
     for top in range(0, reader.height, WINDOW):
         height = min(WINDOW, reader.height - top) // 2 * 2
         if not height or not wants(top):
@@ -169,7 +181,7 @@ def _pass(
             rows = reader.rows(top, height)
 
             def look(left: int) -> Seen | None:
-                return reader.seen(rows, dn, clear, left, ground.cirrus_ratio)  # noqa: B023 (used at once)
+                return reader.seen(rows, dn, clear, left, ground.cirrus_ratio, step)  # noqa: B023 (used at once)
 
             for window in few_at_once(each, look, range(0, reader.width, COLUMNS)):
                 if window is not None:

@@ -134,7 +134,7 @@ class ReferenceReader:
         return np.pad(dn, ((0, 0), rows, (self.phase[1], 0))), np.pad(clear, (rows, (self.phase[1], 0)))
 
     def seen(
-        self, rows: Rows, dn: NDArray[Any], clear: NDArray[np.bool_], left: int, ratio: np.float32
+        self, rows: Rows, dn: NDArray[Any], clear: NDArray[np.bool_], left: int, ratio: np.float32, step: int
     ) -> Seen | None:
         """Look at a window of these rows; None where nothing is clear.
 
@@ -144,10 +144,12 @@ class ReferenceReader:
             clear: Where its ground shows.
             left: First column.
             ratio: Of its cirrus.
+            step: Every how many rows and columns a pixel is looked at: 1, or an even number.
         """
         width = min(COLUMNS, clear.shape[1] - left) // 2 * 2
-        if width == 0 or not clear[:, left : left + width].any():
+        here = (..., slice(None, None, step), slice(left, left + width, step))
+        if width == 0 or not clear[here].any():
             return None
-        here = (..., slice(left, left + width))
         image = without_cirrus(self._optical.reflectance(dn[here]), ratio)
-        return seen(rows.top, left, image, clear[here], *rows.around(left, width), rows.views(left, width))
+        around, views = rows.around(left, width), rows.views(left, width)
+        return seen(rows.top, left, image, clear[here], *around, views, step)

@@ -16,8 +16,8 @@ from cmcr_cli.runtime import limits
 CPU = torch.device("cpu")
 
 SMALL = Budget(
-    columns=1000, scene_columns=900, written_columns=900, stored=26, read=35, canvas=26, last_canvas=52,
-    cached=10**6, deviation=0, steps=4, overlap=32, workers=2, devices=(CPU,),
+    columns=1000, scene_columns=900, written_columns=900, stored=26, read=35, kept=26, canvas=26,
+    last_canvas=52, cached=10**6, deviation=0, steps=4, overlap=32, workers=2, devices=(CPU,),
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def test_nothing_waits_where_there_is_one_step() -> None:
 
 
 def test_strips_take_more_with_width_steps_and_radar() -> None:
-    for changes in ({"columns": 2000}, {"steps": 5}, {"read": 44}, {"last_canvas": 104}):
+    for changes in ({"columns": 2000}, {"steps": 5}, {"read": 44}, {"kept": 27}, {"last_canvas": 104}):
         assert replace(SMALL, **changes).strips > SMALL.strips  # type: ignore[arg-type]
     assert replace(SMALL, columns=2000).strips == 2 * SMALL.strips
     assert replace(SMALL, deviation=52).to_come > SMALL.to_come > SMALL.strips
