@@ -16,6 +16,7 @@ from cmcr_cli.removal.restore.second_pass import restore
 from cmcr_cli.removal.results.outputs import open_outputs
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.survey.first_pass import Survey, survey
+from cmcr_cli.removal.survey.mask_choice import key_of_scene
 from cmcr_cli.removal.survey.radar_check import check_radar
 from cmcr_cli.removal.survey.reference_pass import survey_references
 from cmcr_cli.runtime.allocator import trim_heap
@@ -111,6 +112,9 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         each=session.workers.map,
         progress=lambda done: progress("survey", done),
     )
+    own_key = key_of_scene(optical, options)
+    if own_key is not None:
+        session.masks.keep(own_key, found.cloud_map, found.clear_in_scene)
     log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_in_scene)
     if found.covered_in_scene > 0.98 and options.context:
         text = "less than 2 % clear ground: using training statistics instead of this scene's"
@@ -125,6 +129,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         session.references,
         options,
         weights.clouds,
+        session.masks,
         each=session.workers.map,
         progress=lambda done: progress("references", done),
     )

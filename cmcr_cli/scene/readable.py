@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cmcr_cli.errors import InputError
 
@@ -112,3 +113,18 @@ def _kind(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def file_state(path: str | None) -> list[Any]:
+    """Tell one state of an input file from another.
+
+    Args:
+        path: The file; None or not local: only its name counts.
+
+    Returns:
+        Path, size and time of the last change.
+    """
+    if path is None or not Path(path).exists():
+        return [path]
+    state = Path(path).stat()
+    return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]

@@ -22,8 +22,10 @@ from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli.removal.many_scenes import run_batch
 from cmcr_cli.removal.restore.steps import Restorer
 from cmcr_cli.removal.results.report import Report
+from cmcr_cli.removal.survey.mask_sources import NetworkMask
 from cmcr_cli.runtime import workers
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.simulate import simulate_window
@@ -222,3 +224,29 @@ def test_without_any_clear_ground_the_references_give_the_colours(series: Series
     assert {one.date for one in report.references} == {"2025-06-01", "2025-05-01"}
     _, without = run(mask="all", references=(), source_date=None)
     assert _error(found["output"], series) < _error(without["output"], series) - 3
+
+
+def test_scenes_of_a_batch_are_masked_once(
+    series: Series, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each as a scene; as a reference it is known."""
+    looked = []
+    find = NetworkMask.begin
+
+    def begin(self: NetworkMask, *rest: Any) -> None:
+        looked.append(Path(self._optical.path).name)
+        find(self, *rest)
+
+    monkeypatch.setattr(NetworkMask, "begin", begin)
+    names = "s2.tif", "june.tif", "may.tif"
+    paths = {name: str(series.folder / name) for name in names}
+    jobs = [
+        RemoveOptions(
+            s2=path, output=tmp_path / name, weights=untrained,
+            references=tuple(other for other in paths.values() if other != path),
+        )
+        for name, path in paths.items()
+    ]  # fmt: skip
+    assert [outcome.status for outcome in run_batch(jobs)] == ["done"] * 3
+    # The first scene has both as references; of then on only the scenes themselves are looked at.
+    assert looked == ["s2.tif", "june.tif", "may.tif", "june.tif", "may.tif"]

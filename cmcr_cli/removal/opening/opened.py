@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.options import Units
+from cmcr_cli.removal.survey.mask_choice import KnownMasks
 from cmcr_cli.runtime.device import pick_devices
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
@@ -28,6 +29,8 @@ class Model:
 
     weights: Weights
     devices: tuple[torch.device, ...]
+    masks: KnownMasks = field(default_factory=KnownMasks, repr=False, compare=False)
+    """What covers the references of earlier scenes."""
 
     @property
     def label(self) -> str:

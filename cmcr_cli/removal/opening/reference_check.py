@@ -67,7 +67,7 @@ def aligned_reference(scene: Optical, reference: Reference, warnings: WarningLog
     text = alignment.describe(f"the reference {reference.label}")
     warnings.add(ReferenceWarning(f"{text}, as measured in {alignment.windows} windows: it is moved back"))
     with open_optical(reference.path, onto=scene.grid, shift=shift) as optical:
-        yield replace(reference, optical=optical, shift=shift)
+        yield replace(reference, optical=optical, shift=shift, undone=shift)
 
 
 def _layer(optical: Optical, names: list[str]) -> Layer:

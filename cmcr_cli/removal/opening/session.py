@@ -18,7 +18,7 @@ from cmcr_cli.output.files import folder_of, put_back
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
-from cmcr_cli.removal.survey.mask_choice import chosen_mask
+from cmcr_cli.removal.survey.mask_choice import KnownMasks, chosen_mask
 from cmcr_cli.removal.survey.mask_sources import MaskSource
 from cmcr_cli.runtime.allocator import tune_allocator
 from cmcr_cli.runtime.workers import WorkerPool, open_workers
@@ -52,6 +52,7 @@ class Session:
     references: tuple[Reference, ...]  # the most promising first
     references_left_out: tuple[LeftOut, ...]
     warnings: WarningLog
+    masks: KnownMasks  # of references, also of earlier scenes
 
     @property
     def device(self) -> str:
@@ -125,6 +126,7 @@ def open_session(
             references,
             found.left_out,
             warnings,
+            model.masks,
         )
 
 

@@ -12,6 +12,7 @@ from cmcr_cli.ground.context import SceneContext
 from cmcr_cli.ground.references import Expected, References
 from cmcr_cli.removal.survey.reference_rows import COLUMNS, ReferenceReader, few_at_once
 from cmcr_cli.removal.survey.tiles import Each
+from cmcr_cli.runtime.allocator import trim_heap
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
 from cmcr_cli.scene.span import Span
@@ -80,6 +81,7 @@ class Expectation:
                 expected[-2, shown, place] = found.confidence[inner]
                 expected[-1, shown, place] = found.doubt[inner]
                 source[shown, place] = self.numbers[found.source[inner]]
+            trim_heap()
         return expected, source
 
 

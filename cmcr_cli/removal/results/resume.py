@@ -30,10 +30,14 @@ from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey
 from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey, SurveyedReference
+from cmcr_cli.scene.readable import file_state
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import ResumeWarning, WarningLog
 
 STATE, SURVEY = "journal.json", "survey.npz"
+
+SHARES = "valid_share", "covered_share", "covered_in_scene", "clear_in_scene"
+"""Fields of `Survey` that are numbers."""
 
 UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
 """Errors that damaged files of a journal can cause."""
@@ -62,7 +66,7 @@ class Journal:
         arrays: dict[str, Any] = {
             "planes": survey.cloud_map.planes,
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
-            "shares": np.array([survey.valid_share, survey.covered_share, survey.covered_in_scene]),
+            "shares": np.array([getattr(survey, name) for name in SHARES]),
             **survey.ground.arrays(),
             **_reference_arrays(survey.references),
         }
@@ -177,28 +181,13 @@ def fingerprint(session: Session) -> dict[str, Any]:
     }
 
 
-def file_state(path: str | None) -> list[Any]:
-    """Tell one state of an input file from another.
-
-    Args:
-        path: The file; None or not local: only its name counts.
-
-    Returns:
-        Path, size and time of the last change.
-    """
-    if path is None or not Path(path).exists():
-        return [path]
-    state = Path(path).stat()
-    return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
-
-
 def _read_survey(path: Path) -> Survey:
     with np.load(path, allow_pickle=False) as arrays:
         top, left, width = (int(n) for n in arrays["scene"])
-        valid, covered, in_scene = (float(share) for share in arrays["shares"])
+        shares = {name: float(share) for name, share in zip(SHARES, arrays["shares"], strict=True)}
         cloud_map = CloudMap(arrays["planes"], (top, left), width)
         references = _references_from(arrays, cloud_map)
-        return Survey(cloud_map, Ground.from_arrays(arrays), valid, covered, in_scene, references)
+        return Survey(cloud_map, Ground.from_arrays(arrays), **shares, references=references)
 
 
 def _reference_arrays(found: ReferenceSurvey | None) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Survey:
         covered_share: Part of these that is covered, 0 to 1.
         covered_in_scene: Part of the valid pixels of the scene that is covered, 0 to 1. The ground is learnt
             from all others, also from those outside the area.
+        clear_in_scene: Part of all pixels of the scene that is valid and not covered, 0 to 1.
         references: What other dates say; None: there are none.
     """
 
@@ -47,6 +48,7 @@ class Survey:
     valid_share: float
     covered_share: float
     covered_in_scene: float
+    clear_in_scene: float
     references: ReferenceSurvey | None = None
 
 
@@ -108,6 +110,7 @@ def survey(
         valid_share=valid_pixels / max(total, 1),
         covered_share=covered_pixels / max(valid_pixels, 1),
         covered_in_scene=int(in_scene[2]) / max(int(in_scene[1]), 1),
+        clear_in_scene=int(in_scene[1] - in_scene[2]) / int(in_scene[0]),
     )
 
 

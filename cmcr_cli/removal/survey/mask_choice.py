@@ -1,19 +1,74 @@
-"""From `--mask` and `--dilate` to the mask of one scene."""
+"""From `--mask` and `--dilate` to the mask of one scene, and those of its references, which are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import zlib
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_sources import DilatedMask, MaskSource, NetworkMask, NoMask, RasterMask
 from cmcr_cli.removal.survey.omnicloudmask import OMNI, OmniMask
 from cmcr_cli.scene.masks.mask_raster import open_mask
 from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.readable import file_state
 from cmcr_cli.scene.references.reference import Reference
+
+MOST_BYTES = 128 * 2**20
+"""Compressed maps that are kept. That of a tile takes 1 to 2 MB, so a year's scenes of it fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    planes: bytes
+    like: CloudMap  # without its planes
+    shape: tuple[int, ...]
+    clear_share: float
+
+
+class KnownMasks:
+    """Cloud maps by what they were made from; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._kept: dict[Hashable, _Kept] = {}
+
+    def find(self, key: Hashable) -> tuple[CloudMap, float] | None:
+        """Look for a map.
+
+        Args:
+            key: From `key_of`.
+
+        Returns:
+            The map, and the part of its grid that the image shows clear; None if it is not known.
+        """
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        planes = np.frombuffer(zlib.decompress(kept.planes), np.uint8).reshape(kept.shape)
+        return CloudMap(planes, kept.like.phase, kept.like.width), kept.clear_share
+
+    def keep(self, key: Hashable, cloud_map: CloudMap, clear_share: float) -> None:
+        """Keep a map.
+
+        Args:
+            key: From `key_of`.
+            cloud_map: What covers the image.
+            clear_share: Part of its grid that the image shows clear.
+        """
+        planes = cloud_map.planes
+        bare = CloudMap(np.zeros((3, 0, 0), np.uint8), cloud_map.phase, cloud_map.width)
+        self._kept.pop(key, None)
+        self._kept[key] = _Kept(zlib.compress(planes.tobytes(), 1), bare, planes.shape, clear_share)
+        while sum(len(each.planes) for each in self._kept.values()) > MOST_BYTES and len(self._kept) > 1:
+            del self._kept[next(iter(self._kept))]
 
 
 @contextmanager
@@ -74,6 +129,42 @@ def mask_of_reference(
         own = options.mask if other else "auto"
     with chosen_mask(replace(options, mask=own, mask_codes=None), reference.optical, network) as mask:
         yield mask
+
+
+def key_of(reference: Reference, options: RemoveOptions) -> Hashable:
+    """All that the cloud map of a reference depends on, but for the weights.
+
+    Args:
+        reference: The reference.
+        options: Of the removal.
+
+    Returns:
+        A key for `KnownMasks`.
+    """
+    source = reference.mask, options.mask, options.dilate, options.device
+    return _key(reference.optical, (*source, file_state(reference.mask), reference.undone))
+
+
+def key_of_scene(optical: Optical, options: RemoveOptions) -> Hashable | None:
+    """The key under which the map of a scene itself serves as that of a reference.
+
+    Args:
+        optical: The scene.
+        options: Of its removal.
+
+    Returns:
+        A key for `KnownMasks`; None where a reference would be read or masked in another way.
+    """
+    if options.mask != "auto" or (options.bands, options.offset, options.sun) != (None, None, None):
+        return None
+    return _key(optical, (None, options.mask, options.dilate, options.device, file_state(None), (0.0, 0.0)))
+
+
+def _key(optical: Optical, source: tuple[object, ...]) -> Hashable:
+    grid = optical.grid
+    where = [*grid.transform[:6], grid.height, grid.width, grid.crs.to_wkt()]
+    files = [file_state(each) for each in sorted(optical.source.files)]
+    return json.dumps([optical.path, files, where, *source])
 
 
 def _scl_path(optical: Optical) -> str:

@@ -16,7 +16,7 @@ from cmcr_cli.ground.references import References
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.survey.cloud_map import CloudMap
-from cmcr_cli.removal.survey.mask_choice import mask_of_reference
+from cmcr_cli.removal.survey.mask_choice import KnownMasks, key_of, mask_of_reference
 from cmcr_cli.removal.survey.reference_rows import COLUMNS, OtherDate, ReferenceReader, few_at_once
 from cmcr_cli.removal.survey.tiles import Each, Progress, tile_rows
 from cmcr_cli.runtime.allocator import trim_heap
@@ -70,6 +70,7 @@ def survey_references(
     references: Sequence[Reference],
     options: RemoveOptions,
     network: CloudNetwork,
+    known: KnownMasks,
     *,
     each: Each = map,
     progress: Progress = lambda done: None,
@@ -84,6 +85,7 @@ def survey_references(
         references: Open on its grid.
         options: Of the removal; they choose the mask of the references too.
         network: That finds clouds and shadows.
+        known: Maps of references that were looked at before, for other scenes.
         each: The builtin `map`, or one that works on several items at once.
         progress: Called with the part that is done, 0 to 1.
 
@@ -94,8 +96,9 @@ def survey_references(
     unfit: list[tuple[int, str]] = []
     used: list[SurveyedReference] = []
     for index, reference in enumerate(references):
-        own = _part(progress, index, steps)
-        found, share = _covered(reference, optical, options, network, each, own)
+        own, key = _part(progress, index, steps), key_of(reference, options)
+        found, share = known.find(key) or _covered(reference, optical, options, network, each, own)
+        known.keep(key, found, share)
         if share < FEWEST:
             unfit.append((index, f"only {100 * share:.1f} % of the scene is clear in it"))
         else:
@@ -131,7 +134,6 @@ def survey_references(
     surveyed = tuple(
         replace(one, error=float(np.sqrt(error))) for one, error in zip(used, errors, strict=True)
     )
-    trim_heap()
     return ReferenceSurvey(surveyed, fitted, tuple(unfit))
 
 
@@ -186,6 +188,7 @@ def _pass(
             for window in few_at_once(each, look, range(0, reader.width, COLUMNS)):
                 if window is not None:
                     take(window)
+            trim_heap()
         progress(top / reader.height)
 
 

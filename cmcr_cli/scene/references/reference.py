@@ -50,6 +50,7 @@ class Reference:
         label: Name for people.
         shift: Where it was found as seen from the scene, to the east and north in units of the CRS, before
             a large shift was undone; None: not measured.
+        undone: Shift that was undone; zero where none was.
     """
 
     optical: Optical
@@ -58,6 +59,7 @@ class Reference:
     mask: str | None
     label: str
     shift: tuple[float, float] | None = None
+    undone: tuple[float, float] = (0.0, 0.0)
 
     @property
     def path(self) -> str:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli.removal.survey import mask_choice
 from cmcr_cli.removal.survey.cloud_map import CloudMap
-from cmcr_cli.removal.survey.mask_choice import chosen_mask
+from cmcr_cli.removal.survey.mask_choice import KnownMasks, chosen_mask, key_of, key_of_scene
 from cmcr_cli.removal.survey.mask_sources import DilatedMask, NetworkMask, NoMask, RasterMask
 from cmcr_cli.scene.optical import Optical, open_optical
+from cmcr_cli.scene.references.reference import Reference
 from tests.support.removals import Plain
 
 Options = Callable[..., RemoveOptions]
@@ -90,3 +92,51 @@ def test_the_classification_of_a_product_is_scl_whatever_its_name(
         with chosen_mask(options(mask="scl"), product, None) as mask:  # type: ignore[arg-type]
             assert isinstance(mask, RasterMask)
             assert np.array_equal(mask._read(0, 400), np.where(stored == 3, 3, 0))
+
+
+def _map(seed: int) -> CloudMap:
+    classes = np.random.default_rng(seed).integers(0, 4, (30, 50), np.uint8)
+    return CloudMap.of(classes, 99)
+
+
+def test_what_was_kept_is_found_again() -> None:
+    known, cloud_map = KnownMasks(), _map(1)
+    assert known.find("a") is None
+    known.keep("a", cloud_map, 0.25)
+    found = known.find("a")
+    assert found is not None and found[1] == 0.25 and found[0].width == 99
+    np.testing.assert_array_equal(found[0].cells(0, 30), cloud_map.cells(0, 30))
+
+
+def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_choice, "MOST_BYTES", 1500)
+    known = KnownMasks()
+    for name in "abcd":
+        known.keep(name, _map(ord(name)), 1.0)
+    assert known.find("a") is None and known.find("d") is not None
+
+
+def test_a_key_tells_files_grids_masks_and_shifts_apart(scene: Any, options: Options, tmp_path: Path) -> None:
+    chosen = options(mask="auto")
+    with open_optical(scene.s2) as optical:
+        one = Reference(optical=optical, date=None, days=None, mask=None, label="one")
+        other_grid = replace(optical, source=replace(optical.source, grid=replace(optical.grid, height=7)))
+        keys = [
+            key_of(one, chosen),
+            key_of(replace(one, undone=(3.0, 0.0)), chosen),
+            key_of(replace(one, mask=str(tmp_path / "mask.tif")), chosen),
+            key_of(replace(one, optical=other_grid), chosen),
+            key_of(one, replace(chosen, dilate=20)),
+            key_of(one, replace(chosen, mask="omnicloudmask")),
+        ]
+        assert len(set(keys)) == len(keys)
+        assert key_of(replace(one, shift=(1.0, 0.0), days=4), chosen) == keys[0]
+
+
+def test_the_map_of_a_scene_serves_where_a_reference_is_read_alike(scene: Any, options: Options) -> None:
+    chosen = options(mask="auto")
+    with open_optical(scene.s2) as optical:
+        one = Reference(optical=optical, date=None, days=None, mask=None, label="one")
+        assert key_of_scene(optical, chosen) == key_of(one, chosen)
+        for odd in ({"mask": "all"}, {"offset": -1000.0}):
+            assert key_of_scene(optical, replace(chosen, **odd)) is None  # type: ignore[arg-type]
