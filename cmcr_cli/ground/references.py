@@ -110,7 +110,7 @@ class References:
         """
         basis = None if radar is None or radar_valid is None else radar_basis(radar, radar_valid)
         spectrum, confidence = upsampled(context.from_basis(top, left, height, width, basis))
-        trusted = [upsample(upsample(trust(view.clear)[None], axis=2), axis=1)[0] for view in views]
+        trusted = [trust(view.clear) for view in views]
         chances = _chances(trusted, self.readouts)
         source = np.zeros((height, width), np.uint8)
         if not chances:

@@ -40,10 +40,6 @@ PLAIN = np.array([True] * len(USED) + [False] * (len(USED) + RANDOM) + [True] * 
 MARGIN = 8
 """Pixels of a reference that the features need on each side of a window."""
 
-SCALE = 2 * TYPICAL_STD[list(USED)]
-CENTRE = TYPICAL_MEAN[list(USED)]
-"""Reflectance of the spectrum's unit and of its zero."""
-
 _LIMIT = 3.0
 _CLASS_WIDTH = 0.25  # in units of `spectrum`: classes merge into each other over it
 _ROUNDS = 12
@@ -54,7 +50,7 @@ _BITS = 9  # of what learns: 16-bit floats hold such fractions exactly up to _LI
 def spectrum(image: Floats) -> Floats:
     """Return the used bands of reflectance (13, ...), scaled to about -1 to 1, (bands, ...)."""
     shape = (-1, *[1] * (image.ndim - 1))
-    values = (image[list(USED)] - CENTRE.reshape(shape)) / SCALE.reshape(shape)
+    values = (image[list(USED)] - _CENTRE.reshape(shape)) / _SCALE.reshape(shape)
     return np.asarray(np.clip(values, -_LIMIT, _LIMIT, out=values))
 
 
@@ -158,23 +154,26 @@ def class_centres(values: Floats) -> Floats:
 
 
 def trust(clear: Bools) -> Floats:
-    """How far a reference is used: 1 on clear ground, less near what is not clear, 0 there and beside it.
+    """How far a reference is used: 1 on clear ground, less beside what is not clear, and 0 there.
 
-    What masks miss lies at their edges; and a prediction must not jump where a reference ends. Between blocks
-    trust is interpolated, so it must be 0 beside what is not clear for pixels there to count nothing.
+    What masks miss lies at their edges, and a prediction must not jump where a reference ends. But without
+    it, what is known of such a pixel is worth much less.
 
     Args:
         clear: Where its ground shows (h + 2 MARGIN, w + 2 MARGIN).
 
     Returns:
-        Blocks (h / 2 + 2, w / 2 + 2), one more on each side.
+        Pixels (h, w).
     """
     whole = (block_mean(clear) == 1).astype(np.float32)
-    inner = (ndimage.uniform_filter(whole, 3, mode="nearest") > 0.999).astype(np.float32)
-    near = ndimage.uniform_filter(inner, 3, mode="nearest")
+    near = ndimage.uniform_filter(whole, 3, mode="nearest")
     beyond = MARGIN // 2 - 1
-    shown = np.clip(1.5 * near - 0.5, 0, 1) * inner
-    return np.asarray(np.where(near > 0.999, 1, shown)[beyond:-beyond, beyond:-beyond], np.float32)
+    shown = np.where(near > 0.999, 1, np.clip(1.5 * near - 0.5, 0, 1) * whole).astype(np.float32)
+    here = slice(beyond, -beyond)
+    pixels = upsample(upsample(shown[None, here, here], axis=2), axis=1)[0]
+    # Between blocks trust is interpolated; pixels that are not clear count nothing for all that.
+    pixels *= whole[beyond + 1 : -beyond - 1, beyond + 1 : -beyond - 1].repeat(2, 0).repeat(2, 1)
+    return np.asarray(pixels, np.float32)
 
 
 def random_features(values: Floats) -> Floats:
@@ -193,8 +192,24 @@ def identity() -> NDArray[np.float64]:
     readout = np.zeros((len(BANDS), 1 + FEATURES))
     for band in range(len(BANDS)):
         nearest = min(range(len(USED)), key=lambda place: abs(USED[place] - band))
-        readout[band, 0], readout[band, 1 + nearest] = TYPICAL_MEAN[band], 2 * TYPICAL_STD[band]
+        zero, unit = TYPICAL_MEAN[band], 2 * TYPICAL_STD[band]
+        if band in USED:
+            zero, unit = _CENTRE[nearest], _SCALE[nearest]
+        readout[band, 0], readout[band, 1 + nearest] = zero, unit
     return readout
+
+
+def _units() -> tuple[Floats, Floats]:
+    """Reflectance of the zero and of the unit of `spectrum`, each (bands,).
+
+    They follow the typical ground, which is that of Level-1C. In Level-2A B01 is darker, and B09 as bright as
+    B8A: both would be cut off.
+    """
+    centre, scale = TYPICAL_MEAN[list(USED)], 2 * TYPICAL_STD[list(USED)]
+    b01, b8a, b09 = (USED.index(BANDS.index(name)) for name in ("B01", "B8A", "B09"))
+    scale[b01] = 0.05
+    scale[b09], centre[b09] = scale[b8a], (centre[b09] + centre[b8a]) / 2
+    return centre, scale
 
 
 def _directions() -> tuple[Floats, Floats]:
@@ -204,4 +219,5 @@ def _directions() -> tuple[Floats, Floats]:
     return weights.astype(np.float32), draw.uniform(-1.5, 1.5, RANDOM).astype(np.float32)
 
 
+_CENTRE, _SCALE = _units()
 _WEIGHTS, _OFFSETS = _directions()
