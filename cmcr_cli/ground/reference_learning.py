@@ -38,6 +38,7 @@ _LARGE = 1024  # of wider or higher scenes not every row and column is looked at
 _PER_CELL = 4  # rows and columns that are looked at in each cell of large scenes
 _SQUARE = 32  # pixels along the side of the squares that belong to one fold
 _PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
+_RARE = 0.001  # part of the clear ground that may be anything
 _FEW_CELLS = 20.0  # cells that the expectation counts for, where errors are measured
 
 
@@ -318,4 +319,22 @@ def unfilled(
         cell *= 2
     nothing = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
     unmeasured = np.array([[1.0], [0.3], [0.0]], np.float32) * np.ones_like(NODES)
-    return References(readouts, nothing, cell, unmeasured, typical, centres), optimism
+    found = References(readouts, nothing, cell, unmeasured, typical, centres, limits_of(samples.image))
+    return found, optimism
+
+
+def limits_of(image: Floats) -> Floats:
+    """Find what reflectance may be expected at all below the clouds.
+
+    Args:
+        image: Reflectance of clear ground (n, 13).
+
+    Returns:
+        Least and greatest reflectance (2, 13): the range of nearly all of it, and half of that more on each
+        side. Without any ground everything may be.
+    """
+    if not len(image):
+        return np.array([[0.0], [2.0]], np.float32) * np.ones(len(BANDS), np.float32)
+    low, high = np.quantile(image, (_RARE, 1 - _RARE), axis=0)
+    beyond = 0.5 * (high - low)
+    return np.asarray(np.stack([low - beyond, high + beyond]), np.float32)

@@ -73,6 +73,8 @@ class References:
             product of the two, in units of the variance of the bands.
         typical: Error of the readouts for which they hold.
         centres: Of the classes of each reference (references, CLASSES, bands).
+        limits: Least and greatest reflectance that a prediction may have (2, bands): cloud that a mask missed
+            in a reference is far from all ground, and regressions lead anywhere there.
     """
 
     readouts: Mapping[tuple[int, ...], Readout]
@@ -81,6 +83,7 @@ class References:
     moments: Floats
     typical: float
     centres: Floats
+    limits: Floats
 
     def evaluate(
         self,
@@ -213,7 +216,8 @@ class References:
             image += said.reshape(image.shape)
         else:
             image[:, here] += said
-        return image
+        low, high = self.limits[..., None, None]
+        return np.asarray(np.clip(image, low, high, out=image))
 
     def _share(self, readout: Readout, confidence: Floats) -> tuple[Floats, Floats]:
         """Weight of a readout against the context, 0 to 1, and the error of the mean of both."""
@@ -266,6 +270,7 @@ def arrays_of(references: References) -> dict[str, Any]:
         "reference_moments": references.moments,
         "reference_typical": references.typical,
         "reference_centres": references.centres,
+        "reference_limits": references.limits,
     }
     for subset, readout in references.readouts.items():
         name = "reference_" + "_".join(map(str, subset))
@@ -291,4 +296,5 @@ def references_from(arrays: Mapping[str, Any]) -> References | None:
         arrays["reference_moments"],
         float(arrays["reference_typical"]),
         arrays["reference_centres"],
+        arrays["reference_limits"],
     )

@@ -208,7 +208,7 @@ def _units() -> tuple[Floats, Floats]:
     centre, scale = TYPICAL_MEAN[list(USED)], 2 * TYPICAL_STD[list(USED)]
     b01, b8a, b09 = (USED.index(BANDS.index(name)) for name in ("B01", "B8A", "B09"))
     scale[b01] = 0.05
-    scale[b09], centre[b09] = scale[b8a], (centre[b09] + centre[b8a]) / 2
+    scale[b09] = scale[b8a]
     return centre, scale
 
 

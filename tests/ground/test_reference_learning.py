@@ -15,6 +15,8 @@ from cmcr_cli.ground.reference_learning import (
     ResidualCollector,
     SampleCollector,
     Seen,
+    fit_references,
+    limits_of,
     padded,
     seen,
     unfilled,
@@ -205,3 +207,16 @@ def test_sizes_need_not_be_multiples_of_cells_and_windows() -> None:
     assert fitted[1].field.shape == (14, 59, 45)
     found = predict(fitted, scene, other, (0, 0, 118, 90))
     assert found.spectrum.shape == image.shape and error(found, image) < 0.7
+
+
+def test_predictions_stay_within_what_clear_ground_shows() -> None:
+    image = np.linspace(0.1, 0.3, 1000, dtype=np.float32)[:, None] * np.ones(13, np.float32)
+    low, high = limits_of(image)
+    assert low[3] == pytest.approx(0.0, abs=0.002) and high[3] == pytest.approx(0.4, abs=0.002)
+    scene, clouds = today(fields(1)), np.array(view(fields(1)).image)
+    clouds[:, 60:64, 60:64] = 1.2  # cloud that the mask of the reference has missed
+    views = [View(clouds, np.ones((SIZE, SIZE), bool))]
+    fitted = fit_references(scene.image, scene.clear, scene.radar, scene.radar_valid, PRESENT, views)
+    expected = predict(fitted, scene, views)
+    assert expected.spectrum.max() < 0.8
+    assert (limits_of(image[:0]) == [[0.0], [2.0]]).all()
