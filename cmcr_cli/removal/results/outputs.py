@@ -144,7 +144,7 @@ class Outputs:
             return None
         after = None
         if strip.after is not None:
-            empty = 0 if self._optical.nodata is None else self._optical.nodata
+            empty = self._optical.empty
             after = strip.after[:, rows, columns]
             after = np.where(inside, after, np.asarray(empty, after.dtype))
         return replace(

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.enums import Resampling
+from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from cmcr_cli.errors import OverlapError
 from cmcr_cli.scene.grid import SAME_PIXEL, Grid, crs_name, same_crs
+from cmcr_cli.scene.pixels.validity import Validity
 from cmcr_cli.scene.products.stack import BlockRows
 from cmcr_cli.scene.raster import Source, aligned
 
@@ -26,21 +28,33 @@ LEAST_OVERLAP = 0.001
 LEAST_WEIGHT = 0.5
 """Of the valid neighbours of a new pixel; with less it takes the nearest one."""
 
+MARGIN = 8
+"""Rows that are read around those that a warp needs: cubic interpolation looks at neighbours."""
+
 Shift = tuple[float, float]
 """To the east and to the north, in units of the scene's CRS."""
 
 
 @contextmanager
 def placed(
-    dataset: Any, path: str | Path, rows: BlockRows | None, grid: Grid, shift: Shift = (0.0, 0.0)
+    dataset: Any,
+    path: str | Path,
+    rows: BlockRows | None,
+    grid: Grid,
+    validity: Validity,
+    *,
+    indexes: tuple[int, ...],
+    shift: Shift = (0.0, 0.0),
 ) -> Iterator[Source]:
     """Lay an open image on another grid, by cubic interpolation that takes nothing from nodata.
 
     Args:
-        dataset: The image; it is nodata where all of its bands hold its nodata value, else 0.
+        dataset: The image.
         path: Its path, for messages.
         rows: A faster way to read it.
         grid: Where to lay it.
+        validity: Where it holds a measurement; the rest holds the same value in all bands once it is read.
+        indexes: Its bands, from 1.
         shift: Where the image is found as seen from where it should be; this is undone.
 
     Yields:
@@ -50,11 +64,12 @@ def placed(
         OverlapError: The image does not cover any of the grid.
     """
     own = Grid.from_dataset(dataset)
+    read = None if rows is None else rows.read
+    stored = Source(str(path), dataset, own, indexes, warped=False, rows=read, validity=validity)
     a, _, c, _, e, f = grid.transform[:6]
     target = replace(grid, transform=Affine(a, 0, c + shift[0], 0, e, f + shift[1]))
     if target.matches(own):
-        read = None if rows is None else rows.read
-        yield Source(str(path), dataset, grid, dataset.indexes, warped=False, rows=read)
+        yield replace(stored, grid=grid)
         return
     overlap = grid.overlap(own)
     if overlap < LEAST_OVERLAP:
@@ -62,31 +77,30 @@ def placed(
             f"{path}: covers {overlap:.1%} of the scene ({own.describe()}, against {crs_name(grid.crs)}); "
             "expected an image of the same ground. Leave it out."
         )
-    nodata = 0 if dataset.nodata is None else dataset.nodata
     if _same_pixels(own, target):
-        mover = _Mover(own, target, nodata)
-        yield Source(
-            str(path),
-            dataset,
-            grid,
-            dataset.indexes,
-            warped=False,
-            rows=None if rows is None else _moved_rows(mover, rows, grid.width),
-            window=_moved_windows(mover, dataset),
+        mover = _Mover(own, target, validity.fill)
+        yield replace(
+            stored,
+            grid=grid,
+            rows=None if rows is None else _moved_rows(mover, stored, grid.width),
+            window=_moved_windows(mover, stored),
+            validity=None,
         )
         return
     with aligned(
         dataset,
         path,
         target,
-        dataset.indexes,
+        indexes,
         resampling=Resampling.cubic,
-        src_nodata=nodata,
-        nodata=nodata,
+        src_nodata=validity.fill,
+        nodata=validity.fill,
         # A single 0 is a dark pixel, and in B10 the usual one.
         unified=True,
     ) as source:
-        yield replace(source, grid=grid)
+        # GDAL knows one nodata value; what else tells where there is no measurement is applied before.
+        window = None if validity.plain else _warped_windows(stored, target, validity.fill)
+        yield replace(source, grid=grid, window=window)
 
 
 def _same_pixels(own: Grid, target: Grid) -> bool:
@@ -187,29 +201,60 @@ def _convolved(
 
 
 def _moved_rows(
-    mover: _Mover, rows: BlockRows, width: int
+    mover: _Mover, stored: Source, width: int
 ) -> Callable[[int, int, Sequence[int]], NDArray[Any]]:
     """Full-width rows of the target from full-width rows of the image."""
 
     def read(top: int, count: int, bands: Sequence[int]) -> NDArray[Any]:
-        def stored(lines: slice, columns: slice) -> NDArray[Any]:
-            return rows.read(lines.start, lines.stop - lines.start, bands)[:, :, columns]
+        def part(lines: slice, columns: slice) -> NDArray[Any]:
+            return stored.read(lines.start, lines.stop - lines.start, bands)[:, :, columns]
 
-        return mover.window(Window(0, top, width, count), stored)
+        return mover.window(Window(0, top, width, count), part)
 
     return read
 
 
-def _moved_windows(mover: _Mover, dataset: Any) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
+def _moved_windows(mover: _Mover, stored: Source) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
     """Windows of the target from windows of the image."""
 
     def read(window: Window, bands: Sequence[int]) -> NDArray[Any]:
-        def stored(lines: slice, columns: slice) -> NDArray[Any]:
-            found: NDArray[Any] = dataset.read(
-                [dataset.indexes[band] for band in bands], window=Window.from_slices(lines, columns)
-            )
-            return found
+        def part(lines: slice, columns: slice) -> NDArray[Any]:
+            return stored.read_window(Window.from_slices(lines, columns), bands)
 
-        return mover.window(window, stored)
+        return mover.window(window, part)
+
+    return read
+
+
+def _warped_windows(
+    stored: Source, target: Grid, fill: float
+) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
+    """Windows of the target, warped from the rows of the image that they need."""
+    own = stored.grid
+
+    def read(window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        part = target.crop(window.row_off, window.col_off, window.height, window.width)
+        _, top, _, bottom = part.footprint(own.crs).bounds
+        lines = sorted(own.position(0, y)[1] for y in (top, bottom))
+        first, stop = (
+            (max(math.floor(lines[0]) - MARGIN, 0), min(math.ceil(lines[1]) + MARGIN, own.height))
+            if all(map(math.isfinite, lines))
+            else (0, own.height)
+        )
+        found = np.full((len(bands), window.height, window.width), fill, stored.dataset.dtypes[0])
+        if first < stop:
+            reproject(
+                stored.read(first, stop - first, bands),
+                found,
+                src_transform=own.crop(first, 0, stop - first, own.width).transform,
+                src_crs=own.crs,
+                src_nodata=fill,
+                dst_transform=part.transform,
+                dst_crs=part.crs,
+                dst_nodata=fill,
+                resampling=Resampling.cubic,
+                UNIFIED_SRC_NODATA="YES",
+            )
+        return found
 
     return read
