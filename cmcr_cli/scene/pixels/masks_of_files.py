@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
@@ -33,6 +34,10 @@ def mask_bands(dataset: Any) -> tuple[int, ...]:
         for index, kind, text in zip(dataset.indexes, dataset.colorinterp, dataset.descriptions, strict=True)
         if kind == ColorInterp.alpha or MASK_NAME.fullmatch((text or "").strip())
     )
+
+
+LOOKS, LOOK = 6, 128
+"""A band is empty where 6 x 6 windows of 128 x 128 px are."""
 
 
 @contextmanager
@@ -62,9 +67,30 @@ def open_validity(
         text = mask_of_sources(dataset, indexes) if made else None
         if text is not None:
             masks.append(_all_bands(stack.enter_context(open_raster(text, "masks of the bands"))))
+
+        def look(place: int) -> bool:
+            return not any(
+                (values != (0 if never[place] else empty[place])).any()
+                for values in _spread(dataset, indexes[place])
+            )
+
         yield Validity(
-            names=tuple(names), width=dataset.width, fill=fill, empty=empty, never=never, masks=tuple(masks)
+            names=tuple(names),
+            width=dataset.width,
+            fill=fill,
+            empty=empty,
+            never=never,
+            masks=tuple(masks),
+            look=look,
         )
+
+
+def _spread(dataset: Any, index: int) -> Iterator[NDArray[Any]]:
+    """Windows of a band, spread evenly over it."""
+    height, width = min(LOOK, dataset.height), min(LOOK, dataset.width)
+    for top in np.linspace(0, dataset.height - height, LOOKS).astype(int):
+        for left in np.linspace(0, dataset.width - width, LOOKS).astype(int):
+            yield dataset.read(index, window=Window(int(left), int(top), width, height))
 
 
 def usable_nodata(nodata: float | None, dtype: Any) -> float:

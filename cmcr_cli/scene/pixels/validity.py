@@ -29,8 +29,6 @@ RUN = 4
 KEPT_BYTES = 64 * 2**20
 """Of values that are kept for the outputs; rows for which there is no space are read again."""
 
-NO_COLUMNS = np.empty(0, np.intp)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
@@ -43,6 +41,8 @@ class Validity:
         empty: The nodata value of each band, 0 where none is stated.
         never: For each band the values that no measurement has.
         masks: Masks of the raster or of the files of which it is made.
+        look: Tells whether a band is empty wherever one looks.
+        kept: What pixels held that were not measured.
     """
 
     names: tuple[str, ...]
@@ -51,7 +51,9 @@ class Validity:
     empty: tuple[float, ...]
     never: tuple[tuple[float, ...], ...]
     masks: tuple[Mask, ...] = ()
+    look: Callable[[int], bool] = lambda place: False
     kept: Kept = field(default_factory=lambda: Kept())
+    _unfilled: dict[int, bool] = field(default_factory=dict, repr=False)
 
     @property
     def beyond_nodata(self) -> bool:
@@ -62,6 +64,21 @@ class Validity:
     def plain(self) -> bool:
         """Whether `fill` in all bands is all that a file says of its nodata."""
         return not self.masks and not any(self.never) and set(self.empty) == {self.fill}
+
+    @property
+    def unmeasured(self) -> tuple[float, ...]:
+        """What each band may hold where nothing was measured; other values are found wherever they are."""
+        return tuple(0.0 if never else value for value, never in zip(self.empty, self.never, strict=True))
+
+    def never_filled(self, place: int) -> bool:
+        """Tell whether a band is empty everywhere.
+
+        Args:
+            place: Of the band among all.
+        """
+        if place not in self._unfilled:
+            self._unfilled[place] = self.look(place)
+        return self._unfilled[place]
 
     def cleaned(self, dn: NDArray[Any], window: Window, places: Sequence[int]) -> NDArray[Any]:
         """Put `fill` in the place of what was not measured.
@@ -74,13 +91,13 @@ class Validity:
         Returns:
             The pixels.
         """
-        gone = self._absent(dn, window, places)
+        gone, stored, changed = self._absent(dn, window, places), dn, None
         if gone is not None and gone.any():
             stored = dn.copy()
             dn[:, gone] = self.fill
-            self.kept.keep(window, stored, gone & (stored != dn).any(axis=0), len(places) == len(self.names))
-        elif len(places) == len(self.names):
-            self.kept.keep(window, dn, None, whole=True)
+            changed = gone & (stored != dn).any(axis=0)
+        if len(places) == len(self.names) and self._is_full_width(window):
+            self.kept.keep(window.row_off, stored, changed)
         return dn
 
     def _absent(self, dn: NDArray[Any], window: Window, places: Sequence[int]) -> Bools | None:
@@ -101,9 +118,12 @@ class Validity:
                 found.append(np.logical_and.reduce(empty))
             if self.fill != 0:
                 found.append(~np.asarray(measured(dn, self.names, 0)))
-            if window.col_off == 0 and window.width == self.width:
+            if self._is_full_width(window):
                 found += [rim for rim in (self._rim(dn), self._rim(dn, backwards=True)) if rim is not None]
         return np.logical_or.reduce(found) if found else None
+
+    def _is_full_width(self, window: Window) -> bool:
+        return bool(window.col_off == 0 and window.width == self.width)
 
     def _rim(self, dn: NDArray[Any], *, backwards: bool = False) -> Bools | None:
         """Runs from the rim of full-width rows on in which some bands are empty and others are not.
@@ -112,20 +132,27 @@ class Validity:
         pixel where a swath does, and stacks are made of bands that do not cover the same ground.
         """
         step = -1 if backwards else 1
-        # A value beyond what can be measured is looked for everywhere.
-        bands = [
-            (band[:, ::step], 0 if value in never else value)
-            for band, name, value, never in zip(dn, self.names, self.empty, self.never, strict=True)
-            if name != "B10"
-        ]
-        begins = np.logical_or.reduce([(band[:, :RUN] == value).all(axis=1) for band, value in bands])
+        bands = [(band[:, ::step], value) for band, value in zip(dn, self.unmeasured, strict=True)]
+        begins = np.logical_or.reduce(
+            [
+                (band[:, :RUN] == value).all(axis=1)
+                for (band, value), name in zip(bands, self.names, strict=True)
+                if name != "B10"
+            ]
+        )
         rows = np.flatnonzero(begins)
         if not rows.size or self.width < RUN:
             return None
         leads = np.stack([_lead(band[rows] == value) for band, value in bands])
+        # In B10, 0 is the usual value.
+        leads[[name == "B10" for name in self.names]] = self.width
         start = leads.min(axis=0)
-        # A band that is empty all along the row may be missing, which is not a question of the rim.
-        runs = np.where((leads - start >= RUN) & (leads < self.width), leads, 0).max(axis=0)
+        long = leads - start >= RUN
+        long[[name == "B10" for name in self.names]] = False
+        for place in np.flatnonzero((long & (leads == self.width)).any(axis=1)):
+            # All rows of a band that was never filled are like that; one such band spoils no pixel.
+            long[place] &= not self.never_filled(int(place))
+        runs = np.where(long, leads, 0).max(axis=0)
         if not runs.any():
             return None
         found = np.zeros(dn.shape[1:], np.bool_)
@@ -143,30 +170,27 @@ class Kept:
     """What pixels held that were not measured, of the last rows that were read."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, tuple[NDArray[np.intp], NDArray[Any] | None]] = {}
+        self._rows: dict[int, tuple[NDArray[np.intp], NDArray[Any]] | None] = {}
         self._bytes = 0
 
-    def keep(self, window: Window, stored: NDArray[Any], changed: Bools | None, whole: bool) -> None:
+    def keep(self, top: int, stored: NDArray[Any], changed: Bools | None) -> None:
         """Keep the values of pixels that are changed.
 
         Args:
-            window: Full-width rows; of other windows nothing is kept.
+            top: First of the full-width rows.
             stored: Their values (bands, rows, width).
             changed: Which are changed (rows, width); None: none.
-            whole: Whether these are all bands.
         """
-        if not whole or window.col_off:
-            return
-        for line in range(window.height):
-            self._drop(window.row_off + line)
-            if changed is None or not changed[line].any():
-                self._rows[window.row_off + line] = NO_COLUMNS, None
-                continue
-            columns = np.flatnonzero(changed[line])
-            values = stored[:, line, columns]
-            self._rows[window.row_off + line] = columns, values
-            self._bytes += values.nbytes
-        while self._bytes > KEPT_BYTES and len(self._rows) > window.height:
+        rows = stored.shape[1]
+        for line in range(rows):
+            self._drop(top + line)
+            self._rows[top + line] = None
+            if changed is not None and changed[line].any():
+                columns = np.flatnonzero(changed[line])
+                values = stored[:, line, columns]
+                self._rows[top + line] = columns, values
+                self._bytes += values.nbytes
+        while self._bytes > KEPT_BYTES and len(self._rows) > rows:
             self._drop(next(iter(self._rows)))
 
     def put_back(self, top: int, pixels: NDArray[Any], read: Callable[[int, int], Any]) -> NDArray[Any]:
@@ -183,15 +207,13 @@ class Kept:
         lines = range(top, top + pixels.shape[1])
         if not self._rows.keys() >= set(lines):
             read(top, pixels.shape[1])
-        changed = [line for line in lines if self._rows[line][1] is not None]
-        if changed:
+        found = {line: kept for line in lines if (kept := self._rows[line]) is not None}
+        if found:
             pixels = pixels.copy()
-        for line in changed:
-            columns, values = self._rows[line]
+        for line, (columns, values) in found.items():
             pixels[:, line - top, columns] = values
         return pixels
 
     def _drop(self, line: int) -> None:
-        columns_values = self._rows.pop(line, None)
-        if columns_values is not None and columns_values[1] is not None:
-            self._bytes -= columns_values[1].nbytes
+        if (kept := self._rows.pop(line, None)) is not None:
+            self._bytes -= kept[1].nbytes
