@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.enums import Resampling
-from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from cmcr_cli.errors import OverlapError
 from cmcr_cli.scene.grid import SAME_PIXEL, Grid, crs_name, same_crs
 from cmcr_cli.scene.pixels.validity import Validity
+from cmcr_cli.scene.pixels.warped import warped_windows
 from cmcr_cli.scene.products.stack import BlockRows
 from cmcr_cli.scene.raster import Source, aligned
 
@@ -27,9 +27,6 @@ LEAST_OVERLAP = 0.001
 
 LEAST_WEIGHT = 0.5
 """Of the valid neighbours of a new pixel; with less it takes the nearest one."""
-
-MARGIN = 8
-"""Rows that are read around those that a warp needs: cubic interpolation looks at neighbours."""
 
 Shift = tuple[float, float]
 """To the east and to the north, in units of the scene's CRS."""
@@ -99,8 +96,15 @@ def placed(
         unified=True,
     ) as source:
         # GDAL knows one nodata value; what else tells where there is no measurement is applied before.
-        window = None if validity.plain else _warped_windows(stored, target, validity.fill)
-        yield replace(source, grid=grid, window=window)
+        window = warped_windows(
+            _full_rows(stored),
+            own,
+            target,
+            fill=validity.fill,
+            resampling=Resampling.cubic,
+            unified=True,
+        )
+        yield replace(source, grid=grid, window=None if validity.plain else window)
 
 
 def _same_pixels(own: Grid, target: Grid) -> bool:
@@ -226,35 +230,11 @@ def _moved_windows(mover: _Mover, stored: Source) -> Callable[[Window, Sequence[
     return read
 
 
-def _warped_windows(
-    stored: Source, target: Grid, fill: float
-) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
-    """Windows of the target, warped from the rows of the image that they need."""
-    own = stored.grid
+def _full_rows(stored: Source) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
+    """Windows by way of full-width rows, in which the rim of an image shows."""
 
     def read(window: Window, bands: Sequence[int]) -> NDArray[Any]:
-        part = target.crop(window.row_off, window.col_off, window.height, window.width)
-        _, top, _, bottom = part.footprint(own.crs).bounds
-        lines = sorted(own.position(0, y)[1] for y in (top, bottom))
-        first, stop = (
-            (max(math.floor(lines[0]) - MARGIN, 0), min(math.ceil(lines[1]) + MARGIN, own.height))
-            if all(map(math.isfinite, lines))
-            else (0, own.height)
-        )
-        found = np.full((len(bands), window.height, window.width), fill, stored.dataset.dtypes[0])
-        if first < stop:
-            reproject(
-                stored.read(first, stop - first, bands),
-                found,
-                src_transform=own.crop(first, 0, stop - first, own.width).transform,
-                src_crs=own.crs,
-                src_nodata=fill,
-                dst_transform=part.transform,
-                dst_crs=part.crs,
-                dst_nodata=fill,
-                resampling=Resampling.cubic,
-                UNIFIED_SRC_NODATA="YES",
-            )
-        return found
+        rows = stored.read(window.row_off, window.height, bands)
+        return rows[:, :, window.col_off : window.col_off + window.width]
 
     return read
