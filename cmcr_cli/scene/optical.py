@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from cmcr_cli.scene.bands import (
     described_names,
 )
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.pixels.masks_of_files import mask_bands, open_validity, usable_nodata
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
@@ -33,6 +34,8 @@ from cmcr_cli.scene.sun import Sun, sun_of_tags
 from cmcr_cli.warning_kinds import RadiometryWarning
 
 log = logging.getLogger("cmcr")
+
+T = TypeVar("T")
 
 OffsetSource = Literal["product", "tag", "option", "assumed 0"]
 
@@ -60,6 +63,12 @@ class Optical:
     warnings: tuple[RadiometryWarning, ...]
     scl: str | None = None  # path of the product's own scene classification
     sun: Sun | None = None  # None: not known
+    masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
+
+    @property
+    def empty(self) -> float:
+        """What all bands hold where nothing was measured, once they are read."""
+        return usable_nodata(self.nodata, self.dtype)
 
     @property
     def path(self) -> str:
@@ -108,6 +117,7 @@ class Optical:
         """Tell where DN hold a measurement.
 
         A pixel is nodata when all its bands but B10 hold the nodata value, or 0 where the file declares none.
+        Whatever else says that there is none has given it these values as it was read, see `pixels.validity`.
 
         Args:
             dn: Of all bands (bands, ...).
@@ -115,7 +125,7 @@ class Optical:
         Returns:
             Booleans (...).
         """
-        return np.asarray(measured(dn, self.names, 0 if self.nodata is None else self.nodata))
+        return np.asarray(measured(dn, self.names, self.empty))
 
 
 @contextmanager
@@ -156,29 +166,50 @@ def open_optical(
             f"{path}: says which bands it holds ({' '.join(product.bands)}), but --bands was given; expected "
             "--bands only for a stack without names. Leave it out."
         )
-    with _dataset(path, product) as (dataset, rows):
-        _check_dtype(dataset, path)
-        names = _names(dataset, path, bands, SCENE_NEEDS if onto is None else REFERENCE_NEEDS)
-        radiometry, offset_source, found = _radiometry(dataset, path, offset)
+    with _dataset(path, product) as (dataset, rows), ExitStack() as stack:
+        indexes = _measuring(dataset)
+        dtypes = {dataset.dtypes[index - 1] for index in indexes}
+        _check_dtype(len(indexes), dtypes, path)
+        names = _names(dataset, indexes, path, bands, SCENE_NEEDS if onto is None else REFERENCE_NEEDS)
+        radiometry, offset_source, found = _radiometry(dataset, indexes, path, offset)
         if product is not None:
             stated = offset_source == "tag" and product.offset is not None
             offset_source, found = "product" if stated else offset_source, (*product.warnings, *found)
-        with placed(dataset, path, rows, onto or Grid.from_dataset(dataset), shift) as source:
-            yield Optical(
-                source=source,
-                names=names,
-                radiometry=radiometry,
-                offset_source=offset_source,
-                dtype=np.dtype(dataset.dtypes[0]),
-                nodata=dataset.nodata,
-                descriptions=dataset.descriptions,
-                scales=dataset.scales,
-                offsets=dataset.offsets,
-                tags=dataset.tags(),
-                warnings=found,
-                scl=None if product is None else product.scl,
-                sun=_sun(dataset, product, sun),
-            )
+        dtype, nodata = np.dtype(dtypes.pop()), dataset.nodatavals[indexes[0] - 1]
+        made = rows is None or rows.masked
+        validity = stack.enter_context(
+            open_validity(dataset, names, indexes, usable_nodata(nodata, dtype), made=made)
+        )
+        grid = onto or Grid.from_dataset(dataset)
+        source = stack.enter_context(
+            placed(dataset, path, rows, grid, validity, indexes=indexes, shift=shift)
+        )
+        yield Optical(
+            source=source,
+            names=names,
+            radiometry=radiometry,
+            offset_source=offset_source,
+            dtype=dtype,
+            nodata=nodata,
+            descriptions=_of(dataset.descriptions, indexes),
+            scales=_of(dataset.scales, indexes),
+            offsets=_of(dataset.offsets, indexes),
+            tags=dataset.tags(),
+            warnings=found,
+            scl=None if product is None else product.scl,
+            sun=_sun(dataset, product, sun),
+            masked=validity.beyond_nodata,
+        )
+
+
+def _measuring(dataset: Any) -> tuple[int, ...]:
+    """Bands of a raster that do not say where the others are valid, from 1."""
+    masks = mask_bands(dataset)
+    return tuple(index for index in dataset.indexes if index not in masks)
+
+
+def _of(values: Sequence[T], indexes: Sequence[int]) -> tuple[T, ...]:
+    return tuple(values[index - 1] for index in indexes)
 
 
 @contextmanager
@@ -237,11 +268,10 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
     return ()
 
 
-def _check_dtype(dataset: Any, path: str | Path) -> None:
-    dtypes = set(dataset.dtypes)
-    if dataset.count == 2:
+def _check_dtype(count: int, dtypes: set[str], path: str | Path) -> None:
+    if count == 2:
         raise RadiometryError(
-            f"{path}: has 2 bands of {dataset.dtypes[0]} and looks like Sentinel-1; expected Sentinel-2. "
+            f"{path}: has 2 bands of {min(dtypes)} and looks like Sentinel-1; expected Sentinel-2. "
             "The Sentinel-2 scene comes first, then the Sentinel-1 scene."
         )
     if len(dtypes) > 1 or not dtypes <= {"uint16", "int16"}:
@@ -253,21 +283,26 @@ def _check_dtype(dataset: Any, path: str | Path) -> None:
 
 
 def _names(
-    dataset: Any, path: str | Path, bands: tuple[str, ...] | None, needs: tuple[tuple[str, ...], ...]
+    dataset: Any,
+    indexes: tuple[int, ...],
+    path: str | Path,
+    bands: tuple[str, ...] | None,
+    needs: tuple[tuple[str, ...], ...],
 ) -> tuple[str, ...]:
     """Band names in file order: from the option, else the descriptions, else the number of bands."""
+    count = len(indexes)
     if bands is not None:
         names = tuple(band_name(name) or name for name in bands)
-        if len(names) != dataset.count:
+        if len(names) != count:
             raise RadiometryError(
-                f"{path}: has {dataset.count} bands, but --bands names {len(names)}; expected one name each."
+                f"{path}: has {count} bands, but --bands names {len(names)}; expected one name each."
             )
     else:
-        described = described_names(dataset.descriptions, str(path))
+        described = described_names(_of(dataset.descriptions, indexes), str(path))
         by_count = {len(BANDS): BANDS, len(L2A_BANDS): L2A_BANDS}
-        if described is None and dataset.count not in by_count:
+        if described is None and count not in by_count:
             raise RadiometryError(
-                f"{path}: has {dataset.count} bands without names; expected {len(BANDS)} (L1C), "
+                f"{path}: has {count} bands without names; expected {len(BANDS)} (L1C), "
                 f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. "
                 + (
                     "Name the bands in file order with --bands."
@@ -275,7 +310,7 @@ def _names(
                     else "Describe its bands."
                 )
             )
-        names = described or by_count[dataset.count]
+        names = described or by_count[count]
     check_names(names, str(path), needs)
     return names
 
@@ -295,10 +330,10 @@ def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | Non
 
 
 def _radiometry(
-    dataset: Any, path: str | Path, option: float | None
+    dataset: Any, indexes: Sequence[int], path: str | Path, option: float | None
 ) -> tuple[Radiometry, OffsetSource, tuple[RadiometryWarning, ...]]:
     """Radiometry from the option, else the scale and offset tags, else offset 0; and warnings about it."""
-    tags = set(zip(dataset.scales, dataset.offsets, strict=True))
+    tags = set(zip(_of(dataset.scales, indexes), _of(dataset.offsets, indexes), strict=True))
     if tags == {(1.0, 0.0)}:
         if option is None:
             return Radiometry(), "assumed 0", ()

@@ -105,7 +105,8 @@ class Outputs:
         for raster in RASTERS:
             pixels = raster.pixels(strip) if raster.option in self._writers else None
             if pixels is not None:
-                self._writers[raster.option].write(pixels[new])
+                valid = strip.provenance[new[1]] != NODATA
+                self._writers[raster.option].write(pixels[new], valid)
         if strip.source is not None:
             source = strip.source[new[1]][strip.provenance[new[1]] >= RECONSTRUCTED]
             self.sources += np.bincount(source, minlength=len(self.sources))
@@ -144,7 +145,7 @@ class Outputs:
             return None
         after = None
         if strip.after is not None:
-            empty = 0 if self._optical.nodata is None else self._optical.nodata
+            empty = self._optical.empty
             after = strip.after[:, rows, columns]
             after = np.where(inside, after, np.asarray(empty, after.dtype))
         return replace(

@@ -81,6 +81,7 @@ def image_spec(setting: Setting, path: Path) -> OutputSpec:
         offsets=optical.offsets,
         tags={**optical.tags, **setting.tags},
         creation_options=setting.options.creation_options,
+        masked=optical.masked,
     )
 
 
