@@ -39,7 +39,9 @@ FIRST_IMAGE = datetime(2015, 6, 23, tzinfo=UTC)
 LAST_YEAR = 2100
 """A later image is a mistake, whatever the clock of this machine says."""
 
-ITEM = re.compile(r".+\.(geo)?json(#.+)?", re.IGNORECASE | re.DOTALL)
+ADDRESS = re.compile(r"https?://")
+
+ITEM = re.compile(r".+\.(geo)?json(#.+)?|https?://.+/items/[^/]+", re.IGNORECASE | re.DOTALL)
 """Path of a STAC item, or of one in an ItemCollection."""
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -185,10 +187,19 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
 def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
     """What it was made from, as far as that is items too; each once."""
     return [
-        {"rel": "derived_from", "href": _relative(Path(source), path), "type": "application/geo+json"}
-        for source in dict.fromkeys(sources)
+        {
+            "rel": "derived_from",
+            "href": source if ADDRESS.match(source) else _relative(Path(source), path),
+            "type": "application/geo+json",
+        }
+        for source in dict.fromkeys(map(_without_query, sources))
         if ITEM.fullmatch(source)
     ]
+
+
+def _without_query(source: str) -> str:
+    """A source without the query of its address, which may be a secret."""
+    return source.partition("?")[0] if ADDRESS.match(source) else source
 
 
 def _relative(file: Path, item: Path) -> str:

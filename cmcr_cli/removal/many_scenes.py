@@ -32,7 +32,7 @@ from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
 
-SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
+SUFFIXES = re.compile(r"(\.SAFE|\.zarr|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
 
 BETWEEN = ";"
 """What stands between several references in one cell."""

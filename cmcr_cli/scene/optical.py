@@ -63,6 +63,7 @@ class Optical:
     warnings: tuple[RadiometryWarning, ...]
     scl: str | None = None  # path of the product's own scene classification
     sun: Sun | None = None  # None: not known
+    folder: str | None = None  # local folder of a product whose files GDAL does not list
     masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
 
     @property
@@ -74,6 +75,11 @@ class Optical:
     def path(self) -> str:
         """The path that was opened."""
         return self.source.path
+
+    @property
+    def files(self) -> list[str]:
+        """Files and folders that are read, as far as GDAL and the product tell."""
+        return [*self.source.files, *([] if self.folder is None else [self.folder])]
 
     @property
     def grid(self) -> Grid:
@@ -199,6 +205,7 @@ def open_optical(
             scl=None if product is None else product.scl,
             sun=_sun(dataset, product, sun),
             masked=validity.beyond_nodata,
+            folder=None if product is None else product.folder,
         )
 
 

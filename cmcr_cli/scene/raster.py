@@ -29,7 +29,7 @@ from cmcr_cli.scene.environment import COMPLETE
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.pixels.lines import PIECE
 from cmcr_cli.scene.pixels.validity import Validity
-from cmcr_cli.scene.readable import check_readable
+from cmcr_cli.scene.readable import check_readable, streamed
 
 SAMPLE_SIDE = 6
 SAMPLE_WINDOW = 128
@@ -40,7 +40,7 @@ SCAN_ROWS = 256
 RAW_LINE = 16384
 """Bytes in a line of a file that is read as a raster; GDAL checks the size of files with wider lines."""
 
-ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
+ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?\b|^(https?|s3|gs|az|oss)://")
 """Paths that GDAL asks the network for."""
 
 SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
@@ -175,7 +175,7 @@ def _through_gdal(path: str, most: int) -> bytes:
     vrt = (
         f'<VRTDataset rasterXSize="{RAW_LINE}" rasterYSize="{lines}">'
         '<VRTRasterBand dataType="Byte" band="1" subClass="VRTRawRasterBand">'
-        f'<SourceFilename relativeToVRT="0">{escape(path)}</SourceFilename>'
+        f'<SourceFilename relativeToVRT="0">{escape(streamed(path))}</SourceFilename>'
         f"<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>{RAW_LINE}</LineOffset>"
         "</VRTRasterBand></VRTDataset>"
     )

@@ -86,7 +86,7 @@ def open_session(
         optical = stack.enter_context(
             open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
         )
-        claims.read(*optical.source.files)
+        claims.read(*optical.files)
         warnings = WarningLog()
         warnings.add(*optical.warnings, *check_radiometry(optical))
         area = None
@@ -108,7 +108,7 @@ def open_session(
             stack.enter_context(aligned_reference(optical, each, warnings)) for each in found.used
         )
         for each in references:
-            claims.read(*each.optical.source.files, *([] if each.mask is None else [each.mask]))
+            claims.read(*each.optical.files, *([] if each.mask is None else [each.mask]))
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of

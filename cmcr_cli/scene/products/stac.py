@@ -1,4 +1,4 @@
-"""STAC items in place of a path: which of their assets are the bands, and what they say of the pixels."""
+"""STAC items, files or addresses: which of their assets are the bands, and what they say of the pixels."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, band_name
+from cmcr_cli.scene.products.eopf import is_eopf, read_eopf
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
-from cmcr_cli.scene.raster import read_start
-from cmcr_cli.scene.readable import check_readable
+from cmcr_cli.scene.raster import read_bytes, read_start
+from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote
 from cmcr_cli.scene.sun import Sun, sun_of
 from cmcr_cli.warning_kinds import RadiometryWarning
 
@@ -25,9 +28,6 @@ COMMON_NAMES = {
     "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11", "swir22": "B12",
 }  # fmt: skip
 """Asset keys of catalogues that go by the common names of STAC's eo extension."""
-
-SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
-           "gs://": "/vsigs/", "file://": ""}  # fmt: skip
 
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")
 
@@ -40,10 +40,13 @@ LONGEST = 60
 LARGEST_ITEM = 64 * 2**20
 """Bytes; real items have 30 kB, and collections of them as many times that."""
 
-IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json)#(.+)", re.IGNORECASE | re.DOTALL)
+IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json|\w+://.+?)#(.+)", re.IGNORECASE | re.DOTALL)
 """An item of an ItemCollection: the path of the file, and the id."""
 
-WHAT = "a STAC item on this machine; its assets may be anywhere"
+OF_API = re.compile(r"https?://.+/(items(/[^/]+)?|search)/?", re.IGNORECASE)
+"""Addresses of items, and of lists of them, at servers with the STAC API."""
+
+WHAT = "a STAC item"
 
 Asset = Mapping[str, Any]
 
@@ -52,19 +55,21 @@ def is_item(path: str) -> bool:
     """Recognise a STAC item by its name.
 
     Args:
-        path: A path; PATH#ID is one of an ItemCollection.
+        path: A path or address; PATH#ID is one of an ItemCollection.
 
     Returns:
         Whether it is a name of an item.
     """
-    return _file_of(path)[0].lower().endswith((".json", ".geojson"))
+    file = _file_of(path)[0]
+    name = file.partition("?")[0] if is_remote(gdal_path(file)) else file
+    return name.lower().endswith((".json", ".geojson")) or OF_API.fullmatch(name) is not None
 
 
 def item_paths(path: str) -> list[str] | None:
     """List the items of an ItemCollection.
 
     Args:
-        path: A local file.
+        path: A file or address.
 
     Returns:
         Their paths, as `optical_item` takes them; None if the file is not an ItemCollection.
@@ -87,7 +92,7 @@ def optical_item(path: str) -> Product:
     """Read bands, scene classification, offset and time of a Sentinel-2 item.
 
     Args:
-        path: A local file.
+        path: A file or address.
 
     Returns:
         The product.
@@ -103,8 +108,11 @@ def optical_item(path: str) -> Product:
         name = "SCL" if re.match(r"scl(_20m|_60m)?$", key, re.IGNORECASE) else _band(key, asset)
         metres = _metres(key, asset)
         if name is not None and (name not in bands or metres < bands[name][0]):
-            bands[name] = metres, _href(asset["href"], _file_of(path)[0]), asset
+            bands[name] = metres, _href(asset["href"], path), asset
     scl = bands.pop("SCL", None)
+    stores = (_href(asset["href"], path) for asset in item["assets"].values() if is_eopf(asset["href"]))
+    if not bands and (store := next(stores, None)):  # a product in Zarr tells all that the item does
+        return replace(read_eopf(store), path=path)
     if not bands:
         raise InputError(
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
@@ -129,7 +137,7 @@ def radar_item(path: str) -> dict[str, str]:
     """Read the files of VV and VH of a Sentinel-1 item.
 
     Args:
-        path: A local file.
+        path: A file or address.
 
     Returns:
         Paths for GDAL by polarisation.
@@ -138,7 +146,7 @@ def radar_item(path: str) -> dict[str, str]:
         InputError: The file is not a usable item, or lacks one of them.
     """
     item = _read(path)
-    found = {key.upper(): _href(asset["href"], _file_of(path)[0]) for key, asset in _rasters(item)}
+    found = {key.upper(): _href(asset["href"], path) for key, asset in _rasters(item)}
     if not set(RADAR_BANDS) <= found.keys():
         raise InputError(
             f"{path}: has the raster assets {', '.join(sorted(found)) or 'none'}; expected VV and VH of a "
@@ -154,6 +162,8 @@ def _file_of(path: str) -> tuple[str, str | None]:
 
 
 def _json(path: str) -> Any:
+    if is_remote(gdal_path(path)):
+        return _parsed(path)
     check_readable(path, WHAT)
     try:
         state = Path(path).stat()
@@ -164,9 +174,10 @@ def _json(path: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _parsed(path: str, size: int, modified: int) -> Any:
+def _parsed(path: str, size: int = 0, modified: int = 0) -> Any:
     """The content of a file in this state; of a large collection one item after the other is asked for."""
-    text = read_start(path, WHAT, LARGEST_ITEM + 1)
+    gdal = gdal_path(path)
+    text = read_bytes(gdal, LARGEST_ITEM) if is_remote(gdal) else read_start(path, WHAT, LARGEST_ITEM + 1)
     if len(text) > LARGEST_ITEM:
         raise InputError(f"{path}: has more than {LARGEST_ITEM} bytes; expected a STAC item, which is small.")
     try:
@@ -178,7 +189,7 @@ def _parsed(path: str, size: int, modified: int) -> Any:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The item at a local path, and the shapes of all that is read of it checked."""
+    """The item at a path, and the shapes of all that is read of it checked."""
     file, name = _file_of(path)
     item = _json(file)
     if name is not None:
@@ -335,9 +346,17 @@ def _sun(stated: Iterable[Mapping[str, Any]]) -> Sun | None:
     return None
 
 
-def _href(href: str, item: str) -> str:
-    """An asset's address as a path for GDAL; a relative one starts at the item's folder."""
-    for scheme, prefix in SCHEMES.items():
-        if href.startswith(scheme):
-            return prefix + href[len(scheme) :]
-    return href if href.startswith("/") else str(Path(item).parent / href)
+def _href(href: str, path: str) -> str:
+    """An asset's address as a path for GDAL; a relative one starts at the folder of the item at `path`."""
+    item = _file_of(path)[0]
+    if is_remote(gdal_path(item)):
+        address = re.sub(r"^/vsicurl/", "", item)
+        found = gdal_path(href if "://" in href else urljoin(address, href))
+        if not is_remote(found):  # a server must not choose among the files of this machine
+            raise InputError(
+                f"{path}: refers to {shortened(href)}; expected addresses such as https://. Download the "
+                "item and its files."
+            )
+        return found
+    found = gdal_path(href)
+    return found if found != href or href.startswith("/") else str(Path(item).parent / href)

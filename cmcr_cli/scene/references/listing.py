@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.scene.products.eopf import is_eopf
 from cmcr_cli.scene.products.safe import METADATA
 from cmcr_cli.scene.products.stac import is_item, item_paths
 from cmcr_cli.scene.raster import open_raster, read_start
@@ -103,7 +104,7 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
         yield from _of_folder(place)
     elif place.suffix.lower() in LISTS and not path.startswith("/vsi"):
         yield from _of_list(place)
-    elif is_item(path) and (items := item_paths(path)) is not None:
+    elif not is_eopf(path) and is_item(path) and (items := item_paths(path)) is not None:
         if not items:
             yield LeftOut(path, "holds no items")
         yield from (Listed(item, named=False) for item in items)
@@ -138,7 +139,7 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
         return listed if _is_product(place) else None
     suffix = place.suffix.lower()
     if suffix == ".zip":
-        return listed if _is_zipped_product(place) else None
+        return listed if is_eopf(str(place)) or _is_zipped_product(place) else None
     if suffix in (".json", ".geojson"):
         return listed if _is_optical_item(place) else None
     if suffix not in RASTERS:
@@ -168,7 +169,7 @@ def _is_folder(place: Path) -> bool:
 
 def _is_product(folder: Path) -> bool:
     """Whether a folder is a product; one without metadata is none, but its name may claim so."""
-    if folder.suffix.upper() == ".SAFE":
+    if folder.suffix.upper() == ".SAFE" or is_eopf(str(folder)):
         return True
     try:
         return any(METADATA.fullmatch(each.name) for each in folder.iterdir())
