@@ -36,8 +36,37 @@ COMMON_NAMES = {
 """Names of STAC's eo extension, and of the tools that write stacks; without separators."""
 
 BESIDE = frozenset(
-    "s2 s2a s2b s2c sentinel2 msi l2a l1c sr boa toa bottom top of atmosphere refl reflectance surface band "
-    "10m 20m 60m r10m r20m r60m nbart nbar mean median".split()
+    [
+        "s2",
+        "s2a",
+        "s2b",
+        "s2c",
+        "sentinel2",
+        "msi",
+        "l2a",
+        "l1c",
+        "sr",
+        "boa",
+        "toa",
+        "bottom",
+        "top",
+        "of",
+        "atmosphere",
+        "refl",
+        "reflectance",
+        "surface",
+        "band",
+        "10m",
+        "20m",
+        "60m",
+        "r10m",
+        "r20m",
+        "r60m",
+        "nbart",
+        "nbar",
+        "mean",
+        "median",
+    ]
 )
 """Words that stand beside the common name of a band."""
 

@@ -43,6 +43,7 @@ class FinishedStrip:
         provenance: See `output.provenance` (rows, width).
         std: Standard deviation of the samples in reflectance (bands, rows, width), if it was asked for.
         source: Number of the reference that counts most, 0 where it is none (rows, width).
+        stored: The new image as the file is stored, where that is not as `after`.
     """
 
     rows: Span
@@ -51,6 +52,7 @@ class FinishedStrip:
     provenance: NDArray[np.uint8]
     std: NDArray[np.float32] | None = None
     source: NDArray[np.uint8] | None = None
+    stored: NDArray[Any] | None = None
 
 
 def restore(

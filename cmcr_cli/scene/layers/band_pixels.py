@@ -138,6 +138,6 @@ def _order(values: dict[str, Floats]) -> Iterator[str]:
             continue
         three = np.stack([values[name] for name in (one, near, far)])
         if three.std(axis=1).min() >= LEAST_CONTRAST:
-            with_near, with_far = np.corrcoef(three)[0, 1:]
+            with_near, with_far = np.asarray(np.corrcoef(three))[0, 1:]
             if with_near < with_far - slack:
                 yield f"{one} varies with {far} more than with {near}"

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from cmcr_cli.scene.bands import COMMON_NAMES, NUMBER, band_at, band_name
+from cmcr_cli.scene.bands import NUMBER, band_at, band_name
 
 NAME_TAGS = ("long_name", "band_name", "bandname", "name", "band", "eo:common_name", "common_name", "title")
 """Tags of a band that may name it, without regard to case."""
@@ -19,12 +19,87 @@ NAME_TAGS = ("long_name", "band_name", "bandname", "name", "band", "eo:common_na
 WAVELENGTH_TAGS = {"central_wavelength_um": 1000.0, "wavelength": 0.0, "central_wavelength": 0.0}
 """Tags with a central wavelength, and nanometres of their unit; 0: by the size of the number."""
 
-SETTINGS = frozenset(
-    "scl clm clp cld cldprb snw snwprb aot wvp msk datamask mask alpha fmask qa qa10 qa20 qa60 quality cloud clouds "
-    "cloudmask cloudprob cloudy probability prob cs cdf shadow shadows snow valid validity tci ndvi evi evi2 ndwi "
-    "mndwi ndmi nbr savi msavi ndre ndbi std stddev stdev sigma variance uncertainty count azimuth zenith sza vza saa "
-    "vaa angle angles sunazimuthangles sunzenithangles viewazimuthmean viewzenithmean dem elevation slope doy "
-    "nodata classification class classes detfoo provenance vv vh hh hv".split()
+OTHER_LAYERS = frozenset(
+    [
+        "scl",
+        "clm",
+        "clp",
+        "cld",
+        "cldprb",
+        "snw",
+        "snwprb",
+        "aot",
+        "wvp",
+        "msk",
+        "datamask",
+        "mask",
+        "alpha",
+        "fmask",
+        "qa",
+        "qa10",
+        "qa20",
+        "qa60",
+        "quality",
+        "cloud",
+        "clouds",
+        "cloudmask",
+        "cloudprob",
+        "cloudy",
+        "probability",
+        "prob",
+        "cs",
+        "cdf",
+        "shadow",
+        "shadows",
+        "snow",
+        "valid",
+        "validity",
+        "tci",
+        "ndvi",
+        "evi",
+        "evi2",
+        "ndwi",
+        "mndwi",
+        "ndmi",
+        "nbr",
+        "savi",
+        "msavi",
+        "ndre",
+        "ndbi",
+        "std",
+        "stddev",
+        "stdev",
+        "sigma",
+        "variance",
+        "uncertainty",
+        "count",
+        "azimuth",
+        "zenith",
+        "sza",
+        "vza",
+        "saa",
+        "vaa",
+        "angle",
+        "angles",
+        "sunazimuthangles",
+        "sunzenithangles",
+        "viewazimuthmean",
+        "viewzenithmean",
+        "dem",
+        "elevation",
+        "slope",
+        "doy",
+        "nodata",
+        "classification",
+        "class",
+        "classes",
+        "detfoo",
+        "provenance",
+        "vv",
+        "vh",
+        "hh",
+        "hv",
+    ]
 )
 """Words for layers that are no reflectance."""
 
@@ -39,7 +114,7 @@ def is_other_layer(text: str) -> bool:
         Whether it names a layer that is not reflectance.
     """
     words = [word for word in re.split(r"[^a-z0-9]+", text.casefold()) if word]
-    return not SETTINGS.isdisjoint([*words, "".join(words)])
+    return not OTHER_LAYERS.isdisjoint([*words, "".join(words)])
 
 
 def texts_of(dataset: Any) -> tuple[str, ...]:
@@ -106,11 +181,6 @@ def names_of_texts(texts: Sequence[str]) -> tuple[str | None, ...]:
     return tuple(special.get(word) or band_name(text) for word, text in zip(plain, texts, strict=True))
 
 
-def accepted_names() -> str:
-    """List the names of bands for a message."""
-    return f"B01 to B12 and B8A, or {', '.join(list(COMMON_NAMES)[0:1])}, blue, green, red, rededge1, nir, nir08, swir16, ..."
-
-
 def _by_tags(dataset: Any) -> list[str]:
     """Names or wavelengths that the tags of the bands state."""
     found = []
@@ -148,7 +218,9 @@ def _by_sources(dataset: Any) -> list[str]:
     if dataset.driver != "VRT":
         return []
     try:
-        tree = defusedxml.ElementTree.fromstring(dataset.tags(ns="xml:VRT").get("xml:VRT", ""), forbid_dtd=True)
+        tree = defusedxml.ElementTree.fromstring(
+            dataset.tags(ns="xml:VRT").get("xml:VRT", ""), forbid_dtd=True
+        )
     except (ParseError, DefusedXmlException, ValueError):
         return []
     found = []

@@ -12,7 +12,10 @@ FILES = (
     (r"L[COTEM]0[4-9]_L[12]\w{2}_\d{6}_\d{8}", "Landsat"),
     (r"L[CTEM][4-9]\d{6}\d{7}[A-Z]{3}\d{2}", "Landsat"),
     (r"HLS\.[LS]30\.", "HLS (Harmonized Landsat and Sentinel-2)"),
-    (r"\d{8}_\d{6}_\w+_3[AB]_(Analytic|Visual|udm)|(psscene|ps4b|ps8b|planetscope|skysat|superdove)", "PlanetScope"),
+    (
+        r"\d{8}_\d{6}_\w+_3[AB]_(Analytic|Visual|udm)|(psscene|ps4b|ps8b|planetscope|skysat|superdove)",
+        "PlanetScope",
+    ),
     (r"S3[ABC]_(OL|SL|SY)_", "Sentinel-3"),
     (r"(MOD|MYD|MCD)\d{2}[A-Z]\w{1,2}\.A\d{7}", "MODIS"),
     (r"V(NP|J1|J2)\d{2}\w*\.A\d{7}", "VIIRS"),
@@ -34,9 +37,32 @@ WORDS = (
 OURS = re.compile(r"sentinel[ _-]?2|^s2[abcd]?$|\bmsi\b", re.IGNORECASE)
 
 KEYS = frozenset(
-    "platform platformname constellation spacecraft spacecraft_id spacecraft_name spacecraftid sensor sensor_id sensorid "
-    "satellite satelliteid satellite_id mission missionid instrument instruments instrumentshortname "
-    "platformshortname collection shortname short_name product_type producttype".split()
+    [
+        "platform",
+        "platformname",
+        "constellation",
+        "spacecraft",
+        "spacecraft_id",
+        "spacecraft_name",
+        "spacecraftid",
+        "sensor",
+        "sensor_id",
+        "sensorid",
+        "satellite",
+        "satelliteid",
+        "satellite_id",
+        "mission",
+        "missionid",
+        "instrument",
+        "instruments",
+        "instrumentshortname",
+        "platformshortname",
+        "collection",
+        "shortname",
+        "short_name",
+        "product_type",
+        "producttype",
+    ]
 )
 """Tags that name the satellite, without what stands before their last dot, colon or hash."""
 
