@@ -19,8 +19,11 @@ Floats = NDArray[np.float64]
 SIDE, WINDOWS = 64, 4
 """A sample is at most 4 x 4 windows of 64 x 64 px."""
 
-LEAST_PIXELS = 256
-"""Valid pixels below which nothing is judged."""
+LEAST_PIXELS, MOST_PIXELS = 256, 8192
+"""Valid pixels below which nothing is judged, and how many are looked at."""
+
+ALIKE = 0.2
+"""Difference of a band from the one most like it, in the median; it is below 0.1 in all real images."""
 
 DARK = 0.02
 """Reflectance added to what differences are compared with: below, noise decides."""
@@ -107,8 +110,20 @@ def misfits(reflectance: Floats, names: Sequence[str]) -> list[str]:
     """
     if reflectance.shape[1] < LEAST_PIXELS:
         return []
+    reflectance = reflectance[:, :: max(1, reflectance.shape[1] // MOST_PIXELS)]
+    if not _alike(reflectance):
+        return []
     values = dict(zip(names, reflectance, strict=True))
     return [*_apart(values), *_order(values)]
+
+
+def _alike(reflectance: Floats) -> bool:
+    """Whether most layers have another one like it: where none has, as in noise, no order can be told."""
+    nearest = [
+        min(_difference(one, other) for place, other in enumerate(reflectance) if place != own)
+        for own, one in enumerate(reflectance)
+    ]
+    return bool(np.median(nearest) < ALIKE)
 
 
 def _difference(one: Floats, other: Floats) -> float:
