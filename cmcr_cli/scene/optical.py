@@ -297,7 +297,8 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
     if not optical.scaled:
         odd = check_range(dn, optical.radiometry, optical.names, optical.path)
     darkest = float(np.percentile(dn, 1, axis=1).min())
-    if optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
+    usual = optical.radiometry.quantification == QUANTIFICATION and optical.original is None
+    if usual and optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
         return (
             *odd,
             RadiometryWarning(

@@ -86,6 +86,11 @@ def find_layers(
     )
     indexes = tuple(index for index in dataset.indexes if index not in (*masks, *others))
     rest = [texts[index - 1] for index in indexes]
+    if not indexes:
+        raise RadiometryError(
+            f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of Sentinel-2. Check "
+            "that this is the image, or name its bands in file order with --bands."
+        )
     warnings = _left_out(texts, others)
     scl = next((index for index in others if texts[index - 1].upper().startswith("SCL")), None)
     if says_nothing(rest):
