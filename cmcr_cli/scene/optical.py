@@ -291,7 +291,8 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
         raise RadiometryError(
             f"{optical.path}: the mean reflectance is {mean:.2f} with offset {optical.radiometry.offset:g} "
             f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
-            "Give the product's own offset with --offset 0 or --offset -1000, or rescale the DN."
+            "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one "
+            "DN with --scale."
         )
     odd: tuple[RadiometryWarning, ...] = ()
     if not optical.scaled:

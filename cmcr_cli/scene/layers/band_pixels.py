@@ -98,6 +98,22 @@ def looks_like_codes(values: NDArray[Any]) -> bool:
     return whole and (distinct[-1] < FEW_VALUES or set(distinct) <= {0, 1, 255, 65535})
 
 
+def are_alike(reflectance: Floats) -> bool:
+    """Tell whether most layers have another one like it: where none has, as in noise, nothing can be told.
+
+    Args:
+        reflectance: Of valid pixels (bands, n).
+
+    Returns:
+        Whether that is so.
+    """
+    nearest = [
+        min(_difference(one, other) for place, other in enumerate(reflectance) if place != own)
+        for own, one in enumerate(reflectance)
+    ]
+    return bool(np.median(nearest) < ALIKE)
+
+
 def misfits(reflectance: Floats, names: Sequence[str]) -> list[str]:
     """List what does not fit the bands that layers are taken for.
 
@@ -111,19 +127,10 @@ def misfits(reflectance: Floats, names: Sequence[str]) -> list[str]:
     if reflectance.shape[1] < LEAST_PIXELS:
         return []
     reflectance = reflectance[:, :: max(1, reflectance.shape[1] // MOST_PIXELS)]
-    if not _alike(reflectance):
+    if not are_alike(reflectance):
         return []
     values = dict(zip(names, reflectance, strict=True))
     return [*_apart(values), *_order(values)]
-
-
-def _alike(reflectance: Floats) -> bool:
-    """Whether most layers have another one like it: where none has, as in noise, no order can be told."""
-    nearest = [
-        min(_difference(one, other) for place, other in enumerate(reflectance) if place != own)
-        for own, one in enumerate(reflectance)
-    ]
-    return bool(np.median(nearest) < ALIKE)
 
 
 def _difference(one: Floats, other: Floats) -> float:

@@ -23,21 +23,47 @@ from cmcr_cli.simulate.write import simulate_window
 COMMON = dict(
     zip(
         BANDS,
-        "coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 cirrus swir16 swir22".split(),
+        [
+            "coastal",
+            "blue",
+            "green",
+            "red",
+            "rededge1",
+            "rededge2",
+            "rededge3",
+            "nir",
+            "nir08",
+            "nir09",
+            "cirrus",
+            "swir16",
+            "swir22",
+        ],
         strict=True,
     )
 )
 FORCE = dict(
     zip(
         ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
-        "BLUE GREEN RED REDEDGE1 REDEDGE2 REDEDGE3 BROADNIR NIR SWIR1 SWIR2".split(),
+        ["BLUE", "GREEN", "RED", "REDEDGE1", "REDEDGE2", "REDEDGE3", "BROADNIR", "NIR", "SWIR1", "SWIR2"],
         strict=True,
     )
 )
 DEA = dict(
     zip(
         ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"),
-        "coastal_aerosol blue green red red_edge_1 red_edge_2 red_edge_3 nir_1 nir_2 swir_2 swir_3".split(),
+        [
+            "coastal_aerosol",
+            "blue",
+            "green",
+            "red",
+            "red_edge_1",
+            "red_edge_2",
+            "red_edge_3",
+            "nir_1",
+            "nir_2",
+            "swir_2",
+            "swir_3",
+        ],
         strict=True,
     )
 )
@@ -202,7 +228,9 @@ WARNED = [
 
 UNITS = [
     ok("Earth Engine, reflectance", L2A_BANDS, L2A_BANDS, scale=1, profile={"dtype": "float32"}),
-    ok("openEO, reflectance and NaN", TEN, TEN, scale=1, profile={"dtype": "float32", "nodata": float("nan")}),
+    ok(
+        "openEO, reflectance and NaN", TEN, TEN, scale=1, profile={"dtype": "float32", "nodata": float("nan")}
+    ),
     ok("xarray, DN as fractions", TEN, TEN, profile={"dtype": "float32", "nodata": float("nan")}),
     ok("double precision", TEN, TEN, scale=1, profile={"dtype": "float64"}),
     ok("scale and offset of 04.00", TEN, TEN, offset=1000, scaling=(0.0001, -0.1)),
