@@ -195,7 +195,8 @@ class RemoveOptions:
     scale: Annotated[
         float | None,
         Option(
-            "Reflectance of one DN of S2; default: from its metadata or tags, else 0.0001, or 1 for fractions.",
+            "Reflectance of one DN of S2; default: from its metadata or tags, else 0.0001, or 1 for "
+            "fractions.",
             commands=ALL,
             metavar="REFLECTANCE",
             least=1e-6,

@@ -24,7 +24,7 @@ class RadiometryWarning(CmcrWarning):
 
 
 class BandWarning(CmcrWarning):
-    """Bands of an image are known by their number alone, layers of its file are left out, or pixels are not 10 m."""
+    """Bands are known by their number alone, layers of a file are left out, or pixels are not of 10 m."""
 
 
 class RadarWarning(CmcrWarning):

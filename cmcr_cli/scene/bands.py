@@ -24,50 +24,22 @@ REFERENCE_NEEDS = (("B02", "B03", "B04"), ("B03", "B04", "B08"))
 RADAR_BANDS = ("VV", "VH")
 
 COMMON_NAMES = {
-    "coastal": "B01", "coastalaerosol": "B01", "ultrablue": "B01", "blue": "B02", "green": "B03", "red": "B04",
+    "coastal": "B01", "coastalaerosol": "B01", "ultrablue": "B01", "blue": "B02", "green": "B03",
+    "red": "B04",
     "rededge1": "B05", "rededge070": "B05", "rededge071": "B05", "re1": "B05", "vre1": "B05",
     "rededge2": "B06", "rededge074": "B06", "rededge075": "B06", "re2": "B06", "vre2": "B06",
     "rededge3": "B07", "rededge078": "B07", "re3": "B07", "vre3": "B07",
-    "nir": "B08", "broadnir": "B08", "nirbroad": "B08", "widenir": "B08", "nir1": "B08", "nearinfrared": "B08",
+    "nir": "B08", "broadnir": "B08", "nirbroad": "B08", "widenir": "B08", "nir1": "B08",
+    "nearinfrared": "B08",
     "nir08": "B8A", "narrownir": "B8A", "nirnarrow": "B8A", "nnir": "B8A", "nir2": "B8A", "rededge4": "B8A",
     "nir09": "B09", "cirrus": "B10",
     "swir16": "B11", "swir1": "B11", "swir22": "B12", "swir2": "B12",
 }  # fmt: skip
 """Names of STAC's eo extension, and of the tools that write stacks; without separators."""
 
-BESIDE = frozenset(
-    [
-        "s2",
-        "s2a",
-        "s2b",
-        "s2c",
-        "sentinel2",
-        "msi",
-        "l2a",
-        "l1c",
-        "sr",
-        "boa",
-        "toa",
-        "bottom",
-        "top",
-        "of",
-        "atmosphere",
-        "refl",
-        "reflectance",
-        "surface",
-        "band",
-        "vegetation",
-        "10m",
-        "20m",
-        "60m",
-        "r10m",
-        "r20m",
-        "r60m",
-        "nbart",
-        "nbar",
-        "mean",
-        "median",
-    ]
+BESIDE = re.compile(
+    r"s2[a-d]?|sentinel2|msi|l2a|l1c|sr|[bt]oa|bottom|top|of|atmosphere|refl|reflectance|surface|band|vegetation"
+    r"|r?[126]0m|nbart?|mean|median"
 )
 """Words that stand beside the common name of a band."""
 
@@ -147,7 +119,7 @@ def band_name(text: str) -> str | None:
         return found if fits else None
     if stated:
         return by_wavelength
-    words = [word for word in re.split(r"[^a-z0-9]+", lower) if word and word not in BESIDE]
+    words = [word for word in re.split(r"[^a-z0-9]+", lower) if word and not BESIDE.fullmatch(word)]
     return COMMON_NAMES.get("".join(words))
 
 
@@ -209,12 +181,14 @@ def check_names(
         called = [text for text, name in zip(texts or names, names, strict=True) if name == twice[0]]
         raise RadiometryError(
             f"{where}: has duplicate band names: {twice[0]} is there {len(called)} times, as "
-            f"{' and '.join(map(repr, called))}; expected each band once. Leave one out with gdal_translate -b, "
+            f"{' and '.join(map(repr, called))}; expected each band once. Leave one out with "
+            "gdal_translate -b, "
             "or name all bands with --bands."
         )
     if not any(set(needed) <= set(names) for needed in needs):
         needed = " or ".join(map(" ".join, needs))
         raise RadiometryError(
-            f"{where}: found bands {' '.join(names) or 'none'}; at least {needed} are needed. If the file has "
+            f"{where}: found bands {' '.join(names) or 'none'}; at least {needed} are needed. If the "
+            "file has "
             "them under other names, name all bands with --bands."
         )

@@ -29,8 +29,10 @@ DARK = 0.02
 """Reflectance added to what differences are compared with: below, noise decides."""
 
 MOST_APART = {
-    ("B01", "B02"): 0.3, ("B02", "B03"): 0.45, ("B03", "B04"): 0.35, ("B04", "B05"): 0.5, ("B05", "B06"): 0.55,
-    ("B06", "B07"): 0.2, ("B07", "B08"): 0.15, ("B07", "B8A"): 0.25, ("B08", "B8A"): 0.15, ("B11", "B12"): 0.5,
+    ("B01", "B02"): 0.3, ("B02", "B03"): 0.45, ("B03", "B04"): 0.35, ("B04", "B05"): 0.5,
+    ("B05", "B06"): 0.55,
+    ("B06", "B07"): 0.2, ("B07", "B08"): 0.15, ("B07", "B8A"): 0.25, ("B08", "B8A"): 0.15,
+    ("B11", "B12"): 0.5,
     ("B8A", "B09"): 0.9,
 }  # fmt: skip
 """Mean difference of two bands over the mean of their sum. On real images it is 0.10 between B08 and B8A at
@@ -48,6 +50,9 @@ CORRELATED = (
     ("B09", "B8A", "B08", 0.1), ("B02", "B03", "B08", 0.1),
 )  # fmt: skip
 """The first band correlates with the second as with the third, less this."""
+
+LEAST_CORRELATION = 0.3
+"""Of a band with the one most like it, in the median."""
 
 LEAST_CONTRAST = 0.01
 """Standard deviation of reflectance below which correlations say nothing."""
@@ -111,7 +116,10 @@ def are_alike(reflectance: Floats) -> bool:
         min(_difference(one, other) for place, other in enumerate(reflectance) if place != own)
         for own, one in enumerate(reflectance)
     ]
-    return bool(np.median(nearest) < ALIKE)
+    if len(reflectance) < 2 or np.median(nearest) >= ALIKE or reflectance.std(axis=1).min() == 0:
+        return False
+    correlations = np.corrcoef(reflectance) - 2 * np.eye(len(reflectance))
+    return bool(np.median(correlations.max(axis=0)) > LEAST_CORRELATION)
 
 
 def misfits(reflectance: Floats, names: Sequence[str]) -> list[str]:

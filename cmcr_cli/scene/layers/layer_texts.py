@@ -1,4 +1,4 @@
-"""What the layers of a stack are called: by descriptions, tags, or the files that a virtual raster is made of."""
+"""What the layers of a stack are called: by descriptions, tags, or the files of a virtual raster."""
 
 from __future__ import annotations
 
@@ -19,87 +19,11 @@ NAME_TAGS = ("long_name", "band_name", "bandname", "name", "band", "eo:common_na
 WAVELENGTH_TAGS = {"central_wavelength_um": 1000.0, "wavelength": 0.0, "central_wavelength": 0.0}
 """Tags with a central wavelength, and nanometres of their unit; 0: by the size of the number."""
 
-OTHER_LAYERS = frozenset(
-    [
-        "scl",
-        "clm",
-        "clp",
-        "cld",
-        "cldprb",
-        "snw",
-        "snwprb",
-        "aot",
-        "wvp",
-        "msk",
-        "datamask",
-        "mask",
-        "alpha",
-        "fmask",
-        "qa",
-        "qa10",
-        "qa20",
-        "qa60",
-        "quality",
-        "cloud",
-        "clouds",
-        "cloudmask",
-        "cloudprob",
-        "cloudy",
-        "probability",
-        "prob",
-        "cs",
-        "cdf",
-        "shadow",
-        "shadows",
-        "snow",
-        "valid",
-        "validity",
-        "tci",
-        "ndvi",
-        "evi",
-        "evi2",
-        "ndwi",
-        "mndwi",
-        "ndmi",
-        "nbr",
-        "savi",
-        "msavi",
-        "ndre",
-        "ndbi",
-        "std",
-        "stddev",
-        "stdev",
-        "sigma",
-        "variance",
-        "uncertainty",
-        "count",
-        "azimuth",
-        "zenith",
-        "sza",
-        "vza",
-        "saa",
-        "vaa",
-        "angle",
-        "angles",
-        "sunazimuthangles",
-        "sunzenithangles",
-        "viewazimuthmean",
-        "viewzenithmean",
-        "dem",
-        "elevation",
-        "slope",
-        "doy",
-        "nodata",
-        "classification",
-        "class",
-        "classes",
-        "detfoo",
-        "provenance",
-        "vv",
-        "vh",
-        "hh",
-        "hv",
-    ]
+OTHER_LAYERS = re.compile(
+    r"scl|cl[mpd]|cldprb|snw|snwprb|aot|wvp|msk|datamask|mask|alpha|fmask|qa\d*|quality|cloud(s|y|mask|prob)?"
+    r"|prob(ability)?|cs|cdf|shadows?|snow|valid(ity)?|tci|ndvi|evi2?|m?ndwi|ndmi|nbr|m?savi|ndre|ndbi|std(dev)?"
+    r"|stdev|sigma|variance|uncertainty|count|azimuth|zenith|[sv][az]a|angles?|sun(azimuth|zenith)angles"
+    r"|view(azimuth|zenith)mean|dem|elevation|slope|doy|nodata|classification|class(es)?|detfoo|provenance|[vh][vh]"
 )
 """Words for layers that are no reflectance."""
 
@@ -114,7 +38,7 @@ def is_other_layer(text: str) -> bool:
         Whether it names a layer that is not reflectance.
     """
     words = [word for word in re.split(r"[^a-z0-9]+", text.casefold()) if word]
-    return not OTHER_LAYERS.isdisjoint([*words, "".join(words)])
+    return any(OTHER_LAYERS.fullmatch(word) for word in (*words, "".join(words)))
 
 
 def texts_of(dataset: Any) -> tuple[str, ...]:
@@ -163,8 +87,8 @@ def says_nothing(texts: Sequence[str]) -> bool:
 def names_of_texts(texts: Sequence[str]) -> tuple[str | None, ...]:
     """Take the names of bands from texts, which are looked at together.
 
-    The same name means different bands in different tools: NIR is B8A beside BROADNIR (FORCE), and SWIR 2 is B11
-    beside SWIR 3 (Digital Earth Australia).
+    The same name means different bands in different tools: NIR is B8A beside BROADNIR (FORCE), and SWIR 2 is
+    B11 in Digital Earth Australia, where SWIR 3 is B12.
 
     Args:
         texts: The name of each layer.
@@ -218,7 +142,7 @@ def _listed(dataset: Any) -> list[str]:
 
 
 def _by_sources(dataset: Any) -> list[str]:
-    """Names of the files of which a virtual raster is made, one a band; the last band that a name has counts."""
+    """Names of the files of which a virtual raster is made, one a band."""
     if dataset.driver != "VRT":
         return []
     try:

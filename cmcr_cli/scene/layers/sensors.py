@@ -30,8 +30,8 @@ WORDS = (
     (r"modis|\bterra\b|\baqua\b", "MODIS"),
     (r"viirs|\bsnpp\b|suomi", "VIIRS"),
     (r"sentinel[ _-]?1|^s1[abcd]$", "Sentinel-1"),
-    (r"pl[eé]iades|worldview|geoeye|\bspot[ _-]?\d|gaofen|^gf-?\d|liss|resourcesat|cbers|\baster\b|ven[uµ]s|prisma|"
-     r"enmap|desis|naip|kompsat|formosat", "another satellite"),
+    (r"pl[eé]iades|worldview|geoeye|\bspot[ _-]?\d|gaofen|^gf-?\d|liss|resourcesat|cbers|\baster\b|ven[uµ]s"
+     r"|prisma|enmap|desis|naip|kompsat|formosat", "another satellite"),
 )  # fmt: skip
 
 OURS = re.compile(r"sentinel[ _-]?2|^s2[abcd]?$|\bmsi\b", re.IGNORECASE)
@@ -63,7 +63,8 @@ def check_sensor(path: str, tags: Mapping[str, object], texts: Iterable[str | No
     if found is not None:
         sensor, reason = found
         raise RadiometryError(
-            f"{path}: is of {sensor} ({reason}); expected Sentinel-2. The networks know the bands and pixels of "
+            f"{path}: is of {sensor} ({reason}); expected Sentinel-2. The networks know the bands and "
+            "pixels of "
             "Sentinel-2 alone. If the name or tag is wrong, correct it."
         )
 

@@ -73,8 +73,8 @@ def find_layers(
         The layers.
 
     Raises:
-        RadiometryError: Names are unknown, missing or occur twice, or the pixels contradict the order of bands
-            that have no names.
+        RadiometryError: Names are unknown, missing or occur twice, or the pixels contradict the order of
+            bands that have no names.
     """
     masks = mask_bands(dataset)
     if bands is not None:
@@ -91,7 +91,8 @@ def find_layers(
     rest = [texts[index - 1] for index in indexes]
     if not indexes:
         raise RadiometryError(
-            f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of Sentinel-2. Check "
+            f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of "
+            "Sentinel-2. Check "
             "that this is the image, or name its bands in file order with --bands."
         )
     warnings = _left_out(texts, others)
@@ -154,8 +155,10 @@ def _by_texts(
         unknown = [text or "nothing" for text, name in zip(texts, named, strict=True) if name is None]
         raise RadiometryError(
             f"{path}: names its bands {', '.join(text or 'nothing' for text in texts)}, of which "
-            f"{', '.join(map(repr, unknown))} is not known as a band of Sentinel-2, or means another one than its "
-            f"number; expected {ACCEPTED}. Name all in file order with --bands, with {LEFT_OUT} for a layer that "
+            f"{', '.join(map(repr, unknown))} is not known as a band of Sentinel-2, or means another "
+            "one than its "
+            f"number; expected {ACCEPTED}. Name all in file order with --bands, with {LEFT_OUT} for a "
+            "layer that "
             "is not a band."
         )
     names = tuple(name for name in named if name is not None)
@@ -194,8 +197,10 @@ def _check_pixels(dataset: Any, path: str, indexes: tuple[int, ...], names: tupl
         log.info("%s: %s", path, "; ".join(why))
         raise RadiometryError(
             f"{path}: its {len(names)} bands have no names that tell what they show, and in the order "
-            f"{' '.join(names)} the pixels do not fit ({why[0]}); expected this order, or names. Name the bands in "
-            f"file order with --bands, as in --bands B01,B02,B03,..., with {LEFT_OUT} for a layer that is not a band."
+            f"{' '.join(names)} the pixels do not fit ({why[0]}); expected this order, or names. Name "
+            "the bands in "
+            f"file order with --bands, as in --bands B01,B02,B03,..., with {LEFT_OUT} for a layer "
+            "that is not a band."
         )
 
 

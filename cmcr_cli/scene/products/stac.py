@@ -312,7 +312,8 @@ def _scaling(
             stated.add((factor, offset))
     if len(stated) > 1:
         raise RadiometryError(
-            f"{path}: its bands have different scales or offsets {sorted(stated)}; expected one pair. Give them "
+            f"{path}: its bands have different scales or offsets {sorted(stated)}; expected one pair. "
+            "Give them "
             "with --scale and --offset."
         )
     if stated:

@@ -1,5 +1,6 @@
 """Stacks as other tools write them: read as what they are, refused with a cure, or read with a warning."""
 
+# ruff: noqa: E501 - tables
 from __future__ import annotations
 
 import warnings

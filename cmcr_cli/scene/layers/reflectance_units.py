@@ -22,7 +22,7 @@ STORED = ("uint16", "int16")
 CONVERTED = ("float32", "float64", "uint8", "int8", "uint32", "int32")
 
 BRIGHT = 2.4
-"""Reflectance: 1 % of the pixels are not above it in any band. It is 1.97 in the brightest of 275 real images."""
+"""Reflectance that 1 % of the pixels of a band do not exceed; they exceed 1.97 in one of 275 real images."""
 
 DARKEST = ((0.06, 0.8), (0.1, 1.3))
 """Reflectance below which hardly all is, where the infrared is more than this part of the red."""
@@ -114,8 +114,10 @@ def find_units(
         return Units(Radiometry(offset or 0.0), source, False)
     if not dtype.startswith("float"):
         raise RadiometryError(
-            f"{path}: has {dtype} pixels; expected DN as uint16 or int16 (reflectance x {QUANTIFICATION}), or "
-            "reflectance as float32. State the reflectance of one DN with --scale, such as --scale 0.0001, or --scale "
+            f"{path}: has {dtype} pixels; expected DN as uint16 or int16 (reflectance x "
+            f"{QUANTIFICATION}), or "
+            "reflectance as float32. State the reflectance of one DN with --scale, such as --scale "
+            "0.0001, or --scale "
             "0.003922 for a picture of 0 to 255."
         )
     return Units(_of_fractions(dataset, indexes, path, offset or 0.0), source, False)
@@ -131,7 +133,8 @@ def _of_tags(tags: set[tuple[float, float]], path: str) -> Radiometry:
     if not 0 < scale <= 0.01:
         raise RadiometryError(
             f"{path}: its tags say reflectance = DN x {scale:g} + {shift:g}; expected a scale near "
-            f"{1 / QUANTIFICATION}. Set the tags right with gdal_edit -scale -offset, or give --scale and --offset."
+            f"{1 / QUANTIFICATION}. Set the tags right with gdal_edit -scale -offset, or give --scale "
+            "and --offset."
         )
     # Some writers keep tags as float32: -0.1 / 0.0001 must be -1000, not a number beside it.
     return Radiometry(offset=round(shift / scale, 3), quantification=round(1 / scale, 3))
@@ -142,8 +145,10 @@ def _check_tagged(dataset: Any, indexes: Sequence[int], path: str, tagged: Radio
     high = _high(dataset, indexes)
     if 0 < high <= BRIGHT and tagged.reflectance(np.array([high]))[0] < LEAST_OF_TAGGED:
         raise RadiometryError(
-            f"{path}: its tags say reflectance = (DN + {tagged.offset:g}) / {tagged.quantification:g}, but its "
-            f"{dataset.dtypes[indexes[0] - 1]} pixels are up to {high:.3g}; expected DN, or no such tags. If the "
+            f"{path}: its tags say reflectance = (DN + {tagged.offset:g}) / "
+            f"{tagged.quantification:g}, but its "
+            f"{dataset.dtypes[indexes[0] - 1]} pixels are up to {high:.3g}; expected DN, or no such "
+            "tags. If the "
             "pixels are reflectance already, give --scale 1."
         )
 
@@ -164,8 +169,10 @@ def _of_fractions(dataset: Any, indexes: Sequence[int], path: str, offset: float
         return Radiometry(offset, 1.0)
     if high <= ONE:
         raise RadiometryError(
-            f"{path}: has {dataset.dtypes[indexes[0] - 1]} pixels of which 1 % are above {high:.3g} in a band; expected "
-            f"reflectance, 0 to 1, or DN = reflectance x {QUANTIFICATION}. Give the reflectance of 1 as --scale, such "
+            f"{path}: has {dataset.dtypes[indexes[0] - 1]} pixels of which 1 % are above {high:.3g} "
+            "in a band; expected "
+            f"reflectance, 0 to 1, or DN = reflectance x {QUANTIFICATION}. Give the reflectance of 1 "
+            "as --scale, such "
             "as --scale 0.01 for per cent."
         )
     return Radiometry(offset, QUANTIFICATION)
@@ -207,12 +214,15 @@ def check_range(
         )
     if (step := _step(dn)) is not None:
         raise RadiometryError(
-            f"{found}, the DN are multiples of {step:.4g}; expected DN = reflectance x {QUANTIFICATION}. {CURE}."
+            f"{found}, the DN are multiples of {step:.4g}; expected DN = reflectance x "
+            f"{QUANTIFICATION}. {CURE}."
         )
     if _stretched(dn, reflectance):
         raise RadiometryError(
-            f"{path}: all bands have the same maximum, {top - radiometry.offset:g}, as after stretching each to one "
-            "range; expected reflectance, in which bands can be compared. Write them again without stretching."
+            f"{path}: all bands have the same maximum, {top - radiometry.offset:g}, as after "
+            "stretching each to one "
+            "range; expected reflectance, in which bands can be compared. Write them again without "
+            "stretching."
         )
     share = _occupied(dn)
     if share < LEAST_OCCUPIED:
