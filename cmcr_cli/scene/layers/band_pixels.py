@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from cmcr_cli.errors import InputError
+
 Floats = NDArray[np.float64]
 
 SIDE, WINDOWS = 64, 4
@@ -69,7 +71,10 @@ def sample_windows(dataset: Any, indexes: Sequence[int]) -> NDArray[Any]:
         indexes: Bands, from 1.
 
     Returns:
-        Pixels (bands, n) as stored; none where the file cannot be read, which shows again when it is used.
+        Pixels (bands, n) as stored.
+
+    Raises:
+        InputError: The file is damaged.
     """
     height, width = min(SIDE, dataset.height), min(SIDE, dataset.width)
     tops, lefts = (
@@ -82,8 +87,12 @@ def sample_windows(dataset: Any, indexes: Sequence[int]) -> NDArray[Any]:
             for top in tops
             for left in lefts
         ]
-    except RasterioError:
-        return np.zeros((len(indexes), 0))
+    except RasterioError as error:
+        raise InputError(
+            f"{dataset.name}: rows 0 to {dataset.height} cannot be read ({error.__cause__ or error}); "
+            "expected a "
+            "complete file. It is truncated, damaged or out of reach: copy or download it again."
+        ) from error
     return np.concatenate([part.reshape(len(indexes), -1) for part in parts], axis=1)
 
 
