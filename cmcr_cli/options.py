@@ -186,7 +186,20 @@ class RemoveOptions:
     bands: Annotated[
         tuple[str, ...] | None,
         Option(
-            "Names of the bands of S2, in file order.", commands=ALL, metavar="B02,B03,...", read=names_of
+            "Names of the bands of S2, in file order; - for a layer that is not a band.",
+            commands=ALL,
+            metavar="B02,B03,...",
+            read=names_of,
+        ),
+    ] = None
+    scale: Annotated[
+        float | None,
+        Option(
+            "Reflectance of one DN of S2; default: from its metadata or tags, else 0.0001, or 1 for fractions.",
+            commands=ALL,
+            metavar="REFLECTANCE",
+            least=1e-6,
+            most=1,
         ),
     ] = None
     offset: Annotated[

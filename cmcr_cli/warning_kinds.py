@@ -23,6 +23,10 @@ class RadiometryWarning(CmcrWarning):
     """The offset of the optical image is uncertain, or contradicts what the file states."""
 
 
+class BandWarning(CmcrWarning):
+    """Bands of an image are known by their number alone, layers of its file are left out, or pixels are not 10 m."""
+
+
 class RadarWarning(CmcrWarning):
     """Sentinel-1 was resampled, covers the scene in part, or its units were detected or are in doubt."""
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "errors version warning_kinds"
-SCENE = f"{LIGHT} scene scene.masks scene.references"
+SCENE = f"{LIGHT} scene scene.backscatter scene.layers scene.masks scene.pixels scene.references"
 OPTIONS = "options option_fields option_paths option_texts"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
@@ -25,10 +25,13 @@ IMPORTS = {
     "option_paths": "errors",
     "option_texts": SCENE,
     "options": f"{SCENE} {OPTIONS}",
-    "scene": f"{LIGHT} scene.products scene.references",
+    "scene": f"{LIGHT} scene.backscatter scene.layers scene.pixels scene.products scene.references",
+    "scene.backscatter": f"{LIGHT} scene scene.pixels",
+    "scene.layers": f"{LIGHT} scene scene.pixels",
     "scene.masks": f"{LIGHT} scene",
-    "scene.products": f"{LIGHT} scene",
-    "scene.references": f"{LIGHT} scene scene.masks scene.products",
+    "scene.pixels": f"{LIGHT} scene",
+    "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
+    "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
     "ground": SCENE,
     "output": SCENE,
     "model": LIGHT,

@@ -120,7 +120,7 @@ def stac_item(path: Path, files: Mapping[str, Path], made: Described) -> dict[st
     epsg = made.grid.crs.to_epsg()
     properties |= {
         "created": _iso(now),
-        "gsd": made.grid.pixel_size[0],
+        "gsd": round(max(made.grid.metres), 3),
         "proj:code": f"EPSG:{epsg}" if epsg else None,
         "proj:shape": [made.grid.height, made.grid.width],
         "proj:transform": [*made.grid.transform[:6]],

@@ -94,12 +94,11 @@ def test_tags_that_make_no_sense(
 
 @pytest.mark.parametrize("nodata", [None, 0, 65535])
 def test_valid(write: Write, nodata: int | None) -> None:
-    empty = nodata or 0
     pixels = dn()
-    pixels[:, :5] = empty
+    pixels[:, :5] = nodata or 0
     pixels[BANDS.index("B10"), 3] = 9  # cirrus alone is no measurement of the ground
-    pixels[BANDS.index("B10"), 10:] = empty
-    pixels[:4, 20] = empty  # dark in some bands
+    pixels[BANDS.index("B10"), 10:] = 0
+    pixels[:4, 20, 3:30] = 0  # dark in some bands
     with open_optical(write("s2.tif", pixels, nodata=nodata)) as optical:
         valid = optical.valid(optical.read(0, 40))
         assert optical.nodata == nodata

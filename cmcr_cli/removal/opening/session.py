@@ -84,7 +84,13 @@ def open_session(
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(
-            open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
+            open_optical(
+                options.s2,
+                bands=options.bands,
+                scale=options.scale,
+                offset=options.offset,
+                sun=options.sun,
+            )
         )
         claims.read(*optical.files)
         warnings = WarningLog()

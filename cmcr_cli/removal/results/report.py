@@ -100,7 +100,7 @@ class Report:
             offset=optical.radiometry.offset,
             offset_source=optical.offset_source,
             radar=session.radar is not None,
-            radar_shift=None if alignment is None else (round(alignment.east, 1), round(alignment.north, 1)),
+            radar_shift=None if alignment is None else _rounded(alignment.ground),
             width=grid.width,
             height=grid.height,
             valid_share=survey.valid_share,

@@ -37,7 +37,8 @@ def describe(
         write_report(options.report, report, command, *look, files)
     if options.stac is None:
         return
-    radiometry = optical.radiometry
+    original = optical.original
+    radiometry = optical.radiometry if original is None else original.radiometry
     scene = optical.tags.get("PRODUCT_URI", file_name(optical.path))
     helped = len(report.references)
     made_with = "" if report.radar else ", without radar"
@@ -55,8 +56,8 @@ def describe(
         Described(
             grid=setting.grid,
             names=optical.names,
-            dtype=str(optical.dtype),
-            nodata=optical.nodata,
+            dtype=str(optical.dtype if original is None else original.dtype),
+            nodata=optical.nodata if original is None else original.nodata,
             scale=1 / radiometry.quantification,
             offset=radiometry.offset / radiometry.quantification,
             time=time_of(optical.tags, optical.path),

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, band_name
+from cmcr_cli.scene.layers.sensors import check_sensor
 from cmcr_cli.scene.products.eopf import is_eopf, read_eopf
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
@@ -21,13 +22,6 @@ from cmcr_cli.scene.raster import read_bytes, read_start
 from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote
 from cmcr_cli.scene.sun import Sun, sun_of
 from cmcr_cli.warning_kinds import RadiometryWarning
-
-COMMON_NAMES = {
-    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge071": "B05",
-    "rededge2": "B06", "rededge075": "B06", "rededge3": "B07", "rededge078": "B07", "nir": "B08",
-    "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11", "swir22": "B12",
-}  # fmt: skip
-"""Asset keys of catalogues that go by the common names of STAC's eo extension."""
 
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")
 
@@ -103,6 +97,7 @@ def optical_item(path: str) -> Product:
     """
     item = _read(path)
     properties = item["properties"]
+    check_sensor(path, properties | {"collection": item.get("collection") or ""}, item["assets"])
     bands: dict[str, tuple[float, str, Asset]] = {}
     for key, asset in _rasters(item):
         name = "SCL" if re.match(r"scl(_20m|_60m)?$", key, re.IGNORECASE) else _band(key, asset)
@@ -118,14 +113,14 @@ def optical_item(path: str) -> Product:
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
             "green, ... of a raster type. The Sentinel-2 item comes first, then the Sentinel-1 item."
         )
-    offset, warnings = _offset(path, properties, [asset for _, _, asset in bands.values()])
+    (scale, offset), warnings = _scaling(path, properties, [asset for _, _, asset in bands.values()])
     time = properties.get("datetime") or properties.get("start_datetime")
     return Product(
         path=path,
         bands={name: bands[name][1] for name in BANDS if name in bands},
         scl=None if scl is None else scl[1],
         offset=offset,
-        quantification=None if offset is None else QUANTIFICATION,
+        quantification=None if offset is None else round(1 / scale, 3),
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
         tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
@@ -273,7 +268,7 @@ def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
 
 def _band(key: str, asset: Asset) -> str | None:
     """Canonical band of an asset: by its key, else by the name of its only band."""
-    named = band_name(key) or COMMON_NAMES.get(key.lower())
+    named = band_name(key)
     bands = asset.get("bands") or asset.get("eo:bands") or []
     # Keys such as blue-jp2 are second copies of an asset; assets with several bands are composites.
     if named is None and len(bands) == 1 and "-" not in key:
@@ -287,12 +282,14 @@ def _metres(key: str, asset: Asset) -> float:
     return float(said[1] if said else asset.get("gsd") or 10)
 
 
-def _offset(
+def _scaling(
     path: str, properties: Mapping[str, Any], assets: list[Asset]
-) -> tuple[float | None, tuple[RadiometryWarning, ...]]:
-    """Offset in DN that the item states, else None; and warnings about it."""
+) -> tuple[tuple[float, float | None], tuple[RadiometryWarning, ...]]:
+    """Reflectance of one DN, and the offset in DN that the item states, else None; and warnings about it."""
+    usual = 1 / QUANTIFICATION
     if properties.get("earthsearch:boa_offset_applied") is True:
-        return 0.0, (RadiometryWarning("the item says that its offset has been applied already"),)
+        text = "the item says that its offset has been applied already"
+        return (usual, 0.0), (RadiometryWarning(text),)
     stated = set()
     for asset in assets:
         bands = asset.get("raster:bands") or asset.get("bands") or [{}]
@@ -303,30 +300,32 @@ def _offset(
         shift = first.get("offset", first.get("raster:offset"))
         if scale is not None or shift is not None:
             try:
-                offset = round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3)
+                factor = float(usual if scale is None else scale)
+                offset = round(float(shift or 0) / factor, 3)
             except (ArithmeticError, TypeError, ValueError):
-                offset = math.inf
-            if not abs(offset) < LARGEST_NUMBER:
+                factor, offset = 0.0, math.inf
+            if not (abs(offset) < LARGEST_NUMBER and 1 / LARGEST_NUMBER < factor < LARGEST_NUMBER):
                 raise InputError(
                     f"{path}: states scale {shortened(scale)} and offset {shortened(shift)}; expected "
                     "numbers, such as 0.0001 and -0.1. Correct the item, or download it again."
                 )
-            stated.add(offset)
+            stated.add((factor, offset))
     if len(stated) > 1:
         raise RadiometryError(
-            f"{path}: its bands have different offsets {sorted(stated)}; expected one. Give it with --offset."
+            f"{path}: its bands have different scales or offsets {sorted(stated)}; expected one pair. Give them "
+            "with --scale and --offset."
         )
     if stated:
         return stated.pop(), ()
     baseline = str(properties.get("s2:processing_baseline") or properties.get("processing:version") or "")
     if baseline >= "04.00":
-        return None, (
+        return (usual, None), (
             RadiometryWarning(
                 f"the item is of baseline {baseline} and does not state an offset; unless it was removed "
                 "from the pixels, give --offset -1000"
             ),
         )
-    return None, ()
+    return (usual, None), ()
 
 
 def _tag(value: Any) -> str:
