@@ -16,6 +16,7 @@ import shapely
 from rasterio.crs import CRS
 from shapely.affinity import translate
 
+from cmcr_cli.addresses import public
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.provenance import MEANING, NO_SOURCE, SOURCE_MEANING
 from cmcr_cli.scene.grid import Grid
@@ -185,7 +186,7 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
 def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
     """What it was made from, as far as that is items too; each once."""
     return [
-        {"rel": "derived_from", "href": _relative(Path(source), path), "type": "application/geo+json"}
+        {"rel": "derived_from", "href": public(_relative(Path(source), path)), "type": "application/geo+json"}
         for source in dict.fromkeys(sources)
         if ITEM.fullmatch(source)
     ]
