@@ -237,7 +237,7 @@ def _marked(stored: Stored, seen: NDArray[Any]) -> tuple[Stored, tuple[RadarWarn
             share = float((band == np.float32(value)).mean())
             text = (
                 f"Sentinel-1: {share:.1%} of the pixels of {name} hold {value:g}, which is taken as not "
-                "measured; tag it as nodata with gdal_edit -a_nodata, or leave Sentinel-1 out if it is a measurement"
+                "measured; if it is not, tag it as nodata with gdal_edit -a_nodata"
             )
             odd.append(RadarWarning(text))
     return replace(stored, marks=known), tuple(odd)

@@ -45,7 +45,7 @@ class Eopf:
         for name in self.names:
             metres = METRES[name]
             pixels = rng.integers(1200, 4000, (size * 10 // metres,) * 2).astype("<u2")
-            pixels[:2, :2] = 0
+            pixels[: 120 // metres, : 120 // metres] = 0
             bands.append(pixels.repeat(metres // 10, 0).repeat(metres // 10, 1))
             stated = {
                 "scale_factor": 0.0001,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.scene.products.eopf import is_eopf
 from cmcr_cli.scene.products.safe import METADATA
@@ -157,7 +158,7 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
 
 def reason_of(error: Exception, path: str) -> str:
     """The message of an error without the path that it begins with, and without its advice."""
-    return str(error).removeprefix(f"{path}: ").partition("; expected")[0]
+    return str(error).removeprefix(public(f"{path}: ")).partition("; expected")[0]
 
 
 def _is_folder(place: Path) -> bool:
