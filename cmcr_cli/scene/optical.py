@@ -59,6 +59,7 @@ class Optical:
     sun: Sun | None = None  # None: not known
     folder: str | None = None  # local folder of a product whose files GDAL does not list
     masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
+    form: str = "stack"  # name of its format, for people
     guessed: bool = False  # whether nothing but their number and order names the bands
     scaled: bool = False  # whether the user states the scale
     original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
@@ -217,6 +218,7 @@ def open_optical(
             sun=_sun(stored, product, sun),
             masked=validity.beyond_nodata,
             folder=None if product is None else product.folder,
+            form="stack" if product is None else product.form,
             guessed=layers.guessed,
             scaled=scale is not None,
             original=original,

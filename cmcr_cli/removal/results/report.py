@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cmcr_cli.addresses import public
 from cmcr_cli.ground.coregistration import Alignment
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.plan import Plan
 from cmcr_cli.removal.survey.first_pass import Survey
@@ -64,6 +65,7 @@ class Report:
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
+    inputs: Inputs  # as they were understood
 
     @classmethod
     def of(
@@ -112,6 +114,7 @@ class Report:
             references=used_references(session, survey, sources),
             references_left_out=left_out_references(session, survey),
             warnings=tuple(session.warnings),
+            inputs=session.inputs,
         )
 
 

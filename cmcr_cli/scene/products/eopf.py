@@ -108,6 +108,7 @@ def read_eopf(path: str) -> Product:
     scaling = _scaling(store, [arrays[array] for array in bands.values()])
     return Product(
         path=path,
+        form="EOPF Zarr",
         bands={name: file(bands[name]) for name in BANDS if name in bands},
         scl=None if scl is None else file(scl),
         offset=None if scaling is None else scaling[1],

@@ -95,6 +95,7 @@ def read_safe(path: str) -> Product:
     tags = {"PRODUCT_URI": uri, "PROCESSING_BASELINE": baseline, "PRODUCT_START_TIME": time}
     return Product(
         path=path,
+        form="SAFE",
         bands={name: files[name] for name in BANDS if name in files},
         scl=scl,
         offset=_offset(tree, path),

@@ -107,7 +107,7 @@ def optical_item(path: str) -> Product:
     scl = bands.pop("SCL", None)
     stores = (_href(asset["href"], path) for asset in item["assets"].values() if is_eopf(asset["href"]))
     if not bands and (store := next(stores, None)):  # a product in Zarr tells all that the item does
-        return replace(read_eopf(store), path=path)
+        return replace(read_eopf(store), path=path, form="STAC item of EOPF Zarr")
     if not bands:
         raise InputError(
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
@@ -117,6 +117,7 @@ def optical_item(path: str) -> Product:
     time = properties.get("datetime") or properties.get("start_datetime")
     return Product(
         path=path,
+        form="STAC item",
         bands={name: bands[name][1] for name in BANDS if name in bands},
         scl=None if scl is None else scl[1],
         offset=offset,
