@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
 from cmcr_cli.addresses import public
-from cmcr_cli.errors import CmcrError
 from cmcr_cli.scene.grid import Grid, crs_name
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
-from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.scene.optical import Optical
+from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.references.dates import date_of
-from cmcr_cli.scene.references.reference import Reference, open_references
-from cmcr_cli.scene.sun import Sun
-from cmcr_cli.warning_kinds import CmcrWarning
+from cmcr_cli.scene.references.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,67 +207,10 @@ class Inputs:
 
     def tag(self) -> str:
         """What was understood in one line, for the tags of an output."""
-        parts = [
-            f"{name} {text}" for name, text in self.scene.rows() if name in ("product", "bands", "scale")
-        ]
+        shown = "product", "bands", "scale"
+        parts = [f"{name} {text}" for name, text in self.scene.rows() if name in shown]
         radar = "none" if self.radar is None else ", ".join(text for _, text in self.radar.rows())
         return "; ".join([*parts, f"Sentinel-1 {radar}", f"references {len(self.references)}"])
-
-
-@dataclass(frozen=True, slots=True)
-class Inspected:
-    """Inputs that were looked at: what they are, warnings, and why the scene cannot be used, if it cannot."""
-
-    inputs: Inputs
-    warnings: tuple[CmcrWarning, ...]
-    fault: CmcrError | None
-
-
-def inspect(
-    s2: str,
-    radar: str | tuple[str, str] | None = None,
-    references: Sequence[str] = (),
-    *,
-    bands: tuple[str, ...] | None = None,
-    scale: float | None = None,
-    offset: float | None = None,
-    sun: Sun | None = None,
-    units: Literal["auto", "db", "linear"] = "auto",
-) -> Inspected:
-    """Open inputs as `remove` does, and tell what was understood of them. Nothing is computed or written.
-
-    Args:
-        s2: Sentinel-2.
-        radar: Sentinel-1, one path or those of VV and VH.
-        references: As for `--reference`.
-        bands: As for `--bands`.
-        scale: As for `--scale`.
-        offset: As for `--offset`.
-        sun: As for `--sun`.
-        units: As for `--s1-units`.
-
-    Returns:
-        What was understood. The share of valid pixels is that of a sample.
-
-    Raises:
-        CmcrError: An input cannot be opened.
-    """
-    with ExitStack() as stack:
-        optical = stack.enter_context(open_optical(s2, bands=bands, scale=scale, offset=offset, sun=sun))
-        warnings, fault = [*optical.warnings], None
-        try:
-            warnings += check_radiometry(optical)
-        except CmcrError as error:
-            fault = error
-        opened = None
-        if radar is not None:
-            opened = stack.enter_context(open_radar(radar, optical.grid, units=units))
-            warnings += opened.warnings
-        found = stack.enter_context(open_references(references, optical))
-        warnings += found.warnings
-        share = float(optical.valid(optical.source.sample()).mean())
-        inputs = Inputs.of(optical, opened, found.used, bands=bands, units=units, valid_share=share)
-        return Inspected(inputs, tuple(warnings), fault)
 
 
 def _bands_from(optical: Optical) -> Literal["product", "names", "order"]:
