@@ -32,7 +32,8 @@ def test_product_with_radar_that_covers_half_of_it(tmp_path: Path, write: Write)
     assert dict(scene.rows())["scene classification"] == "yes"
     assert inputs.tag() == (
         f"product EOPF Zarr, L2A, baseline 05.11, 2024-06-01; bands {' '.join(product.names)} (by product); "
-        "scale 0.0001, offset -1000 DN (product); Sentinel-1 dB (by option), 60 x 30 px of 20 m, EPSG:32631, resampled to the grid of the scene, 50.0% of the scene; references 0"
+        "scale 0.0001, offset -1000 DN (product); Sentinel-1 dB (by option), 60 x 30 px of 20 m, "
+        "EPSG:32631, resampled to the grid of the scene, 50.0% of the scene; references 0"
     )
 
 
