@@ -56,6 +56,7 @@ BESIDE = frozenset(
         "reflectance",
         "surface",
         "band",
+        "vegetation",
         "10m",
         "20m",
         "60m",

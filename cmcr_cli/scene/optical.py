@@ -293,19 +293,23 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
         raise RadiometryError(
             f"{optical.path}: the mean reflectance is {mean:.2f} with offset {optical.radiometry.offset:g} "
             f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
-            "Give the product's own offset with --offset 0 or --offset -1000, or rescale the DN."
+            "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one "
+            "DN with --scale."
         )
+    odd: tuple[RadiometryWarning, ...] = ()
     if not optical.scaled:
-        check_range(dn, optical.radiometry, optical.names, optical.path)
+        odd = check_range(dn, optical.radiometry, optical.names, optical.path)
     darkest = float(np.percentile(dn, 1, axis=1).min())
-    if optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
+    usual = optical.radiometry.quantification == QUANTIFICATION and optical.original is None
+    if usual and optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
         return (
+            *odd,
             RadiometryWarning(
                 f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 "
                 "or later and its offset was not removed, give --offset -1000"
             ),
         )
-    return ()
+    return odd
 
 
 def _check_dtype(dataset: Any, path: str | Path) -> None:

@@ -19,8 +19,11 @@ Floats = NDArray[np.float64]
 SIDE, WINDOWS = 64, 4
 """A sample is at most 4 x 4 windows of 64 x 64 px."""
 
-LEAST_PIXELS = 256
-"""Valid pixels below which nothing is judged."""
+LEAST_PIXELS, MOST_PIXELS = 256, 8192
+"""Valid pixels below which nothing is judged, and how many are looked at."""
+
+ALIKE = 0.2
+"""Difference of a band from the one most like it, in the median; it is below 0.1 in all real images."""
 
 DARK = 0.02
 """Reflectance added to what differences are compared with: below, noise decides."""
@@ -95,6 +98,22 @@ def looks_like_codes(values: NDArray[Any]) -> bool:
     return whole and (distinct[-1] < FEW_VALUES or set(distinct) <= {0, 1, 255, 65535})
 
 
+def are_alike(reflectance: Floats) -> bool:
+    """Tell whether most layers have another one like it: where none has, as in noise, nothing can be told.
+
+    Args:
+        reflectance: Of valid pixels (bands, n).
+
+    Returns:
+        Whether that is so.
+    """
+    nearest = [
+        min(_difference(one, other) for place, other in enumerate(reflectance) if place != own)
+        for own, one in enumerate(reflectance)
+    ]
+    return bool(np.median(nearest) < ALIKE)
+
+
 def misfits(reflectance: Floats, names: Sequence[str]) -> list[str]:
     """List what does not fit the bands that layers are taken for.
 
@@ -106,6 +125,9 @@ def misfits(reflectance: Floats, names: Sequence[str]) -> list[str]:
         Short texts, empty where all fits or too few pixels are valid to tell.
     """
     if reflectance.shape[1] < LEAST_PIXELS:
+        return []
+    reflectance = reflectance[:, :: max(1, reflectance.shape[1] // MOST_PIXELS)]
+    if not are_alike(reflectance):
         return []
     values = dict(zip(names, reflectance, strict=True))
     return [*_apart(values), *_order(values)]

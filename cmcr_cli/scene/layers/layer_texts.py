@@ -173,12 +173,16 @@ def names_of_texts(texts: Sequence[str]) -> tuple[str | None, ...]:
         Names as in BANDS, None for a text that names none.
     """
     plain = [re.sub(r"nbart?|[^a-z0-9]+", "", text.casefold()) for text in texts]
-    special = {}
+    special: dict[str, str | None] = {}
     if "broadnir" in plain:
         special["nir"] = "B8A"
-    if "swir3" in plain:
+    if "swir3" in plain or any("nbar" in text.casefold() for text in texts):
         special |= {"swir2": "B11", "swir3": "B12"}
-    return tuple(special.get(word) or band_name(text) for word, text in zip(plain, texts, strict=True))
+    elif "swir2" in plain and "swir1" not in plain:
+        special["swir2"] = None
+    return tuple(
+        special[word] if word in special else band_name(text) for word, text in zip(plain, texts, strict=True)
+    )
 
 
 def _by_tags(dataset: Any) -> list[str]:

@@ -36,33 +36,9 @@ WORDS = (
 
 OURS = re.compile(r"sentinel[ _-]?2|^s2[abcd]?$|\bmsi\b", re.IGNORECASE)
 
-KEYS = frozenset(
-    [
-        "platform",
-        "platformname",
-        "constellation",
-        "spacecraft",
-        "spacecraft_id",
-        "spacecraft_name",
-        "spacecraftid",
-        "sensor",
-        "sensor_id",
-        "sensorid",
-        "satellite",
-        "satelliteid",
-        "satellite_id",
-        "mission",
-        "missionid",
-        "instrument",
-        "instruments",
-        "instrumentshortname",
-        "platformshortname",
-        "collection",
-        "shortname",
-        "short_name",
-        "product_type",
-        "producttype",
-    ]
+KEYS = re.compile(
+    r"(platform|constellation|spacecraft|sensor|satellite|mission|instrument)s?(_?(id|name|shortname))?"
+    r"|collection|short_?name|product_?type"
 )
 """Tags that name the satellite, without what stands before their last dot, colon or hash."""
 
@@ -102,7 +78,7 @@ def _by_file(path: str) -> tuple[str, str] | None:
 
 def _by_tags(tags: Mapping[str, object]) -> tuple[str, str] | None:
     for key, value in tags.items():
-        if re.split(r"[.:#/ ]", key.casefold())[-1] not in KEYS:
+        if not KEYS.fullmatch(re.split(r"[.:#/ ]", key.casefold())[-1]):
             continue
         values = value if isinstance(value, list | tuple) else [value]
         for text in map(str, values):

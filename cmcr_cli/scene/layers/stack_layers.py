@@ -28,6 +28,9 @@ ACCEPTED = (
 
 BY_COUNT = {len(BANDS): BANDS, len(L2A_BANDS): L2A_BANDS}
 
+DARK_GROUND = 0.05
+"""Reflectance of water at most."""
+
 LEAST_DN = 20
 """Values above are DN, below they are reflectance."""
 
@@ -86,6 +89,11 @@ def find_layers(
     )
     indexes = tuple(index for index in dataset.indexes if index not in (*masks, *others))
     rest = [texts[index - 1] for index in indexes]
+    if not indexes:
+        raise RadiometryError(
+            f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of Sentinel-2. Check "
+            "that this is the image, or name its bands in file order with --bands."
+        )
     warnings = _left_out(texts, others)
     scl = next((index for index in others if texts[index - 1].upper().startswith("SCL")), None)
     if says_nothing(rest):
@@ -96,7 +104,7 @@ def find_layers(
         )
         return Layers(names, indexes, True, scl, (*warnings, BandWarning(text)))
     names = _by_texts(path, rest, [named[index - 1] for index in indexes], needs)
-    if list(names) == list(BANDS[: len(names)]) and len(names) == 8:  # B1 to B8, as others number theirs, too
+    if "B8A" not in names and "B05" in names:  # others number their bands as well, but have no 8A
         _check_pixels(dataset, path, indexes, names)
     return Layers(names, indexes, False, scl, warnings)
 
@@ -179,8 +187,9 @@ def _check_pixels(dataset: Any, path: str, indexes: tuple[int, ...], names: tupl
     pixels = sample_windows(dataset, indexes)
     reflectance, codes = _reflectance(dataset, indexes, pixels)
     why = misfits(reflectance, names)
-    if why:
-        # Dark water has as few values as classes have, so these explain a misfit and are none by themselves.
+    # Dark water and B10 have as few values as classes have.
+    codes = [place for place in codes if names[place] != "B10"]
+    if why or (codes and np.median(reflectance) > DARK_GROUND):
         why = [*(f"layer {indexes[place]} seems to hold flags or classes" for place in codes), *why]
         log.info("%s: %s", path, "; ".join(why))
         raise RadiometryError(
