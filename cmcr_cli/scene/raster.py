@@ -105,9 +105,9 @@ def _opened(path: str | Path, what: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except (RasterioError, ValueError, OSError) as error:  # ValueError: a name with a zero byte
-        why = why_not(path)
+        why = why_not(path) or error
         raise InputError(
-            f"{path}: cannot be opened as {what} ({why or error}); expected a complete raster file that GDAL reads, "
+            f"{path}: cannot be opened as {what} ({why}); expected a complete raster file that GDAL reads, "
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
 

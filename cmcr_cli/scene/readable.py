@@ -64,7 +64,7 @@ def why_not(path: str | Path) -> str | None:
         if place.is_symlink() and not place.exists():
             return f"is a broken link to {place.readlink()}"
         if place.is_dir():
-            os.listdir(place)
+            next(place.iterdir(), None)
         else:
             place.open("rb").close()
     except FileNotFoundError:
