@@ -92,8 +92,8 @@ def units_of(sample: Iterable[Floats], path: str | Path) -> RadarUnits:
         (values == np.rint(values)).all() and np.ptp(values) > 0 for values in sample
     ):
         raise RadiometryError(
-            f"{path}: holds whole numbers with a median of {medians[0]:.4g}; expected dB or linear power, and "
-            "these look like uncalibrated digital numbers. Calibrate them first, or state the units with "
+            f"{path}: holds whole numbers with a median of {medians[0]:.4g}; expected dB or linear power. "
+            "These look like uncalibrated digital numbers. Calibrate them first, or state the units with "
             "--s1-units."
         )
     if first is None or first != second:
@@ -116,8 +116,8 @@ def check_brightness(sample: Iterable[Floats]) -> tuple[RadarWarning, ...]:
         return ()
     return (
         RadarWarning(
-            f"Sentinel-1: the medians {medians[0]:.3g} and {medians[1]:.3g} dB are higher than of any ground; "
-            "check that the bands are calibrated backscatter in dB"
+            f"Sentinel-1: the medians {medians[0]:.3g} and {medians[1]:.3g} dB are higher than of any "
+            "ground; check that the bands are calibrated backscatter in dB"
         ),
     )
 
