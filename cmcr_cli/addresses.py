@@ -8,7 +8,8 @@ ADDRESS = r"(?:\w+://|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)\w*)"
 
 QUERY = re.compile(rf"({ADDRESS}[^\s?'\"<>]*)\?[^\s'\"<>]*?(?=[:,;.)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE)
 
-USER = re.compile(r"(\w://)[^/\s'\"<>?]*@")
+# Keys may contain slashes; a number before the first one is a port.
+USER = re.compile(r"(\w://)(?:[^/\s'\"<>?]*|[^/:\s'\"<>?]*:(?!\d+/)[^\s'\"<>?@]*)@")
 
 PASSWORD = re.compile(
     r"\b(passw(?:or)?d|pwd|token|secret|signature|sig|api[_-]?key|access[_-]?key)=[^\s'\"&<>]+", re.IGNORECASE

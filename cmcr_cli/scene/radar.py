@@ -21,6 +21,7 @@ from cmcr_cli.scene.backscatter.polarisations import in_order, polarisations
 from cmcr_cli.scene.backscatter.units import (
     RadarUnits,
     check_amplitude,
+    check_brightness,
     check_stated,
     is_amplitude,
     marks,
@@ -328,5 +329,5 @@ def _units(
     found = units_of(sample, path)
     shown = "dB" if found == "db" else "linear power"
     text = f"Sentinel-1: units detected as {shown} from the value range"
-    doubts = check_amplitude(sample) if found == "linear" else ()
+    doubts = check_amplitude(sample) if found == "linear" else check_brightness(sample)
     return found, (RadarWarning(text), *doubts)

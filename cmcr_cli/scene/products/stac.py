@@ -124,7 +124,11 @@ def optical_item(path: str) -> Product:
         quantification=None if offset is None else round(1 / scale, 3),
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
-        tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
+        tags={
+            name: _tag(value)
+            for name, value in (("PRODUCT_URI", item["id"]), ("PRODUCT_START_TIME", time))
+            if value
+        },
         warnings=warnings,
     )
 
@@ -199,7 +203,14 @@ def _read(path: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: is JSON but not a STAC item; expected a Feature with stac_version and assets."
         )
-    whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
+    # Catalogues write null for what they do not know.
+    assets = item.get("assets")
+    if isinstance(assets, dict):
+        known = {key: a for key, a in assets.items() if a is not None and a != {} and _has_href(a)}
+        item = item | {"assets": known}
+    if item.get("properties", 0) is None:
+        item = item | {"properties": {}}
+    whole = isinstance(item.get("properties"), dict) and isinstance(assets, dict) and "id" in item
     if not whole or not all(
         isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
     ):
@@ -227,6 +238,10 @@ def _check_asset(path: str, key: str, asset: Asset) -> None:
                 f"{path}: the asset {key!r} has {shortened(value)} as {name}; expected {expected}. Correct "
                 "the item, or download it again."
             )
+
+
+def _has_href(asset: Any) -> bool:
+    return not isinstance(asset, dict) or asset.get("href", "") is not None
 
 
 def _is_address(value: Any) -> bool:
@@ -258,7 +273,7 @@ def shortened(value: Any) -> str:
 def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
     """Assets that hold measurements: GeoTIFF, COG or JPEG 2000, no previews."""
     for key, asset in item["assets"].items():
-        kind, roles = str(asset.get("type", "image/tiff")), set(asset.get("roles") or ())
+        kind, roles = str(asset.get("type") or "image/tiff"), set(asset.get("roles") or ())
         if re.match(r"image/(tiff|jp2|jpeg2000|vnd\.stac\.geotiff)", kind) and not roles & {
             "thumbnail",
             "overview",
