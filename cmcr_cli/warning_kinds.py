@@ -12,11 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from cmcr_cli.addresses import public
+
 PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 class CmcrWarning(UserWarning):
     """Root of all warnings: the run goes on, and its result may be other than expected."""
+
+    def __init__(self, *args: object) -> None:
+        """Warning with a message, which tells no secrets of the addresses in it."""
+        super().__init__(*(public(each) if isinstance(each, str) else each for each in args))
 
 
 class RadiometryWarning(CmcrWarning):

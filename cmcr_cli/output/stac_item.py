@@ -16,6 +16,7 @@ import shapely
 from rasterio.crs import CRS
 from shapely.affinity import translate
 
+from cmcr_cli.addresses import public
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.provenance import MEANING, NO_SOURCE, SOURCE_MEANING
 from cmcr_cli.scene.grid import Grid
@@ -192,14 +193,9 @@ def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
             "href": source if ADDRESS.match(source) else _relative(Path(source), path),
             "type": "application/geo+json",
         }
-        for source in dict.fromkeys(map(_without_query, sources))
+        for source in dict.fromkeys(map(public, sources))
         if ITEM.fullmatch(source)
     ]
-
-
-def _without_query(source: str) -> str:
-    """A source without the query of its address, which may be a secret."""
-    return source.partition("?")[0] if ADDRESS.match(source) else source
 
 
 def _relative(file: Path, item: Path) -> str:

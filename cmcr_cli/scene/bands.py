@@ -17,8 +17,8 @@ BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "
 L2A_BANDS = tuple(name for name in BANDS if name != "B10")
 """Level-2A products have no cirrus band."""
 
-SCENE_NEEDS = (("B02", "B03", "B04", "B08"),)
-REFERENCE_NEEDS = (("B02", "B03", "B04"), ("B03", "B04", "B08"))
+SCENE_NEEDS = (("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B8A"))
+REFERENCE_NEEDS = (("B02", "B03", "B04"), ("B03", "B04", "B08"), ("B03", "B04", "B8A"))
 """Bands without which a scene, or a reference, tells too little: all of one of these."""
 
 RADAR_BANDS = ("VV", "VH")

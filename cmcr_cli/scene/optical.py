@@ -36,6 +36,9 @@ T = TypeVar("T")
 MEAN_REFLECTANCE = (-0.05, 1.6)
 """No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
 
+ODD_SHARE = 0.005
+"""Of valid pixels, in which a band is 0 or saturated: more than dark and bright pixels here and there."""
+
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
 
@@ -59,6 +62,7 @@ class Optical:
     sun: Sun | None = None  # None: not known
     folder: str | None = None  # local folder of a product whose files GDAL does not list
     masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
+    form: str = "stack"  # name of its format, for people
     guessed: bool = False  # whether nothing but their number and order names the bands
     scaled: bool = False  # whether the user states the scale
     original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
@@ -217,6 +221,7 @@ def open_optical(
             sun=_sun(stored, product, sun),
             masked=validity.beyond_nodata,
             folder=None if product is None else product.folder,
+            form="stack" if product is None else product.form,
             guessed=layers.guessed,
             scaled=scale is not None,
             original=original,
@@ -294,20 +299,40 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
             "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one "
             "DN with --scale."
         )
-    odd: tuple[RadiometryWarning, ...] = ()
+    odd = _odd_shares(optical, dn)
     if not optical.scaled:
-        odd = check_range(dn, optical.radiometry, optical.names, optical.path)
+        odd += check_range(dn, optical.radiometry, optical.names, optical.path)
     darkest = float(np.percentile(dn, 1, axis=1).min())
     usual = optical.radiometry.quantification == QUANTIFICATION and optical.original is None
     if usual and optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
         return (
-            *odd,
             RadiometryWarning(
                 f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 "
                 "or later and its offset was not removed, give --offset -1000"
             ),
+            *odd,
         )
     return odd
+
+
+def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:
+    """Warnings of single bands in valid pixels (bands, n) that often hold what may be no measurement."""
+    found = []
+    for value in (optical.empty, float(np.iinfo(optical.dtype).max)):
+        shares = {
+            name: float((band == value).mean())
+            for name, band in zip(optical.names, dn, strict=True)
+            if name != "B10"
+        }
+        odd = [f"{name} ({share:.1%})" for name, share in shares.items() if share >= ODD_SHARE]
+        if odd:
+            found.append(
+                RadiometryWarning(
+                    f"DN is {value:g} in {', '.join(odd)} where other bands hold measurements, and is taken "
+                    "as one; if it is nodata, set it in all bands, or leave out a band that is empty"
+                )
+            )
+    return tuple(found)
 
 
 def _check_dtype(dataset: Any, path: str | Path) -> None:

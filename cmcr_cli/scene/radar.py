@@ -21,6 +21,7 @@ from cmcr_cli.scene.backscatter.polarisations import in_order, polarisations
 from cmcr_cli.scene.backscatter.units import (
     RadarUnits,
     check_amplitude,
+    check_brightness,
     check_stated,
     is_amplitude,
     marks,
@@ -237,7 +238,7 @@ def _marked(stored: Stored, seen: NDArray[Any]) -> tuple[Stored, tuple[RadarWarn
             share = float((band == np.float32(value)).mean())
             text = (
                 f"Sentinel-1: {share:.1%} of the pixels of {name} hold {value:g}, which is taken as not "
-                "measured; tag it as nodata with gdal_edit -a_nodata, or leave Sentinel-1 out if it is a measurement"
+                "measured; if it is not, tag it as nodata with gdal_edit -a_nodata"
             )
             odd.append(RadarWarning(text))
     return replace(stored, marks=known), tuple(odd)
@@ -328,5 +329,5 @@ def _units(
     found = units_of(sample, path)
     shown = "dB" if found == "db" else "linear power"
     text = f"Sentinel-1: units detected as {shown} from the value range"
-    doubts = check_amplitude(sample) if found == "linear" else ()
+    doubts = check_amplitude(sample) if found == "linear" else check_brightness(sample)
     return found, (RadarWarning(text), *doubts)

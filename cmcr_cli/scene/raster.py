@@ -29,7 +29,7 @@ from cmcr_cli.scene.environment import COMPLETE
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.pixels.lines import PIECE
 from cmcr_cli.scene.pixels.validity import Validity
-from cmcr_cli.scene.readable import check_readable, streamed
+from cmcr_cli.scene.readable import check_readable, streamed, why_not
 
 SAMPLE_SIDE = 6
 SAMPLE_WINDOW = 128
@@ -105,8 +105,9 @@ def _opened(path: str | Path, what: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except (RasterioError, ValueError, OSError) as error:  # ValueError: a name with a zero byte
+        why = why_not(path) or error
         raise InputError(
-            f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
+            f"{path}: cannot be opened as {what} ({why}); expected a complete raster file that GDAL reads, "
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
 

@@ -70,6 +70,35 @@ def streamed(path: str) -> str:
     return STREAMED.sub(r"/vsi\1_streaming/", path, count=1) if is_remote(path) else path
 
 
+def why_not(path: str | Path) -> str | None:
+    """Tell why a file on this machine cannot be opened, which GDAL often calls missing.
+
+    Args:
+        path: A path.
+
+    Returns:
+        What it is or lacks, to follow its name in a message; None where it can be opened, or is not a path of
+        this machine.
+    """
+    text = str(path)
+    if text.startswith("/vsi") or ELSEWHERE.match(text) or text.lstrip().startswith("<"):
+        return None
+    place = Path(text)
+    try:
+        if place.is_symlink() and not place.exists():
+            return f"is a broken link to {place.readlink()}"
+        if place.is_dir():
+            next(place.iterdir(), None)
+        else:
+            place.open("rb").close()
+    except FileNotFoundError:
+        above = next((each for each in place.absolute().parents if os.path.lexists(each)), place)
+        return f"does not exist; {above} does" if above != place.absolute().parent else "does not exist"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return None
+
+
 def _files(path: str, depth: int) -> Iterator[str]:
     """Files on this machine that opening `path` would open, by their names."""
     if STDIN.search(path):

@@ -15,6 +15,7 @@ from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.files import folder_of, put_back
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
@@ -52,6 +53,7 @@ class Session:
     references: tuple[Reference, ...]  # the most promising first
     references_left_out: tuple[LeftOut, ...]
     warnings: WarningLog
+    inputs: Inputs
 
     @property
     def device(self) -> str:
@@ -131,6 +133,7 @@ def open_session(
             references,
             found.left_out,
             warnings,
+            Inputs.of(optical, radar, references, bands=options.bands, units=options.s1_units),
         )
 
 

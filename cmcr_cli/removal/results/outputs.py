@@ -216,6 +216,7 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
         **({} if options.scale is None else {"CMCR_SCALE": f"{options.scale:g}"}),
         **({"CMCR_BANDS": "taken for these by number and order"} if optical.guessed else {}),
+        "CMCR_INPUTS": session.inputs.tag(),
         "CMCR_MASK": file_name(options.mask),
         "CMCR_DILATE": f"{options.dilate:g}",
         "CMCR_S2": file_name(options.s2),

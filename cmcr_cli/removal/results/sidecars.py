@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.quicklook import Quicklook
@@ -32,9 +30,7 @@ def describe(
     """
     options, optical = setting.options, setting.optical
     if options.report is not None and look is not None:
-        # The query of a signed address is a secret, and reports are passed on.
-        command = re.sub(r"\?[^\s']+", "?...", command_of(options))
-        write_report(options.report, report, command, *look, files)
+        write_report(options.report, report, command_of(options), *look, files)
     if options.stac is None:
         return
     original = optical.original

@@ -25,6 +25,9 @@ LINEAR_MEDIAN = (0.0, 10.0)
 AMPLITUDE_MEDIAN = (0.22, 0.12)
 """Medians of VV and VH as linear power that few scenes exceed, and most scenes of amplitude do."""
 
+BRIGHTEST_DB = -1.5
+"""Median of a scene that no ground has in VV or VH; SEN12MS-CR clips at 0."""
+
 HYP3 = re.compile(r"_RTC\d\d_[A-Z]_[gs]([pad])[a-z]{4}_", re.IGNORECASE)
 """Names of HyP3: power, amplitude or decibel."""
 
@@ -85,6 +88,14 @@ def units_of(sample: Iterable[Floats], path: str | Path) -> RadarUnits:
                 "units with --s1-units."
             )
     first, second = known
+    if first == "linear" and all(
+        (values == np.rint(values)).all() and np.ptp(values) > 0 for values in sample
+    ):
+        raise RadiometryError(
+            f"{path}: holds whole numbers with a median of {medians[0]:.4g}; expected dB or linear power. "
+            "These look like uncalibrated digital numbers. Calibrate them first, or state the units with "
+            "--s1-units."
+        )
     if first is None or first != second:
         raise RadiometryError(
             f"{path}: the medians of its bands are {medians[0]:.4g} and {medians[1]:.4g}, one of dB and one "
@@ -92,6 +103,23 @@ def units_of(sample: Iterable[Floats], path: str | Path) -> RadarUnits:
             "convert one of them."
         )
     return first
+
+
+def check_brightness(sample: Iterable[Floats]) -> tuple[RadarWarning, ...]:
+    """Warn where dB are so high that they may be something else.
+
+    Args:
+        sample: Valid values of VV and VH in dB, (n,) each.
+    """
+    medians = [float(np.median(values)) for values in sample]
+    if max(medians) < BRIGHTEST_DB:
+        return ()
+    return (
+        RadarWarning(
+            f"Sentinel-1: the medians {medians[0]:.3g} and {medians[1]:.3g} dB are higher than of any "
+            "ground; check that the bands are calibrated backscatter in dB"
+        ),
+    )
 
 
 def _by_median(median: float) -> RadarUnits | None:

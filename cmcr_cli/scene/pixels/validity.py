@@ -106,10 +106,14 @@ class Validity:
         for band, place in zip(dn, places, strict=True):
             if band.dtype.kind == "f":
                 found.append(~np.isfinite(band))
+            if band.dtype.kind == "i" and (absent := band < PLAUSIBLE[0]).any():
+                found.append(absent)
             for value in self.never[place]:
                 if (absent := band == value).any():
                     found.append(absent)
         if len(places) == len(self.names):
+            if (same := dn[0] > PLAUSIBLE[1]).any():  # no ground or cloud is as bright alike in all bands
+                found.append(same & (dn[1:] == dn[0]).all(axis=0))
             if len(set(self.empty)) > 1:
                 empty = [
                     band == value for band, value, name in zip(dn, self.empty, self.names, strict=True)

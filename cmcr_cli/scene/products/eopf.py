@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio.windows import Window
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS
@@ -38,6 +39,9 @@ LARGEST_METADATA = 64 * 2**20
 
 BAND = re.compile(r"measurements/reflectance/r(\d{2,3})m/(b0[1-9]|b1[0-2]|b8a)")
 SCL = re.compile(r"conditions/mask/l2a_classification/r(\d{2,3})m/(scl)")
+
+EDGE_SHARE = 0.5
+"""Part of a chunk that one band may have at the edge of the swath, and another not."""
 
 SUN = "mean_sun_{}_angle_in_deg_for_all_bands_all_detectors"
 
@@ -93,13 +97,18 @@ def read_eopf(path: str) -> Product:
         )
     item = _dict(attributes, "stac_discovery", "properties")
 
+    first = arrays[next(iter(bands.values()))]
+
     def file(array: str) -> str:
-        return f'vrt://ZARR:"{root}":/{array}?{_placing(store, arrays[array], attributes, item)}'
+        placing = _placing(store, (arrays[array], first, item, attributes))
+        return f'vrt://ZARR:"{root}":/{array}?{placing}'
 
     _check_readable(store, file(next(iter(bands.values()))))
+    _check_chunks(store, root, {array: file(array) for array in bands.values()})
     scaling = _scaling(store, [arrays[array] for array in bands.values()])
     return Product(
         path=path,
+        form="EOPF Zarr",
         bands={name: file(bands[name]) for name in BANDS if name in bands},
         scl=None if scl is None else file(scl),
         offset=None if scaling is None else scaling[1],
@@ -207,18 +216,18 @@ def _finest(arrays: Mapping[str, Attributes], pattern: re.Pattern[str]) -> dict[
     return {name: array for name, (_, array) in found.items()}
 
 
-def _placing(store: str, array: Attributes, product: Attributes, item: Attributes) -> str:
+def _placing(store: str, stated: tuple[Attributes, ...]) -> str:
     """CRS and extent of an array, for GDAL; where no extent is stated, GDAL takes the coordinates x and y."""
-    codes = [each.get(key) for each in (array, item, product) for key in ("proj:epsg", "proj:code")]
-    codes += [_dict(product, "other_metadata").get(f"horizontal_{key}_code") for key in ("CRS", "crs")]
+    codes = [each.get(key) for each in stated for key in ("proj:epsg", "proj:code")]
+    codes += [_dict(stated[-1], "other_metadata").get(f"horizontal_{key}_code") for key in ("CRS", "crs")]
     code = next((found[1] for each in codes if (found := EPSG.fullmatch(str(each)))), None)
     if code is None:
         raise InputError(
             f"{store}: states no coordinate reference system; expected proj:epsg or proj:code. Download the "
             "product again."
         )
-    for stated in (array, item):
-        box = stated.get("proj:bbox")
+    for each in stated:
+        box = each.get("proj:bbox")
         if isinstance(box, list) and len(box) == 4 and all(isinstance(each, int | float) for each in box):
             west, south, east, north = box
             return f"a_srs=EPSG:{code}&a_ullr={west!r},{north!r},{east!r},{south!r}"
@@ -277,11 +286,41 @@ def _check_readable(store: str, file: str) -> None:
         if "codec" not in why.lower():
             raise
         raise InputError(
-            f"{store}: GDAL {rasterio.__gdal_version__} cannot read its arrays ({why}); expected GDAL 3.13 or "
-            "later for Zarr v3. Update rasterio, or give the product in Zarr v2 or as SAFE."
+            f"{store}: GDAL {rasterio.__gdal_version__} cannot read its arrays ({why}); expected a newer "
+            "GDAL (3.13 reads all of Zarr v3). Update rasterio, or give the product in Zarr v2 or as SAFE."
         ) from error
     if not placed:
         raise InputError(
             f"{store}: does not state where its pixels are; expected proj:bbox, or coordinates x and y. "
             "Download the product again."
         )
+
+
+def _check_chunks(store: str, root: str, files: Mapping[str, str]) -> None:
+    """Raise InputError where a local product has lost a chunk: of nodata there need be none, so GDAL goes on.
+
+    A chunk is lost if another band of the same pixels has it, and it is not nodata at the edge of the swath.
+    """
+    groups: dict[str, dict[str, set[str]]] = {}
+    for array in files:
+        place = Path(root, array)
+        keys = {each.relative_to(place).as_posix() for each in place.rglob("*") if each.is_file()}
+        groups.setdefault(posixpath.dirname(array), {})[array] = keys - set(MARKS) - {".zattrs"}
+    for found in groups.values():
+        for array, keys in found.items():
+            for key in sorted(set().union(*found.values()) - keys):
+                other = next(name for name, its in found.items() if key in its)
+                if _measured_share(files[other], key) > EDGE_SHARE:
+                    raise InputError(
+                        f"{store}: the chunk {key} of {array} is missing, which {other} has; expected a "
+                        "whole product. Copy or download it again."
+                    )
+
+
+def _measured_share(file: str, key: str) -> float:
+    row, column = (int(number) for number in re.findall(r"\d+", key)[-2:])
+    with open_raster(file, "a band") as dataset:
+        rows, columns = dataset.block_shapes[0]
+        whole = Window(0, 0, dataset.width, dataset.height)
+        chunk = Window(column * columns, row * rows, columns, rows).intersection(whole)
+        return float((dataset.read(1, window=chunk) != 0).mean())

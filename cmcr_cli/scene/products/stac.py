@@ -107,7 +107,7 @@ def optical_item(path: str) -> Product:
     scl = bands.pop("SCL", None)
     stores = (_href(asset["href"], path) for asset in item["assets"].values() if is_eopf(asset["href"]))
     if not bands and (store := next(stores, None)):  # a product in Zarr tells all that the item does
-        return replace(read_eopf(store), path=path)
+        return replace(read_eopf(store), path=path, form="STAC item of EOPF Zarr")
     if not bands:
         raise InputError(
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
@@ -117,13 +117,18 @@ def optical_item(path: str) -> Product:
     time = properties.get("datetime") or properties.get("start_datetime")
     return Product(
         path=path,
+        form="STAC item",
         bands={name: bands[name][1] for name in BANDS if name in bands},
         scl=None if scl is None else scl[1],
         offset=offset,
         quantification=None if offset is None else round(1 / scale, 3),
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
-        tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
+        tags={
+            name: _tag(value)
+            for name, value in (("PRODUCT_URI", item["id"]), ("PRODUCT_START_TIME", time))
+            if value
+        },
         warnings=warnings,
     )
 
@@ -198,7 +203,14 @@ def _read(path: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: is JSON but not a STAC item; expected a Feature with stac_version and assets."
         )
-    whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
+    # Catalogues write null for what they do not know.
+    assets = item.get("assets")
+    if isinstance(assets, dict):
+        known = {key: a for key, a in assets.items() if a is not None and a != {} and _has_href(a)}
+        item = item | {"assets": known}
+    if item.get("properties", 0) is None:
+        item = item | {"properties": {}}
+    whole = isinstance(item.get("properties"), dict) and isinstance(assets, dict) and "id" in item
     if not whole or not all(
         isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
     ):
@@ -226,6 +238,10 @@ def _check_asset(path: str, key: str, asset: Asset) -> None:
                 f"{path}: the asset {key!r} has {shortened(value)} as {name}; expected {expected}. Correct "
                 "the item, or download it again."
             )
+
+
+def _has_href(asset: Any) -> bool:
+    return not isinstance(asset, dict) or asset.get("href", "") is not None
 
 
 def _is_address(value: Any) -> bool:
@@ -257,7 +273,7 @@ def shortened(value: Any) -> str:
 def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
     """Assets that hold measurements: GeoTIFF, COG or JPEG 2000, no previews."""
     for key, asset in item["assets"].items():
-        kind, roles = str(asset.get("type", "image/tiff")), set(asset.get("roles") or ())
+        kind, roles = str(asset.get("type") or "image/tiff"), set(asset.get("roles") or ())
         if re.match(r"image/(tiff|jp2|jpeg2000|vnd\.stac\.geotiff)", kind) and not roles & {
             "thumbnail",
             "overview",

@@ -42,6 +42,7 @@ class Product:
     nodata: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[RadiometryWarning, ...] = ()
+    form: str = "product"  # name of the format, for people
     folder: str | None = None  # a local folder of many files, which GDAL does not list
 
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.scene.products.eopf import is_eopf
-from cmcr_cli.scene.products.safe import METADATA
+from cmcr_cli.scene.products.safe import METADATA, whole_of
 from cmcr_cli.scene.products.stac import is_item, item_paths
 from cmcr_cli.scene.raster import open_raster, read_start
 from cmcr_cli.scene.references.entries import split_date
+from cmcr_cli.scene.references.tables import MARK, cells_of
 
 log = logging.getLogger("cmcr")
 
@@ -30,9 +32,6 @@ LISTS = (".txt", ".csv")
 COLUMNS = ("path", "date", "mask")
 
 LARGEST_LIST = 16 * 2**20
-
-MARK = "\ufeff"
-"""Byte order mark, which spreadsheet programs put before a text in UTF-8."""
 
 STACK_TYPES = {"uint16", "int16"}
 FEWEST_BANDS = 3
@@ -157,7 +156,7 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
 
 def reason_of(error: Exception, path: str) -> str:
     """The message of an error without the path that it begins with, and without its advice."""
-    return str(error).removeprefix(f"{path}: ").partition("; expected")[0]
+    return str(error).removeprefix(public(f"{path}: ")).partition("; expected")[0]
 
 
 def _is_folder(place: Path) -> bool:
@@ -169,7 +168,7 @@ def _is_folder(place: Path) -> bool:
 
 def _is_product(folder: Path) -> bool:
     """Whether a folder is a product; one without metadata is none, but its name may claim so."""
-    if folder.suffix.upper() == ".SAFE" or is_eopf(str(folder)):
+    if folder.suffix.upper() == ".SAFE" or is_eopf(str(folder)) or whole_of(str(folder)) is not None:
         return True
     try:
         return any(METADATA.fullmatch(each.name) for each in folder.iterdir())
@@ -232,9 +231,8 @@ def _text_rows(content: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _csv_rows(content: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    kept = "".join(line for line in io.StringIO(content) if not line.lstrip().startswith("#"))
     try:
-        rows = [row for row in csv.reader(io.StringIO(kept), strict=True) if any(row)]
+        rows = cells_of(io.StringIO(content, newline=""), COLUMNS)
     except csv.Error as error:
         raise InputError(f"{path}: is not a CSV ({error}); expected columns {', '.join(COLUMNS)}.") from error
     names = [name.strip().lower() for name in rows[0]] if rows else ["path"]

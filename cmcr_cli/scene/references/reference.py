@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import CmcrError, OverlapError
 from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
@@ -185,7 +186,7 @@ def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Opt
 
 def label_of(optical: Optical) -> str:
     """Name of an image for people: that of the product, else that of the file."""
-    return optical.tags.get("PRODUCT_URI") or PurePath(optical.path.partition("?")[0]).name
+    return public(optical.tags.get("PRODUCT_URI") or PurePath(optical.path.partition("?")[0]).name)
 
 
 class _UnfitError(Exception):
