@@ -18,8 +18,8 @@ from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.scene.products.safe import METADATA, whole_of
 from cmcr_cli.scene.products.stac import is_item, item_paths
 from cmcr_cli.scene.raster import open_raster, read_start
-from cmcr_cli.scene.references.entries import split_date
 from cmcr_cli.scene.references.cells import MARK, cells_of
+from cmcr_cli.scene.references.entries import split_date
 
 log = logging.getLogger("cmcr")
 
