@@ -26,7 +26,7 @@ class CmcrWarning(UserWarning):
 
 
 class RadiometryWarning(CmcrWarning):
-    """The offset of the optical image is uncertain, or contradicts what the file states."""
+    """The offset of the optical image is uncertain or contradicted, or its pixels or its path are odd."""
 
 
 class BandWarning(CmcrWarning):
@@ -34,7 +34,7 @@ class BandWarning(CmcrWarning):
 
 
 class RadarWarning(CmcrWarning):
-    """Sentinel-1 was resampled, covers the scene in part, or its units were detected or are in doubt."""
+    """Sentinel-1 was resampled, covers the scene in part, or its values are in doubt."""
 
 
 class NoRadarWarning(RadarWarning):

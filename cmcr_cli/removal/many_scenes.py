@@ -26,9 +26,9 @@ from cmcr_cli.removal.opening.session import claim, restore_old
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.references.cells import cells_of
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.placed import LEAST_OVERLAP
-from cmcr_cli.scene.references.tables import cells_of
 from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")

@@ -206,3 +206,14 @@ def test_real_scenes(shared_data: Path) -> None:
         open_optical(shared_data / "triplets" / "oriolac_00581" / "s2_cloudy.tif"),
     ):
         pass
+
+
+def test_b8a_stands_in_for_b08(write: Write) -> None:
+    """Products at 20 m have no B08."""
+    with open_optical(write("s2.tif", dn(5), descriptions=("B02", "B03", "B04", "B8A", "B11"))) as optical:
+        assert optical.names[3] == "B8A"
+    with (
+        pytest.raises(RadiometryError, match="B02 B03 B04 B08 or B02 B03 B04 B8A are needed"),
+        open_optical(write("few.tif", dn(3), descriptions=("B02", "B03", "B04"))),
+    ):
+        pass

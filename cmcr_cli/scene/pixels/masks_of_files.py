@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
+from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.pixels.validity import PLAUSIBLE, Bools, Mask, Validity
 from cmcr_cli.scene.pixels.virtual import mask_of_sources, says_more_than_nodata
 from cmcr_cli.scene.raster import open_raster
@@ -29,15 +30,27 @@ def mask_bands(dataset: Any) -> tuple[int, ...]:
     Returns:
         Their numbers, from 1.
     """
-    return tuple(
-        index
-        for index, kind, text in zip(dataset.indexes, dataset.colorinterp, dataset.descriptions, strict=True)
-        if kind == ColorInterp.alpha or MASK_NAME.fullmatch((text or "").strip())
-    )
+    found = []
+    for index, kind, text in zip(dataset.indexes, dataset.colorinterp, dataset.descriptions, strict=True):
+        said = (text or "").strip()
+        if MASK_NAME.fullmatch(said) or (kind == ColorInterp.alpha and _is_alpha(dataset, index, said)):
+            found.append(index)
+    return tuple(found)
+
+
+def _is_alpha(dataset: Any, index: int, text: str) -> bool:
+    """Whether a band that is marked as alpha is; programs for pictures mark any fourth band so."""
+    if band_name(text) or index not in (1, dataset.count):
+        return False
+    values = np.concatenate([part.ravel() for part in _spread(dataset, index)])
+    return bool(((values == 0) | (values == values.max())).mean() >= ALPHA_SHARE)
 
 
 LOOKS, LOOK = 6, 128
-"""A band is empty where 6 x 6 windows of 128 x 128 px are."""
+"""A band is looked at in 6 x 6 windows of 128 x 128 px."""
+
+ALPHA_SHARE = 0.95
+"""Of the pixels of alpha that are either transparent or opaque."""
 
 
 @contextmanager
@@ -104,13 +117,14 @@ def usable_nodata(nodata: float | None, dtype: Any) -> float:
 
 
 def _own_masks(dataset: Any, indexes: Sequence[int]) -> Iterator[Mask]:
-    alpha = mask_bands(dataset)
-    yield from (_nonzero(dataset, index) for index in alpha)
+    yield from (_nonzero(dataset, index) for index in mask_bands(dataset))
     flags = {index: dataset.mask_flag_enums[index - 1] for index in indexes}
-    telling = [index for index in indexes if says_more_than_nodata(flags[index])]
+    telling = [
+        index
+        for index in indexes
+        if says_more_than_nodata(flags[index]) and MaskFlags.alpha not in flags[index]
+    ]
     shared = [index for index in telling if MaskFlags.per_dataset in flags[index]]
-    if alpha:
-        shared = [index for index in shared if MaskFlags.alpha not in flags[index]]
     yield from (_gdal_mask(dataset, index) for index in shared[:1])
     yield from (_gdal_mask(dataset, index) for index in telling if MaskFlags.per_dataset not in flags[index])
 

@@ -19,8 +19,8 @@ from cmcr_cli.scene.products.eopf import is_eopf
 from cmcr_cli.scene.products.safe import METADATA, whole_of
 from cmcr_cli.scene.products.stac import is_item, item_paths
 from cmcr_cli.scene.raster import open_raster, read_start
+from cmcr_cli.scene.references.cells import MARK, cells_of
 from cmcr_cli.scene.references.entries import split_date
-from cmcr_cli.scene.references.tables import MARK, cells_of
 
 log = logging.getLogger("cmcr")
 

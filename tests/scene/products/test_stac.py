@@ -150,6 +150,18 @@ def test_addresses_become_paths_of_gdal(item: Item) -> None:
     ]  # fmt: skip
 
 
+def test_null_for_what_a_catalogue_does_not_know(item: Item, bands: Any) -> None:
+    files, _ = bands
+    nothing = {"type": None, "roles": None, "gsd": None, "eo:bands": None, "raster:bands": None}
+    path = item({key: {"href": file} | nothing for key, file in files.items()})
+    content = json.loads(path.read_text())
+    content["assets"] |= {"preview": None, "metadata": {"href": None}}
+    content |= {"properties": None, "id": None, "bbox": None, "links": None}
+    path.write_text(json.dumps(content))
+    with open_optical(path) as optical:
+        assert optical.names == L2A_BANDS and "PRODUCT_URI" not in optical.tags
+
+
 def test_bands_of_different_offsets(item: Item, bands: Any) -> None:
     assets = {
         key: {"href": file, "raster:bands": [{"offset": -0.1 * (key == "red")}]}
