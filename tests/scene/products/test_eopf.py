@@ -175,8 +175,7 @@ def test_bands_and_metadata_that_are_missing(tmp_path: Path) -> None:
 
         return change
 
-    message = refused(changed(drop("/r10m/b08")), RadiometryError)
-    assert message.endswith("B07 B8A B09 B11 B12; at least B02 B03 B04 B08 are needed.")
+    assert "are needed" in refused(changed(drop("/r10m/b03")), RadiometryError)
     assert refused(changed(drop("reflectance"))).startswith(f"has no arrays {REFLECTANCE}/r10m/b02")
     product = changed(drop("/.zattrs", ("proj:epsg",)))
     (content := json.loads((product / ".zmetadata").read_text()))["metadata"][".zattrs"] = {}
