@@ -152,7 +152,7 @@ def open_optical(
     resampled (cubic) as it is read, and it is nodata where it has no pixels. It may have fewer bands.
 
     Args:
-        path: A stack of bands, a .SAFE folder or zip, or a STAC item.
+        path: A stack of bands, a folder or zip of SAFE or EOPF Zarr, or a STAC item.
         bands: Names of the bands of a stack in file order, where neither descriptions nor their number tell.
         scale: Reflectance of one DN; wins over the file's scale and offset tags.
         offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
