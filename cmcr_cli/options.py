@@ -54,8 +54,8 @@ class RemoveOptions:
     s2: Annotated[
         str,
         Option(
-            "Sentinel-2: .SAFE or .zarr folder or zip, STAC item, or stack of bands; any path or address that "
-            "GDAL can open.",
+            "Sentinel-2: .SAFE or .zarr folder or zip, STAC item, or stack of bands; any path or address "
+            "that GDAL can open.",
             Role.INPUT,
             commands=("remove", "mask"),
             column=True,

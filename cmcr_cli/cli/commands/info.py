@@ -16,7 +16,6 @@ from cmcr_cli.version import __version__
 
 EXAMPLES = """\
   cmcr info s2.tif s1.tif
-  cmcr info --weights runs/student/weights.safetensors --json
   cmcr info --verify clear.tif"""
 
 STEPS = (1, 4)
