@@ -27,7 +27,8 @@ def dn(
 @pytest.mark.parametrize("dtype", ["uint16", "int16"])
 def test_bands_by_count(write: Write, count: int, names: tuple[str, ...], level: str, dtype: str) -> None:
     pixels = dn(count, dtype=dtype)
-    with open_optical(write("s2.tif", pixels)) as optical:
+    with open_optical(write("s2.tif", pixels, descriptions=())) as optical:
+        assert optical.guessed and "by their number" in str(optical.warnings[0])
         assert (optical.names, optical.level, optical.dtype) == (names, level, np.dtype(dtype))
         assert (optical.radiometry.offset, optical.offset_source) == (0, "assumed 0")
         assert optical.grid.describe() == "40 x 40 px of 10 m, EPSG:32631"
