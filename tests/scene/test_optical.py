@@ -133,7 +133,7 @@ def _bare(write: Write) -> Path:
 
 
 def test_truncated_file_is_an_input_error_when_its_rows_are_read(write: Write) -> None:
-    path = write("s2.tif", dn(size=128), interleave="band")
+    path = write("s2.tif", dn(size=128), interleave="band", descriptions=())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with (
         pytest.raises(InputError, match=r"rows 64 to 128 .*truncated"),
