@@ -27,7 +27,8 @@ def dn(
 @pytest.mark.parametrize("dtype", ["uint16", "int16"])
 def test_bands_by_count(write: Write, count: int, names: tuple[str, ...], level: str, dtype: str) -> None:
     pixels = dn(count, dtype=dtype)
-    with open_optical(write("s2.tif", pixels)) as optical:
+    with open_optical(write("s2.tif", pixels, descriptions=())) as optical:
+        assert optical.guessed and "by their number" in str(optical.warnings[0])
         assert (optical.names, optical.level, optical.dtype) == (names, level, np.dtype(dtype))
         assert (optical.radiometry.offset, optical.offset_source) == (0, "assumed 0")
         assert optical.grid.describe() == "40 x 40 px of 10 m, EPSG:32631"
@@ -132,7 +133,7 @@ def _bare(write: Write) -> Path:
 
 
 def test_truncated_file_is_an_input_error_when_its_rows_are_read(write: Write) -> None:
-    path = write("s2.tif", dn(size=128), interleave="band")
+    path = write("s2.tif", dn(size=128), interleave="band", descriptions=())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with (
         pytest.raises(InputError, match=r"rows 64 to 128 .*truncated"),
