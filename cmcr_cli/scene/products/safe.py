@@ -99,8 +99,9 @@ def whole_of(path: str) -> str | None:
         if METADATA.fullmatch(place.name) or _metadata_in(place):
             return None
         if place.is_dir():
-            inner = [each for each in place.iterdir() if each.suffix.upper() == ".SAFE" and each.is_dir()]
-            if len(inner) == 1 and _metadata_in(inner[0]):  # unpacked into a folder of its own
+            inner = [each for each in place.iterdir() if not each.name.startswith(".")]
+            # Unpacked into a folder of its own; one that holds more is a folder of several things.
+            if len(inner) == 1 and inner[0].suffix.upper() == ".SAFE" and _metadata_in(inner[0]):
                 return str(inner[0])
         elif not (place.is_file() and PART_NAME.search(place.name)):
             return None
