@@ -168,11 +168,8 @@ def _is_folder(place: Path) -> bool:
 
 def _is_product(folder: Path) -> bool:
     """Whether a folder is a product; one without metadata is none, but its name may claim so."""
-    if folder.suffix.upper() == ".SAFE" or is_eopf(str(folder)):
+    if folder.suffix.upper() == ".SAFE" or is_eopf(str(folder)) or whole_of(str(folder)) is not None:
         return True
-    whole = whole_of(str(folder))
-    if whole is not None and Path(whole).absolute() in folder.absolute().parents:
-        return True  # a folder that holds a product besides others is not a part of it
     try:
         return any(METADATA.fullmatch(each.name) for each in folder.iterdir())
     except OSError:
