@@ -46,7 +46,7 @@ def test_what_tells_the_names_of_bands(
 ) -> None:
     names = ("B02", "B03", "B04", "B08") if descriptions or bands else ()
     pixels = np.full((len(names) or 13, 8, 8), 2000, np.uint16)
-    path = write("s2.tif", pixels, **({"descriptions": names} if descriptions else {}))
+    path = write("s2.tif", pixels, descriptions=names if descriptions else ())
     given = names if bands else None
     with open_optical(path, bands=given) as optical:
         inputs = Inputs.of(optical, None, bands=given)
