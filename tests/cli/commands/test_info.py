@@ -96,9 +96,9 @@ def test_text_of_a_product(cmcr: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_a_scene_that_cannot_be_used_is_described_too(cmcr: Callable[..., Any], write: Write) -> None:
-    path = write("bright.tif", np.full((13, 8, 8), 60_000, np.uint16), descriptions=())
+    path = write("bright.tif", np.full((13, 8, 8), 25_000, np.uint16), descriptions=())
     ended = cmcr("info", path)
-    assert ended.code == 1 and "mean reflectance is 6.00" in ended.err
+    assert ended.code == 1 and "mean reflectance is 2.50" in ended.err
     assert "(by order)" in ended.out and "offset 0 DN (assumed 0)" in ended.out
 
 
