@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from cmcr_cli.addresses import public
+
 
 class CmcrError(Exception):
     """Root of all handled errors; the command line prints the message alone and exits with `exit_code`."""
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        """Error with a message, which tells no secrets of the addresses in it."""
+        super().__init__(*(public(each) if isinstance(each, str) else each for each in args))
 
 
 class InputError(CmcrError, OSError):

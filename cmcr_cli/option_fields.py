@@ -22,7 +22,7 @@ from cmcr_cli.errors import OptionError
 
 T = TypeVar("T")
 
-Command = Literal["remove", "batch", "mask", "train", "distill"]
+Command = Literal["remove", "batch", "mask", "info", "train", "distill"]
 """Commands whose options are fields."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, OptionError
 
 LONGEST_NAME = 220
@@ -74,4 +75,4 @@ def file_name(path: str) -> str:
     Returns:
         The name, without the query of a signed address, which is a secret.
     """
-    return Path(path.partition("?")[0]).name
+    return public(Path(path.partition("?")[0]).name)

@@ -31,9 +31,13 @@ MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
 """Words that `mask` may be instead of a path."""
 
 SINGLE = ("remove",)
+RADAR = (*SINGLE, "info")
 """Commands with options that a batch takes from its list of scenes or names itself."""
 
 ALL = ("remove", "batch", "mask")
+
+OPENING = (*ALL, "info")
+"""Commands that open a scene."""
 
 
 @documented
@@ -50,7 +54,8 @@ class RemoveOptions:
     s2: Annotated[
         str,
         Option(
-            "Sentinel-2: .SAFE folder or zip, STAC item, or stack of bands; any path that GDAL can open.",
+            "Sentinel-2: .SAFE or .zarr folder or zip, STAC item, or stack of bands; any path or address "
+            "that GDAL can open.",
             Role.INPUT,
             commands=("remove", "mask"),
             column=True,
@@ -62,7 +67,7 @@ class RemoveOptions:
         Option(
             "Sentinel-1 VV and VH, on any grid, or a STAC item; optional.",
             Role.INPUT,
-            commands=SINGLE,
+            commands=RADAR,
             column=True,
             positional=True,
         ),
@@ -78,13 +83,13 @@ class RemoveOptions:
         Option(
             "Sentinel-1 VV in a file of its own, instead of S1.",
             Role.INPUT,
-            commands=SINGLE,
+            commands=RADAR,
             column=True,
         ),
     ] = None
     s1_vh: Annotated[
         str | None,
-        Option("Sentinel-1 VH, together with --s1-vv.", Role.INPUT, commands=SINGLE, column=True),
+        Option("Sentinel-1 VH, together with --s1-vv.", Role.INPUT, commands=RADAR, column=True),
     ] = None
     references: Annotated[
         tuple[str, ...],
@@ -92,6 +97,7 @@ class RemoveOptions:
             "Another date of the same ground, in any form that S2 may have; repeatable. A folder, a .txt or "
             ".csv list, or a STAC ItemCollection stands for all in it.",
             Role.INPUT,
+            commands=("remove", "batch", "info"),
             column=True,
             flag="--reference",
             metavar="PATH|PATH@YYYY-MM-DD",
@@ -186,14 +192,28 @@ class RemoveOptions:
     bands: Annotated[
         tuple[str, ...] | None,
         Option(
-            "Names of the bands of S2, in file order.", commands=ALL, metavar="B02,B03,...", read=names_of
+            "Names of the bands of S2, in file order; - for a layer that is not a band.",
+            commands=OPENING,
+            metavar="B02,B03,...",
+            read=names_of,
+        ),
+    ] = None
+    scale: Annotated[
+        float | None,
+        Option(
+            "Reflectance of one DN of S2; default: from its metadata or tags, else 0.0001, or 1 for "
+            "fractions.",
+            commands=OPENING,
+            metavar="REFLECTANCE",
+            least=1e-6,
+            most=1,
         ),
     ] = None
     offset: Annotated[
         float | None,
         Option(
             "Radiometric offset of S2, 0 or -1000; default: from its metadata or tags, else 0.",
-            commands=ALL,
+            commands=OPENING,
             metavar="DN",
             least=-2000,
             most=2000,
@@ -203,12 +223,15 @@ class RemoveOptions:
         Sun | None,
         Option(
             "Position of the sun in degrees, as in 152.3,41.0; default: from the metadata or tags of S2.",
-            commands=ALL,
+            commands=OPENING,
             metavar="AZIMUTH,ELEVATION",
             read=sun_of_text,
         ),
     ] = None
-    s1_units: Annotated[Units, Option("Units of S1; auto: detected from the value range.")] = "auto"
+    s1_units: Annotated[
+        Units,
+        Option("Units of S1; auto: detected from the value range.", commands=("remove", "batch", "info")),
+    ] = "auto"
     align: Annotated[
         Align,
         Option(

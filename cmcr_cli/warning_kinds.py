@@ -12,19 +12,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from cmcr_cli.addresses import public
+
 PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 class CmcrWarning(UserWarning):
     """Root of all warnings: the run goes on, and its result may be other than expected."""
 
+    def __init__(self, *args: object) -> None:
+        """Warning with a message, which tells no secrets of the addresses in it."""
+        super().__init__(*(public(each) if isinstance(each, str) else each for each in args))
+
 
 class RadiometryWarning(CmcrWarning):
-    """The offset of the optical image is uncertain, or contradicts what the file states."""
+    """The offset of the optical image is uncertain or contradicted, or its pixels or its path are odd."""
+
+
+class BandWarning(CmcrWarning):
+    """Bands are known by their number alone, layers of a file are left out, or pixels are not of 10 m."""
 
 
 class RadarWarning(CmcrWarning):
-    """Sentinel-1 was resampled, covers the scene in part, or its units were detected or are in doubt."""
+    """Sentinel-1 was resampled, covers the scene in part, or its values are in doubt."""
 
 
 class NoRadarWarning(RadarWarning):

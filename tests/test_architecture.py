@@ -11,24 +11,28 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
-LIGHT = "errors version warning_kinds"
-SCENE = f"{LIGHT} scene scene.masks scene.references"
+LIGHT = "addresses errors version warning_kinds"
+SCENE = f"{LIGHT} scene scene.backscatter scene.layers scene.masks scene.pixels scene.references"
 OPTIONS = "options option_fields option_paths option_texts"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
 IMPORTS = {
-    "errors": "",
+    "addresses": "",
+    "errors": "addresses",
     "version": "",
-    "warning_kinds": "",
+    "warning_kinds": "addresses",
     "option_fields": "errors",
-    "option_paths": "errors",
+    "option_paths": "addresses errors",
     "option_texts": SCENE,
     "options": f"{SCENE} {OPTIONS}",
-    "scene": f"{LIGHT} scene.products scene.references",
+    "scene": f"{LIGHT} scene.backscatter scene.layers scene.pixels scene.products scene.references",
+    "scene.backscatter": f"{LIGHT} scene scene.pixels",
+    "scene.layers": f"{LIGHT} scene scene.pixels",
     "scene.masks": f"{LIGHT} scene",
-    "scene.products": f"{LIGHT} scene",
-    "scene.references": f"{LIGHT} scene scene.masks scene.products",
+    "scene.pixels": f"{LIGHT} scene",
+    "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
+    "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
     "ground": SCENE,
     "output": SCENE,
     "model": LIGHT,
@@ -143,7 +147,7 @@ def test_options_are_read_without_torch() -> None:
         if module not in seen:
             seen.add(module)
             todo += imported(module)
-    assert {module.split(".")[0] for module in seen} <= {*OPTIONS.split(), "errors", "scene"}
+    assert {module.split(".")[0] for module in seen} <= {*OPTIONS.split(), "addresses", "errors", "scene"}
 
 
 def test_no_name_is_used_twice() -> None:

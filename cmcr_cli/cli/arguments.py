@@ -80,6 +80,7 @@ Overwrite = Annotated[bool, shown_as("overwrite")]
 Bands = Annotated[str | None, shown_as("bands")]
 Weights = Annotated[Path | None, shown_as("weights")]
 Device = Annotated[str, shown_as("device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")]
+OfInfo = Annotated[str | None, shown_as("s2")]
 Verify = Annotated[
     Path | None, Option(metavar="PATH", help="Fail unless this output was made with these weights.")
 ]

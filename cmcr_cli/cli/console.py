@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from cmcr_cli.addresses import public
 from cmcr_cli.cli.stopping import stop_again
 from cmcr_cli.errors import OutputError
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -78,7 +79,7 @@ def _lost(error: BaseException | None) -> None:
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:
-    """Escape whatever could control a terminal, or does not fit the encoding of a stream.
+    """Escape whatever could control a terminal, or does not fit the encoding of a stream; leave out secrets.
 
     Names, tags and descriptions come from files, and files from anywhere. Line breaks and tabs stay.
 
@@ -91,7 +92,7 @@ def printable(text: str, stream: TextIO | None = None) -> str:
     """
     shown = "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in text
+        for char in public(text)
     )
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return shown.encode(encoding, "backslashreplace").decode(encoding)

@@ -50,11 +50,17 @@ class Alignment:
     east: float
     north: float
     windows: int = 0  # of the scene in which it was measured
+    unit: tuple[float, float] = (1.0, 1.0)  # metres on the ground to the east and to the north
+
+    @property
+    def ground(self) -> tuple[float, float]:
+        """Metres to the east and to the north."""
+        return self.east * self.unit[0], self.north * self.unit[1]
 
     @property
     def metres(self) -> float:
         """Length of the shift."""
-        return math.hypot(self.east, self.north)
+        return math.hypot(*self.ground)
 
     def describe(self, what: str = "Sentinel-1") -> str:
         """Describe the shift.
@@ -67,7 +73,7 @@ class Alignment:
         """
         parts = (
             f"{abs(value):.0f} m to the {ahead if value > 0 else behind}"
-            for value, ahead, behind in ((self.east, "east", "west"), (self.north, "north", "south"))
+            for value, ahead, behind in zip(self.ground, ("east", "north"), ("west", "south"), strict=True)
         )
         return f"{what} is shifted {' and '.join(parts)} against the image"
 
@@ -160,7 +166,9 @@ def measure_alignment(
     if peak is None:
         return None
     a, e = grid.transform.a, grid.transform.e
-    return Alignment(float(peak[1] * a), float(peak[0] * e), windows)
+    (width, height), size = grid.metres, grid.pixel_size
+    unit = width / size[0], height / size[1]
+    return Alignment(float(peak[1] * a), float(peak[0] * e), windows, unit)
 
 
 Strip = tuple[Layer, NDArray[Any], Bools]

@@ -61,6 +61,8 @@ class Claims:
             place = Path(name)
             if place.suffix == ".xml" and _is(stat.S_ISREG, place):  # the metadata of a product
                 place = place.parent
+            # Whatever of a product in Zarr is named, all of it is read.
+            place = next((each for each in (place, *place.parents) if each.suffix == ".zarr"), place)
             if _is(stat.S_ISDIR, place):
                 self._trees[place.resolve()] = str(name)
             for file in files_behind(str(name)):

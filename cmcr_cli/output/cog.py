@@ -61,6 +61,7 @@ class OutputSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     creation_options: Mapping[str, str] = field(default_factory=dict)
     categorical: bool = False
+    masked: bool = False  # whether it has a mask of where it is valid beside its nodata value
 
 
 class StripWriter:
@@ -83,6 +84,7 @@ class StripWriter:
         """
         self._spec, self._given, self._resumed = spec, files, resumed
         self._buffer = np.empty((spec.count, BLOCK, spec.grid.width), dtype=spec.dtype)
+        self._valid = np.empty((BLOCK, spec.grid.width), np.bool_) if spec.masked else None
         self._buffered = 0
         self.written = resumed  # rows that are in the temporary file
         self.checksum = checksum  # of these rows
@@ -102,8 +104,11 @@ class StripWriter:
             self._stack = stack.pop_all()
         return self
 
-    def write(self, rows: NDArray[Any]) -> None:
-        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit."""
+    def write(self, rows: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> None:
+        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit.
+
+        A masked raster needs to know where they are `valid` (height, width).
+        """
         height = self._spec.grid.height
         if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
             raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
@@ -112,6 +117,9 @@ class StripWriter:
         while rows.shape[1]:
             taken = min(BLOCK - self._buffered, rows.shape[1])
             self._buffer[:, self._buffered : self._buffered + taken] = rows[:, :taken]
+            if self._valid is not None and valid is not None:
+                self._valid[self._buffered : self._buffered + taken] = valid[:taken]
+                valid = valid[taken:]
             self._buffered += taken
             rows = rows[:, taken:]
             if self._buffered == BLOCK or self.written + self._buffered == height:
@@ -174,6 +182,9 @@ class StripWriter:
         with output_errors(self._spec.path):
             rows = self._buffer[:, : self._buffered]
             self._dataset.write(rows, window=window)
+            if self._valid is not None:
+                with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"):
+                    self._dataset.write_mask(self._valid[: self._buffered], window=window)
         self.checksum = zlib.crc32(np.ascontiguousarray(rows).data, self.checksum)
         self.written += self._buffered
         self._buffered = 0

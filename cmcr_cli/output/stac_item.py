@@ -16,6 +16,7 @@ import shapely
 from rasterio.crs import CRS
 from shapely.affinity import translate
 
+from cmcr_cli.addresses import public
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.provenance import MEANING, NO_SOURCE, SOURCE_MEANING
 from cmcr_cli.scene.grid import Grid
@@ -39,7 +40,9 @@ FIRST_IMAGE = datetime(2015, 6, 23, tzinfo=UTC)
 LAST_YEAR = 2100
 """A later image is a mistake, whatever the clock of this machine says."""
 
-ITEM = re.compile(r".+\.(geo)?json(#.+)?", re.IGNORECASE | re.DOTALL)
+ADDRESS = re.compile(r"https?://")
+
+ITEM = re.compile(r".+\.(geo)?json(#.+)?|https?://.+/items/[^/]+", re.IGNORECASE | re.DOTALL)
 """Path of a STAC item, or of one in an ItemCollection."""
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -118,7 +121,7 @@ def stac_item(path: Path, files: Mapping[str, Path], made: Described) -> dict[st
     epsg = made.grid.crs.to_epsg()
     properties |= {
         "created": _iso(now),
-        "gsd": made.grid.pixel_size[0],
+        "gsd": round(max(made.grid.metres), 3),
         "proj:code": f"EPSG:{epsg}" if epsg else None,
         "proj:shape": [made.grid.height, made.grid.width],
         "proj:transform": [*made.grid.transform[:6]],
@@ -185,8 +188,12 @@ def _assets(path: Path, files: Mapping[str, Path], made: Described) -> dict[str,
 def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
     """What it was made from, as far as that is items too; each once."""
     return [
-        {"rel": "derived_from", "href": _relative(Path(source), path), "type": "application/geo+json"}
-        for source in dict.fromkeys(sources)
+        {
+            "rel": "derived_from",
+            "href": source if ADDRESS.match(source) else _relative(Path(source), path),
+            "type": "application/geo+json",
+        }
+        for source in dict.fromkeys(map(public, sources))
         if ITEM.fullmatch(source)
     ]
 

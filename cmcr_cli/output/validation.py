@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from cmcr_cli.errors import InputError, WeightsError
-from cmcr_cli.output.provenance import NODATA, OBSERVED, WITH_REFERENCE
+from cmcr_cli.output.plausibility import Plausibility
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.raster import Source, open_raster
@@ -27,11 +28,12 @@ CACHE_BYTES = 128 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: its name, whether it passed, and what was found."""
+    """One check: its name, whether it passed, what was found, and whether that is odd all the same."""
 
     name: str
     ok: bool
     text: str
+    odd: bool = False
 
 
 def validate_output(
@@ -159,21 +161,25 @@ def _layout(made: Optical, track: Source) -> list[Finding]:
 def _pixels(made: Optical, given: Optical | None, track: Source | None) -> list[Finding]:
     """Read all files once, strip by strip, and count the pixels that are wrong."""
     wrong = dict.fromkeys(("nodata pixels", "provenance values", "provenance nodata", "observed pixels"), 0)
+    plausibility = Plausibility(made)
     for top in range(0, made.grid.height, ROWS):
         rows = min(ROWS, made.grid.height - top)
         dn = made.read(top, rows)
         valid = made.valid(dn)
         before = None if given is None else given.read(top, rows)
+        new = np.zeros_like(valid) if before is None else (dn != before).any(axis=0)
         if given is not None and before is not None:
             # Around an area of interest pixels are left out; none may come from nowhere.
             seen = given.valid(before)
             wrong["nodata pixels"] += _count(valid & ~seen if "CMCR_AREA" in made.tags else valid != seen)
         if track is not None:
             values = track.read(top, rows)[0]
+            new = values >= RECONSTRUCTED
             wrong["provenance values"] += _count(values > WITH_REFERENCE)
             wrong["provenance nodata"] += _count((values == NODATA) == valid)
             if before is not None:
                 wrong["observed pixels"] += _count((values == OBSERVED) & (dn != before).any(axis=0))
+        plausibility.add(dn, valid, new)
     meanings = {
         "nodata pixels": (given, "are nodata in only one of output and source"),
         "provenance values": (track, "are not 0 (nodata), 1 (observed), 2 or 3 (reconstructed)"),
@@ -184,7 +190,7 @@ def _pixels(made: Optical, given: Optical | None, track: Source | None) -> list[
         Finding(name, wrong[name] == 0, f"{wrong[name]} pixels {text}")
         for name, (needed, text) in meanings.items()
         if needed is not None
-    ]
+    ] + [Finding(name, True, text, odd) for name, (odd, text) in plausibility.doubts().items()]
 
 
 def _against(found: Any, expected: Any) -> str:

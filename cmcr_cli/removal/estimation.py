@@ -11,6 +11,7 @@ import torch
 from cmcr_cli.model.costs import RESIDENT_BYTES
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import try_writing
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.opened import Model
 from cmcr_cli.removal.opening.session import Progress, Session, open_session
 from cmcr_cli.removal.pipeline import survey_scene
@@ -61,6 +62,7 @@ class Estimate:
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
+    inputs: Inputs  # as they were understood
 
 
 def estimate(
@@ -120,6 +122,7 @@ def estimate(
             references=used_references(session, found, []),
             references_left_out=left_out_references(session, found),
             warnings=tuple(session.warnings),
+            inputs=session.inputs,
         )
 
 

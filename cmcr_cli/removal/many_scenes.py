@@ -26,19 +26,17 @@ from cmcr_cli.removal.opening.session import claim, restore_old
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.references.cells import cells_of
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.placed import LEAST_OVERLAP
 from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
 
-SUFFIXES = re.compile(r"(\.SAFE|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
+SUFFIXES = re.compile(r"(\.SAFE|\.zarr|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
 
 BETWEEN = ";"
 """What stands between several references in one cell."""
-
-MARK = "\ufeff"
-"""Byte order mark, which spreadsheet programs put before a CSV in UTF-8."""
 
 CONNECT_SECONDS = 30
 
@@ -69,9 +67,12 @@ def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
     Raises:
         InputError: The list is empty, has unknown columns, or a line without s2.
     """
-    texts = (line.removeprefix(MARK) for line in lines)
-    kept = (text for text in texts if not text.lstrip().startswith("#"))
-    rows = [row for row in csv.reader(kept) if any(row)]
+    try:
+        rows = cells_of(lines, COLUMNS)
+    except csv.Error as error:
+        raise InputError(
+            f"{source}: is not a CSV ({error}); expected lines such as s2.tif,s1.tif."
+        ) from error
     names: Sequence[str] = UNNAMED_COLUMNS
     if rows and rows[0][0].strip().lower() == "s2":
         names = [name.strip().lower() for name in rows.pop(0)]

@@ -248,6 +248,13 @@ def _near(shape: Any, crs: pyproj.CRS, grid: Grid) -> Any:
     return _surface(shape.intersection(shapely.union_all(boxes)))
 
 
+def _touches(name: str, grid: Grid) -> GridMismatchError:
+    return GridMismatchError(
+        f"{name}: the area only touches the edge of the scene ({grid.describe()}) and holds no pixel of it; "
+        "expected one that overlaps it. Give an area inside the scene, or the scene beside this one."
+    )
+
+
 def _outside(name: str, grid: Grid) -> GridMismatchError:
     return GridMismatchError(
         f"{name}: the area is outside of the scene ({grid.describe()}); expected one that overlaps it. "
@@ -266,7 +273,7 @@ def _area(shape: Any, grid: Grid, name: str, *, whole: bool) -> Area:
     """Smallest window of `grid` that contains the part of `shape` in the scene."""
     inside = _surface(shape.intersection(grid.footprint()))
     if inside.is_empty:
-        raise _outside(name, grid)
+        raise (_touches if shape.intersects(grid.footprint()) else _outside)(name, grid)
     west, south, east, north = inside.bounds
     x, y = zip(grid.position(west, south), grid.position(east, north), strict=True)
     # Outlines drawn along pixel edges must not take in the next pixel by a rounding error.
@@ -275,6 +282,6 @@ def _area(shape: Any, grid: Grid, name: str, *, whole: bool) -> Area:
     left, top = max(left, 0), max(top, 0)
     right, bottom = min(right, grid.width), min(bottom, grid.height)
     if right <= left or bottom <= top:  # it shares an edge with the scene, as a neighbouring tile does
-        raise _outside(name, grid)
+        raise _touches(name, grid)
     window = grid.crop(top, left, bottom - top, right - left)
     return Area(window, top, left, None if whole else shape, name)

@@ -21,6 +21,9 @@ EDGE_POINTS = 32
 SAME_PIXEL = 0.01
 """Grids whose corners differ by less than this, in pixels, are the same: writers round transforms."""
 
+TRUE = 0.01
+"""Share by which lengths of a projected CRS may differ from those on the ground, and are taken for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -66,6 +69,31 @@ class Grid:
     def pixel_size(self) -> tuple[float, float]:
         """Width and height of a pixel in units of the CRS, both positive."""
         return abs(self.transform.a), abs(self.transform.e)
+
+    @property
+    def metres(self) -> tuple[float, float]:
+        """Width and height of a pixel on the ground at the centre of the grid, in metres, whatever the CRS.
+
+        Where the CRS has metres and is true to 1 %, as UTM is, they are those of the CRS.
+        """
+        width, height = self.pixel_size
+        if self.crs.is_projected:
+            factor = self.crs.linear_units_factor[1]
+            width, height = width * factor, height * factor
+        left, top, right, bottom = self.corners
+        x, y = (left + right) / 2, (top + bottom) / 2
+        a, e = self.transform.a / 2, self.transform.e / 2
+        try:
+            to_ground = pyproj.Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
+            lon, lat = to_ground.transform([x - a, x + a, x, x], [y, y, y - e, y + e])
+            _, _, found = pyproj.Geod(ellps="WGS84").inv(lon[::2], lat[::2], lon[1::2], lat[1::2])
+        except pyproj.exceptions.ProjError:
+            return width, height
+        if not all(math.isfinite(length) and length > 0 for length in found):
+            return width, height
+        if self.crs.is_projected and max(abs(found[0] / width - 1), abs(found[1] / height - 1)) < TRUE:
+            return width, height
+        return float(found[0]), float(found[1])
 
     @property
     def origin(self) -> tuple[int, int]:

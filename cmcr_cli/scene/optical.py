@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.scene.bands import (
-    BANDS,
-    L2A_BANDS,
-    REFERENCE_NEEDS,
-    SCENE_NEEDS,
-    band_name,
-    canonical,
-    check_names,
-    described_names,
-)
+from cmcr_cli.scene.bands import REFERENCE_NEEDS, SCENE_NEEDS, canonical
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.layers.converted import Original, as_dn, original_of
+from cmcr_cli.scene.layers.pixel_sizes import check_pixel_size
+from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, check_range, find_units
+from cmcr_cli.scene.layers.sensors import check_sensor
+from cmcr_cli.scene.layers.stack_layers import Layers, find_layers
+from cmcr_cli.scene.pixels.masks_of_files import open_validity, usable_nodata
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
 from cmcr_cli.scene.raster import Source, open_raster
 from cmcr_cli.scene.references.placed import Shift, placed
 from cmcr_cli.scene.sun import Sun, sun_of_tags
-from cmcr_cli.warning_kinds import RadiometryWarning
+from cmcr_cli.warning_kinds import CmcrWarning, RadiometryWarning
 
 log = logging.getLogger("cmcr")
 
-OffsetSource = Literal["product", "tag", "option", "assumed 0"]
+T = TypeVar("T")
 
 MEAN_REFLECTANCE = (-0.05, 1.6)
 """No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
+
+ODD_SHARE = 0.005
+"""Of valid pixels, in which a band is 0 or saturated: more than dark and bright pixels here and there."""
 
 LIKELY_OFFSET = 1000
 """Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
@@ -57,14 +57,30 @@ class Optical:
     scales: tuple[float, ...]  # the file's own tags, (1, ...) where it has none
     offsets: tuple[float, ...]
     tags: dict[str, str]
-    warnings: tuple[RadiometryWarning, ...]
+    warnings: tuple[CmcrWarning, ...]
     scl: str | None = None  # path of the product's own scene classification
     sun: Sun | None = None  # None: not known
+    folder: str | None = None  # local folder of a product whose files GDAL does not list
+    masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
+    form: str = "stack"  # name of its format, for people
+    guessed: bool = False  # whether nothing but their number and order names the bands
+    scaled: bool = False  # whether the user states the scale
+    original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
+
+    @property
+    def empty(self) -> float:
+        """What all bands hold where nothing was measured, once they are read."""
+        return usable_nodata(self.nodata, self.dtype)
 
     @property
     def path(self) -> str:
         """The path that was opened."""
         return self.source.path
+
+    @property
+    def files(self) -> list[str]:
+        """Files and folders that are read, as far as GDAL and the product tell."""
+        return [*self.source.files, *([] if self.folder is None else [self.folder])]
 
     @property
     def grid(self) -> Grid:
@@ -108,6 +124,7 @@ class Optical:
         """Tell where DN hold a measurement.
 
         A pixel is nodata when all its bands but B10 hold the nodata value, or 0 where the file declares none.
+        Whatever else says that there is none has given it these values as it was read, see `pixels.validity`.
 
         Args:
             dn: Of all bands (bands, ...).
@@ -115,7 +132,7 @@ class Optical:
         Returns:
             Booleans (...).
         """
-        return np.asarray(measured(dn, self.names, 0 if self.nodata is None else self.nodata))
+        return np.asarray(measured(dn, self.names, self.empty))
 
 
 @contextmanager
@@ -123,19 +140,21 @@ def open_optical(
     path: str | Path,
     *,
     bands: tuple[str, ...] | None = None,
+    scale: float | None = None,
     offset: float | None = None,
     sun: Sun | None = None,
     onto: Grid | None = None,
     shift: Shift = (0.0, 0.0),
 ) -> Iterator[Optical]:
-    """Open a Sentinel-2 scene of DN, uint16 or int16, at any path GDAL knows.
+    """Open a Sentinel-2 scene at any path GDAL knows. What is not stored as 16-bit DN is read as such.
 
     A reference, another date of a scene, is opened `onto` the grid of that scene. From another grid it is
     resampled (cubic) as it is read, and it is nodata where it has no pixels. It may have fewer bands.
 
     Args:
-        path: A stack of bands, a .SAFE folder or zip, or a STAC item.
+        path: A stack of bands, a folder or zip of SAFE or EOPF Zarr, or a STAC item.
         bands: Names of the bands of a stack in file order, where neither descriptions nor their number tell.
+        scale: Reflectance of one DN; wins over the file's scale and offset tags.
         offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
         sun: Position of the sun; wins over the product's metadata and the file's tags.
         onto: Grid of the scene for which this is a reference.
@@ -156,29 +175,82 @@ def open_optical(
             f"{path}: says which bands it holds ({' '.join(product.bands)}), but --bands was given; expected "
             "--bands only for a stack without names. Leave it out."
         )
-    with _dataset(path, product) as (dataset, rows):
-        _check_dtype(dataset, path)
-        names = _names(dataset, path, bands, SCENE_NEEDS if onto is None else REFERENCE_NEEDS)
-        radiometry, offset_source, found = _radiometry(dataset, path, offset)
-        if product is not None:
-            stated = offset_source == "tag" and product.offset is not None
-            offset_source, found = "product" if stated else offset_source, (*product.warnings, *found)
-        with placed(dataset, path, rows, onto or Grid.from_dataset(dataset), shift) as source:
-            yield Optical(
-                source=source,
-                names=names,
-                radiometry=radiometry,
-                offset_source=offset_source,
-                dtype=np.dtype(dataset.dtypes[0]),
-                nodata=dataset.nodata,
-                descriptions=dataset.descriptions,
-                scales=dataset.scales,
-                offsets=dataset.offsets,
-                tags=dataset.tags(),
-                warnings=found,
-                scl=None if product is None else product.scl,
-                sun=_sun(dataset, product, sun),
+    with ExitStack() as stack:
+        stored, rows = stack.enter_context(_dataset(path, product))
+        _check_dtype(stored, path)
+        if product is None:
+            check_sensor(str(path), stored.tags(), stored.descriptions)
+        needs = SCENE_NEEDS if onto is None else REFERENCE_NEEDS
+        layers = find_layers(stored, str(path), bands=bands, needs=needs)
+        units = find_units(stored, layers.indexes, str(path), scale=scale, offset=offset)
+        dataset, original = stored, None
+        if not set(_of(stored.dtypes, layers.indexes)) <= set(STORED):
+            original = original_of(stored, layers.indexes, units.radiometry)
+            text = as_dn(stored, layers.indexes, units.radiometry)
+            dataset, rows = stack.enter_context(open_raster(text, "a Sentinel-2 stack")), None
+        dtype, nodata = (
+            np.dtype(dataset.dtypes[layers.indexes[0] - 1]),
+            dataset.nodatavals[layers.indexes[0] - 1],
+        )
+        empty, made = usable_nodata(nodata, dtype), rows is None or rows.masked
+        validity = stack.enter_context(open_validity(dataset, layers.names, layers.indexes, empty, made=made))
+        source = stack.enter_context(
+            placed(
+                dataset,
+                path,
+                rows,
+                onto or Grid.from_dataset(dataset),
+                validity,
+                indexes=layers.indexes,
+                shift=shift,
             )
+        )
+        yield Optical(
+            source=source,
+            names=layers.names,
+            radiometry=units.radiometry if original is None else Radiometry(),
+            offset_source=_offset_source(units, product),
+            dtype=dtype,
+            nodata=nodata,
+            descriptions=_of(stored.descriptions, layers.indexes),
+            scales=_of(stored.scales, layers.indexes),
+            offsets=_of(stored.offsets, layers.indexes),
+            tags=stored.tags(),
+            warnings=_warnings(stored, product, layers, units, path if onto is None else None),
+            scl=_scl(path, product, layers),
+            sun=_sun(stored, product, sun),
+            masked=validity.beyond_nodata,
+            folder=None if product is None else product.folder,
+            form="stack" if product is None else product.form,
+            guessed=layers.guessed,
+            scaled=scale is not None,
+            original=original,
+        )
+
+
+def _offset_source(units: Units, product: Product | None) -> OffsetSource:
+    stated = product is not None and product.offset is not None
+    return "product" if units.source == "tag" and stated else units.source
+
+
+def _warnings(
+    dataset: Any, product: Product | None, layers: Layers, units: Units, scene: str | Path | None
+) -> tuple[CmcrWarning, ...]:
+    """All there is to say; pixels of another size only of a scene, since references are resampled."""
+    found: tuple[CmcrWarning, ...] = () if product is None else product.warnings
+    found = (*found, *layers.warnings, *units.warnings)
+    return found if scene is None else (*found, *check_pixel_size(Grid.from_dataset(dataset), str(scene)))
+
+
+def _scl(path: str | Path, product: Product | None, layers: Layers) -> str | None:
+    """Path of the scene classification, which may be a layer of the file."""
+    if product is not None:
+        return product.scl
+    return None if layers.scl is None else f"vrt://{path}?bands={layers.scl}"
+
+
+def _of(values: Sequence[T], indexes: Sequence[int]) -> tuple[T, ...]:
+    return tuple(values[index - 1] for index in indexes)
 
 
 @contextmanager
@@ -207,7 +279,7 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
 
     Raises:
         InputError: The whole scene is nodata.
-        RadiometryError: Its mean reflectance is impossible.
+        RadiometryError: Its reflectance is impossible.
     """
     dn = optical.source.sample()
     dn = dn[:, optical.valid(dn)]
@@ -224,60 +296,51 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
         raise RadiometryError(
             f"{optical.path}: the mean reflectance is {mean:.2f} with offset {optical.radiometry.offset:g} "
             f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
-            "Give the product's own offset with --offset 0 or --offset -1000, or rescale the DN."
+            "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one "
+            "DN with --scale."
         )
+    odd = _odd_shares(optical, dn)
+    if not optical.scaled:
+        odd += check_range(dn, optical.radiometry, optical.names, optical.path)
     darkest = float(np.percentile(dn, 1, axis=1).min())
-    if optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
+    usual = optical.radiometry.quantification == QUANTIFICATION and optical.original is None
+    if usual and optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
         return (
             RadiometryWarning(
                 f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 "
                 "or later and its offset was not removed, give --offset -1000"
             ),
+            *odd,
         )
-    return ()
+    return odd
+
+
+def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:
+    """Warnings of single bands in valid pixels (bands, n) that often hold what may be no measurement."""
+    found = []
+    for value in (optical.empty, float(np.iinfo(optical.dtype).max)):
+        shares = {
+            name: float((band == value).mean())
+            for name, band in zip(optical.names, dn, strict=True)
+            if name != "B10"
+        }
+        odd = [f"{name} ({share:.1%})" for name, share in shares.items() if share >= ODD_SHARE]
+        if odd:
+            found.append(
+                RadiometryWarning(
+                    f"DN is {value:g} in {', '.join(odd)} where other bands hold measurements, and is taken "
+                    "as one; if it is nodata, set it in all bands, or leave out a band that is empty"
+                )
+            )
+    return tuple(found)
 
 
 def _check_dtype(dataset: Any, path: str | Path) -> None:
-    dtypes = set(dataset.dtypes)
     if dataset.count == 2:
         raise RadiometryError(
             f"{path}: has 2 bands of {dataset.dtypes[0]} and looks like Sentinel-1; expected Sentinel-2. "
             "The Sentinel-2 scene comes first, then the Sentinel-1 scene."
         )
-    if len(dtypes) > 1 or not dtypes <= {"uint16", "int16"}:
-        raise RadiometryError(
-            f"{path}: has {', '.join(sorted(dtypes))} pixels; expected DN as uint16 or int16 (reflectance "
-            f"x {QUANTIFICATION}). Convert reflectance with gdal_translate -ot UInt16 -scale 0 1 0 "
-            f"{QUANTIFICATION}."
-        )
-
-
-def _names(
-    dataset: Any, path: str | Path, bands: tuple[str, ...] | None, needs: tuple[tuple[str, ...], ...]
-) -> tuple[str, ...]:
-    """Band names in file order: from the option, else the descriptions, else the number of bands."""
-    if bands is not None:
-        names = tuple(band_name(name) or name for name in bands)
-        if len(names) != dataset.count:
-            raise RadiometryError(
-                f"{path}: has {dataset.count} bands, but --bands names {len(names)}; expected one name each."
-            )
-    else:
-        described = described_names(dataset.descriptions, str(path))
-        by_count = {len(BANDS): BANDS, len(L2A_BANDS): L2A_BANDS}
-        if described is None and dataset.count not in by_count:
-            raise RadiometryError(
-                f"{path}: has {dataset.count} bands without names; expected {len(BANDS)} (L1C), "
-                f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. "
-                + (
-                    "Name the bands in file order with --bands."
-                    if needs is SCENE_NEEDS
-                    else "Describe its bands."
-                )
-            )
-        names = described or by_count[dataset.count]
-    check_names(names, str(path), needs)
-    return names
 
 
 def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | None:
@@ -292,31 +355,3 @@ def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | Non
     else:
         log.info("sun: azimuth %.1f, elevation %.1f (%s)", sun.azimuth, sun.elevation, source)
     return sun
-
-
-def _radiometry(
-    dataset: Any, path: str | Path, option: float | None
-) -> tuple[Radiometry, OffsetSource, tuple[RadiometryWarning, ...]]:
-    """Radiometry from the option, else the scale and offset tags, else offset 0; and warnings about it."""
-    tags = set(zip(dataset.scales, dataset.offsets, strict=True))
-    if tags == {(1.0, 0.0)}:
-        if option is None:
-            return Radiometry(), "assumed 0", ()
-        return Radiometry(offset=option), "option", ()
-    if len(tags) > 1:
-        raise RadiometryError(
-            f"{path}: its bands have different scale or offset tags {sorted(tags)}; expected one pair. "
-            "Make them agree with gdal_edit -scale -offset."
-        )
-    scale, shift = tags.pop()
-    if not 0 < scale <= 0.01:
-        raise RadiometryError(
-            f"{path}: its tags say reflectance = DN x {scale:g} + {shift:g}; expected a scale near "
-            f"{1 / QUANTIFICATION}. Set the tags right with gdal_edit -scale -offset."
-        )
-    # Some writers keep tags as float32: -0.1 / 0.0001 must be -1000, not a number beside it.
-    tagged = Radiometry(offset=round(shift / scale, 3), quantification=round(1 / scale, 3))
-    if option is None or option == tagged.offset:
-        return tagged, "tag", ()
-    found = RadiometryWarning(f"--offset {option:g} is used; the file's tags say {tagged.offset:g}")
-    return Radiometry(offset=option, quantification=tagged.quantification), "option", (found,)

@@ -27,7 +27,9 @@ from rasterio.windows import Window
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.environment import COMPLETE
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.readable import check_readable
+from cmcr_cli.scene.pixels.lines import PIECE
+from cmcr_cli.scene.pixels.validity import Validity
+from cmcr_cli.scene.readable import check_readable, streamed, why_not
 
 SAMPLE_SIDE = 6
 SAMPLE_WINDOW = 128
@@ -35,13 +37,10 @@ SAMPLE_WINDOW = 128
 
 SCAN_ROWS = 256
 
-PIECE = 64
-"""Lines that are read at once on the way into a larger array."""
-
 RAW_LINE = 16384
 """Bytes in a line of a file that is read as a raster; GDAL checks the size of files with wider lines."""
 
-ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)\b|^(https?|s3|gs|az|oss)://")
+ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?\b|^(https?|s3|gs|az|oss)://")
 """Paths that GDAL asks the network for."""
 
 SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
@@ -106,8 +105,9 @@ def _opened(path: str | Path, what: str) -> Any:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except (RasterioError, ValueError, OSError) as error:  # ValueError: a name with a zero byte
+        why = why_not(path) or error
         raise InputError(
-            f"{path}: cannot be opened as {what} ({error}); expected a complete raster file that GDAL reads, "
+            f"{path}: cannot be opened as {what} ({why}); expected a complete raster file that GDAL reads, "
             "such as a GeoTIFF. Check the path, and copy or download the file again."
         ) from error
 
@@ -176,7 +176,7 @@ def _through_gdal(path: str, most: int) -> bytes:
     vrt = (
         f'<VRTDataset rasterXSize="{RAW_LINE}" rasterYSize="{lines}">'
         '<VRTRasterBand dataType="Byte" band="1" subClass="VRTRawRasterBand">'
-        f'<SourceFilename relativeToVRT="0">{escape(path)}</SourceFilename>'
+        f'<SourceFilename relativeToVRT="0">{escape(streamed(path))}</SourceFilename>'
         f"<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>{RAW_LINE}</LineOffset>"
         "</VRTRasterBand></VRTDataset>"
     )
@@ -211,6 +211,8 @@ class Source:
     rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
     # Another way to read windows than from the dataset itself.
     window: Callable[[Window, Sequence[int]], NDArray[Any]] | None = None
+    # Where it holds a measurement, if more than its nodata value tells; what does not gets that value.
+    validity: Validity | None = None
 
     @property
     def files(self) -> list[str]:
@@ -235,9 +237,9 @@ class Source:
         window = self.grid.window(top, rows)
         places = range(len(self.indexes)) if bands is None else bands
         if self.rows is None:
-            return self._read(window, places)
+            return self.read_window(window, places)
         with self._errors(window):
-            return self.rows(top, rows, places)
+            return self._cleaned(self.rows(top, rows, places), window, places)
 
     def sample(self) -> NDArray[Any]:
         """Read windows spread evenly over the grid: pixels (bands, n), in the stored dtype."""
@@ -247,7 +249,7 @@ class Source:
         windows = [Window(int(left), int(top), width, height) for top in tops for left in lefts]
         return np.concatenate(
             [
-                self._read(window, range(len(self.indexes))).reshape(len(self.indexes), -1)
+                self.read_window(window, range(len(self.indexes))).reshape(len(self.indexes), -1)
                 for window in windows
             ],
             axis=1,
@@ -258,7 +260,31 @@ class Source:
         for top in range(0, self.grid.height, SCAN_ROWS):
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 
-    def _read(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
+    def as_stored(self, top: int, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Put what the file holds where there is no measurement into full-width rows of all bands.
+
+        Args:
+            top: First row.
+            pixels: The rows (bands, rows, width).
+
+        Returns:
+            The rows, or a copy of them.
+        """
+        return pixels if self.validity is None else self.validity.kept.put_back(top, pixels, self.read)
+
+    def read_window(self, window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        """Read a window.
+
+        Args:
+            window: Rows and columns of the grid.
+            bands: Positions among the chosen bands.
+
+        Returns:
+            Pixels (bands, rows, columns) in the stored dtype.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         if self.window is not None:
             with self._errors(window):
                 return self.window(window, bands)
@@ -266,7 +292,10 @@ class Source:
         window = Window(window.col_off + left, window.row_off + top, window.width, window.height)
         with self._errors(window):
             pixels: NDArray[Any] = self.dataset.read([self.indexes[band] for band in bands], window=window)
-        return pixels
+            return self._cleaned(pixels, window, bands)
+
+    def _cleaned(self, pixels: NDArray[Any], window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        return pixels if self.validity is None else self.validity.cleaned(pixels, window, bands)
 
     @contextmanager
     def _errors(self, window: Window) -> Iterator[None]:
@@ -278,78 +307,6 @@ class Source:
                 f"({error.__cause__ or error}); expected a complete file. It is truncated, damaged or out of "
                 "reach: copy or download it again."
             ) from error
-
-
-class Lines:
-    """Full-width lines of a raster for windows that move down it: lines that two windows share are read once.
-
-    `read(top, rows)` gives arrays whose last axes are lines and columns.
-    """
-
-    def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]]) -> None:
-        self._read = read
-        self._first = self._stop = 0
-        self._held: tuple[NDArray[Any], ...] = ()
-
-    def window(self, first: int, stop: int, following: int) -> tuple[NDArray[Any], ...]:
-        """Read lines from `first` to before `stop`; those from `following` on are kept for the next one."""
-        shared: tuple[NDArray[Any], ...] = ()
-        start = first
-        if self._first <= first < self._stop < stop:
-            shared, start = tuple(array[..., first - self._first :, :] for array in self._held), self._stop
-        whole: list[NDArray[Any]] = []
-        # Read in pieces into what was made once: these arrays are large.
-        for top in range(start, stop, PIECE):
-            parts = self._read(top, min(PIECE, stop - top))
-            shapes = ((*part.shape[:-2], stop - first, part.shape[-1]) for part in parts)
-            whole = whole or [np.empty(shape, part.dtype) for shape, part in zip(shapes, parts, strict=True)]
-            _put(whole, parts, top - first)
-        if shared:
-            _put(whole, shared, 0)
-        shared = self._held = ()  # before what takes their place is made
-        self._first, self._stop = min(max(following, first), stop), stop
-        self._held = tuple(array[..., self._first - first :, :].copy() for array in whole)
-        return tuple(whole)
-
-
-class RollingRows:
-    """Full-width rows of a raster for windows that move down it, in one buffer of `most` rows.
-
-    What two windows share is moved up in place: two copies of rows of a whole scene would be too large.
-    """
-
-    def __init__(self, read: Callable[[int, int], NDArray[Any]], most: int) -> None:
-        self._read, self._most = read, most
-        self._first = self._stop = 0
-        self._buffer: NDArray[Any] | None = None
-
-    def window(self, first: int, stop: int) -> NDArray[Any]:
-        """Read rows from `first` to before `stop` (bands, rows, width); valid until the next call."""
-        start = first
-        if self._first <= first < self._stop:
-            start = min(self._stop, stop)
-            shift = first - self._first
-            for top in range(0, start - first, shift) if shift else ():
-                rows = min(shift, start - first - top)
-                self._rows(top, rows)[:] = self._rows(top + shift, rows)
-        for top in range(start, stop, PIECE):
-            part = self._read(top, min(PIECE, stop - top))
-            if self._buffer is None:
-                self._buffer = np.empty((len(part), self._most, part.shape[-1]), part.dtype)
-            self._rows(top - first, part.shape[1])[:] = part
-        self._first, self._stop = first, stop
-        return self._rows(0, stop - first)
-
-    def _rows(self, top: int, rows: int) -> NDArray[Any]:
-        if self._buffer is None:
-            raise RuntimeError("no rows were read yet")
-        return self._buffer[:, top : top + rows]
-
-
-def _put(whole: Sequence[NDArray[Any]], parts: Sequence[NDArray[Any]], line: int) -> None:
-    """Copy parts into the whole arrays, from `line` on."""
-    for target, part in zip(whole, parts, strict=True):
-        target[..., line : line + part.shape[-2], :] = part
 
 
 @contextmanager

@@ -18,6 +18,12 @@ STDIN = re.compile(r"/vsi(stdin|fd)\b")
 
 ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs|mem)\w*/|\w+://")
 
+SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
+           "gs://": "/vsigs/", "file://": ""}  # fmt: skip
+"""Addresses, and how GDAL knows them."""
+
+STREAMED = re.compile(r"/vsi(curl|s3|gs|az|oss|swift)/")
+
 BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".tfw", ".wld", ".rrd", ".ige")
 """Suffixes of files that GDAL opens beside a raster without being asked."""
 
@@ -45,6 +51,53 @@ def check_readable(path: str | Path, what: str) -> None:
             kind = "the standard input" if mode is None else _kind(mode)
             named = f"{path}: " if found == str(path) else f"{path}: needs {found}, which "
             raise InputError(f"{named}is {kind}; expected {what} in a file. Save it as one first.")
+
+
+def gdal_path(address: str) -> str:
+    """Spell an address such as https://... as GDAL does; other paths stay as they are."""
+    for scheme, prefix in SCHEMES.items():
+        if address.startswith(scheme):
+            return prefix + address[len(scheme) :]
+    return address
+
+
+def is_remote(path: str) -> bool:
+    """Whether GDAL asks the network for a path, as `gdal_path` spells it."""
+    return STREAMED.match(path) is not None
+
+
+def streamed(path: str) -> str:
+    """Spell a remote path so that GDAL asks for all of the file at once; some servers give no parts."""
+    return STREAMED.sub(r"/vsi\1_streaming/", path, count=1) if is_remote(path) else path
+
+
+def why_not(path: str | Path) -> str | None:
+    """Tell why a file on this machine cannot be opened, which GDAL often calls missing.
+
+    Args:
+        path: A path.
+
+    Returns:
+        What it is or lacks, to follow its name in a message; None where it can be opened, or is not a path of
+        this machine.
+    """
+    text = str(path)
+    if text.startswith("/vsi") or ELSEWHERE.match(text) or text.lstrip().startswith("<"):
+        return None
+    place = Path(text)
+    try:
+        if place.is_symlink() and not place.exists():
+            return f"is a broken link to {place.readlink()}"
+        if place.is_dir():
+            next(place.iterdir(), None)
+        else:
+            place.open("rb").close()
+    except FileNotFoundError:
+        above = next((each for each in place.absolute().parents if os.path.lexists(each)), place)
+        return f"does not exist; {above} does" if above != place.absolute().parent else "does not exist"
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return None
 
 
 def _files(path: str, depth: int) -> Iterator[str]:

@@ -148,6 +148,18 @@ def test_files_of_a_product_stay(tmp_path: Path) -> None:
             claims.check()
 
 
+def test_files_of_a_product_in_zarr_stay(tmp_path: Path) -> None:
+    array = tmp_path / "p.zarr" / "measurements" / "reflectance" / "r10m" / "b02"
+    array.mkdir(parents=True)
+    (array / "0.0").write_text("")
+    for named in (tmp_path / "p.zarr", array.parent / "b03", tmp_path / "p.zarr" / ".zgroup"):
+        claims = Claims()
+        claims.read(named)
+        claims.write(array / "0.0")
+        with pytest.raises(OutputError, match="is a part of"):
+            claims.check()
+
+
 def test_check_writable_names_the_cure(tmp_path: Path) -> None:
     there = tmp_path / "there.tif"
     there.write_bytes(b"")

@@ -70,12 +70,13 @@ def test_files_that_nothing_more_is_known_of_are_assets_too() -> None:
 
 def test_item_links_to_all_items_that_it_was_made_from() -> None:
     grid = Grid(CRS.from_epsg(32631), Affine(10, 0, 600_000, 0, -10, 5_900_040), 100, 100)
-    sources = "s2.tif", "in/may.json", "in/year.geojson#june", "july.SAFE", "in/may.json"
+    sources = "s2.tif", "in/may.json", "in/year.geojson#june", "july.SAFE", "https://host/items/S2A?key=1"
     files = {"--output": Path("a.tif"), "--source-date": Path("which.tif")}
     item = stac_item(Path("a.json"), files, _described(grid, sources=sources))
     assert [(link["rel"], link["href"]) for link in item["links"]] == [
         ("derived_from", "./in/may.json"),
         ("derived_from", "./in/year.geojson#june"),
+        ("derived_from", "https://host/items/S2A"),
     ]
     asset = item["assets"]["source-date"]
     assert asset["title"] == SOURCE_MEANING and asset["bands"][0]["nodata"] == 255

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.output.cog import OutputSpec, StripWriter
-from cmcr_cli.output.validation import validate_output
+from cmcr_cli.output.validation import Finding, validate_output
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
 
@@ -33,6 +33,7 @@ class Run:
     output: NDArray[Any]
     provenance: NDArray[Any]
     spec: OutputSpec
+    findings: list[Finding] = field(default_factory=list)
 
     def failures(self) -> dict[str, str]:
         """Write all three and return the findings that failed."""
@@ -44,7 +45,12 @@ class Run:
         _write(layout, self.provenance[np.newaxis])
         findings = validate_output(paths[1], paths[0], paths[2])
         assert len({finding.name for finding in findings}) == len(findings)
+        self.findings = findings
         return {finding.name: finding.text for finding in findings if not finding.ok}
+
+    def odd(self) -> dict[str, str]:
+        """Findings of `failures` that are odd."""
+        return {finding.name: finding.text for finding in self.findings if finding.odd}
 
 
 def _write(spec: OutputSpec, pixels: NDArray[Any]) -> None:
@@ -67,6 +73,23 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_right_output_has_no_failures(run: Run) -> None:
     assert run.failures() == {}
+
+
+def test_what_is_odd_is_no_failure(run: Run) -> None:
+    run.provenance[:600] = 2
+    assert run.failures() == {} and run.odd() == {
+        "covered": "100.0% of the valid pixels are reconstructed: check the mask with cmcr mask"
+    }
+
+
+def test_reconstructed_pixels_of_another_brightness_are_odd(run: Run) -> None:
+    run.source[:, :600] = run.output[:, :600] = 2000
+    run.output[5:8, 100:200] = 3000
+    assert run.failures() == {} and list(run.odd()) == ["means"]
+    assert "differ by at most 0.100" in run.odd()["means"]
+    assert "far in B06 B07 B08: check offset, bands and units with cmcr info" in run.odd()["means"]
+    run.output[7, 100:200] = 2000  # two bands may be water, or snow
+    assert run.failures() == {} and run.odd() == {}
 
 
 def test_one_changed_observed_pixel_is_found(run: Run) -> None:

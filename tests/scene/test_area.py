@@ -193,7 +193,7 @@ def test_a_neighbouring_tile_that_shares_an_edge_is_outside(
     west, south, right, top = grid.footprint().bounds
     x, y = east * ((right - west) - sliver), north * ((top - south) - sliver)
     tile = shapely.transform(shapely.box(west, south, right, top), lambda points: np.add(points, (x, y)))
-    with pytest.raises(GridMismatchError, match="outside of the scene"):
+    with pytest.raises(GridMismatchError, match=r"only touches the edge|outside of the scene"):
         area_of_file(write(tmp_path / "a.geojson", tile, "EPSG:32631"), grid)
 
 
@@ -243,3 +243,14 @@ def test_a_scene_in_a_local_crs() -> None:
     grid = Grid(CRS.from_wkt(LOCAL), Affine(10, 0, 0, 0, -10, 0), 30, 20)
     with pytest.raises(GridMismatchError, match="cannot be shown in"):
         area_of_bbox((4, 53, 5, 54), grid)
+
+
+def test_areas_larger_than_the_scene_are_cut_to_it(tmp_path: Path) -> None:
+    grid = GRID
+    west, south, right, top = grid.footprint().bounds
+    around = shapely.box(west - 1e5, south - 1e5, right + 1e5, top + 1e5)
+    for area in (
+        area_of_file(write(tmp_path / "a.geojson", around, "EPSG:32631"), grid),
+        area_of_bbox((-180, -90, 180, 90), grid),
+    ):
+        assert (area.grid.width, area.grid.height, area.top, area.left) == (grid.width, grid.height, 0, 0)

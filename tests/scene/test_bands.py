@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmcr_cli.errors import RadiometryError
-from cmcr_cli.scene.bands import BANDS, L2A_BANDS, band_name, canonical, check_names, described_names, present
+from cmcr_cli.scene.bands import band_at, band_name, canonical, check_names, present
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,16 @@ from cmcr_cli.scene.bands import BANDS, L2A_BANDS, band_name, canonical, check_n
         ("T31UFT_20200101_B12", "B12"),
         ("B1", "B01"),
         ("B10", "B10"),
-        ("red", None),
+        ("red", "B04"),
+        ("B8A_20m", "B8A"),
+        ("B2-490nm", "B02"),
+        ("red_edge_2", "B06"),
+        ("Sentinel-2 narrow NIR", "B8A"),
+        ("0.842 um", "B08"),
+        ("482 nm", None),  # Landsat's blue
+        ("B5 (nir)", None),  # Landsat's
+        ("B8, 665 nm", None),
+        ("rededge", None),
         ("B13", None),
         ("B0", None),
         ("SCL", None),
@@ -34,22 +43,6 @@ from cmcr_cli.scene.bands import BANDS, L2A_BANDS, band_name, canonical, check_n
 )
 def test_band_name(text: str, name: str | None) -> None:
     assert band_name(text) == name
-
-
-def test_descriptions_that_only_count_name_nothing() -> None:
-    assert described_names(tuple(f"Band {i}" for i in range(1, 14)), "x") is None
-    assert described_names(tuple(f"B{i}" for i in range(1, 13)), "x") is None
-    assert described_names((None,) * 13, "x") is None
-    assert described_names(("B1", "B2", "B3", "B4"), "x") == ("B01", "B02", "B03", "B04")
-
-
-def test_descriptions_in_another_order() -> None:
-    assert described_names(tuple(reversed(BANDS)), "x") == tuple(reversed(BANDS))
-
-
-def test_bands_half_named_are_refused() -> None:
-    with pytest.raises(RadiometryError, match=r"s2\.tif.*12 of 13.*'SCL'.*--bands"):
-        described_names((*L2A_BANDS, "SCL"), "s2.tif")
 
 
 @pytest.mark.parametrize(
@@ -73,3 +66,15 @@ def test_canonical_spreads_and_marks_absent_bands() -> None:
     assert (out[3] == np.float32(0.4)).all() and (out[8] == np.float32(0.8)).all()
     assert np.count_nonzero(out) == values.size
     assert np.flatnonzero(present(names)).tolist() == [3, 8]
+
+
+def test_bands_by_wavelength() -> None:
+    assert [band_at(nm) for nm in (443, 492.4, 864, 945.1, 1375, 2202.4)] == [
+        "B01",
+        "B02",
+        "B8A",
+        "B09",
+        "B10",
+        "B12",
+    ]
+    assert band_at(655) is None

@@ -141,3 +141,17 @@ def test_pixel_size_and_description() -> None:
     geographic = Grid(CRS.from_epsg(4326), Affine(0.002, 0, 5, 0, -0.001, 50), 10, 20)
     assert geographic.describe() == "10 x 20 px of 0.002 x 0.001 degrees, EPSG:4326"
     assert np.allclose(geographic.pixel_size, (0.002, 0.001))
+
+
+@pytest.mark.parametrize(
+    ("crs", "size", "x", "y", "width", "height"),
+    [
+        (32631, 10, 600000, 5900040, 10.0, 10.0),  # as the CRS has it, so that results stay the same
+        (4326, 1e-4, 5.0, 60.0, 5.58, 11.14),
+        (3857, 10, 600000, 8400000, 5.0, 5.0),  # Web Mercator is enlarged by 2 at 60 degrees north
+        (2263, 32.808333, 980000, 200000, 10.0, 10.0),  # feet
+    ],
+)
+def test_pixels_in_metres(crs: int, size: float, x: float, y: float, width: float, height: float) -> None:
+    grid = Grid(CRS.from_epsg(crs), Affine(size, 0, x, 0, -size, y), 100, 100)
+    assert grid.metres == pytest.approx((width, height), rel=0.01)

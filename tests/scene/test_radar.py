@@ -62,7 +62,7 @@ def test_db_on_the_same_grid_comes_unchanged(write: Write) -> None:
 
 def test_db_is_not_clipped(write: Write) -> None:
     db = backscatter()
-    db[:, 0] = -60
+    db[:, 0] = np.linspace(-60, -50, 60)
     db[:, 1] = 12
     with open_radar(write("s1.tif", db), GRID) as radar:
         assert np.array_equal(radar.read(0, 80)[0], db)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +16,7 @@ from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.products.safe import read_safe
 from cmcr_cli.scene.raster import open_raster, read_bytes
 from cmcr_cli.scene.sun import Sun
-
-ASKED: list[str] = []
-"""Paths that the server was asked for."""
-
-
-class Ranges(SimpleHTTPRequestHandler):
-    """A server of files that answers requests for a range of bytes, as object stores do."""
-
-    def send_head(self) -> Any:
-        if "prefix=" in self.path or "delimiter=" in self.path:
-            self.send_error(403)  # a bucket that may be read, but not listed
-            return None
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        path = Path(self.translate_path(self.path))
-        if asked is None or not path.is_file():
-            return super().send_head()
-        size = path.stat().st_size
-        first, last = int(asked[1]), min(int(asked[2] or size - 1), size - 1)
-        file = path.open("rb")
-        file.seek(first)
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.send_header("Content-Length", str(last + 1 - first))
-        self.end_headers()
-        self.wfile.write(file.read(last + 1 - first))
-        file.close()
-        return None
-
-    def log_message(self, *_: Any) -> None:
-        ASKED.append(self.path)
+from tests.support.server import ASKED, served
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +29,15 @@ def address(product: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """host:port of a server of the product's folder; requests are bounded, and no proxy is asked."""
     for name, value in {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=product.folder.parent))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    host = f"127.0.0.1:{server.server_port}"
-    limits = {"GDAL_HTTP_TIMEOUT": 5, "GDAL_HTTP_MAX_RETRY": 0, "GDAL_HTTP_CONNECTTIMEOUT": 5}
-    s3 = {
-        "AWS_S3_ENDPOINT": host,
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
-        "AWS_NO_SIGN_REQUEST": "YES",
-    }
-    with rasterio.Env(**limits, **s3):
-        yield host
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(product.folder.parent) as host:
+        s3 = {
+            "AWS_S3_ENDPOINT": host,
+            "AWS_HTTPS": "NO",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_NO_SIGN_REQUEST": "YES",
+        }
+        with rasterio.Env(**s3):
+            yield host
 
 
 def test_product_on_a_web_server(address: str, product: Any) -> None:

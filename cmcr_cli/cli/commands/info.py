@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from cmcr_cli.cli import arguments as opt
-from cmcr_cli.cli.console import echo, print_json, set_verbosity
+from cmcr_cli.cli.console import echo, print_json, print_warnings, set_verbosity
+from cmcr_cli.cli.from_fields import Chosen, takes_fields
+from cmcr_cli.errors import OptionError
+from cmcr_cli.options import RemoveOptions
 from cmcr_cli.version import __version__
 
 EXAMPLES = """\
-  cmcr info --weights runs/student/weights.safetensors --json
+  cmcr info s2.tif s1.tif
   cmcr info --verify clear.tif"""
 
 STEPS = (1, 4)
 
 
+@takes_fields("info")
 def info(
+    s2: opt.OfInfo = None,
+    *,
+    chosen: Chosen,
     weights: opt.Weights = None,
     verify: opt.Verify = None,
     json: opt.Json = False,
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Print versions and devices, and describe the weights."""
+    """Print what is understood of a scene and its other inputs, or describe the installation.
+
+    With S2, nothing is computed or written: product, bands, units, grid and date of each input, as a run
+    would take them. Without S2: versions, devices and weights.
+    """
     set_verbosity(verbose, quiet)
+    if s2 is not None:
+        if verify is not None:
+            raise OptionError(
+                f"--verify {verify} asks for weights; expected no S2 with it. Ask for one after the other."
+            )
+        _print_inputs(RemoveOptions(**chosen, s2=s2, output=Path("clear.tif")), json)
+        return
+    if any(value not in (None, (), "auto") for value in chosen.values()):
+        raise OptionError("options of inputs were given; expected S2 before them, as in cmcr info s2.tif.")
     from cmcr_cli.model import costs, network
     from cmcr_cli.model import weights as weights_file
     from cmcr_cli.output.validation import check_made_with
@@ -53,6 +75,23 @@ def info(
         for name, value in values.items():
             # The history's recipes are pages long: people get the names, --json has it all.
             echo(f"  {name}  {', '.join(value) if isinstance(value, dict) else value}")
+
+
+def _print_inputs(options: RemoveOptions, json: bool) -> None:
+    """Print what is understood of inputs; raises why the scene cannot be used afterwards."""
+    from cmcr_cli import removal
+
+    found = removal.inspect(options)
+    print_warnings(found.warnings)
+    if json:
+        print_json({"inputs": asdict(found.inputs), "warnings": found.warnings})
+    else:
+        for kind, path, rows in found.inputs.blocks():
+            echo(f"{kind}  {path}")
+            for name, text in rows:
+                echo(f"  {name}  {text}")
+    if found.fault is not None:
+        raise found.fault
 
 
 def _versions() -> dict[str, str]:

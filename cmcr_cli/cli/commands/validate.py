@@ -24,7 +24,7 @@ def validate(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Check an output of remove; exit code 1 if something is wrong.
+    """Check an output of remove; exit code 1 if something is wrong. What is odd may be right.
 
     Checks that the file is a valid COG. With --source also checks grid, bands, data type and nodata; with
     --provenance also that observed pixels are unchanged.
@@ -38,6 +38,7 @@ def validate(
         print_json({"output": output, "ok": good, "findings": [asdict(finding) for finding in findings]})
     elif not quiet:
         for finding in findings:
-            echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name}: {finding.text}")
+            mark = ("odd  " if finding.odd else "ok   ") if finding.ok else "WRONG"
+            echo(f"{mark} {finding.name}: {finding.text}")
     if not good:
         raise typer.Exit(1)

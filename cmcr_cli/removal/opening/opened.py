@@ -106,6 +106,7 @@ def open_scene(
     s1: str | Path | tuple[str, str] | None = None,
     *,
     bands: tuple[str, ...] | None = None,
+    scale: float | None = None,
     offset: float | None = None,
     s1_units: Units = "auto",
 ) -> Iterator[Scene]:
@@ -115,6 +116,7 @@ def open_scene(
         s2: Sentinel-2.
         s1: Sentinel-1: one path, or those of VV and VH; None: no radar.
         bands: Names of the bands in file order, for a stack without names.
+        scale: Reflectance of one DN; None: from metadata or tags, else 0.0001, or 1 for fractions.
         offset: Radiometric offset in DN; None: from metadata or tags, else 0.
         s1_units: Units of the radar; auto: detected from the value range.
 
@@ -127,7 +129,7 @@ def open_scene(
         GridMismatchError: The radar does not cover the scene.
     """
     with ExitStack() as stack:
-        optical = stack.enter_context(open_optical(s2, bands=bands, offset=offset))
+        optical = stack.enter_context(open_optical(s2, bands=bands, scale=scale, offset=offset))
         radar = None
         if s1 is not None:
             radar = stack.enter_context(open_radar(s1, optical.grid, units=s1_units))

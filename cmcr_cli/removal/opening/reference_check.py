@@ -60,14 +60,14 @@ def aligned_reference(scene: Optical, reference: Reference, warnings: WarningLog
     if alignment is None:
         yield reference
         return
-    shift = alignment.east, alignment.north
-    if alignment.metres < LARGE * min(scene.grid.pixel_size):
-        yield replace(reference, shift=shift)
+    if alignment.metres < LARGE * min(scene.grid.metres):
+        yield replace(reference, shift=alignment.ground)
         return
     text = alignment.describe(f"the reference {reference.label}")
     warnings.add(ReferenceWarning(f"{text}, as measured in {alignment.windows} windows: it is moved back"))
-    with open_optical(reference.path, onto=scene.grid, shift=shift) as optical:
-        yield replace(reference, optical=optical, shift=shift, undone=shift)
+    back = alignment.east, alignment.north
+    with open_optical(reference.path, onto=scene.grid, shift=back) as optical:
+        yield replace(reference, optical=optical, shift=alignment.ground, undone=back)
 
 
 def _layer(optical: Optical, names: list[str]) -> Layer:

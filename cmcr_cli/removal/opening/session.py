@@ -15,6 +15,7 @@ from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.files import folder_of, put_back
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
@@ -53,6 +54,7 @@ class Session:
     references_left_out: tuple[LeftOut, ...]
     warnings: WarningLog
     masks: KnownMasks  # of references, also of earlier scenes
+    inputs: Inputs
 
     @property
     def device(self) -> str:
@@ -85,9 +87,15 @@ def open_session(
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
         optical = stack.enter_context(
-            open_optical(options.s2, bands=options.bands, offset=options.offset, sun=options.sun)
+            open_optical(
+                options.s2,
+                bands=options.bands,
+                scale=options.scale,
+                offset=options.offset,
+                sun=options.sun,
+            )
         )
-        claims.read(*optical.source.files)
+        claims.read(*optical.files)
         warnings = WarningLog()
         warnings.add(*optical.warnings, *check_radiometry(optical))
         area = None
@@ -109,7 +117,7 @@ def open_session(
             stack.enter_context(aligned_reference(optical, each, warnings)) for each in found.used
         )
         for each in references:
-            claims.read(*each.optical.source.files, *([] if each.mask is None else [each.mask]))
+            claims.read(*each.optical.files, *([] if each.mask is None else [each.mask]))
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
         warnings.add(*mask.warnings)
         claims.check()  # with what only GDAL knew of
@@ -127,6 +135,7 @@ def open_session(
             found.left_out,
             warnings,
             model.masks,
+            Inputs.of(optical, radar, references, bands=options.bands, units=options.s1_units),
         )
 
 

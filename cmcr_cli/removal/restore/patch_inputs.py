@@ -113,10 +113,7 @@ class InputMaker:
 
     def _valid(self, dn: Tensor) -> Tensor:
         """Where DN (B, bands, H, W), their bits as int16, hold a measurement, (B, 1, H, W)."""
-        empty, limits = self.optical.nodata or 0, np.iinfo(self.optical.dtype)
-        if not (limits.min <= empty <= limits.max and empty == int(empty)):  # what no DN can be
-            return torch.ones_like(dn[:, :1], dtype=torch.bool)
-        bits = int(np.array(int(empty), self.optical.dtype).view(np.int16))
+        bits = int(np.array(int(self.optical.empty), self.optical.dtype).view(np.int16))
         bands = (dn[:, band : band + 1] for band in range(dn.shape[1]))
         return measured(bands, self.optical.names, bits)
 

@@ -38,11 +38,12 @@ class FinishedStrip:
 
     Attributes:
         rows: Of the scene.
-        before: The scene as it is stored (bands, rows, width).
-        after: The new image, in the same form; None where an earlier run has written it.
+        before: The scene (bands, rows, width), nodata in all bands where there is no measurement.
+        after: The new image, and there what the scene holds; None where an earlier run has written it.
         provenance: See `output.provenance` (rows, width).
         std: Standard deviation of the samples in reflectance (bands, rows, width), if it was asked for.
         source: Number of the reference that counts most, 0 where it is none (rows, width).
+        stored: The new image as the file is stored, where that is not as `after`.
     """
 
     rows: Span
@@ -51,6 +52,7 @@ class FinishedStrip:
     provenance: NDArray[np.uint8]
     std: NDArray[np.float32] | None = None
     source: NDArray[np.uint8] | None = None
+    stored: NDArray[Any] | None = None
 
 
 def restore(
@@ -178,12 +180,13 @@ def _finished(
     sampled = session.options.uncertainty is not None
     if canvas is None:
         std = np.zeros(before.shape, np.float32) if sampled else None
-        return FinishedStrip(rows, before, before, provenance, std, source)
+        same = optical.source.as_stored(rows.start, before)
+        return FinishedStrip(rows, before, same, provenance, std, source)
     left, order = -lattice.lefts[0], [BANDS.index(name) for name in optical.names]
     restored = canvas[:, rows.within(strip.top), left : left + valid.shape[1]]
     share = to_device(strength, canvas.device)
     dn = strip.on(canvas.device).dn[:, rows.within(strip.first)]
     mixed = composite(dn, [restored[band] for band in order], share, to_device(valid, canvas.device), optical)
-    after = to_numpy(mixed).view(before.dtype)
+    after = optical.source.as_stored(rows.start, to_numpy(mixed).view(before.dtype))
     std = to_numpy(restored[[len(BANDS) + band for band in order]] * share) if sampled else None
     return FinishedStrip(rows, before, after, provenance, std, source)

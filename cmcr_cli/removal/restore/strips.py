@@ -18,8 +18,8 @@ from cmcr_cli.runtime.device import to_device
 from cmcr_cli.runtime.spill import Tensors
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import PATCH, reflected
+from cmcr_cli.scene.pixels.lines import Lines
 from cmcr_cli.scene.radar import Radar
-from cmcr_cli.scene.raster import Lines
 from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from cmcr_cli.addresses import public
 from cmcr_cli.option_fields import OptionField, option_fields, text_of
 from cmcr_cli.options import RemoveOptions
 
@@ -17,7 +18,7 @@ def command_of(options: RemoveOptions) -> str:
         options: Options of a removal.
 
     Returns:
-        The command, quoted for a shell.
+        The command, quoted for a shell, without the secrets of signed addresses.
     """
     fields = option_fields(type(options))
     words = ["cmcr", "remove"]
@@ -26,7 +27,7 @@ def command_of(options: RemoveOptions) -> str:
         value = getattr(options, field.name)
         if value is not None and (field.required or value != field.default):
             words += _words(field, value)
-    return shlex.join(words)
+    return shlex.join(map(public, words))
 
 
 def _words(field: OptionField, value: Any) -> Iterator[str]:

@@ -77,6 +77,7 @@ def write_report(
         references=_references(report),
         bands=_bands(statistics),
         settings=_settings(report),
+        inputs=_inputs(report),
         command=escape(command),
     )
     write_whole(path, text.encode(), files)
@@ -121,6 +122,14 @@ def _bands(statistics: Statistics) -> str:
     for name, *means in zip(statistics.names, *statistics.means(), strict=True):
         cells = "".join("<td>–</td>" if np.isnan(mean) else f"<td>{mean:.3f}</td>" for mean in means)  # noqa: RUF001
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    return "".join(rows)
+
+
+def _inputs(report: Report) -> str:
+    rows = []
+    for kind, path, values in report.inputs.blocks():
+        rows.append(f"<tr><th>{kind}</th><td>{escape(file_name(path))}</td></tr>")
+        rows += [f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in values]
     return "".join(rows)
 
 

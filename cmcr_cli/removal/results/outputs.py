@@ -92,6 +92,10 @@ class Outputs:
         Args:
             strip: The rows.
         """
+        original = self._optical.original
+        if original is not None and strip.after is not None:
+            new_pixels = strip.provenance >= RECONSTRUCTED
+            strip = replace(strip, stored=original.with_new(strip.rows.start, strip.after, new_pixels))
         if self._area is not None:
             cropped = self._cropped(strip, self._area)
             if cropped is None:
@@ -99,13 +103,15 @@ class Outputs:
             strip = cropped
         if strip.after is None:
             image = self._writers[RASTERS[0].option]
-            self._show(strip, image.read(strip.rows.start, strip.rows.size))
+            known = image.read(strip.rows.start, strip.rows.size)
+            self._show(strip, known if original is None else original.dn(known))
             return
         new = (slice(None), slice(max(self._known - strip.rows.start, 0), None))
         for raster in RASTERS:
             pixels = raster.pixels(strip) if raster.option in self._writers else None
             if pixels is not None:
-                self._writers[raster.option].write(pixels[new])
+                valid = strip.provenance[new[1]] != NODATA
+                self._writers[raster.option].write(pixels[new], valid)
         if strip.source is not None:
             source = strip.source[new[1]][strip.provenance[new[1]] >= RECONSTRUCTED]
             self.sources += np.bincount(source, minlength=len(self.sources))
@@ -142,11 +148,13 @@ class Outputs:
         top, rows, columns, inside = area.part(strip.rows.start, strip.rows.size)
         if not inside.size:
             return None
-        after = None
+        after, stored = None, None
         if strip.after is not None:
-            empty = 0 if self._optical.nodata is None else self._optical.nodata
             after = strip.after[:, rows, columns]
-            after = np.where(inside, after, np.asarray(empty, after.dtype))
+            after = np.where(inside, after, np.asarray(self._optical.empty, after.dtype))
+        if strip.stored is not None and self._optical.original is not None:
+            stored = strip.stored[:, rows, columns]
+            stored = np.where(inside, stored, np.asarray(self._optical.original.nodata or 0, stored.dtype))
         return replace(
             strip,
             rows=Span(top, top + len(inside)),
@@ -155,6 +163,7 @@ class Outputs:
             provenance=np.where(inside, strip.provenance[rows, columns], np.uint8(NODATA)),
             std=None if strip.std is None else strip.std[:, rows, columns],
             source=None if strip.source is None else strip.source[rows, columns],
+            stored=stored,
         )
 
     def _show(self, strip: FinishedStrip, after: NDArray[Any]) -> None:
@@ -205,6 +214,9 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_SAMPLES": str(options.samples),
         "CMCR_SEED": str(options.seed),
         "CMCR_OFFSET": f"{optical.radiometry.offset:g} ({optical.offset_source})",
+        **({} if options.scale is None else {"CMCR_SCALE": f"{options.scale:g}"}),
+        **({"CMCR_BANDS": "taken for these by number and order"} if optical.guessed else {}),
+        "CMCR_INPUTS": session.inputs.tag(),
         "CMCR_MASK": file_name(options.mask),
         "CMCR_DILATE": f"{options.dilate:g}",
         "CMCR_S2": file_name(options.s2),

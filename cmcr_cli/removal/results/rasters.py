@@ -69,18 +69,19 @@ def image_spec(setting: Setting, path: Path) -> OutputSpec:
     Returns:
         The description.
     """
-    optical = setting.optical
+    optical, original = setting.optical, setting.optical.original
     return OutputSpec(
         path=path,
         grid=setting.grid,
         count=len(optical.names),
-        dtype=str(optical.dtype),
-        nodata=optical.nodata,
+        dtype=str(optical.dtype if original is None else original.dtype),
+        nodata=optical.nodata if original is None else original.nodata,
         descriptions=optical.names,
         scales=optical.scales,
         offsets=optical.offsets,
         tags={**optical.tags, **setting.tags},
         creation_options=setting.options.creation_options,
+        masked=optical.masked,
     )
 
 
@@ -138,7 +139,7 @@ def _source(strip: FinishedStrip) -> NDArray[np.uint8]:
 
 
 RASTERS = (
-    OutputRaster("--output", image_spec, lambda strip: strip.after),
+    OutputRaster("--output", image_spec, lambda strip: strip.after if strip.stored is None else strip.stored),
     OutputRaster("--provenance", _provenance_spec, lambda strip: strip.provenance[None]),
     OutputRaster("--uncertainty", _uncertainty_spec, _uncertainty),
     OutputRaster("--source-date", _source_spec, _source),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cmcr_cli.addresses import public
 from cmcr_cli.ground.coregistration import Alignment
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.plan import Plan
 from cmcr_cli.removal.survey.first_pass import Survey
@@ -18,7 +20,7 @@ class ReportedReference:
     """A reference that was used.
 
     Attributes:
-        path: As it was given.
+        path: As it was given, without secrets.
         date: When it was taken, YYYY-MM-DD; None: not known.
         days: From the scene to it, negative where it is earlier; None: not known.
         shift: Where it was found as seen from the scene, metres to the east and north; half a pixel or more
@@ -63,6 +65,7 @@ class Report:
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
+    inputs: Inputs  # as they were understood
 
     @classmethod
     def of(
@@ -100,7 +103,7 @@ class Report:
             offset=optical.radiometry.offset,
             offset_source=optical.offset_source,
             radar=session.radar is not None,
-            radar_shift=None if alignment is None else (round(alignment.east, 1), round(alignment.north, 1)),
+            radar_shift=None if alignment is None else _rounded(alignment.ground),
             width=grid.width,
             height=grid.height,
             valid_share=survey.valid_share,
@@ -111,6 +114,7 @@ class Report:
             references=used_references(session, survey, sources),
             references_left_out=left_out_references(session, survey),
             warnings=tuple(session.warnings),
+            inputs=session.inputs,
         )
 
 
@@ -132,7 +136,7 @@ def used_references(
         reference = session.references[one.index]
         found.append(
             ReportedReference(
-                path=reference.path,
+                path=public(reference.path),
                 date=None if reference.date is None else reference.date.isoformat(),
                 days=reference.days,
                 shift=_rounded(reference.shift),
@@ -157,4 +161,5 @@ def left_out_references(session: Session, survey: Survey) -> tuple[LeftOut, ...]
     """
     unfit = () if survey.references is None else survey.references.unfit
     late = (LeftOut(session.references[index].path, why) for index, why in unfit)
-    return (*session.references_left_out, *late)
+    found = (*session.references_left_out, *late)
+    return tuple(LeftOut(public(each.path), public(each.reason)) for each in found)

@@ -169,6 +169,8 @@ def fingerprint(session: Session) -> dict[str, Any]:
     for reference in session.references:
         read |= {*reference.optical.source.files, *([reference.mask] if reference.mask else [])}
     read |= {str(file) for named in options.inputs for file in files_behind(named)}
+    for each in (optical, *(reference.optical for reference in session.references)):
+        read |= set() if each.folder is None else set(map(str, Path(each.folder).rglob("*")))
     return {
         **decisive(options),
         "cmcr": __version__,

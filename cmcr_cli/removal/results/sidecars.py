@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from cmcr_cli.option_paths import file_name
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.quicklook import Quicklook
@@ -32,12 +30,11 @@ def describe(
     """
     options, optical = setting.options, setting.optical
     if options.report is not None and look is not None:
-        # The query of a signed address is a secret, and reports are passed on.
-        command = re.sub(r"\?[^\s']+", "?...", command_of(options))
-        write_report(options.report, report, command, *look, files)
+        write_report(options.report, report, command_of(options), *look, files)
     if options.stac is None:
         return
-    radiometry = optical.radiometry
+    original = optical.original
+    radiometry = optical.radiometry if original is None else original.radiometry
     scene = optical.tags.get("PRODUCT_URI", file_name(optical.path))
     helped = len(report.references)
     made_with = "" if report.radar else ", without radar"
@@ -55,8 +52,8 @@ def describe(
         Described(
             grid=setting.grid,
             names=optical.names,
-            dtype=str(optical.dtype),
-            nodata=optical.nodata,
+            dtype=str(optical.dtype if original is None else original.dtype),
+            nodata=optical.nodata if original is None else original.nodata,
             scale=1 / radiometry.quantification,
             offset=radiometry.offset / radiometry.quantification,
             time=time_of(optical.tags, optical.path),

@@ -87,7 +87,7 @@ def chosen_mask(options: RemoveOptions, optical: Optical, network: CloudNetwork)
         InputError: The mask cannot be had.
         WeightsError: OmniCloudMask's weights are missing.
     """
-    pixels = options.dilate / min(optical.grid.pixel_size)
+    pixels = options.dilate / optical.grid.metres[1]
     if options.mask == "all":
         yield NoMask(optical)
     elif options.mask in ("auto", OMNI):

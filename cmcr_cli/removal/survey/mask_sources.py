@@ -179,10 +179,11 @@ class DilatedMask(RasterMask):
         Args:
             optical: The scene.
             source: The other mask.
-            pixels: Distance.
+            pixels: Distance along a column.
         """
         super().__init__(optical, self._dilated, source.warnings)
-        self._source, self._pixels = source, pixels
+        width, height = optical.grid.metres
+        self._source, self._pixels, self._aspect = source, pixels, width / height
 
     def begin(self, each: Each, progress: Progress) -> None:
         """Read the whole of the other source."""
@@ -209,7 +210,7 @@ class DilatedMask(RasterMask):
         return np.where(added, 100 - known, known).astype(np.uint8)
 
     def _dilated(self, top: int, rows: int) -> Bytes:
-        return dilated(self._map.classes, self._optical.grid.height, self._pixels, top, rows)
+        return dilated(self._map.classes, self._optical.grid.height, self._pixels, top, rows, self._aspect)
 
 
 def _cirrus_cells(optical: Optical, tiles: TileRow, phase: tuple[int, int]) -> NDArray[np.float32]:

@@ -78,7 +78,7 @@ class OmniMask(RasterMask):
                 patch_size=min(1000, dn.shape[1], dn.shape[2]),
                 patch_overlap=min(300, dn.shape[1] // 2, dn.shape[2] // 2),
                 inference_device=self._device,
-                no_data_value=0 if optical.nodata is None else optical.nodata,
+                no_data_value=optical.empty,
                 destination_model_dir=self._folder,
             )[0]
             self._map.mark(top, np.asarray(classes[top - first : stop - first], np.uint8))

@@ -15,7 +15,7 @@ from cmcr_cli.removal.survey.cloud_map import CELL
 from cmcr_cli.runtime.allocator import trim_heap
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import reflected
-from cmcr_cli.scene.raster import RollingRows
+from cmcr_cli.scene.pixels.lines import RollingRows
 from cmcr_cli.scene.span import Span
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]

@@ -43,7 +43,8 @@ class Mask:
     scheme: Scheme
     nodata: float | None
     warnings: tuple[MaskWarning, ...]
-    dilate: float = 0.0  # pixels
+    dilate: float = 0.0  # pixels along a column
+    aspect: float = 1.0  # width of a pixel over its height
 
     @property
     def path(self) -> str:
@@ -63,7 +64,7 @@ class Mask:
         Raises:
             InputError: The file is damaged or holds values that are not among its codes.
         """
-        return dilated(self._codes, self.source.grid.height, self.dilate, top, rows)
+        return dilated(self._codes, self.source.grid.height, self.dilate, top, rows, self.aspect)
 
     def _codes(self, top: int, rows: int) -> NDArray[np.uint8]:
         return _classes(self.source.read(top, rows), self.scheme, self.nodata, self.path)
@@ -78,7 +79,12 @@ class CoverRows(Protocol):
 
 
 def dilated(
-    read: Callable[[int, int], NDArray[np.uint8]], height: int, pixels: float, top: int, rows: int
+    read: Callable[[int, int], NDArray[np.uint8]],
+    height: int,
+    pixels: float,
+    top: int,
+    rows: int,
+    aspect: float = 1.0,
 ) -> NDArray[np.uint8]:
     """Rows of a mask whose classes grow into clear ground.
 
@@ -88,9 +94,10 @@ def dilated(
     Args:
         read: Gives the mask's codes, by first row and number of rows.
         height: Rows of the mask.
-        pixels: How far its classes grow.
+        pixels: How far its classes grow along a column.
         top: First row.
         rows: Number of rows.
+        aspect: Width of a pixel over its height, both on the ground.
 
     Returns:
         CloudClass codes (rows, width).
@@ -100,9 +107,10 @@ def dilated(
     codes = read(first, stop - first)
     if pixels > 0:
         grown = codes.copy()
+        sampling = None if aspect == 1 else (1.0, aspect)
         for code in (CloudClass.SHADOW, CloudClass.THIN, CloudClass.THICK):
             if (codes == code).any():
-                near = ndimage.distance_transform_edt(codes != code) <= pixels
+                near = ndimage.distance_transform_edt(codes != code, sampling) <= pixels
                 grown[near & (codes == CloudClass.CLEAR)] = code
         codes = grown
     return codes[top - first : top - first + rows]
@@ -117,7 +125,7 @@ def open_mask(
     Args:
         path: Any raster that GDAL opens.
         grid: Of the scene.
-        dilate: Pixels of `grid` by which its classes are grown.
+        dilate: Pixels of `grid`, along a column, by which its classes are grown.
         codes: What its values mean, as `parse_codes` takes it; None: what its tags, name or values tell.
 
     Yields:
@@ -151,7 +159,15 @@ def open_mask(
                     "values mean with --mask-codes"
                 ]
             warnings = tuple(map(MaskWarning, found))
-            yield Mask(source=source, scheme=scheme, nodata=nodata, warnings=warnings, dilate=dilate)
+            width, height = grid.metres
+            yield Mask(
+                source=source,
+                scheme=scheme,
+                nodata=nodata,
+                warnings=warnings,
+                dilate=dilate,
+                aspect=width / height,
+            )
 
 
 def _check_bands(path: str | Path, count: int, scheme: Scheme | None) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from cmcr_cli.scene.products.eopf import is_eopf, read_eopf
 from cmcr_cli.scene.products.safe import is_safe, read_safe
 from cmcr_cli.scene.products.stac import is_item, optical_item
 from cmcr_cli.scene.products.stack import Product
 
-FORMATS = ((is_item, optical_item), (is_safe, read_safe))
+FORMATS = ((is_eopf, read_eopf), (is_item, optical_item), (is_safe, read_safe))
 """For each format whether a path names a product of it, and how that is read."""
 
 

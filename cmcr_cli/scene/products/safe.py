@@ -12,6 +12,7 @@ import posixpath
 import re
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -24,8 +25,9 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster, read_bytes
-from cmcr_cli.scene.readable import check_readable
+from cmcr_cli.scene.readable import check_readable, why_not
 from cmcr_cli.scene.sun import Sun, sun_of
+from cmcr_cli.warning_kinds import RadiometryWarning
 
 log = logging.getLogger("cmcr")
 
@@ -44,6 +46,20 @@ OLD_GRANULE = re.compile(r"(S2[A-D]_\w+)_MSI_(L(?:1C|2A)_TL_\w+)_N\d\d\.\d\d")
 IMAGE = re.compile(r"_(B0[1-9]|B1[0-2]|B8A|SCL)(?:_([126]0)m)?$")
 
 IMAGE_ELEMENTS = ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID")
+PARTS = ("GRANULE", "DATASTRIP", "AUX_DATA", "HTML", "REP_INFO")
+"""Folders of a product."""
+
+PART_NAME = re.compile(
+    r"^(MTD_TL\.xml|MTD_DS\.xml|manifest\.safe|INSPIRE\.xml)$|_(B\d[\dA]|TCI|AOT|WVP|SCL)(_[126]0m)?\.jp2$",
+    re.IGNORECASE,
+)
+"""Files of a product."""
+
+PART = re.compile(r"(/vsi.*?\.SAFE)/.+", re.IGNORECASE)
+
+DEEPEST = 6
+"""Folders between an image and the metadata of its product."""
+
 QUANTIFICATIONS = ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
 OFFSETS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 
@@ -55,15 +71,56 @@ def is_safe(path: str) -> bool:
         path: A path.
 
     Returns:
-        Whether it is that of a .SAFE folder, a zip, or their metadata file.
+        Whether it is that of a .SAFE folder, a zip, their metadata file, or a part of such a folder.
     """
     name = posixpath.basename(path.rstrip("/"))
-    if METADATA.fullmatch(name) or name.upper().endswith((".SAFE", ".ZIP")):
+    if METADATA.fullmatch(name) or name.upper().endswith((".SAFE", ".ZIP")) or whole_of(path) is not None:
         return True
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):  # a name that no file can have
         return False
+
+
+def whole_of(path: str) -> str | None:
+    """Find the product of which a path is a part.
+
+    Args:
+        path: Of a folder such as GRANULE or IMG_DATA, of an image, or of another metadata file.
+
+    Returns:
+        The path of the product; None where that is the path itself, or there is none.
+    """
+    if path.startswith("/vsi"):
+        found = PART.fullmatch(path)
+        return None if found is None or METADATA.fullmatch(posixpath.basename(path)) else found[1]
+    place = Path(path)
+    try:
+        if METADATA.fullmatch(place.name) or _metadata_in(place):
+            return None
+        if place.is_dir():
+            inner = [each for each in place.iterdir() if not each.name.startswith(".")]
+            # Unpacked into a folder of its own; one that holds more is a folder of several things.
+            if len(inner) == 1 and inner[0].suffix.upper() == ".SAFE" and _metadata_in(inner[0]):
+                return str(inner[0])
+        elif not (place.is_file() and PART_NAME.search(place.name)):
+            return None
+        above = place.absolute().parents[:DEEPEST]
+        return next((str(each) for each in above if _metadata_in(each) and _inside(place, each)), None)
+    except (OSError, ValueError):
+        return None
+
+
+def _metadata_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [each for each in folder.iterdir() if METADATA.fullmatch(each.name)]
+
+
+def _inside(place: Path, product: Path) -> bool:
+    """Whether something below a product is a part of it, and not what a user put there."""
+    first = place.absolute().relative_to(product).parts[0]
+    return first.upper() in PARTS or PART_NAME.search(place.name) is not None
 
 
 def read_safe(path: str) -> Product:
@@ -79,6 +136,11 @@ def read_safe(path: str) -> Product:
         InputError: There is no product, or its metadata is damaged or names files outside of it.
         RadiometryError: Its offsets are not one number.
     """
+    whole = whole_of(path)
+    if whole is not None:
+        product = read_safe(whole)
+        note = f"{path}: is a part of the product {whole}, which is read"
+        return replace(product, path=path, warnings=(*product.warnings, RadiometryWarning(note)))
     root, text = _metadata(path)
     try:
         tree = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
@@ -95,6 +157,7 @@ def read_safe(path: str) -> Product:
     tags = {"PRODUCT_URI": uri, "PROCESSING_BASELINE": baseline, "PRODUCT_START_TIME": time}
     return Product(
         path=path,
+        form="SAFE",
         bands={name: files[name] for name in BANDS if name in files},
         scl=scl,
         offset=_offset(tree, path),
@@ -125,7 +188,9 @@ def _metadata(path: str) -> tuple[str, bytes]:
         ) from error
     if path.startswith("/vsi"):
         return _elsewhere(path)
-    raise InputError(f"{path}: does not exist; expected a Sentinel-2 product. Check the path.")
+    raise InputError(
+        f"{path}: {why_not(path) or 'is not a product'}; expected a Sentinel-2 product. Check the path."
+    )
 
 
 def _zipped(path: Path) -> tuple[str, bytes]:
@@ -141,7 +206,7 @@ def _zipped(path: Path) -> tuple[str, bytes]:
             f"{path}: cannot be read as a zip ({error}); expected a whole product. Download it again."
         ) from error
     # The braces let GDAL find the end of the archive's name, whatever its suffix.
-    return f"/vsizip/{{{path.absolute()}}}/{posixpath.dirname(entry.filename)}", text
+    return f"/vsizip/{{{path.absolute()}}}/{posixpath.dirname(entry.filename)}".rstrip("/"), text
 
 
 def _elsewhere(path: str) -> tuple[str, bytes]:

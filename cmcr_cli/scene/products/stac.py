@@ -1,4 +1,4 @@
-"""STAC items in place of a path: which of their assets are the bands, and what they say of the pixels."""
+"""STAC items, files or addresses: which of their assets are the bands, and what they say of the pixels."""
 
 from __future__ import annotations
 
@@ -6,28 +6,22 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, band_name
+from cmcr_cli.scene.layers.sensors import check_sensor
+from cmcr_cli.scene.products.eopf import is_eopf, read_eopf
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
-from cmcr_cli.scene.raster import read_start
-from cmcr_cli.scene.readable import check_readable
+from cmcr_cli.scene.raster import read_bytes, read_start
+from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote
 from cmcr_cli.scene.sun import Sun, sun_of
 from cmcr_cli.warning_kinds import RadiometryWarning
-
-COMMON_NAMES = {
-    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge071": "B05",
-    "rededge2": "B06", "rededge075": "B06", "rededge3": "B07", "rededge078": "B07", "nir": "B08",
-    "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11", "swir22": "B12",
-}  # fmt: skip
-"""Asset keys of catalogues that go by the common names of STAC's eo extension."""
-
-SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
-           "gs://": "/vsigs/", "file://": ""}  # fmt: skip
 
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")
 
@@ -40,10 +34,13 @@ LONGEST = 60
 LARGEST_ITEM = 64 * 2**20
 """Bytes; real items have 30 kB, and collections of them as many times that."""
 
-IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json)#(.+)", re.IGNORECASE | re.DOTALL)
+IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json|\w+://.+?)#(.+)", re.IGNORECASE | re.DOTALL)
 """An item of an ItemCollection: the path of the file, and the id."""
 
-WHAT = "a STAC item on this machine; its assets may be anywhere"
+OF_API = re.compile(r"https?://.+/(items(/[^/]+)?|search)/?", re.IGNORECASE)
+"""Addresses of items, and of lists of them, at servers with the STAC API."""
+
+WHAT = "a STAC item"
 
 Asset = Mapping[str, Any]
 
@@ -52,19 +49,21 @@ def is_item(path: str) -> bool:
     """Recognise a STAC item by its name.
 
     Args:
-        path: A path; PATH#ID is one of an ItemCollection.
+        path: A path or address; PATH#ID is one of an ItemCollection.
 
     Returns:
         Whether it is a name of an item.
     """
-    return _file_of(path)[0].lower().endswith((".json", ".geojson"))
+    file = _file_of(path)[0]
+    name = file.partition("?")[0] if is_remote(gdal_path(file)) else file
+    return name.lower().endswith((".json", ".geojson")) or OF_API.fullmatch(name) is not None
 
 
 def item_paths(path: str) -> list[str] | None:
     """List the items of an ItemCollection.
 
     Args:
-        path: A local file.
+        path: A file or address.
 
     Returns:
         Their paths, as `optical_item` takes them; None if the file is not an ItemCollection.
@@ -87,7 +86,7 @@ def optical_item(path: str) -> Product:
     """Read bands, scene classification, offset and time of a Sentinel-2 item.
 
     Args:
-        path: A local file.
+        path: A file or address.
 
     Returns:
         The product.
@@ -98,29 +97,38 @@ def optical_item(path: str) -> Product:
     """
     item = _read(path)
     properties = item["properties"]
+    check_sensor(path, properties | {"collection": item.get("collection") or ""}, item["assets"])
     bands: dict[str, tuple[float, str, Asset]] = {}
     for key, asset in _rasters(item):
         name = "SCL" if re.match(r"scl(_20m|_60m)?$", key, re.IGNORECASE) else _band(key, asset)
         metres = _metres(key, asset)
         if name is not None and (name not in bands or metres < bands[name][0]):
-            bands[name] = metres, _href(asset["href"], _file_of(path)[0]), asset
+            bands[name] = metres, _href(asset["href"], path), asset
     scl = bands.pop("SCL", None)
+    stores = (_href(asset["href"], path) for asset in item["assets"].values() if is_eopf(asset["href"]))
+    if not bands and (store := next(stores, None)):  # a product in Zarr tells all that the item does
+        return replace(read_eopf(store), path=path, form="STAC item of EOPF Zarr")
     if not bands:
         raise InputError(
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
             "green, ... of a raster type. The Sentinel-2 item comes first, then the Sentinel-1 item."
         )
-    offset, warnings = _offset(path, properties, [asset for _, _, asset in bands.values()])
+    (scale, offset), warnings = _scaling(path, properties, [asset for _, _, asset in bands.values()])
     time = properties.get("datetime") or properties.get("start_datetime")
     return Product(
         path=path,
+        form="STAC item",
         bands={name: bands[name][1] for name in BANDS if name in bands},
         scl=None if scl is None else scl[1],
         offset=offset,
-        quantification=None if offset is None else QUANTIFICATION,
+        quantification=None if offset is None else round(1 / scale, 3),
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
-        tags={"PRODUCT_URI": _tag(item["id"])} | ({"PRODUCT_START_TIME": _tag(time)} if time else {}),
+        tags={
+            name: _tag(value)
+            for name, value in (("PRODUCT_URI", item["id"]), ("PRODUCT_START_TIME", time))
+            if value
+        },
         warnings=warnings,
     )
 
@@ -129,7 +137,7 @@ def radar_item(path: str) -> dict[str, str]:
     """Read the files of VV and VH of a Sentinel-1 item.
 
     Args:
-        path: A local file.
+        path: A file or address.
 
     Returns:
         Paths for GDAL by polarisation.
@@ -138,7 +146,7 @@ def radar_item(path: str) -> dict[str, str]:
         InputError: The file is not a usable item, or lacks one of them.
     """
     item = _read(path)
-    found = {key.upper(): _href(asset["href"], _file_of(path)[0]) for key, asset in _rasters(item)}
+    found = {key.upper(): _href(asset["href"], path) for key, asset in _rasters(item)}
     if not set(RADAR_BANDS) <= found.keys():
         raise InputError(
             f"{path}: has the raster assets {', '.join(sorted(found)) or 'none'}; expected VV and VH of a "
@@ -154,6 +162,8 @@ def _file_of(path: str) -> tuple[str, str | None]:
 
 
 def _json(path: str) -> Any:
+    if is_remote(gdal_path(path)):
+        return _parsed(path)
     check_readable(path, WHAT)
     try:
         state = Path(path).stat()
@@ -164,9 +174,10 @@ def _json(path: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _parsed(path: str, size: int, modified: int) -> Any:
+def _parsed(path: str, size: int = 0, modified: int = 0) -> Any:
     """The content of a file in this state; of a large collection one item after the other is asked for."""
-    text = read_start(path, WHAT, LARGEST_ITEM + 1)
+    gdal = gdal_path(path)
+    text = read_bytes(gdal, LARGEST_ITEM) if is_remote(gdal) else read_start(path, WHAT, LARGEST_ITEM + 1)
     if len(text) > LARGEST_ITEM:
         raise InputError(f"{path}: has more than {LARGEST_ITEM} bytes; expected a STAC item, which is small.")
     try:
@@ -178,7 +189,7 @@ def _parsed(path: str, size: int, modified: int) -> Any:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The item at a local path, and the shapes of all that is read of it checked."""
+    """The item at a path, and the shapes of all that is read of it checked."""
     file, name = _file_of(path)
     item = _json(file)
     if name is not None:
@@ -192,7 +203,14 @@ def _read(path: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: is JSON but not a STAC item; expected a Feature with stac_version and assets."
         )
-    whole = isinstance(item.get("properties"), dict) and isinstance(item.get("assets"), dict) and "id" in item
+    # Catalogues write null for what they do not know.
+    assets = item.get("assets")
+    if isinstance(assets, dict):
+        known = {key: a for key, a in assets.items() if a is not None and a != {} and _has_href(a)}
+        item = item | {"assets": known}
+    if item.get("properties", 0) is None:
+        item = item | {"properties": {}}
+    whole = isinstance(item.get("properties"), dict) and isinstance(assets, dict) and "id" in item
     if not whole or not all(
         isinstance(a, dict) and isinstance(a.get("href"), str) for a in item["assets"].values()
     ):
@@ -220,6 +238,10 @@ def _check_asset(path: str, key: str, asset: Asset) -> None:
                 f"{path}: the asset {key!r} has {shortened(value)} as {name}; expected {expected}. Correct "
                 "the item, or download it again."
             )
+
+
+def _has_href(asset: Any) -> bool:
+    return not isinstance(asset, dict) or asset.get("href", "") is not None
 
 
 def _is_address(value: Any) -> bool:
@@ -251,7 +273,7 @@ def shortened(value: Any) -> str:
 def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
     """Assets that hold measurements: GeoTIFF, COG or JPEG 2000, no previews."""
     for key, asset in item["assets"].items():
-        kind, roles = str(asset.get("type", "image/tiff")), set(asset.get("roles") or ())
+        kind, roles = str(asset.get("type") or "image/tiff"), set(asset.get("roles") or ())
         if re.match(r"image/(tiff|jp2|jpeg2000|vnd\.stac\.geotiff)", kind) and not roles & {
             "thumbnail",
             "overview",
@@ -262,7 +284,7 @@ def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
 
 def _band(key: str, asset: Asset) -> str | None:
     """Canonical band of an asset: by its key, else by the name of its only band."""
-    named = band_name(key) or COMMON_NAMES.get(key.lower())
+    named = band_name(key)
     bands = asset.get("bands") or asset.get("eo:bands") or []
     # Keys such as blue-jp2 are second copies of an asset; assets with several bands are composites.
     if named is None and len(bands) == 1 and "-" not in key:
@@ -276,12 +298,14 @@ def _metres(key: str, asset: Asset) -> float:
     return float(said[1] if said else asset.get("gsd") or 10)
 
 
-def _offset(
+def _scaling(
     path: str, properties: Mapping[str, Any], assets: list[Asset]
-) -> tuple[float | None, tuple[RadiometryWarning, ...]]:
-    """Offset in DN that the item states, else None; and warnings about it."""
+) -> tuple[tuple[float, float | None], tuple[RadiometryWarning, ...]]:
+    """Reflectance of one DN, and the offset in DN that the item states, else None; and warnings about it."""
+    usual = 1 / QUANTIFICATION
     if properties.get("earthsearch:boa_offset_applied") is True:
-        return 0.0, (RadiometryWarning("the item says that its offset has been applied already"),)
+        text = "the item says that its offset has been applied already"
+        return (usual, 0.0), (RadiometryWarning(text),)
     stated = set()
     for asset in assets:
         bands = asset.get("raster:bands") or asset.get("bands") or [{}]
@@ -292,30 +316,33 @@ def _offset(
         shift = first.get("offset", first.get("raster:offset"))
         if scale is not None or shift is not None:
             try:
-                offset = round(float(shift or 0) / float(scale or 1 / QUANTIFICATION), 3)
+                factor = float(usual if scale is None else scale)
+                offset = round(float(shift or 0) / factor, 3)
             except (ArithmeticError, TypeError, ValueError):
-                offset = math.inf
-            if not abs(offset) < LARGEST_NUMBER:
+                factor, offset = 0.0, math.inf
+            if not (abs(offset) < LARGEST_NUMBER and 1 / LARGEST_NUMBER < factor < LARGEST_NUMBER):
                 raise InputError(
                     f"{path}: states scale {shortened(scale)} and offset {shortened(shift)}; expected "
                     "numbers, such as 0.0001 and -0.1. Correct the item, or download it again."
                 )
-            stated.add(offset)
+            stated.add((factor, offset))
     if len(stated) > 1:
         raise RadiometryError(
-            f"{path}: its bands have different offsets {sorted(stated)}; expected one. Give it with --offset."
+            f"{path}: its bands have different scales or offsets {sorted(stated)}; expected one pair. "
+            "Give them "
+            "with --scale and --offset."
         )
     if stated:
         return stated.pop(), ()
     baseline = str(properties.get("s2:processing_baseline") or properties.get("processing:version") or "")
     if baseline >= "04.00":
-        return None, (
+        return (usual, None), (
             RadiometryWarning(
                 f"the item is of baseline {baseline} and does not state an offset; unless it was removed "
                 "from the pixels, give --offset -1000"
             ),
         )
-    return None, ()
+    return (usual, None), ()
 
 
 def _tag(value: Any) -> str:
@@ -335,9 +362,17 @@ def _sun(stated: Iterable[Mapping[str, Any]]) -> Sun | None:
     return None
 
 
-def _href(href: str, item: str) -> str:
-    """An asset's address as a path for GDAL; a relative one starts at the item's folder."""
-    for scheme, prefix in SCHEMES.items():
-        if href.startswith(scheme):
-            return prefix + href[len(scheme) :]
-    return href if href.startswith("/") else str(Path(item).parent / href)
+def _href(href: str, path: str) -> str:
+    """An asset's address as a path for GDAL; a relative one starts at the folder of the item at `path`."""
+    item = _file_of(path)[0]
+    if is_remote(gdal_path(item)):
+        address = re.sub(r"^/vsicurl/", "", item)
+        found = gdal_path(href if "://" in href else urljoin(address, href))
+        if not is_remote(found):  # a server must not choose among the files of this machine
+            raise InputError(
+                f"{path}: refers to {shortened(href)}; expected addresses such as https://. Download the "
+                "item and its files."
+            )
+        return found
+    found = gdal_path(href)
+    return found if found != href or href.startswith("/") else str(Path(item).parent / href)

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.grid import Grid, same_crs
+from cmcr_cli.scene.pixels.virtual import says_more_than_nodata
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.scene.sun import Sun
 from cmcr_cli.warning_kinds import RadiometryWarning
@@ -41,6 +42,8 @@ class Product:
     nodata: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[RadiometryWarning, ...] = ()
+    form: str = "product"  # name of the format, for people
+    folder: str | None = None  # a local folder of many files, which GDAL does not list
 
 
 @contextmanager
@@ -148,6 +151,13 @@ class BlockRows:
         """Rows of `width` pixels of one-band datasets, whose own width divides it."""
         self._datasets = [(dataset, width // dataset.width) for dataset in datasets]
         self._held = [(0, np.empty((0, dataset.width), dataset.dtypes[0])) for dataset in datasets]
+
+    @property
+    def masked(self) -> bool:
+        """Whether a file has a mask beside its nodata value."""
+        return any(
+            says_more_than_nodata(flags) for each, _ in self._datasets for flags in each.mask_flag_enums
+        )
 
     def read(self, top: int, rows: int, bands: Sequence[int]) -> NDArray[Any]:
         """Read full-width rows, with coarser pixels repeated.

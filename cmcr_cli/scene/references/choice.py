@@ -119,7 +119,7 @@ def seems_clear(optical: Optical, dn: NDArray[Any], names: Sequence[str]) -> Boo
 
 
 def _valid(optical: Optical, dn: NDArray[Any], names: Sequence[str]) -> Bools:
-    return np.asarray(measured(dn, names, 0 if optical.nodata is None else optical.nodata))
+    return np.asarray(measured(dn, names, optical.empty))
 
 
 def _by_scl(path: str, grid: Grid) -> Bools:

@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.scene.products.safe import METADATA
+from cmcr_cli.scene.products.eopf import is_eopf
+from cmcr_cli.scene.products.safe import METADATA, whole_of
 from cmcr_cli.scene.products.stac import is_item, item_paths
 from cmcr_cli.scene.raster import open_raster, read_start
+from cmcr_cli.scene.references.cells import MARK, cells_of
 from cmcr_cli.scene.references.entries import split_date
 
 log = logging.getLogger("cmcr")
@@ -29,9 +32,6 @@ LISTS = (".txt", ".csv")
 COLUMNS = ("path", "date", "mask")
 
 LARGEST_LIST = 16 * 2**20
-
-MARK = "\ufeff"
-"""Byte order mark, which spreadsheet programs put before a text in UTF-8."""
 
 STACK_TYPES = {"uint16", "int16"}
 FEWEST_BANDS = 3
@@ -103,7 +103,7 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
         yield from _of_folder(place)
     elif place.suffix.lower() in LISTS and not path.startswith("/vsi"):
         yield from _of_list(place)
-    elif is_item(path) and (items := item_paths(path)) is not None:
+    elif not is_eopf(path) and is_item(path) and (items := item_paths(path)) is not None:
         if not items:
             yield LeftOut(path, "holds no items")
         yield from (Listed(item, named=False) for item in items)
@@ -138,7 +138,7 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
         return listed if _is_product(place) else None
     suffix = place.suffix.lower()
     if suffix == ".zip":
-        return listed if _is_zipped_product(place) else None
+        return listed if is_eopf(str(place)) or _is_zipped_product(place) else None
     if suffix in (".json", ".geojson"):
         return listed if _is_optical_item(place) else None
     if suffix not in RASTERS:
@@ -156,7 +156,7 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
 
 def reason_of(error: Exception, path: str) -> str:
     """The message of an error without the path that it begins with, and without its advice."""
-    return str(error).removeprefix(f"{path}: ").partition("; expected")[0]
+    return str(error).removeprefix(public(f"{path}: ")).partition("; expected")[0]
 
 
 def _is_folder(place: Path) -> bool:
@@ -168,7 +168,7 @@ def _is_folder(place: Path) -> bool:
 
 def _is_product(folder: Path) -> bool:
     """Whether a folder is a product; one without metadata is none, but its name may claim so."""
-    if folder.suffix.upper() == ".SAFE":
+    if folder.suffix.upper() == ".SAFE" or is_eopf(str(folder)) or whole_of(str(folder)) is not None:
         return True
     try:
         return any(METADATA.fullmatch(each.name) for each in folder.iterdir())
@@ -231,9 +231,8 @@ def _text_rows(content: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _csv_rows(content: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    kept = "".join(line for line in io.StringIO(content) if not line.lstrip().startswith("#"))
     try:
-        rows = [row for row in csv.reader(io.StringIO(kept), strict=True) if any(row)]
+        rows = cells_of(io.StringIO(content, newline=""), COLUMNS)
     except csv.Error as error:
         raise InputError(f"{path}: is not a CSV ({error}); expected columns {', '.join(COLUMNS)}.") from error
     names = [name.strip().lower() for name in rows[0]] if rows else ["path"]

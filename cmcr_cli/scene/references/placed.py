@@ -17,6 +17,8 @@ from rasterio.windows import Window
 
 from cmcr_cli.errors import OverlapError
 from cmcr_cli.scene.grid import SAME_PIXEL, Grid, crs_name, same_crs
+from cmcr_cli.scene.pixels.validity import Validity
+from cmcr_cli.scene.pixels.warped import warped_windows
 from cmcr_cli.scene.products.stack import BlockRows
 from cmcr_cli.scene.raster import Source, aligned
 
@@ -32,15 +34,24 @@ Shift = tuple[float, float]
 
 @contextmanager
 def placed(
-    dataset: Any, path: str | Path, rows: BlockRows | None, grid: Grid, shift: Shift = (0.0, 0.0)
+    dataset: Any,
+    path: str | Path,
+    rows: BlockRows | None,
+    grid: Grid,
+    validity: Validity,
+    *,
+    indexes: tuple[int, ...],
+    shift: Shift = (0.0, 0.0),
 ) -> Iterator[Source]:
     """Lay an open image on another grid, by cubic interpolation that takes nothing from nodata.
 
     Args:
-        dataset: The image; it is nodata where all of its bands hold its nodata value, else 0.
+        dataset: The image.
         path: Its path, for messages.
         rows: A faster way to read it.
         grid: Where to lay it.
+        validity: Where it holds a measurement; the rest holds the same value in all bands once it is read.
+        indexes: Its bands, from 1.
         shift: Where the image is found as seen from where it should be; this is undone.
 
     Yields:
@@ -50,11 +61,12 @@ def placed(
         OverlapError: The image does not cover any of the grid.
     """
     own = Grid.from_dataset(dataset)
+    read = None if rows is None else rows.read
+    stored = Source(str(path), dataset, own, indexes, warped=False, rows=read, validity=validity)
     a, _, c, _, e, f = grid.transform[:6]
     target = replace(grid, transform=Affine(a, 0, c + shift[0], 0, e, f + shift[1]))
     if target.matches(own):
-        read = None if rows is None else rows.read
-        yield Source(str(path), dataset, grid, dataset.indexes, warped=False, rows=read)
+        yield replace(stored, grid=grid)
         return
     overlap = grid.overlap(own)
     if overlap < LEAST_OVERLAP:
@@ -62,31 +74,37 @@ def placed(
             f"{path}: covers {overlap:.1%} of the scene ({own.describe()}, against {crs_name(grid.crs)}); "
             "expected an image of the same ground. Leave it out."
         )
-    nodata = 0 if dataset.nodata is None else dataset.nodata
     if _same_pixels(own, target):
-        mover = _Mover(own, target, nodata)
-        yield Source(
-            str(path),
-            dataset,
-            grid,
-            dataset.indexes,
-            warped=False,
-            rows=None if rows is None else _moved_rows(mover, rows, grid.width),
-            window=_moved_windows(mover, dataset),
+        mover = _Mover(own, target, validity.fill)
+        yield replace(
+            stored,
+            grid=grid,
+            rows=None if rows is None else _moved_rows(mover, stored, grid.width),
+            window=_moved_windows(mover, stored),
+            validity=None,
         )
         return
     with aligned(
         dataset,
         path,
         target,
-        dataset.indexes,
+        indexes,
         resampling=Resampling.cubic,
-        src_nodata=nodata,
-        nodata=nodata,
+        src_nodata=validity.fill,
+        nodata=validity.fill,
         # A single 0 is a dark pixel, and in B10 the usual one.
         unified=True,
     ) as source:
-        yield replace(source, grid=grid)
+        # GDAL knows one nodata value; what else tells where there is no measurement is applied before.
+        window = warped_windows(
+            _full_rows(stored),
+            own,
+            target,
+            fill=validity.fill,
+            resampling=Resampling.cubic,
+            unified=True,
+        )
+        yield replace(source, grid=grid, window=None if validity.plain else window)
 
 
 def _same_pixels(own: Grid, target: Grid) -> bool:
@@ -187,29 +205,36 @@ def _convolved(
 
 
 def _moved_rows(
-    mover: _Mover, rows: BlockRows, width: int
+    mover: _Mover, stored: Source, width: int
 ) -> Callable[[int, int, Sequence[int]], NDArray[Any]]:
     """Full-width rows of the target from full-width rows of the image."""
 
     def read(top: int, count: int, bands: Sequence[int]) -> NDArray[Any]:
-        def stored(lines: slice, columns: slice) -> NDArray[Any]:
-            return rows.read(lines.start, lines.stop - lines.start, bands)[:, :, columns]
+        def part(lines: slice, columns: slice) -> NDArray[Any]:
+            return stored.read(lines.start, lines.stop - lines.start, bands)[:, :, columns]
 
-        return mover.window(Window(0, top, width, count), stored)
+        return mover.window(Window(0, top, width, count), part)
 
     return read
 
 
-def _moved_windows(mover: _Mover, dataset: Any) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
+def _moved_windows(mover: _Mover, stored: Source) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
     """Windows of the target from windows of the image."""
 
     def read(window: Window, bands: Sequence[int]) -> NDArray[Any]:
-        def stored(lines: slice, columns: slice) -> NDArray[Any]:
-            found: NDArray[Any] = dataset.read(
-                [dataset.indexes[band] for band in bands], window=Window.from_slices(lines, columns)
-            )
-            return found
+        def part(lines: slice, columns: slice) -> NDArray[Any]:
+            return stored.read_window(Window.from_slices(lines, columns), bands)
 
-        return mover.window(window, stored)
+        return mover.window(window, part)
+
+    return read
+
+
+def _full_rows(stored: Source) -> Callable[[Window, Sequence[int]], NDArray[Any]]:
+    """Windows by way of full-width rows, in which the rim of an image shows."""
+
+    def read(window: Window, bands: Sequence[int]) -> NDArray[Any]:
+        rows = stored.read(window.row_off, window.height, bands)
+        return rows[:, :, window.col_off : window.col_off + window.width]
 
     return read

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import CmcrError, OverlapError
 from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
@@ -22,7 +23,7 @@ from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.references.choice import coarse_grid, look_at, ranked, worth
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.listing import LeftOut, Listed, list_references, reason_of
-from cmcr_cli.warning_kinds import ReferenceWarning
+from cmcr_cli.warning_kinds import BandWarning, RadiometryWarning, ReferenceWarning
 
 TAKEN = re.compile(r"(S2[A-D])_MSIL(?:1C|2A)_(\d{8}T\d{6})_N\d{4}_(R\d{3})_(T\d{2}[A-Z]{3})_", re.IGNORECASE)
 """What the names of products have in common that were made of the same image, at any level and baseline."""
@@ -48,9 +49,9 @@ class Reference:
         days: From the scene to it, negative where it is earlier; None: not known.
         mask: Path of its own mask; None: to be made like that of the scene.
         label: Name for people.
-        shift: Where it was found as seen from the scene, to the east and north in units of the CRS, before
-            a large shift was undone; None: not measured.
-        undone: Shift that was undone; zero where none was.
+        shift: Where it was found as seen from the scene, metres to the east and north, before a large shift
+            was undone; None: not measured.
+        undone: Shift that was undone, in units of the CRS; zero where none was.
     """
 
     optical: Optical
@@ -162,11 +163,12 @@ def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Opt
     for each in used:
         optical = each.optical
         odd = []
-        if optical.warnings:
+        if any(isinstance(warning, RadiometryWarning) for warning in optical.warnings):
             odd.append(
                 f"has an uncertain offset, {optical.radiometry.offset:g} is used; expected it in the item or "
                 "the tags"
             )
+        odd += [str(warning) for warning in optical.warnings if isinstance(warning, BandWarning)]
         if optical.source.warped:
             own = Grid.from_dataset(optical.source.dataset.src_dataset)
             odd.append(f"is resampled (cubic) from {own.describe()} to the grid of the scene")
@@ -186,7 +188,7 @@ def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Opt
 
 def label_of(optical: Optical) -> str:
     """Name of an image for people: that of the product, else that of the file."""
-    return optical.tags.get("PRODUCT_URI") or PurePath(optical.path.partition("?")[0]).name
+    return public(optical.tags.get("PRODUCT_URI") or PurePath(optical.path.partition("?")[0]).name)
 
 
 class _UnfitError(Exception):

@@ -32,7 +32,7 @@ def session() -> Any:
     return SimpleNamespace(
         options=options, optical=optical(("B02",), np.uint16, 0), radar=None, area=None,
         weights=SimpleNamespace(label="tiny 1234"), device="cpu", warnings=warnings,
-        references=(), references_left_out=(),
+        references=(), references_left_out=(), inputs=None,
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_it_states_what_was_done(session: Any) -> None:
 def test_size_is_that_of_the_area_and_the_shift_is_rounded(session: Any) -> None:
     session.area = SimpleNamespace(grid=SimpleNamespace(width=20, height=30))
     session.radar = object()
-    report = Report.of(session, SURVEY, Alignment(12.345, -0.06, 4), PLAN, {}, [])
+    report = Report.of(session, SURVEY, Alignment(12.345e-4, -0.06e-4, 4, (1e4, 1e4)), PLAN, {}, [])
     assert (report.width, report.height) == (20, 30)
     assert (report.radar, report.radar_shift) == (True, (12.3, -0.1))
 

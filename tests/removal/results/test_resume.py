@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from cmcr_cli.errors import OutputError
 from cmcr_cli.output import cog
 from cmcr_cli.removal import RemoveOptions, pipeline, remove
 from cmcr_cli.removal.restore.steps import Restorer
+from cmcr_cli.removal.results.resume import fingerprint
+from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.sun import Sun
+from tests.support.eopf import Eopf
 
 Options = Callable[..., RemoveOptions]
 
@@ -195,6 +199,21 @@ def test_inputs_that_changed_behind_others_are_another_run(
                 pixels = file.read()
                 pixels[:, :20] = 0
                 file.write(pixels)
+
+
+def test_every_chunk_of_a_product_in_zarr_counts(tmp_path: Path) -> None:
+    product = Eopf(tmp_path)
+    with open_optical(product.chunk("B02").parent) as optical:
+        session: Any = SimpleNamespace(
+            options=RemoveOptions(s2=optical.path, output=tmp_path / "clear.tif"),
+            optical=optical, radar=None,
+            references=(), weights=SimpleNamespace(sha256="1"), devices=(),
+        )  # fmt: skip
+        before = fingerprint(session)
+        assert fingerprint(session) == before
+        chunk = product.chunk("B12")
+        chunk.write_bytes(chunk.read_bytes() + b"0")
+        assert fingerprint(session) != before
 
 
 @pytest.mark.parametrize("damage", ["journal.json", "survey.npz", "rows.tif", "pixels"])

@@ -192,3 +192,11 @@ def test_real_masks_of_the_product(shared_data: Path, name: str) -> None:
     if len(stored) == 3:
         expected = np.select([stored[0] == 1, stored[1] == 1], [THICK, THIN], CLEAR)
     assert np.array_equal(covered, expected) and expected.any()
+
+
+def test_classes_grow_by_metres_where_pixels_are_not_square() -> None:
+    stored = np.zeros((21, 21), np.uint8)
+    stored[10, 10] = CloudClass.THICK
+    grown = dilated(lambda top, rows: stored[top : top + rows], 21, 4, 0, 21, 0.5)
+    assert np.ptp(np.flatnonzero(grown.any(axis=1))) == 8
+    assert np.ptp(np.flatnonzero(grown.any(axis=0))) == 16

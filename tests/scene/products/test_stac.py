@@ -16,9 +16,12 @@ from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.products.formats import read_product
-from cmcr_cli.scene.products.stac import radar_item
+from cmcr_cli.scene.products.stac import is_item, item_paths, radar_item
 from cmcr_cli.scene.radar import open_radar
+from cmcr_cli.scene.references.listing import list_references
 from cmcr_cli.scene.sun import Sun
+from tests.support.eopf import Eopf
+from tests.support.server import Whole, served
 
 if TYPE_CHECKING:
     from tests.support.rasters import Write
@@ -147,12 +150,24 @@ def test_addresses_become_paths_of_gdal(item: Item) -> None:
     ]  # fmt: skip
 
 
+def test_null_for_what_a_catalogue_does_not_know(item: Item, bands: Any) -> None:
+    files, _ = bands
+    nothing = {"type": None, "roles": None, "gsd": None, "eo:bands": None, "raster:bands": None}
+    path = item({key: {"href": file} | nothing for key, file in files.items()})
+    content = json.loads(path.read_text())
+    content["assets"] |= {"preview": None, "metadata": {"href": None}}
+    content |= {"properties": None, "id": None, "bbox": None, "links": None}
+    path.write_text(json.dumps(content))
+    with open_optical(path) as optical:
+        assert optical.names == L2A_BANDS and "PRODUCT_URI" not in optical.tags
+
+
 def test_bands_of_different_offsets(item: Item, bands: Any) -> None:
     assets = {
         key: {"href": file, "raster:bands": [{"offset": -0.1 * (key == "red")}]}
         for key, file in bands[0].items()
     }
-    with pytest.raises(RadiometryError, match="different offsets"), open_optical(item(assets)):
+    with pytest.raises(RadiometryError, match="different scales or offsets"), open_optical(item(assets)):
         pass
 
 
@@ -217,6 +232,81 @@ def test_where_the_sun_stands(
         item({key: {"href": file} | asset for key, file in bands[0].items()}, **properties)
     ) as optical:
         assert optical.sun == sun
+
+
+def moved(path: Path, name: str, **assets: Any) -> Path:
+    """The item under another name, with fields of some assets changed."""
+    content = json.loads(path.read_text())
+    for key, fields in assets.items():
+        content["assets"].setdefault(key, {}).update(fields)
+    target = path.parent / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(content))
+    return target
+
+
+def test_items_at_addresses(item: Item, bands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files and of the STAC API, also from servers that give only whole files."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    files, pixels = bands
+    path = item({key: {"href": f"./{file}"} for key, file in files.items()})
+    with served(tmp_path) as assets, served(tmp_path, Whole) as host:
+        absolute = {key: {"href": f"http://{assets}/{file}"} for key, file in files.items()}
+        moved(path, "v1/items/S2A_31UFU", **absolute)
+        moved(path, "whole.json", **absolute)
+        for address in (f"http://{assets}/item.json", f"/vsicurl/http://{assets}/item.json?key=1"):
+            with open_optical(address) as optical:
+                assert np.array_equal(optical.read(0, 40), pixels)
+        for name in ("v1/items/S2A_31UFU", "whole.json"):
+            assert read_product(f"http://{host}/{name}") is not None
+            with open_optical(f"http://{host}/{name}") as optical:
+                assert np.array_equal(optical.read(0, 40, ["B04"])[0], pixels[3])
+                assert optical.tags["PRODUCT_START_TIME"] == "2024-06-01T10:20:31.024000Z"
+        with pytest.raises(InputError, match=r"gone\.json: cannot be read; expected"):
+            read_product(f"http://{host}/gone.json")
+
+
+def test_items_of_a_collection_at_an_address(
+    item: Item, bands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    one = json.loads(item({key: {"href": file} for key, file in bands[0].items()}).read_text())
+    features = [one | {"id": name} for name in ("monday", "friday")]
+    (tmp_path / "search").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    with served(tmp_path) as host:
+        paths = item_paths(address := f"http://{host}/search?limit=2")
+        assert paths == [f"{address}#monday", f"{address}#friday"] and all(map(is_item, paths))
+        with open_optical(paths[1]) as optical:
+            assert optical.tags["PRODUCT_URI"] == "friday"
+            assert np.array_equal(optical.read(0, 40), bands[1])
+        listed, left_out = list_references([address])
+        assert ([each.path for each in listed], left_out) == (sorted(paths), ())
+
+
+def test_an_address_does_not_choose_among_the_files_of_this_machine(
+    item: Item, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for href in ("file:///etc/passwd", "/vsimem/x.tif", "../../etc/passwd"):
+        item({"B04": {"href": href}})
+        with served(tmp_path) as host:
+            if href.startswith("file:"):
+                with pytest.raises(InputError, match=r"refers to 'file:.*expected addresses such as https"):
+                    read_product(f"http://{host}/item.json")
+            else:
+                product = read_product(f"http://{host}/item.json")
+                assert product is not None and product.bands["B04"].startswith(f"/vsicurl/http://{host}/")
+
+
+def test_item_of_a_product_in_zarr(item: Item, tmp_path: Path) -> None:
+    product = Eopf(tmp_path)
+    zarr = {"type": "application/vnd+zarr"}
+    path = item({
+        "B02_10m": {"href": f"{product.root.name}/measurements/reflectance/r10m/b02"} | zarr,
+        "product": {"href": str(product.root)} | zarr,
+    })  # fmt: skip
+    with open_optical(path) as optical:
+        assert optical.path == str(path) and np.array_equal(optical.read(0, 120), product.dn)
 
 
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 600000, 0, -10, 5900040), 60, 80)

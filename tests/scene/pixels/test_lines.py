@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cmcr_cli.scene.raster import PIECE, Lines, RollingRows
+from cmcr_cli.scene.pixels.lines import PIECE, Lines, RollingRows
 
 HEIGHT = 40
 

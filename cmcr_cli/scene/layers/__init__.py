@@ -1,0 +1,1 @@
+"""What the layers of a file are: which bands, masks or classes, of which sensor, in which units."""

@@ -1,0 +1,1 @@
+"""Pixels of open rasters: which of them hold a measurement, and rows of them for windows that move."""
