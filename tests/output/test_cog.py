@@ -290,12 +290,6 @@ def test_creation_options_override_the_defaults(tmp_path: Path, options: list[st
         assert dataset.block_shapes[0] == (128, 128)
 
 
-@pytest.mark.parametrize("item", ["COMPRESS", "=ZSTD", "COMPRESS="])
-def test_creation_options_need_a_name_and_a_value(item: str) -> None:
-    with pytest.raises(OptionError, match="NAME=VALUE"):
-        creation_options_of([item])
-
-
 @pytest.mark.parametrize("what", ["pixel", "tag", "nothing"])
 def test_a_copy_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """As when a write fails that GDAL does not report."""
