@@ -19,7 +19,7 @@ from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.weights import Weights, save
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.output.validation import validate_output
-from cmcr_cli.removal import RemoveOptions, estimate, remove
+from cmcr_cli.removal import RemoveOptions, remove
 from cmcr_cli.removal.restore import schedule, steps
 from cmcr_cli.removal.survey import learning
 from cmcr_cli.runtime import workers
@@ -309,15 +309,6 @@ def test_existing_output_is_kept_unless_overwriting(options: Options) -> None:
     with pytest.raises(OutputError, match="--overwrite"):
         remove(options(overwrite=False))
     assert options().output.read_text() == "precious"
-
-
-def test_estimate_writes_nothing_and_counts_what_remove_does(options: Options, tmp_path: Path) -> None:
-    chosen = options()
-    expected = estimate(chosen)
-    assert list(tmp_path.iterdir()) == []
-    report = remove(chosen)
-    assert (expected.patches, expected.patches_restored) == (report.patches, report.patches_restored)
-    assert expected.seconds > 0 and expected.memory_mb > 0
 
 
 def test_clear_scene_is_copied(options: Options, scene: Any, tmp_path: Path) -> None:
