@@ -22,8 +22,8 @@ def test_command_does_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
         sun=Sun(152.3456789, 41.0),
     )  # fmt: skip
     everything = RemoveOptions(
-        s2="s2.SAFE", output=Path("<b> & co/clear.tif"), mask="scl", weights=Path("w.safetensors"), device="cpu",
-        samples=2, steps=2, provenance=Path("which.tif"), uncertainty=Path("std.tif"),
+        s2="s2.SAFE", output=Path("<b> & co/clear.tif"), mask="scl", weights=Path("w.safetensors"),
+        device="cpu", samples=2, steps=2, provenance=Path("which.tif"), uncertainty=Path("std.tif"),
         quicklook=Path("look.png"), report=Path("report.html"), stac=Path("item.json"),
     )  # fmt: skip
     taken: list[RemoveOptions] = []
