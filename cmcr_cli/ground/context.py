@@ -131,7 +131,7 @@ class SceneContext:
         return np.maximum(values, 0, out=values)
 
     def regressed(self, top: int, left: int, shape: tuple[int, int], basis: Floats | None) -> Floats:
-        """What the regression alone gives for blocks, without the residual of the ground nearby.
+        """Evaluate the regression alone for blocks, without the residual of the ground nearby.
 
         Args:
             top: First row in pixels, an even number.

@@ -66,7 +66,7 @@ def surroundings(values: Floats, clear: Bools) -> Floats:
 
 
 def looks(image: Floats, clear: Bools) -> Floats:
-    """What is seen of pixels: their spectrum, and that of the blocks of 2 x 2 pixels around them.
+    """Stack the spectrum of pixels and that of the blocks of 2 x 2 pixels around them.
 
     Args:
         image: Reflectance (13, h + 2 MARGIN, w + 2 MARGIN) of a window that begins on even pixels of the map.
@@ -92,7 +92,7 @@ def features(seen: Floats, centres: Floats) -> Floats:
 
 
 def memberships(values: Floats, centres: Floats) -> Floats:
-    """How far each `spectrum` (bands, ...) belongs to each class (CLASSES, ...); the sum is 1."""
+    """Compute how far each `spectrum` (bands, ...) belongs to each class (CLASSES, ...); the sum is 1."""
     flat = values.reshape(len(values), -1)
     near = (-2 * centres) @ flat
     near += np.square(centres).sum(1)[:, None]  # less what all classes have in common
@@ -157,7 +157,7 @@ def class_centres(values: Floats) -> Floats:
 
 
 def trust(clear: Bools) -> Floats:
-    """How far a reference is used: 1 on clear ground, less near what is not clear, 0 there and beside it.
+    """Weigh a reference: 1 on clear ground, less near what is not clear, 0 there and beside it.
 
     What masks miss lies at their edges; and a prediction must not jump where a reference ends. Between blocks
     trust is interpolated, so it must be 0 beside what is not clear for pixels there to count nothing.

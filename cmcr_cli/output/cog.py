@@ -48,7 +48,7 @@ TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInt
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What a raster to be written is, apart from its pixels. `categorical` values are never averaged."""
+    """Raster to be written, apart from its pixels. `categorical` values are never averaged."""
 
     path: Path
     grid: Grid

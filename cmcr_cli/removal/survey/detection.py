@@ -257,7 +257,7 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """How far cells in shadow may teach where little else is clear, in parts of WHOLE (h, w); 0 for others.
+    """Weigh cells in shadow, which teach where little else is clear, in parts of WHOLE (h, w); others are 0.
 
     In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain.
     """
