@@ -103,7 +103,15 @@ class StripWriter:
         return self
 
     def write(self, rows: NDArray[Any]) -> None:
-        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit."""
+        """Append rows.
+
+        Args:
+            rows: Pixels (count, any height, width) of the raster's dtype.
+
+        Raises:
+            ValueError: They do not fit.
+            OutputError: They cannot be written.
+        """
         height = self._spec.grid.height
         if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
             raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
@@ -118,7 +126,18 @@ class StripWriter:
                 self._flush()
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Rows (count, rows, width) that were written before this writer was opened."""
+        """Read rows that were written before this writer was opened.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            Pixels (count, rows, width).
+
+        Raises:
+            OutputError: They cannot be read.
+        """
         with output_errors(self._spec.path):
             pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
         return pixels
@@ -180,7 +199,15 @@ class StripWriter:
 
 
 def rows_of(files: FileSet, path: Path) -> Path:
-    """The temporary file that holds the rows of the raster `path` of a set."""
+    """Name the temporary file that holds the rows of a raster.
+
+    Args:
+        files: Set of outputs.
+        path: The raster.
+
+    Returns:
+        Path of the file.
+    """
     return files.part(path, "rows.tif")
 
 
@@ -200,9 +227,18 @@ def _described_alike(cog: Path, rows: Path) -> bool:
 
 
 def checksum_of(path: Path, rows: int, **options: str) -> int:
-    """Checksum of the first rows of a raster, as its writer has counted it, opened with GDAL's `options`.
+    """Compute the checksum of the first rows of a raster, as its writer has counted it.
 
-    Raises a RasterioError when they cannot be read.
+    Args:
+        path: The raster.
+        rows: Number of rows.
+        **options: Options of GDAL to open it with.
+
+    Returns:
+        CRC-32 of the rows.
+
+    Raises:
+        RasterioError: They cannot be read.
     """
     checksum = 0
     with rasterio.open(path, **options) as dataset:
@@ -213,9 +249,15 @@ def checksum_of(path: Path, rows: int, **options: str) -> int:
 
 
 def check_creation_options(spec: OutputSpec) -> None:
-    """Raise OptionError unless a small raster written with these creation options comes back as it was.
+    """Check that a small raster written with these creation options comes back as it was.
 
     That catches names and values that GDAL warns of and ignores, lossy compression, and options that warp.
+
+    Args:
+        spec: The raster to be written.
+
+    Raises:
+        OptionError: It does not.
     """
     options = _cog_options(spec)
     text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
@@ -313,7 +355,18 @@ def _threads() -> str:
 
 
 def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
-    """Seconds that `rows` (count, any height, width) take on their way to a COG, written to memory."""
+    """Time rows on their way to a COG, written to memory.
+
+    Args:
+        spec: The raster.
+        rows: Pixels (count, any height, width).
+
+    Returns:
+        Seconds.
+
+    Raises:
+        OutputError: GDAL cannot write them.
+    """
     size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
     started = time.monotonic()
     with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:
