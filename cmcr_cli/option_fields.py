@@ -112,7 +112,7 @@ class OptionField:
 
     @property
     def required(self) -> bool:
-        """Whether there is no default."""
+        """Tell whether there is no default."""
         return self.default is MISSING
 
     @property
@@ -128,12 +128,12 @@ class OptionField:
 
     @property
     def listed(self) -> bool:
-        """Whether a value is a tuple of texts that are given one by one."""
+        """Tell whether a value is a tuple of texts that are given one by one."""
         return get_origin(self.base) is tuple and self.option.read is None
 
     @property
     def repeatable(self) -> bool:
-        """Whether the command line takes the option several times."""
+        """Tell whether the command line takes the option several times."""
         return self.listed or get_origin(self.base) is Mapping
 
     @property

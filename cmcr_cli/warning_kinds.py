@@ -50,7 +50,7 @@ class ReferenceWarning(CmcrWarning):
 
 
 class MaskWarning(CmcrWarning):
-    """How the values of a mask were read; it was resampled, or marks nothing."""
+    """A mask was read by certain codes, was resampled, or marks nothing."""
 
 
 class ClearGroundWarning(CmcrWarning):

@@ -55,6 +55,14 @@ IMPORTS = {
 }
 """What each folder, and each module beside the folders, may import besides modules of its own folder."""
 
+UNTESTED = {
+    "__main__": "starts the command; tests/faults starts it in processes of their own",
+    "cli.commands.distill": "one call of what test_train.py tests, as it does for this command too",
+    "errors": "types; what raises them tests their messages",
+    "version": "one constant",
+}
+"""Modules without a file of tests of their own, and why."""
+
 MODULES_PER_FOLDER, LINES_PER_FILE, LINES_PER_FUNCTION = 12, 400, 60
 
 
@@ -193,3 +201,14 @@ def test_tests_mirror_the_package() -> None:
         name = path.stem.removeprefix("test_")
         if name in places and "faults" not in path.parts:
             assert path.parent.relative_to(tests) == places[name], path
+
+
+def test_every_module_has_its_tests() -> None:
+    tests = PACKAGE.parent / "tests"
+    missing = {
+        module
+        for module, path in modules().items()
+        if path.stem != "__init__"
+        and not (tests / path.relative_to(PACKAGE).parent / f"test_{path.name}").is_file()
+    }
+    assert missing == UNTESTED.keys()

@@ -43,7 +43,14 @@ def load_folds(paths: Sequence[Path]) -> dict[int, Weights]:
 
 
 def held_out_fold(weights: Weights) -> int | None:
-    """Return the fold that the cloud network was trained without, by its model card; None: no fold."""
+    """Read which fold the cloud network was trained without.
+
+    Args:
+        weights: With their model card.
+
+    Returns:
+        The fold; None where the card names none.
+    """
     value = weights.card
     for name in ("history", "clouds", "data", "fold"):
         value = value.get(name, {}) if isinstance(value, dict) else {}

@@ -43,7 +43,7 @@ LEAST = 256
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is compared.
+    """Setting of a comparison.
 
     Attributes:
         weights: The networks.

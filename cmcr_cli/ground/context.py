@@ -133,7 +133,7 @@ class SceneContext:
     def regressed(
         self, top: int, left: int, shape: tuple[int, int], basis: Floats | None, step: int = 1
     ) -> Floats:
-        """What the regression alone gives for blocks, without the residual of the ground nearby.
+        """Evaluate the regression alone for blocks, without the residual of the ground nearby.
 
         Args:
             top: First row in pixels, an even number.

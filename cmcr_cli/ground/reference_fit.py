@@ -63,7 +63,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """How a subset of the references is read.
+    """Regression that reads a subset of the references.
 
     Attributes:
         weights: (13, 2 + RADAR_BASIS + n FEATURES) for a constant, the radar basis, and the features of the

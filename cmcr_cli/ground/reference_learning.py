@@ -121,7 +121,7 @@ class SampleCollector:
         self._found: dict[tuple[int, int], Samples] = {}
 
     def wants(self, top: int) -> bool:
-        """Whether anything is taken from the windows that begin at this row."""
+        """Tell whether anything is taken from the windows that begin at this row."""
         return top // WINDOW % self._rows == 0
 
     def add(self, window: Seen) -> None:

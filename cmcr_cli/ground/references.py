@@ -46,7 +46,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What to expect in a window.
+    """Expectation for a window.
 
     Attributes:
         spectrum: Reflectance (13, h, w), at least 0.
@@ -151,7 +151,7 @@ class References:
     def regressed(
         self, seen: Sequence[Floats], trusted: Sequence[Bools], basis: Floats | None
     ) -> tuple[Bools, Floats]:
-        """What the readouts alone give for pixels, without the residual of the ground nearby.
+        """Evaluate the readouts alone for pixels, without the residual of the ground nearby.
 
         Args:
             seen: `spectral_basis.looks` of each reference, each (LOOKS, h, w).

@@ -62,7 +62,7 @@ def surroundings(values: Floats, clear: Bools) -> Floats:
 
 
 def looks(image: Floats, clear: Bools, step: int = 1) -> Floats:
-    """What is seen of pixels: their spectrum, and that of the blocks of 2 x 2 pixels around them.
+    """Stack the spectrum of pixels and that of the blocks of 2 x 2 pixels around them.
 
     Args:
         image: Reflectance (13, h + 2 MARGIN, w + 2 MARGIN) of a window that begins on even pixels of the map.
@@ -89,7 +89,7 @@ def features(seen: Floats, centres: Floats) -> Floats:
 
 
 def memberships(values: Floats, centres: Floats) -> Floats:
-    """How far each `spectrum` (bands, ...) belongs to each class (CLASSES, ...); the sum is 1."""
+    """Compute how far each `spectrum` (bands, ...) belongs to each class (CLASSES, ...); the sum is 1."""
     flat = values.reshape(len(values), -1)
     near = (-2 * centres) @ flat
     near += np.square(centres).sum(1)[:, None]  # less what all classes have in common
@@ -154,7 +154,7 @@ def class_centres(values: Floats) -> Floats:
 
 
 def trust(clear: Bools) -> Floats:
-    """How far a reference is used: 1 on clear ground, less beside what is not clear, and 0 there.
+    """Weigh a reference: 1 on clear ground, less beside what is not clear, and 0 there.
 
     What masks miss lies at their edges, and a prediction must not jump where a reference ends. But without
     it, what is known of such a pixel is worth much less.

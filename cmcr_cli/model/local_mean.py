@@ -10,20 +10,49 @@ CELL = 8
 
 
 def means(image: Tensor) -> Tensor:
-    """Mean of each cell: (B, C, H, W) to (B, C, H / 8, W / 8)."""
+    """Average each cell.
+
+    Args:
+        image: Any values (B, C, H, W).
+
+    Returns:
+        Means (B, C, H / 8, W / 8).
+    """
     return F.avg_pool2d(image, CELL)
 
 
 def around(cells: Tensor, width: int) -> Tensor:
-    """Mean over `width` x `width` cells around each cell; cells outside the image are not counted."""
+    """Average the cells around each cell; those outside the image are not counted.
+
+    Args:
+        cells: Means of cells (B, C, h, w).
+        width: Cells along the side of the square, an odd number.
+
+    Returns:
+        Means (B, C, h, w).
+    """
     return F.avg_pool2d(cells, width, 1, width // 2, count_include_pad=False)
 
 
 def repeated(cells: Tensor) -> Tensor:
-    """Interpolate cells to pixels, linearly between cell centres: (B, C, h, w) to (B, C, 8 h, 8 w)."""
+    """Interpolate cells to pixels, linearly between the centres of cells.
+
+    Args:
+        cells: Values (B, C, h, w).
+
+    Returns:
+        Values (B, C, 8 h, 8 w).
+    """
     return F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
 
 
 def level(image: Tensor) -> Tensor:
-    """Smooth local mean over about 3 x 3 cells; same shape as `image`, (B, C, H, W)."""
+    """Compute the smooth local mean over about 3 x 3 cells.
+
+    Args:
+        image: Any values (B, C, H, W).
+
+    Returns:
+        Means (B, C, H, W).
+    """
     return repeated(around(means(image), 3))

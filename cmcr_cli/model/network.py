@@ -151,11 +151,26 @@ class StepNetwork(nn.Module):
 
 
 def parameters(module: nn.Module) -> int:
-    """Number of parameters of a module."""
+    """Count the parameters of a module.
+
+    Args:
+        module: The module.
+
+    Returns:
+        Their number.
+    """
     return sum(p.numel() for p in module.parameters())
 
 
 def to_inference(module: nn.Module, device: torch.device) -> nn.Module:
-    """Prepare a module for inference: evaluation mode, no gradients, channels_last, on `device`."""
+    """Prepare a module for inference: evaluation mode, no gradients, channels_last.
+
+    Args:
+        module: The module, which is changed.
+        device: Where it will compute.
+
+    Returns:
+        The module.
+    """
     module.requires_grad_(False)
     return module.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

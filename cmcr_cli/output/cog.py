@@ -48,7 +48,7 @@ TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInt
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What a raster to be written is, apart from its pixels. `categorical` values are never averaged."""
+    """Raster to be written, apart from its pixels. `categorical` values are never averaged."""
 
     path: Path
     grid: Grid
@@ -105,9 +105,15 @@ class StripWriter:
         return self
 
     def write(self, rows: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> None:
-        """Append `rows` (count, any height, width) of the raster's dtype; ValueError when they do not fit.
+        """Append rows.
 
-        A masked raster needs to know where they are `valid` (height, width).
+        Args:
+            rows: Pixels (count, any height, width) of the raster's dtype.
+            valid: Where they are valid (height, width); a masked raster needs to know.
+
+        Raises:
+            ValueError: They do not fit.
+            OutputError: They cannot be written.
         """
         height = self._spec.grid.height
         if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
@@ -126,7 +132,18 @@ class StripWriter:
                 self._flush()
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Rows (count, rows, width) that were written before this writer was opened."""
+        """Read rows that were written before this writer was opened.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            Pixels (count, rows, width).
+
+        Raises:
+            OutputError: They cannot be read.
+        """
         with output_errors(self._spec.path):
             pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
         return pixels
@@ -191,7 +208,15 @@ class StripWriter:
 
 
 def rows_of(files: FileSet, path: Path) -> Path:
-    """The temporary file that holds the rows of the raster `path` of a set."""
+    """Name the temporary file that holds the rows of a raster.
+
+    Args:
+        files: Set of outputs.
+        path: The raster.
+
+    Returns:
+        Path of the file.
+    """
     return files.part(path, "rows.tif")
 
 
@@ -211,9 +236,18 @@ def _described_alike(cog: Path, rows: Path) -> bool:
 
 
 def checksum_of(path: Path, rows: int, **options: str) -> int:
-    """Checksum of the first rows of a raster, as its writer has counted it, opened with GDAL's `options`.
+    """Compute the checksum of the first rows of a raster, as its writer has counted it.
 
-    Raises a RasterioError when they cannot be read.
+    Args:
+        path: The raster.
+        rows: Number of rows.
+        **options: Options of GDAL to open it with.
+
+    Returns:
+        CRC-32 of the rows.
+
+    Raises:
+        RasterioError: They cannot be read.
     """
     checksum = 0
     with rasterio.open(path, **options) as dataset:
@@ -224,9 +258,15 @@ def checksum_of(path: Path, rows: int, **options: str) -> int:
 
 
 def check_creation_options(spec: OutputSpec) -> None:
-    """Raise OptionError unless a small raster written with these creation options comes back as it was.
+    """Check that a small raster written with these creation options comes back as it was.
 
     That catches names and values that GDAL warns of and ignores, lossy compression, and options that warp.
+
+    Args:
+        spec: The raster to be written.
+
+    Raises:
+        OptionError: It does not.
     """
     options = _cog_options(spec)
     text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
@@ -324,7 +364,18 @@ def _threads() -> str:
 
 
 def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
-    """Seconds that `rows` (count, any height, width) take on their way to a COG, written to memory."""
+    """Time rows on their way to a COG, written to memory.
+
+    Args:
+        spec: The raster.
+        rows: Pixels (count, any height, width).
+
+    Returns:
+        Seconds.
+
+    Raises:
+        OutputError: GDAL cannot write them.
+    """
     size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
     started = time.monotonic()
     with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:

@@ -82,11 +82,23 @@ class FileSet:
         return self
 
     def part(self, path: Path, name: str = WHOLE) -> Path:
-        """Path of the file `name` in the folder in which the output `path` is built."""
+        """Name a file in the folder in which an output is built.
+
+        Args:
+            path: The output.
+            name: Of the file.
+
+        Returns:
+            Path of the file.
+        """
         return folder_of(path) / name
 
     def finish(self, path: Path) -> None:
-        """State that the output `path` is built: its file WHOLE is complete."""
+        """State that an output is built: its file WHOLE is complete.
+
+        Args:
+            path: The output.
+        """
         self._finished.add(path)
 
     def __exit__(
@@ -163,7 +175,14 @@ def folder_of(path: Path) -> Path:
 
 
 def lock_of(path: Path) -> Path:
-    """Path of the hidden file beside the output `path` whose lock shows that a run writes it."""
+    """Name the hidden file beside an output whose lock shows that a run writes it.
+
+    Args:
+        path: The output.
+
+    Returns:
+        Path of the file.
+    """
     return path.with_name(f".{path.name}.cmcr-lock")
 
 

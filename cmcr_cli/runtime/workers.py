@@ -74,7 +74,7 @@ class WorkerPool:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the workers share the processor with all other work."""
+        """Tell whether the workers share the processor with all other work."""
         return all(worker.device.type == "cpu" for worker in self.workers)
 
     @property

@@ -113,7 +113,7 @@ def _opened(path: str | Path, what: str) -> Any:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether `path` is a raster down to its last block, which is the last of a COG's file too."""
+    """Tell whether `path` is a raster down to its last block, which is the last of a COG's file too."""
     try:
         with open_raster(path, "an image") as dataset:
             rows, columns = dataset.block_shapes[-1]

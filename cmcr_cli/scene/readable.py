@@ -114,7 +114,7 @@ def _files(path: str, depth: int) -> Iterator[str]:
     for part in dict.fromkeys((local, *re.split(r'[:"]', local))):
         if not part or part.startswith("<"):
             continue
-        yield from ((path if part == local else part),) if _mode(part) is not None else ()
+        yield from (part,) if _mode(part) is not None else ()
         for folder in Path(part).parents:
             if _mode(str(folder)) is not None:
                 yield str(folder)

@@ -39,7 +39,16 @@ def psnr(prediction: Array, target: Array, where: Mask | None = None) -> float:
 
 
 def mae(prediction: Array, target: Array, where: Mask | None = None) -> float:
-    """Mean absolute error in reflectance; arguments as for `psnr`."""
+    """Compute the mean absolute error.
+
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+        where: Pixels that count (H, W); None: all.
+
+    Returns:
+        Reflectance.
+    """
     return float(np.mean(np.abs(_pixels(prediction, where) - _pixels(target, where)), dtype=np.float64))
 
 
@@ -84,13 +93,30 @@ def ssim(prediction: Array, target: Array) -> float:
 
 
 def scores(prediction: Array, target: Array) -> dict[str, float]:
-    """PSNR, SSIM, SAM and MAE of an image (13, H, W); both images are clipped to 0 to 1 first."""
+    """Score an image; both images are clipped to 0 to 1 first.
+
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+
+    Returns:
+        PSNR, SSIM, SAM and MAE by name.
+    """
     p, t = np.clip(prediction, 0, 1), np.clip(target, 0, 1)
     return {"psnr": psnr(p, t), "ssim": ssim(p, t), "sam": sam(p, t), "mae": mae(p, t)}
 
 
 def covered_only(prediction: Array, target: Array, where: Mask) -> dict[str, float]:
-    """PSNR, SAM and MAE on the pixels `where` (H, W); both images are clipped to 0 to 1 first."""
+    """Score some pixels of an image; both images are clipped to 0 to 1 first.
+
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+        where: The pixels (H, W).
+
+    Returns:
+        PSNR, SAM and MAE by name.
+    """
     p, t = np.clip(prediction, 0, 1), np.clip(target, 0, 1)
     return {"psnr": psnr(p, t, where), "sam": sam(p, t, where), "mae": mae(p, t, where)}
 

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError, OptionError
-from cmcr_cli.evaluation.folds import held_out_fold, load_folds
 from cmcr_cli.evaluation.mask_scores import (
     JOINED,
     NETWORK,
@@ -35,6 +34,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.labels import LabelledImage
+from tests.support.folds import with_fold
 
 Make = Callable[[dict[str, dict[str, Any]]], Path]
 SNOW = {"B02": 0.8, "B03": 0.8, "B04": 0.8, "B08": 0.7, "B11": 0.1}
@@ -229,29 +229,6 @@ def test_masks_are_those_of_cmcr_mask(weights: Weights, tmp_path: Path) -> None:
     made = network_masks(lambda item: network)(labelled("one", (dn / 10_000).astype(np.float32)))
     assert len(np.unique(written)) > 1
     assert (made != written).mean() < 0.02, "apart from the rim"
-
-
-def with_fold(weights: Weights, fold: int | None, folder: Path, name: str = "w") -> Path:
-    data = {} if fold is None else {"fold": fold}
-    card = {"name": f"held {fold}", "history": {"clouds": {"data": data}}}
-    path = folder / f"{name}{fold}.safetensors"
-    weights_file.save(path, replace(weights, card=card))
-    return path
-
-
-def test_folds_of_weights(weights: Weights, tmp_path: Path) -> None:
-    first, third = (with_fold(weights, fold, tmp_path) for fold in (1, 3))
-    folds = load_folds([third, first])
-    assert list(folds) == [1, 3] and folds[3].card["name"] == "held 3"
-    assert load_folds([]) == {}
-    assert held_out_fold(weights) is None
-    again = with_fold(weights, 1, tmp_path, "again")
-    with pytest.raises(OptionError, match=rf"{again.name}.*fold 1, like .*{first.name}"):
-        load_folds([first, again])
-    for fold in (None, 0, 4):
-        path = with_fold(weights, fold, tmp_path)
-        with pytest.raises(OptionError, match=f"{path.name}: was not trained without"):
-            load_folds([path])
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from cmcr_cli.cli import stopping
-
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs signals of POSIX")
 
 Cmcr = Callable[..., Any]
@@ -129,17 +127,3 @@ def test_pipes_that_break(given: list[str], out: Path) -> None:
         assert ended.returncode == 1
         assert ended.stderr.startswith("cmcr: error: standard output: cannot be written (No space left")
         assert ended.stderr.count("\n") == 1
-
-
-def test_handlers_are_those_of_the_last_listen() -> None:
-    before = {number: signal.getsignal(number) for number in stopping.STOPS}
-    try:
-        stopping.listen()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGXCPU)
-        assert signal.getsignal(signal.SIGXCPU) is signal.SIG_IGN  # it comes again every second
-        stopping.leave()
-        assert signal.getsignal(signal.SIGTERM) is stopping._leave
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from cmcr_cli.errors import OutputError
-from cmcr_cli.output import lock
 from cmcr_cli.output.lock import locked
 
 fcntl, resource = (pytest.importorskip(name) for name in ("fcntl", "resource"))
@@ -121,35 +119,3 @@ def test_a_mask_that_another_run_writes(cmcr: Cmcr, scene: dict[str, Path], weig
     with locked([out / "mask.tif"]):
         refused(cmcr("mask", scene["s2"], "-o", out / "mask.tif", "--weights", weights), "another run")
     assert not list(out.iterdir())
-
-
-def test_a_lock_that_is_removed_just_before_it_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else two runs would hold locks of the same name on different files."""
-    flock, path = fcntl.flock, tmp_path / ".a.tif.cmcr-lock"
-    removed = []
-
-    def late(file: Any, how: int) -> None:
-        if not removed:
-            path.unlink()
-            removed.append(path)
-        flock(file, how)
-
-    monkeypatch.setattr(lock.fcntl, "flock", late)
-    with locked([tmp_path / "a.tif"]):
-        assert path.exists()
-        with pytest.raises(OutputError, match="another run"), locked([tmp_path / "a.tif"]):
-            pass
-        assert path.exists()
-    assert not path.exists()
-
-
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(file: Any, how: int) -> None:
-        raise OSError(37, "No locks available")
-
-    monkeypatch.setattr(lock.fcntl, "flock", none)
-    with locked([tmp_path / "a.tif"]):
-        pass
-    assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from cmcr_cli.output.validation import Finding, validate_output
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
 
-HEIGHT, WIDTH = 700, 90
+HEIGHT, WIDTH = 700, 40
 GRID = Grid(CRS.from_epsg(32631), Affine(10, 0, 600000, 0, -10, 5900040), WIDTH, HEIGHT)
 
 SOURCE = OutputSpec(Path(), GRID, 13, "uint16", nodata=0, descriptions=BANDS, scales=(1e-4,) * 13)

@@ -96,7 +96,8 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-Run = Callable[..., tuple[Report, dict[str, NDArray[Any]]]]
+Done = tuple[Report, dict[str, NDArray[Any]]]
+Run = Callable[..., Done]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,7 +112,7 @@ def _few_samples() -> Iterator[None]:
 def run(series: Series, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Remove the clouds, with both references unless told otherwise, and read all rasters."""
 
-    def go(folder: Path | None = None, **changes: Any) -> tuple[Report, dict[str, NDArray[Any]]]:
+    def go(folder: Path | None = None, **changes: Any) -> Done:
         folder = folder or tmp_path_factory.mktemp("out")
         given = {name: str(series.folder / f"{name}.tif") for name in ("s2", "s1", "mask")}
         # A mask of the scene shows no other date; these have their own.
@@ -130,8 +131,14 @@ def run(series: Series, untrained: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def both(run: Run) -> tuple[Report, dict[str, NDArray[Any]]]:
+def both(run: Run) -> Done:
     return run()
+
+
+@pytest.fixture(scope="module")
+def alone(run: Run) -> Done:
+    """Without any reference."""
+    return run(references=(), source_date=None)
 
 
 def _same(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> bool:
@@ -145,9 +152,7 @@ def _error(image: NDArray[Any], series: Series) -> float:
     return float(10 * np.log10(np.square(difference).mean()))
 
 
-def test_rasters_and_report_tell_where_a_reference_counts(
-    both: tuple[Report, dict[str, NDArray[Any]]], series: Series
-) -> None:
+def test_rasters_and_report_tell_where_a_reference_counts(both: Done, series: Series) -> None:
     report, found = both
     which, date = found["provenance"][0], found["source_date"][0]
     assert set(np.unique(which)) <= {OBSERVED, RECONSTRUCTED, WITH_REFERENCE}
@@ -166,15 +171,14 @@ def test_rasters_and_report_tell_where_a_reference_counts(
 
 
 def test_references_bring_the_ground_nearer(
-    both: tuple[Report, dict[str, NDArray[Any]]], run: Run, series: Series
+    both: Done,
+    alone: Done,
+    series: Series,
 ) -> None:
-    alone = run(references=(), source_date=None)[1]
-    assert _error(both[1]["output"], series) < _error(alone["output"], series) - 3
+    assert _error(both[1]["output"], series) < _error(alone[1]["output"], series) - 3
 
 
-def test_the_order_in_which_they_are_given_does_not_matter(
-    both: tuple[Report, dict[str, NDArray[Any]]], run: Run, series: Series
-) -> None:
+def test_the_order_in_which_they_are_given_does_not_matter(both: Done, run: Run, series: Series) -> None:
     lists = str(series.folder / "may.csv"), str(series.folder / "june.csv")
     assert _same(run(references=lists)[1], both[1])
 
@@ -188,7 +192,7 @@ def test_cores_and_steps_do_not_disturb_it(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_a_stopped_run_goes_on_to_the_same_pixels_and_counts(
-    both: tuple[Report, dict[str, NDArray[Any]]], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: Done, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advance = Restorer.advance
 
@@ -205,7 +209,9 @@ def test_a_stopped_run_goes_on_to_the_same_pixels_and_counts(
     assert _same(found, both[1]) and report.references == both[0].references
 
 
-def test_references_of_another_place_leave_all_as_without(run: Run, series: Series, tmp_path: Path) -> None:
+def test_references_of_another_place_leave_all_as_without(
+    run: Run, alone: Done, series: Series, tmp_path: Path
+) -> None:
     noise = np.random.default_rng(1).integers(200, 4000, series.truth.shape).astype(np.uint16)
     _write(tmp_path / "noise.tif", noise, BANDS)
     none = np.zeros((1, HEIGHT, WIDTH), np.uint8)
@@ -214,7 +220,7 @@ def test_references_of_another_place_leave_all_as_without(run: Run, series: Seri
     report, found = run(references=(str(tmp_path / "list.csv"),))
     assert not report.references and len(report.references_left_out) == 1
     assert any(isinstance(each, ReferenceWarning) for each in report.warnings)
-    without = run(references=(), source_date=None)[1]
+    without = alone[1]
     assert not found["source_date"].any() and np.array_equal(found["output"], without["output"])
     np.testing.assert_array_equal(found["provenance"], without["provenance"])
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmcr_cli.errors import OptionError, OutputError
-from cmcr_cli.ground import cirrus
 from cmcr_cli.output.stac_item import time_of
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.simulate import SimulatedScene, add_clouds, simulate_scene, simulate_window
-from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, OPAQUE, SHADOW, THIN, VISIBLE
-from cmcr_cli.simulate.noise import Window, fbm, key_of, octave, octave_at, voronoi
+from cmcr_cli.simulate import SimulatedScene, simulate_scene, simulate_window
+from cmcr_cli.simulate.clouds import CLEAR, CLOUD, SHADOW, THIN
+from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.palette import draw_recipe
 from cmcr_cli.simulate.seasons import draw_dates
 from cmcr_cli.simulate.surface import simulate_optical
@@ -29,7 +27,7 @@ FIELDS = ("truth", "cloudy", "radar", "opacity", "shadow", "mask")
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> SimulatedScene:
-    return simulate_scene(tmp_path_factory.mktemp("scene"), size=700, seed=3)
+    return simulate_scene(tmp_path_factory.mktemp("scene"), size=560, seed=3)
 
 
 @settings(max_examples=8, deadline=None)
@@ -57,88 +55,18 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_values_are_those_of_a_real_scene(seed: int) -> None:
-    window = simulate_window(seed, 512, 512, 256, 256, 0.5)
+    window = simulate_window(seed, 512, 512, 128, 128, 0.5)
     for name in FIELDS:
         values = getattr(window, name)
         assert values.dtype == (np.uint8 if name == "mask" else np.float32)
         assert np.isfinite(values).all()
-    assert window.truth.shape == window.cloudy.shape == (13, 256, 256)
-    assert window.radar.shape == (2, 256, 256)
+    assert window.truth.shape == window.cloudy.shape == (13, 128, 128)
+    assert window.radar.shape == (2, 128, 128)
     assert window.truth.min() >= 0
     assert window.truth.max() < 1.5
     assert window.cloudy.min() >= 0
     assert 0 <= window.opacity.min() <= window.opacity.max() <= 1
     assert 0 <= window.shadow.min() <= window.shadow.max() <= 1
-
-
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_band_means_lie_near_those_of_real_clear_images(shared_data: Path) -> None:
-    real = []
-    for path in sorted((shared_data / "triplets").glob("*/s2_clear.tif")):
-        with rasterio.open(path) as dataset:
-            real.append(dataset.read().mean(axis=(1, 2)) / 10_000)
-    seeds = [seed for seed in range(40) if draw_recipe(seed).snow == 0][:16]
-    simulated = [simulate_window(seed, 0, 0, 128, 128, 0).truth.mean(axis=(1, 2)) for seed in seeds]
-    ratio = np.mean(simulated, axis=0) / np.mean(real, axis=0)
-    assert np.abs(np.log(ratio)).max() < np.log(1.7), dict(zip(BANDS, ratio.round(2), strict=True))
-
-
-def test_coarse_bands_have_coarse_pixels() -> None:
-    window = simulate_window(9, 6, 12, 120, 120, 0.4)
-    for image in (window.truth, window.cloudy - window.truth):
-        assert np.ptp(image[BANDS.index("B05")].reshape(60, 2, 60, 2), axis=(1, 3)).max() < 1e-6
-        assert np.ptp(image[BANDS.index("B01")].reshape(20, 6, 20, 6), axis=(1, 3)).max() < 1e-6
-        assert np.ptp(image[BANDS.index("B03")].reshape(60, 2, 60, 2), axis=(1, 3)).mean() > 1e-3
-
-
-@pytest.mark.parametrize("cover", [0.1, 0.5, 0.9])
-def test_cover_is_as_asked(cover: float) -> None:
-    clear = np.full((13, 1024, 1024), 0.1, dtype=np.float32)
-    covered = [float((add_clouds(clear, seed, cover)[1] >= VISIBLE).mean()) for seed in (1, 4)]
-    assert covered == pytest.approx([cover, cover], abs=0.1)
-
-
-def test_cover_at_its_ends() -> None:
-    clear = simulate_window(1, 0, 0, 100, 100, 0).truth
-    cloudy, opacity, shadow, mask = add_clouds(clear, 1, 0.0)
-    np.testing.assert_array_equal(cloudy, clear)
-    assert not opacity.any() and not shadow.any() and (mask == CLEAR).all()
-    assert (add_clouds(clear, 1, 1.0)[1] >= VISIBLE).mean() > 0.98
-    with pytest.raises(OptionError, match="--cloud-cover"):
-        add_clouds(clear, 1, 1.2)
-
-
-def test_mask_says_what_was_done_to_the_pixel() -> None:
-    window = simulate_window(3, 0, 0, 512, 512, 0.4)
-    assert set(np.unique(window.mask)) == {CLEAR, CLOUD, THIN, SHADOW}
-    np.testing.assert_array_equal(window.mask == CLOUD, window.opacity >= OPAQUE)
-    np.testing.assert_array_equal(
-        window.mask == THIN, (window.opacity < OPAQUE) & (window.opacity >= VISIBLE)
-    )
-    np.testing.assert_array_equal(window.mask == SHADOW, (window.opacity < VISIBLE) & (window.shadow >= DARK))
-    blue, infrared, cirrus = (BANDS.index(name) for name in ("B02", "B08", "B10"))
-    clear, cloud, shadow = (window.mask == value for value in (CLEAR, CLOUD, SHADOW))
-    assert window.cloudy[blue][cloud].mean() > 2 * window.truth[blue][cloud].mean()
-    assert window.cloudy[infrared][shadow].mean() < 0.75 * window.truth[infrared][shadow].mean()
-    darkening = [(window.cloudy[band] / window.truth[band])[shadow].mean() for band in (blue, infrared)]
-    assert darkening[0] > darkening[1]
-    assert np.abs(window.cloudy - window.truth)[:10][:, clear].mean() < 0.01
-    assert window.cloudy[cirrus][cloud].max() > window.truth[cirrus].max()
-
-
-def test_shadows_lie_away_from_the_sun() -> None:
-    seed = next(seed for seed in range(100) if _only(seed) == "cumulus")
-    window = simulate_window(seed, 0, 0, 512, 512, 0.25)
-    azimuth = draw_recipe(seed).sun_azimuth
-    cloud, shadow = window.opacity - window.opacity.mean(), window.shadow - window.shadow.mean()
-    match = np.fft.irfft2(np.fft.rfft2(shadow) * np.conj(np.fft.rfft2(cloud)), s=cloud.shape)
-    down, right = np.unravel_index(match.argmax(), match.shape)
-    down, right = (int(value) - 512 * (value > 256) for value in (down, right))
-    distance = np.hypot(down, right)
-    assert 20 < distance < 260
-    assert (down, right) == pytest.approx(
-        (distance * np.cos(azimuth), -distance * np.sin(azimuth)), abs=0.06 * distance + 2
-    )
 
 
 @pytest.mark.parametrize("seed", [0, 6, 7, 25, 109])
@@ -157,89 +85,23 @@ def test_a_scene_says_where_its_sun_stands(seed: int, tmp_path: Path) -> None:
         assert optical.sun.azimuth == pytest.approx(np.rad2deg(recipe.sun_azimuth) + convergence, abs=0.01)
 
 
-@pytest.mark.parametrize("seed", [0, 6])
-def test_shadows_lie_away_from_the_sun_that_the_scene_states(seed: int, tmp_path: Path) -> None:
-    """Cumuli and their shadows match best along the direction, and not against it or beside it."""
-    assert _only(seed) == "cumulus"
-    size = 512
-    with open_optical(simulate_scene(tmp_path, size=size, seed=seed, cloud_cover=0.25).s2) as optical:
-        assert optical.sun is not None
-        rows, columns = optical.sun.direction(optical.grid)
-    window = simulate_window(seed, 0, 0, size, size, 0.25)
-    cloud, shadow = window.opacity - window.opacity.mean(), window.shadow - window.shadow.mean()
-    # match[d] is high where the cloud lies d away from its shadow
-    match = np.fft.irfft2(np.fft.rfft2(cloud) * np.conj(np.fft.rfft2(shadow)), s=cloud.shape)
-
-    def best(turn: float) -> float:
-        """Highest match between 20 and 150 pixels from the shadow, `turn` degrees off the direction."""
-        cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
-        far = np.arange(20, 150)
-        down = np.rint(far * (rows * cos - columns * sin)).astype(int)
-        right = np.rint(far * (rows * sin + columns * cos)).astype(int)
-        return float(match[down, right].max())
-
-    towards = best(0)
-    assert towards > 2 * best(180)
-    assert all(towards > best(turn) for turn in (-20, 20, -90, 90))
-    assert max(range(-20, 21, 2), key=best) == pytest.approx(0, abs=4)
-
-
-@pytest.mark.parametrize("seed", [8, 49, 62])
-def test_b10_shows_cirrus_as_it_does_in_real_images(seed: int) -> None:
-    assert _only(seed) == "cirrus"
-    clear = simulate_window(seed, 0, 0, 256, 256, 0).truth.copy()
-    clear[cirrus.B10] = cirrus.GROUND
-    cloudy, opacity, shadow, _ = add_clouds(clear, seed, 0.25)
-    thin = (opacity > 0.03) & (opacity < 0.4) & (shadow == 0)
-    added = np.median((cloudy - clear * (1 - opacity))[:, thin], axis=1)
-    visible, near, short = added[1], added[BANDS.index("B8A")], added[BANDS.index("B11")]
-    assert 1.2 < visible / np.median((cloudy - clear)[cirrus.B10, thin]) < 1.8
-    assert near / visible == pytest.approx(cirrus.SPECTRUM[BANDS.index("B8A")], rel=0.1)
-    assert short / visible == pytest.approx(cirrus.SPECTRUM[BANDS.index("B11")], rel=0.15)
-    error = [np.abs(image - clear)[:9, thin].mean() for image in (cloudy, cirrus.without_cirrus(cloudy))]
-    assert error[1] < 0.7 * error[0]
-
-
-def _only(seed: int) -> str:
-    """The kind of a sky of one layer."""
-    from cmcr_cli.simulate import clouds
-
-    layers = clouds._draw_layers(seed, 0.25)
-    names = {id(kind): name for name, kind in clouds._KINDS.items()}
-    return names[id(layers[0].kind)] if len(layers) == 1 else ""
-
-
-def test_speckle_is_that_of_grd() -> None:
-    seed = next(seed for seed in range(200) if draw_recipe(seed).lakes > 0.03 and draw_recipe(seed).snow == 0)
-    window = simulate_window(seed, 0, 0, 1024, 1024, 0)
-    water = window.truth[BANDS.index("B11")] < 0.006
-    blocks = water.reshape(64, 16, 64, 16).swapaxes(1, 2).all(axis=(2, 3))
-    assert blocks.sum() > 10
-    for channel, level in enumerate((-20, -27.5)):
-        power = 10 ** (window.radar[channel] / 10)
-        tiles = power.reshape(64, 16, 64, 16).swapaxes(1, 2)[blocks].reshape(blocks.sum(), -1)
-        looks = np.median(tiles.mean(axis=1) ** 2 / tiles.var(axis=1))
-        assert 3.5 < looks < 6
-        assert 10 * np.log10(tiles.mean()) == pytest.approx(level, abs=2.5)
-
-
 def test_files_hold_the_scene(scene: SimulatedScene) -> None:
-    window = simulate_window(3, 300, 400, 250, 260)
+    window = simulate_window(3, 440, 450, 110, 105)  # where tiles meet
     with rasterio.open(scene.s2) as s2, rasterio.open(scene.truth) as truth:
         assert s2.descriptions == truth.descriptions == BANDS
         assert s2.dtypes[0] == truth.dtypes[0] == "uint16"
-        assert (s2.width, s2.height, s2.res) == (700, 700, (10.0, 10.0))
+        assert (s2.width, s2.height, s2.res) == (560, 560, (10.0, 10.0))
         assert s2.crs.is_projected and 32601 <= s2.crs.to_epsg() <= 32760
         assert s2.compression.name == "zstd" and s2.block_shapes[0] == (512, 512)
         grid = s2.crs, s2.transform, s2.shape
         for dataset, pixels in ((s2, window.cloudy), (truth, window.truth)):
-            found = dataset.read(window=((300, 550), (400, 660)))
+            found = dataset.read(window=((440, 550), (450, 555)))
             np.testing.assert_array_equal(found, np.maximum(np.rint(pixels * np.float32(10_000)), 1))
             assert dataset.read_masks(1).all()
     with rasterio.open(scene.s1) as s1, rasterio.open(scene.mask) as mask:
         assert s1.descriptions == RADAR_BANDS and s1.dtypes == ("float32", "float32")
-        np.testing.assert_array_equal(s1.read(window=((300, 550), (400, 660))), window.radar)
-        np.testing.assert_array_equal(mask.read(1, window=((300, 550), (400, 660))), window.mask)
+        np.testing.assert_array_equal(s1.read(window=((440, 550), (450, 555))), window.radar)
+        np.testing.assert_array_equal(mask.read(1, window=((440, 550), (450, 555))), window.mask)
         assert mask.dtypes == ("uint8",)
         for dataset in (s1, mask):
             assert (dataset.crs, dataset.transform, dataset.shape) == grid
@@ -323,32 +185,3 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         simulate_scene(tmp_path / "file", size=10, seed=1)
-
-
-def test_noise_has_zero_mean_and_unit_variance() -> None:
-    window = Window(0, 0, 1000, 1000)
-    for values in (octave(key_of(1, "a"), window, 12.0), fbm(key_of(1, "b"), window, 40.0, 5)):
-        assert values.mean() == pytest.approx(0, abs=0.03)
-        assert values.std() == pytest.approx(1, abs=0.1)
-    rows, cols = np.mgrid[0:600, 0:600] / 12.0
-    assert octave_at(key_of(1, "c"), rows, cols).std() == pytest.approx(1, abs=0.1)
-
-
-def test_voronoi_borders_lie_between_cells() -> None:
-    y, x = (axis.astype(np.float32) for axis in np.mgrid[0:200, 0:200])
-    cells = voronoi(key_of(2, "cells"), y, x, 25.0)
-    border = cells.keys[:, 1:] != cells.keys[:, :-1]
-    near = np.minimum(cells.edge[:, 1:], cells.edge[:, :-1])
-    assert near[border].max() <= 1
-    assert cells.edge.min() >= 0
-    same = border & (near < 0.3)
-    assert (cells.edge_keys[:, 1:] == cells.edge_keys[:, :-1])[same].mean() > 0.9
-
-
-def test_time_of_a_training_window(capsys: pytest.CaptureFixture[str]) -> None:
-    simulate_window(0, 0, 0, 256, 256)
-    start = time.perf_counter()
-    for seed in range(1, 9):
-        simulate_window(seed, 0, 0, 256, 256)
-    with capsys.disabled():
-        print(f" [a 256x256 window takes {(time.perf_counter() - start) / 8 * 1e3:.0f} ms]", end="")

@@ -163,7 +163,11 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
 
 
 def restore_old(paths: Sequence[Path]) -> None:
-    """Restore the old set where a run was killed amid its renames, so that it is not in the way."""
+    """Restore the old set where a run was killed amid its renames, so that it is not in the way.
+
+    Args:
+        paths: All outputs of the set.
+    """
     if any(folder_of(path).is_dir() for path in paths):
         with suppress(OSError, OutputError), locked(paths):
             put_back(paths)

@@ -86,15 +86,27 @@ class Canvases:
         self._held[index] = canvas
 
     def drop(self, index: int) -> None:
-        """Forget a strip."""
+        """Forget a strip.
+
+        Args:
+            index: Number of the strip.
+        """
         self._held.pop(index, None)
 
     def keep_top(self, index: int) -> None:
-        """Keep only the rows that a strip shares with the one above."""
+        """Keep only the rows that a strip shares with the one above.
+
+        Args:
+            index: Number of the strip.
+        """
         self._held[index] = self._held[index][:, : self._overlap].clone()
 
     def keep_bottom(self, index: int) -> None:
-        """Keep only the rows that a strip shares with the one below."""
+        """Keep only the rows that a strip shares with the one below.
+
+        Args:
+            index: Number of the strip.
+        """
         if index in self._held:
             self._held[index] = self._held[index][:, -self._overlap :].clone()
 

@@ -119,7 +119,14 @@ class Strip:
         )
 
     def loaded(self, arrays: Tensors) -> Strip:
-        """Return the strip with its `arrays` again."""
+        """Load the strip again.
+
+        Args:
+            arrays: Those that the strip had.
+
+        Returns:
+            The strip with them.
+        """
         names = [name for name in _ARRAYS if getattr(self, name) is not None]
         return self._with({name: array.numpy() for name, array in zip(names, arrays, strict=True)})
 

@@ -257,9 +257,16 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def doubtful(probability: Array, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """How far cells in shadow may teach where little else is clear, in parts of WHOLE (h, w); 0 for others.
+    """Weigh cells in shadow, which teach where little else is clear.
 
     In a scene full of large clouds the lit ground between them passes for shadow, if seldom for certain.
+
+    Args:
+        probability: Of each class (4, h, w).
+        classes: The cells (h, w).
+
+    Returns:
+        Parts of WHOLE (h, w); 0 for cells that are not in shadow.
     """
     doubt = np.clip((SURE - probability[SHADOW]) / (SURE - DOUBTED), 0, 1)
     used = (classes == SHADOW) & (probability[THICK] + probability[THIN] < CLOUDLESS)

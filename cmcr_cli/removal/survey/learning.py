@@ -67,7 +67,7 @@ class GroundLearner:
 
     @property
     def takes_doubtful(self) -> bool:
-        """Whether doubtful ground can still matter: not where enough of the scene is clear already."""
+        """Tell whether doubtful ground can still matter: not where enough of the scene is clear already."""
         grid = self._optical.grid
         return self._clear < ENOUGH * grid.height * grid.width
 

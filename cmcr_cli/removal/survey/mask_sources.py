@@ -54,7 +54,7 @@ class MaskSource(Protocol):
         """
 
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
-        """How far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
+        """Compute how far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
 
     def keep_certainty(self) -> None:
         """Keep how sure the mask is in the passes to come, if it is known."""

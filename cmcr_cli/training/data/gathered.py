@@ -122,7 +122,7 @@ def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearIm
 
 
 def is_series(path: Path) -> bool:
-    """Whether the images of an array file are dates of one place, not different places."""
+    """Tell whether the images of an array file are dates of one place, not different places."""
     with np.load(path, allow_pickle=False) as data:
         return "place_id" not in data.files
 

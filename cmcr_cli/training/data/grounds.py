@@ -80,7 +80,7 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
 
 
 def is_clear(image: LabelledImage) -> bool:
-    """Whether an image is clear, by the verdict of the eye, or else by the masks of other networks."""
+    """Tell whether an image is clear, by the verdict of the eye, or else by the masks of other networks."""
     if image.verdict is not None:
         return image.verdict == "clear"
     mask = image.network

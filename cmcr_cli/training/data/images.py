@@ -138,7 +138,7 @@ def opacity(cloudy: Array, clear: Array) -> Array:
 
 
 def has_cloud(pair: Pair) -> bool:
-    """Whether a pair has enough cloud to extract: thick cloud over more than 5 %, and not fresh snow."""
+    """Tell whether a pair has enough cloud to extract: thick cloud over more than 5 %, and not fresh snow."""
     if float((pair.opacity > 0.3).mean()) <= 0.05:
         return False
     brighter = pair.opacity > 0.1
@@ -183,7 +183,7 @@ def clear_of(pair: Pair) -> ClearImage:
 
 
 def is_under_cirrus(image: Array) -> bool:
-    """Whether thin cirrus covers a clear image (13, H, W); B10 of clear ground is near 0.001."""
+    """Tell whether thin cirrus covers a clear image (13, H, W); B10 of clear ground is near 0.001."""
     blue, cirrus = np.median(image[_BLUE]), np.median(image[_CIRRUS])
     return bool(cirrus > 0.004 + 0.01 * blue)
 

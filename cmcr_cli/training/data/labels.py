@@ -110,7 +110,7 @@ class LabelledImage:
 
 
 def has_labels(folder: Path) -> bool:
-    """Whether a folder of training data has labels."""
+    """Tell whether a folder of training data has labels."""
     return (folder / "labels" / "items.json").is_file()
 
 

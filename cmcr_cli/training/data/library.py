@@ -84,7 +84,7 @@ def load_pairs(folder: Path, split: str, split_rule: SplitRule = "exact") -> Map
 
 
 def is_simulated(folder: Path) -> bool:
-    """Whether `folder` is the word `simulated` and there is no folder of that name."""
+    """Tell whether `folder` is the word `simulated` and there is no folder of that name."""
     return folder == Path(simulated.NAME) and not folder.is_dir()
 
 

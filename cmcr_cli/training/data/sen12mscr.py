@@ -94,7 +94,7 @@ class Roi:
 
 
 def is_sen12mscr(folder: Path) -> bool:
-    """Whether a folder contains any of the folders of SEN12MS-CR."""
+    """Tell whether a folder contains any of the folders of SEN12MS-CR."""
     return any((folder / f"{season}_{kind}").is_dir() for season in SPLITS["train"] for kind in KINDS)
 
 

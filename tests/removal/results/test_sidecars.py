@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -15,12 +14,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from cmcr_cli import removal
-from cmcr_cli.cli.main import app
 from cmcr_cli.removal import RemoveOptions, remove
 from cmcr_cli.removal.results.command_line import command_of
 from cmcr_cli.scene.raster import open_raster
-from cmcr_cli.scene.sun import Sun
 from cmcr_cli.simulate import simulate_scene
 
 
@@ -180,26 +176,3 @@ def test_report_in_a_browser(done: RemoveOptions, tmp_path: Path) -> None:
     assert picture.shape == (3, 900, 1200)
     assert ((red == 232) & (green == 105) & (blue == 44)).sum() > 1000, "the bar of the reconstructed share"
     assert np.unique(picture[:, 150:600, 700:1100].reshape(3, -1), axis=1).shape[1] > 500, "the picture"
-
-
-def test_command_does_what_was_done(done: RemoveOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The printed command, parsed by the command line, gives the very same options."""
-    odd = RemoveOptions(
-        s2="a b.SAFE", s1_vv="v.tif", s1_vh="h.tif", output=Path("it's.tif"), keep_clear=False, context=False,
-        bbox=(-3.5, 40, -3.2512345678, 41.125), bands=("B02", "B03"), offset=-1000.0, dilate=12.5,
-        overwrite=True, batch_size=3, creation_options={"LEVEL": "3", "BLOCKSIZE": "256"}, align="strict",
-        sun=Sun(152.3456789, 41.0),
-    )  # fmt: skip
-    taken: list[RemoveOptions] = []
-
-    def take(options: RemoveOptions, progress: Any) -> Any:
-        taken.append(options)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(removal, "remove", take)
-    for options in (done, odd, RemoveOptions(s2="s2.tif", s1="s1.tif", output=Path("o.tif"))):
-        program, *words = shlex.split(command_of(options))
-        assert program == "cmcr"
-        with pytest.raises(SystemExit):
-            app(words)
-        assert taken[-1] == options

@@ -22,7 +22,6 @@ from cmcr_cli.removal.survey.cloud_map import CELL, CIRRUS, CLOUD, CloudMap
 from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.removal.survey.learning import strips
 from cmcr_cli.removal.survey.mask_sources import MaskSource, NetworkMask, NoMask, RasterMask
-from cmcr_cli.removal.survey.sample_windows import evenly_spread
 from cmcr_cli.removal.survey.tiles import TileRow
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
@@ -225,15 +224,6 @@ def test_scenes_of_a_few_pixels(height: int, width: int, learn: bool, make_scene
         found = surveyed(files, mask, learn=learn)
         assert found.valid_share == 1 and 0 <= found.covered_share <= 1
         assert found.cloud_map.classes(0, height).shape == (height, width)
-
-
-@pytest.mark.parametrize("height", [1, 16, 31, 512, 513, 10_980])
-def test_strips_are_spread_over_the_whole_scene(height: int) -> None:
-    strips = list(evenly_spread(height, 16, 32))
-    assert len(strips) <= 16 and strips[0][0] == 0 and sum(strips[-1]) == height
-    assert all(top >= 0 and rows == min(32, height) for top, rows in strips)
-    if height <= 512:
-        assert {row for top, rows in strips for row in range(top, top + rows)} == set(range(height))
 
 
 def test_the_unmixing_is_learnt_where_the_scene_is_covered(make_scene: Callable[..., Any]) -> None:

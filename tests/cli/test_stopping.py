@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import pytest
+
+from cmcr_cli.cli import stopping
+
+
+def test_handlers_are_those_of_the_last_listen() -> None:
+    before = {number: signal.getsignal(number) for number in stopping.STOPS}
+    try:
+        stopping.listen()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGXCPU)
+        assert signal.getsignal(signal.SIGXCPU) is signal.SIG_IGN  # it comes again every second
+        stopping.leave()
+        assert signal.getsignal(signal.SIGTERM) is stopping._leave
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_nothing_is_listened_to_outside_of_the_main_thread() -> None:
+    before = {number: signal.getsignal(number) for number in stopping.STOPS}
+    thread = threading.Thread(target=stopping.listen)
+    thread.start()
+    thread.join()
+    assert {number: signal.getsignal(number) for number in stopping.STOPS} == before
+
+
+def test_streams_that_are_none_get_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    monkeypatch.setattr("sys.stderr", None)
+    stopping.open_streams()
+    with sys.stdin, sys.stderr:
+        assert sys.stdin.read() == "" and sys.stderr.write("lost") == 4

@@ -1,0 +1,77 @@
+"""What may be opened; that whole commands refuse the rest is tested in faults/test_pipes.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cmcr_cli.errors import InputError
+from cmcr_cli.scene.readable import check_readable
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+
+VRT = "<VRTDataset><SourceFilename relativeToVRT='1'>{0}</SourceFilename></VRTDataset>"
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe.tif"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "s2.tif",
+        "/vsis3/bucket/s2.tif",
+        "https://example.com/pipe.tif",
+        "/vsicurl/http://x/y",
+        "a\0b",
+        "<VRT/>",
+    ],
+)
+def test_what_is_not_here_is_left_to_others(path: str) -> None:
+    check_readable(path, "a scene")
+
+
+def test_files_and_folders_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "s2.tif").write_bytes(b"II*\0")
+    for path in (tmp_path, tmp_path / "s2.tif", f"/vsizip/{tmp_path}/none.zip/s2.tif"):
+        check_readable(path, "a scene")
+
+
+@pytest.mark.parametrize(
+    "name", ["{0}", "/vsizip/{0}/s2.tif", "/vsitar//vsigzip/{0}", "GTIFF_DIR:1:{0}", 'HDF5:"{0}"://b02']
+)
+def test_names_of_a_pipe(pipe: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"a pipe; expected a scene in a file\. Save it as one first"):
+        check_readable(name.format(pipe), "a scene")
+
+
+@pytest.mark.parametrize("name", ["/vsistdin/", "/vsistdin?buffer=1", "/vsigzip//vsistdin/", "/vsifd/0"])
+def test_the_standard_input(name: str) -> None:
+    with pytest.raises(InputError, match="the standard input; expected a mask"):
+        check_readable(name, "a mask")
+
+
+@pytest.mark.parametrize("suffix", [".tif.aux.xml", ".tif.ovr", ".tfw"])
+def test_what_gdal_opens_unasked(pipe: Path, suffix: str) -> None:
+    scene = pipe.with_name("s2.tif")
+    scene.write_bytes(b"II*\0")
+    pipe.rename(pipe.with_name(f"s2{suffix}"))
+    with pytest.raises(InputError, match=rf"s2\.tif: needs .*s2{suffix}, which is a pipe"):
+        check_readable(scene, "a scene")
+
+
+def test_virtual_rasters_of_virtual_rasters(pipe: Path) -> None:
+    inner, outer = pipe.with_name("inner.vrt"), pipe.with_name("outer.vrt")
+    inner.write_text(VRT.format("pipe.tif"))
+    outer.write_text(VRT.format("inner.vrt"))
+    for path in (outer, VRT.replace("'1'", "'0'").format(outer)):
+        with pytest.raises(InputError, match=r"needs .*pipe\.tif, which is a pipe"):
+            check_readable(path, "a scene")
+    inner.write_text(VRT.format("inner.vrt"))  # which never ends
+    check_readable(outer, "a scene")
