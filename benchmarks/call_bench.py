@@ -32,8 +32,8 @@ from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.simulate import simulate_window
 
-HEIGHT, WIDTH = 600, 96
-"""Of the scene: three strips, so that there are checkpoints."""
+HEIGHT, WIDTH = 300, 24
+"""Of the scene: two strips, so that there are checkpoints."""
 
 OUTPUTS = {
     "output": "clear.tif",
@@ -41,6 +41,7 @@ OUTPUTS = {
     "quicklook": "look.png",
     "report": "look.html",
     "stac": "item.json",
+    "source-date": "date.tif",
     "uncertainty": "std.tif",
 }
 FOREIGN = ("notes.txt", "clear.tif.txt", ".clear.tif.swp", "look.png.old")
@@ -219,6 +220,7 @@ def removals(work: Path, steps: int) -> Bench:
     def command(folder: Path, words: list[str]) -> int:
         args: list[Any] = ["remove", inputs / "s2.tif", inputs / "s1.tif", "--mask", inputs / "mask.tif"]
         args += ["--weights", inputs / "tiny.safetensors", "--steps", steps, "--quiet", *words]
+        args += ["--reference", inputs / "june.tif@2024-06-01", "--co", "BLOCKSIZE=128"]
         args += ["--samples", 2] if steps > 1 else []
         for option, name in zip(OUTPUTS, names, strict=False):
             args += [f"--{option}", folder / name]
@@ -302,11 +304,16 @@ def _once(compute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _simulate(folder: Path) -> None:
-    """Write s2.tif, s1.tif and mask.tif of a narrow scene."""
+    """Write s2.tif, s1.tif, mask.tif and june.tif, another date, of a narrow scene."""
     seen = simulate_window(3, 0, 200, HEIGHT, WIDTH, 0.4)
-    dn = np.rint(np.clip(seen.cloudy, 0.0001, 1.6) * 10_000).astype(np.uint16)
+    dn, other = (np.rint(np.clip(each, 0.0001, 1.6) * 10_000) for each in (seen.cloudy, seen.truth * 1.1))
     place = {"crs": "EPSG:32631", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
-    layers = (("s2", dn, BANDS), ("s1", seen.radar, RADAR_BANDS), ("mask", seen.mask[None], ("mask",)))
+    layers = (
+        ("s2", dn.astype(np.uint16), BANDS),
+        ("s1", seen.radar, RADAR_BANDS),
+        ("mask", seen.mask[None], ("mask",)),
+        ("june", other.astype(np.uint16), BANDS),
+    )
     for name, pixels, bands in layers:
         with rasterio.open(
             folder / f"{name}.tif", "w", driver="GTiff", count=len(pixels), dtype=pixels.dtype,
