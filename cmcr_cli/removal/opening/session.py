@@ -26,6 +26,7 @@ from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.scene.references.entries import path_of_entry
 from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.scene.references.reference import Reference, Wanted, open_references
 from cmcr_cli.warning_kinds import WarningLog
@@ -169,7 +170,10 @@ def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -
     Raises:
         OutputError: Two outputs meet.
     """
-    claims.read(*options.inputs)
+    references = set(map(path_of_entry, options.references))
+    claims.read(*(path for path in options.inputs if path not in references))
+    for reference in references:
+        claims.read_references(reference)
     if options.mask_weights is not None:
         claims.read(options.mask_weights)
     with suppress(WeightsError):  # which is raised when they are loaded, if they are

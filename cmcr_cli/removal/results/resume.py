@@ -160,11 +160,15 @@ def fingerprint(session: Session) -> dict[str, Any]:
         Values by name.
     """
     options, optical = session.options, session.optical
+    images = [optical, *(each.optical for each in session.references)]
+    sources = [each.source for each in images] + ([session.radar.source] if session.radar else [])
     # What only GDAL knows to be behind an input, and what is known without it.
-    read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
-    for reference in session.references:
-        read |= {*reference.optical.source.files, *([reference.mask] if reference.mask else [])}
-    read |= {str(file) for named in options.inputs for file in files_behind(named)}
+    read = {file for source in sources for file in source.files}
+    named = {*options.inputs, *read, *(each.path for each in images), *(each.scl for each in images)}
+    named |= {each.mask for each in session.references}
+    read |= {str(file) for name in named if name is not None for file in files_behind(name)}
+    if options.mask_weights is not None:
+        read |= {str(file) for file in options.mask_weights.glob("*")}
     return {
         **decisive(options),
         "cmcr": __version__,
@@ -172,6 +176,7 @@ def fingerprint(session: Session) -> dict[str, Any]:
         "weights": session.weights.sha256,
         "references": [[each.path, str(each.date), each.mask] for each in session.references],
         "devices": sorted({device.type for device in session.devices}),
+        "images": [[str(each.radiometry), each.nodata, each.tags] for each in images],
         "inputs": [file_state(path) for path in sorted(read)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
     }
@@ -181,12 +186,13 @@ def file_state(path: str | None) -> list[Any]:
     """Tell one state of an input file from another.
 
     Args:
-        path: The file; None or not local: only its name counts.
+        path: The file; None, not local or a folder: only its name counts.
 
     Returns:
         Path, size and time of the last change.
     """
-    if path is None or not Path(path).exists():
+    # Of a folder only its name: the outputs may be in it, and what counts of its files is listed.
+    if path is None or not Path(path).is_file():
         return [path]
     state = Path(path).stat()
     return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
