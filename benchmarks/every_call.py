@@ -3,16 +3,18 @@
     python benchmarks/every_call.py writer [--times N] [--minutes M]
     python benchmarks/every_call.py full   [--times N] [--minutes M]
     python benchmarks/every_call.py kills  [--times N] [--minutes M]
+    python benchmarks/every_call.py mask|simulate [--times N] [--minutes M]
 
 A run with all outputs makes some 400 calls that change files: it creates, writes, synchronizes, renames and
 removes them, most of them from C. Each is known by its kind, its file and its number. Tried are every rename
-and every sync, and of each other kind and file the first call, the one in the middle and the last; each with
-and without an old set and --resume. With more --times, calls are drawn at random after that.
+and every sync, with and without an old set and --resume, and of each other kind and file the first call, the
+one in the middle and the last, in these settings by turns. With more --times, calls are then drawn at random.
 writer: a raster with checkpoints and a small file, written as one set, without anything else of a run.
 full: whole runs with all outputs. What the networks compute is computed once and replayed, since only the
 files matter here.
 kills: such runs with --resume are killed before one call; half of them again in the run that follows.
-In the first two, one call fails with ENOSPC, EDQUOT or EIO: just once, or all later ones that need room fail
+mask, simulate: `cmcr mask` with --confidence, and `cmcr simulate`.
+In all but kills, one call fails with ENOSPC, EDQUOT or EIO: just once, or all later ones that need room fail
 too, or the disk takes nothing any more. Then the set must be the old one, or (where it came too late) the new
 one, and nothing else may be left. One line tells of it, and the exit code is 1. Where rows are kept for
 --resume, or where nothing could be removed, and after each kill, the next run must end in the bytes of an
@@ -32,7 +34,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from call_bench import ERRORS, FROM_GDAL, KINDS, WAYS, Bench, Target, removals, writers
+from call_bench import ERRORS, FROM_GDAL, KINDS, WAYS, Bench, Target, masks, removals, simulations, writers
 from common import arguments, write_table
 from syscalls import KILL, available
 
@@ -53,11 +55,19 @@ def full(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield from _failing(bench, options)
 
 
-def _failing(bench: Bench, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def mask(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    yield from _failing(masks(options.work / "mask"), options, resumes=False)
+
+
+def simulate(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    yield from _failing(simulations(options.work / "simulate"), options, resumes=False)
+
+
+def _failing(bench: Bench, options: argparse.Namespace, *, resumes: bool = True) -> Iterator[dict[str, Any]]:
     chance = random.Random(options.seed)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    settings = [(kept, old) for kept in (False, True) for old in (False, True)]
-    for number, (target, kept, old) in enumerate(_chosen(bench, settings, options, chance, counts)):
+    ways = [(kept, old) for kept in (False, True) for old in (False, True) if resumes or not kept]
+    for number, (target, kept, old) in enumerate(_chosen(bench, ways, options, chance, counts)):
         way, error = chance.choice(WAYS), chance.choice(ERRORS)
         bench.reset(old=old)
         decide, hit = bench.stopper(target, error, way)
@@ -129,13 +139,18 @@ def _chosen(
     for call, *_ in calls:
         counts[call[0]]["calls"] += 1
     chosen = [each for each in calls if each[0][0] in ("rename", "sync")]
-    groups: dict[Any, list[tuple[Target, bool, bool]]] = {}
-    for each in calls:
-        groups.setdefault((each[0][:2], *each[1:]), []).append(each)
-    others = [group[at] for group in groups.values() for at in {0, len(group) // 2, len(group) - 1}]
-    others = [each for each in others if each not in chosen]
-    for part in (chosen, others):  # so that little is missing of each kind where the time runs out
-        chance.shuffle(part)
+    groups: dict[tuple[str, str], dict[tuple[bool, bool], list[Target]]] = {}
+    for call, kept, old in calls:
+        if call[0] not in ("rename", "sync"):
+            groups.setdefault(call[:2], {}).setdefault((kept, old), []).append(call)
+    others = []
+    for index, ways in enumerate(groups.values()):
+        for part in range(3):
+            (kept, old), group = list(ways.items())[(index + part) % len(ways)]
+            others.append((group[(0, len(group) // 2, len(group) - 1)[part]], kept, old))
+    others = list(dict.fromkeys(others))
+    for each in (chosen, others):  # so that little is missing of each kind where the time runs out
+        chance.shuffle(each)
     chosen += others
     print(f"{len(chosen)} of {len(calls)} calls are chosen", flush=True)
     times, end = options.times or len(chosen), time.monotonic() + 60 * options.minutes
@@ -144,17 +159,19 @@ def _chosen(
         if time.monotonic() > end:
             print(f"the time is over: {times - number} calls are left out", flush=True)
             return
-        each = chosen[number] if number < len(chosen) else chance.choice(calls)
-        tried.add(each)
-        count = counts[each[0][0]]
+        drawn = chosen[number] if number < len(chosen) else chance.choice(calls)
+        tried.add(drawn)
+        count = counts[drawn[0][0]]
         count["runs"] += 1
         count["tried"] += len(tried) > sum(other["tried"] for other in counts.values())
-        yield each
+        yield drawn
 
 
 TABLES: dict[str, tuple[Callable[[argparse.Namespace], Iterator[dict[str, Any]]], str]] = {
     "writer": (writer, "One call fails while a set is written"),
     "full": (full, "One call fails in a whole run"),
+    "mask": (mask, "One call fails in cmcr mask"),
+    "simulate": (simulate, "One call fails in cmcr simulate"),
     "kills": (kills, "Whole runs killed before one call"),
 }
 

@@ -18,6 +18,7 @@ from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.network import NetworkConfig
+from cmcr_cli.model.run_files import replacing
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
@@ -73,6 +74,9 @@ def save(path: Path, weights: Weights) -> None:
     Args:
         path: File to write.
         weights: Networks, statistics and model card.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     tensors = {"mean": weights.mean, "spread": weights.std}
     tensors |= {f"denoiser.{k}": v for k, v in weights.denoiser.state_dict().items()}
@@ -84,11 +88,10 @@ def save(path: Path, weights: Weights) -> None:
         "clouds": asdict(weights.clouds.config),
         "card": weights.card,
     }
-    part = path.with_name(path.name + ".part")
     plain = {k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}
     header["digest"] = _digest(header, plain)
-    save_file(plain, part, metadata={"cmcr": json.dumps(header)})
-    part.replace(path)
+    with replacing(path) as part:
+        save_file(plain, part, metadata={"cmcr": json.dumps(header)})
 
 
 def load(path: Path) -> Weights:

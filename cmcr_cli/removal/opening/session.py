@@ -10,12 +10,11 @@ from pathlib import Path
 import rasterio
 import torch
 
-from cmcr_cli.errors import OutputError, WeightsError
+from cmcr_cli.errors import WeightsError
 from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
-from cmcr_cli.output.files import folder_of, put_back
-from cmcr_cli.output.lock import locked
+from cmcr_cli.output.lock import restore_old
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
 from cmcr_cli.removal.survey.mask_choice import chosen_mask
@@ -150,13 +149,6 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
     for path in paths:
         check_writable(path, options.overwrite)
     return claims
-
-
-def restore_old(paths: Sequence[Path]) -> None:
-    """Restore the old set where a run was killed amid its renames, so that it is not in the way."""
-    if any(folder_of(path).is_dir() for path in paths):
-        with suppress(OSError, OutputError), locked(paths):
-            put_back(paths)
 
 
 def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:
