@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.run_files import replacing
+from cmcr_cli.model.weights import replacing
 
 NAME = "checkpoint.safetensors"
 

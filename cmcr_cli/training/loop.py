@@ -19,7 +19,7 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from cmcr_cli.model.run_files import writing
+from cmcr_cli.model.weights import writing
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.processes import Process, average_gradients
 from cmcr_cli.training.recipe import LoopConfig

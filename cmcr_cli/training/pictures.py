@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.model.run_files import writing
+from cmcr_cli.model.weights import writing
 from cmcr_cli.output.quicklook import stretch_of, stretched, write_png
 from cmcr_cli.scene.bands import BANDS
 

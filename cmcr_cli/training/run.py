@@ -20,8 +20,7 @@ from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.condition import Condition, to_scene_units
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.model.run_files import replacing, writing
-from cmcr_cli.model.weights import Weights
+from cmcr_cli.model.weights import Weights, replacing, writing
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.data.library import Library, load_library
 from cmcr_cli.training.loop import STATS, Batches, Task, train
