@@ -58,7 +58,7 @@ KINDS = ("create", "write", "sync", "rename", "remove")
 VARYING = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.+Z]+|\d+\.\d+ s| --(overwrite|resume)\b|<li>[^<]*</li>")
 """What differs between the reports and items of two runs: times, notes, and how the run was begun."""
 
-SECONDS = 60
+SECONDS = 300
 """After which a run counts as hanging."""
 
 FROM_GDAL = re.compile(r"(_tiff\w+: |ERROR \d+: ).*\n")

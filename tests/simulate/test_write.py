@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.ground import cirrus
+from cmcr_cli.output.files import folder_of
 from cmcr_cli.output.stac_item import time_of
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.optical import open_optical
@@ -352,3 +353,14 @@ def test_time_of_a_training_window(capsys: pytest.CaptureFixture[str]) -> None:
         simulate_window(seed, 0, 0, 256, 256)
     with capsys.disabled():
         print(f" [a 256x256 window takes {(time.perf_counter() - start) / 8 * 1e3:.0f} ms]", end="")
+
+
+def test_an_old_scene_that_a_killed_run_moved_aside_returns(tmp_path: Path) -> None:
+    scene = simulate_scene(tmp_path, size=8, seed=1)
+    before = {path.name: path.read_bytes() for path in scene.files}
+    for path in scene.files[:2]:
+        folder_of(path).mkdir()
+        path.rename(folder_of(path) / "old")
+    with pytest.raises(OutputError, match="exist already"):
+        simulate_scene(tmp_path, size=8, seed=2)
+    assert {path.name: path.read_bytes() for path in scene.files} == before
