@@ -242,5 +242,5 @@ def test_errors_of_libraries_are_told_and_others_pass(tmp_path: Path) -> None:
         save_file({"a": torch.zeros(1)}, part)
     with pytest.raises(ValueError, match="other"), writing(tmp_path):
         raise ValueError("other")
-    with pytest.raises(OutputError, match="^as it is$"), writing(tmp_path):
+    with pytest.raises(OutputError, match=r"^as it is$"), writing(tmp_path):
         raise OutputError("as it is")
