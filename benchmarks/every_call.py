@@ -1,21 +1,25 @@
 """Runs in which one call of the system fails or is the last: disks that are full or broken, and kills.
 
-    python benchmarks/every_call.py writer [--times 4000]
-    python benchmarks/every_call.py full   [--times 300]
-    python benchmarks/every_call.py kills  [--times 100]
+    python benchmarks/every_call.py writer [--times N] [--minutes M]
+    python benchmarks/every_call.py full   [--times N] [--minutes M]
+    python benchmarks/every_call.py kills  [--times N] [--minutes M]
+    python benchmarks/every_call.py mask|simulate [--times N] [--minutes M]
 
-A run with all outputs makes some 900 calls that change files: it creates, writes, synchronizes, renames and
-removes them, most of them from C. Each is known by its kind, its file and its number. Every kind and file has
-its turn, then calls are drawn at random.
+A run with all outputs makes some 400 calls that change files: it creates, writes, synchronizes, renames and
+removes them, most of them from C. Each is known by its kind, its file and its number. Tried are every rename
+and every sync, with and without an old set and --resume, and of each other kind and file the first call, the
+one in the middle and the last, in these settings by turns. With more --times, calls are then drawn at random.
 writer: a raster with checkpoints and a small file, written as one set, without anything else of a run.
 full: whole runs with all outputs. What the networks compute is computed once and replayed, since only the
 files matter here.
 kills: such runs with --resume are killed before one call; half of them again in the run that follows.
-In the first two, one call fails with ENOSPC, EDQUOT or EIO: just once, or all later ones that need room fail
+mask, simulate: `cmcr mask` with --confidence, and `cmcr simulate`.
+In all but kills, one call fails with ENOSPC, EDQUOT or EIO: just once, or all later ones that need room fail
 too, or the disk takes nothing any more. Then the set must be the old one, or (where it came too late) the new
 one, and nothing else may be left. One line tells of it, and the exit code is 1. Where rows are kept for
 --resume, or where nothing could be removed, and after each kill, the next run must end in the bytes of an
 undisturbed one, and leave nothing else. A set is never mixed. Inputs and unrelated files are compared, too.
+In the tables, "calls" are all that undisturbed runs make, and "tried" are those of them that were chosen.
 """
 
 from __future__ import annotations
@@ -25,16 +29,19 @@ import errno
 import random
 import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from call_bench import ERRORS, FROM_GDAL, KINDS, WAYS, Bench, Target, removals, writers
+from call_bench import ERRORS, FROM_GDAL, KINDS, WAYS, Bench, Target, masks, removals, simulations, writers
 from common import arguments, write_table
 from syscalls import KILL, available
 
 from cmcr_cli.output import cog
 from cmcr_cli.removal.restore.schedule import Schedule
+
+COUNTED = ("calls", "tried", "runs")
 
 
 def writer(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -48,35 +55,34 @@ def full(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield from _failing(bench, options)
 
 
-def _failing(bench: Bench, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def mask(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    yield from _failing(masks(options.work / "mask"), options, resumes=False)
+
+
+def simulate(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    yield from _failing(simulations(options.work / "simulate"), options, resumes=False)
+
+
+def _failing(bench: Bench, options: argparse.Namespace, *, resumes: bool = True) -> Iterator[dict[str, Any]]:
     chance = random.Random(options.seed)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-    for number in range(options.times):
+    ways = [(kept, old) for kept in (False, True) for old in (False, True) if resumes or not kept]
+    for number, (target, kept, old) in enumerate(_chosen(bench, ways, options, chance, counts)):
         way, error = chance.choice(WAYS), chance.choice(ERRORS)
-        kept, old = chance.random() < 0.5, chance.random() < 0.5
-        target = _drawn(bench.listed(kept=kept, old=old), number, chance)
         bench.reset(old=old)
         decide, hit = bench.stopper(target, error, way)
         code, said = bench.run(decide, kept=kept, overwrite=old)
         again = kept or way == "dead" or target[0] == "remove"
         found = _verdict(bench, code, said, way, old, kept, again) if hit else "never came"
         count, name = counts[target[0]], errno.errorcode[error]
-        count["runs"] += 1
         count[name] += 1
         count["refused" if code == 1 else "done" if code == 0 else "crashed in GDAL"] += 1
         count["faults"] += bool(found)
         if found:
             print(f"{number} {target} {name} {way} kept={kept} old={old}: {found}", flush=True)
-    names = (
-        "runs",
-        *(errno.errorcode[error] for error in ERRORS),
-        "refused",
-        "done",
-        "crashed in GDAL",
-        "faults",
-    )
+    names = (*COUNTED, *map(errno.errorcode.get, ERRORS), "refused", "done", "crashed in GDAL", "faults")
     for kind, count in counts.items():
-        yield {"call": kind, **{name: count[name] for name in names}}
+        yield {"call": kind, **{str(name): count[str(name)] for name in names}}
 
 
 def _verdict(bench: Bench, code: int, said: str, way: str, old: bool, kept: bool, again: bool) -> str:
@@ -97,56 +103,92 @@ def _verdict(bench: Bench, code: int, said: str, way: str, old: bool, kept: bool
 
 
 def kills(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    for steps in (1, 4):
+    for steps in (4, 1):
         compute = Schedule.run
         bench, chance = removals(options.work / "kills", steps), random.Random(options.seed)
-        count: Counter[str] = Counter()
-        for number in range(options.times):
-            old = chance.random() < 0.5
-            calls = bench.listed(kept=True, old=old)
+        counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+        settings = [(True, False), (True, True)]
+        for number, (target, _, old) in enumerate(_chosen(bench, settings, options, chance, counts)):
             bench.reset(old=old)
-            decide, hit = bench.stopper(target := _drawn(calls, number, chance), KILL)
+            decide, hit = bench.stopper(target, KILL)
             code, said = bench.run(decide, kept=True, overwrite=old)
-            count[target[0]] += 1
             found = "" if code == -signal.SIGKILL and hit else f"exit code {code}: {said}"
             if chance.random() < 0.5 and not found:
-                decide, hit = bench.stopper(_drawn(calls, chance.randrange(999), chance), KILL)
+                decide, hit = bench.stopper(chance.choice(bench.listed(kept=True, old=old)), KILL)
                 bench.run(decide, kept=True, overwrite=True)
-                count["killed again"] += bool(hit)
+                counts[target[0]]["killed again"] += bool(hit)
             found = found or bench.after(kept=True, old=old, again=True)
-            count["faults"] += bool(found)
+            counts[target[0]]["faults"] += bool(found)
             if found:
                 print(f"{steps} steps, {number} {target} old={old}: {found}", flush=True)
         setattr(Schedule, "run", compute)  # noqa: B010
-        yield {"steps": steps, **{kind: count[kind] for kind in (*KINDS, "killed again", "faults")}}
+        for kind, count in counts.items():
+            names = (*COUNTED, "killed again", "faults")
+            yield {"steps": steps, "call": kind, **{name: count[name] for name in names}}
 
 
-def _drawn(calls: list[Target], number: int, chance: random.Random) -> Target:
-    """A call: of the kinds and files in turn, at random among those of one kind and file."""
-    groups = list(dict.fromkeys((kind, path) for kind, path, _ in calls))
-    group = groups[number % len(groups)]
-    return chance.choice([call for call in calls if call[:2] == group])
+def _chosen(
+    bench: Bench,
+    settings: Sequence[tuple[bool, bool]],
+    options: argparse.Namespace,
+    chance: random.Random,
+    counts: dict[str, Counter[str]],
+) -> Iterator[tuple[Target, bool, bool]]:
+    """Calls to try, with whether rows are kept and whether there is an old set; counts them by kind."""
+    calls = [(call, *way) for way in settings for call in bench.listed(kept=way[0], old=way[1])]
+    for call, *_ in calls:
+        counts[call[0]]["calls"] += 1
+    chosen = [each for each in calls if each[0][0] in ("rename", "sync")]
+    groups: dict[tuple[str, str], dict[tuple[bool, bool], list[Target]]] = {}
+    for call, kept, old in calls:
+        if call[0] not in ("rename", "sync"):
+            groups.setdefault(call[:2], {}).setdefault((kept, old), []).append(call)
+    others = []
+    for index, ways in enumerate(groups.values()):
+        for part in range(3):
+            (kept, old), group = list(ways.items())[(index + part) % len(ways)]
+            others.append((group[(0, len(group) // 2, len(group) - 1)[part]], kept, old))
+    others = list(dict.fromkeys(others))
+    for each in (chosen, others):  # so that little is missing of each kind where the time runs out
+        chance.shuffle(each)
+    chosen += others
+    print(f"{len(chosen)} of {len(calls)} calls are chosen", flush=True)
+    times, end = options.times or len(chosen), time.monotonic() + 60 * options.minutes
+    tried = set()
+    for number in range(times):
+        if time.monotonic() > end:
+            print(f"the time is over: {times - number} calls are left out", flush=True)
+            return
+        drawn = chosen[number] if number < len(chosen) else chance.choice(calls)
+        tried.add(drawn)
+        count = counts[drawn[0][0]]
+        count["runs"] += 1
+        count["tried"] += len(tried) > sum(other["tried"] for other in counts.values())
+        yield drawn
 
 
-TABLES: dict[str, tuple[Callable[[argparse.Namespace], Iterator[dict[str, Any]]], str, int]] = {
-    "writer": (writer, "One call fails while a set is written", 4000),
-    "full": (full, "One call fails in a whole run", 300),
-    "kills": (kills, "Whole runs killed before one call", 100),
+TABLES: dict[str, tuple[Callable[[argparse.Namespace], Iterator[dict[str, Any]]], str]] = {
+    "writer": (writer, "One call fails while a set is written"),
+    "full": (full, "One call fails in a whole run"),
+    "mask": (mask, "One call fails in cmcr mask"),
+    "simulate": (simulate, "One call fails in cmcr simulate"),
+    "kills": (kills, "Whole runs killed before one call"),
 }
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("--times", type=int)
+    parser.add_argument("--times", type=int, help="default: each chosen call once")
+    parser.add_argument("--minutes", type=float, default=600, help="after which no more calls are tried")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if not available():
         raise SystemExit("the system has no seccomp with user notification, or is not Linux on x86-64")
-    table, title, times = TABLES[options.table]
-    options.times = options.times or times
+    table, title = TABLES[options.table]
     rows = list(table(options))
-    write_table(options.results, f"every-call-{options.table}", f"{title}, {options.times}", rows)
+    runs = sum(row["runs"] for row in rows)
+    write_table(options.results, f"every-call-{options.table}", f"{title}, {runs} runs", rows)
     if any(row["faults"] for row in rows):
         sys.exit(1)
 

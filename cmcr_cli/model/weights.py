@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cmcr_cli.errors import WeightsError
+from cmcr_cli.errors import OutputError, WeightsError
 from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.condition import N_BANDS
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
@@ -73,6 +76,9 @@ def save(path: Path, weights: Weights) -> None:
     Args:
         path: File to write.
         weights: Networks, statistics and model card.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     tensors = {"mean": weights.mean, "spread": weights.std}
     tensors |= {f"denoiser.{k}": v for k, v in weights.denoiser.state_dict().items()}
@@ -84,11 +90,10 @@ def save(path: Path, weights: Weights) -> None:
         "clouds": asdict(weights.clouds.config),
         "card": weights.card,
     }
-    part = path.with_name(path.name + ".part")
     plain = {k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}
     header["digest"] = _digest(header, plain)
-    save_file(plain, part, metadata={"cmcr": json.dumps(header)})
-    part.replace(path)
+    with replacing(path) as part:
+        save_file(plain, part, metadata={"cmcr": json.dumps(header)})
 
 
 def load(path: Path) -> Weights:
@@ -174,3 +179,50 @@ def _network(values: dict[str, Any]) -> NetworkConfig:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the disk into OutputError.
+
+    Args:
+        path: File or folder that is written, for messages.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"{path}: cannot be written ({error}); expected a writable folder with free space. Free some, "
+            "and give the same command again, or choose another folder."
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replace a file by one that is complete and synchronized to disk.
+
+    Args:
+        path: The file; it need not exist.
+
+    Yields:
+        Path of the file to write, beside it; nothing is left of it after an error.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    with writing(path):
+        try:
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise

@@ -12,15 +12,17 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from cmcr_cli.errors import OutputError
+from cmcr_cli.errors import InputError, OptionError, OutputError
 from cmcr_cli.output.files import CACHE, PART, SIDECARS, folder_of, is_cache, lock_of
+from cmcr_cli.scene.references.listing import candidates, made_by_cmcr
 
 Key = str | tuple[int, int]
 """A real path, or device and inode."""
 
-SEPARATORS = re.compile(r"/vsi[a-z0-9_]+/|[:?&=,|!{}\"'\s]")
+SEPARATORS = re.compile(r"/vsi[a-z0-9_]+/|[:?&=,|!#{}\"'\s]")
 """Parts before and after a file's own path in the addresses that GDAL and rasterio know."""
 
 MOST_SEPARATORS = 16
@@ -47,10 +49,12 @@ class Claims:
     def __init__(self) -> None:
         """Nothing is claimed yet."""
         self._read: dict[Key, str] = {}
+        self._found: dict[Key, tuple[str, Path]] = {}
         self._trees: dict[Path, str] = {}
         self._outputs: dict[Path, None] = {}
         self._written: dict[Key, Path] = {}
         self._seen: set[str] = set()
+        self._listed: set[str] = set()
 
     def read(self, *named: str | Path) -> None:
         """Claim inputs, which may be folders, or any address that GDAL knows."""
@@ -69,6 +73,36 @@ class Claims:
                 for beside in ("", *SIDECARS):
                     for key in _keys(Path(f"{file}{beside}")):
                         self._read.setdefault(key, str(name))
+
+    def read_references(self, path: str) -> None:
+        """Claim what a path of `--reference` stands for: a product, or all in a folder or a list.
+
+        Outputs of cmcr in a folder are not read as references, so that a later run may replace them.
+
+        Args:
+            path: The path, without a date.
+        """
+        if path in self._listed:
+            return
+        self._listed.add(path)
+        with suppress(InputError, OptionError):  # which are raised when the references are opened
+            for each in candidates(path):
+                if each.named or _is(stat.S_ISDIR, Path(each.path)):
+                    self.read(each.path, *([] if each.mask is None else [each.mask]))
+                else:
+                    self._find(Path(each.path), path)
+        if not _is(stat.S_ISDIR, Path(path)):
+            self.read(path)
+
+    def _find(self, place: Path, folder: str) -> None:
+        """Claim a file in a folder of references, and what it consists of."""
+        for file in files_behind(str(place)):
+            for beside in ("", *SIDECARS):
+                for key in _keys(Path(f"{file}{beside}")):
+                    if file == place:
+                        self._found.setdefault(key, (folder, place))
+                    else:
+                        self._read.setdefault(key, str(place))
 
     def write(self, path: Path) -> None:
         """Claim an output.
@@ -97,6 +131,11 @@ class Claims:
                 for key in _keys(name):
                     if key in self._read:
                         raise _meeting(path, name, self._read[key])
+                    if key in self._found and not made_by_cmcr(self._found[key][1]):
+                        raise OutputError(
+                            f"{path}: is or belongs to {self._found[key][1].name} in {self._found[key][0]}, "
+                            "which is read for references; give the output another name with -o."
+                        )
             for tree, named in self._trees.items() if os.path.lexists(path) else ():
                 if tree in _real(path).parents:
                     raise OutputError(

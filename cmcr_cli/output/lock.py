@@ -6,13 +6,13 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.output.files import lock_of
+from cmcr_cli.output.files import folder_of, lock_of, put_back
 
 if sys.platform != "win32":
     import fcntl
@@ -37,6 +37,17 @@ def locked(outputs: Iterable[Path]) -> Iterator[None]:
         for output in outputs:
             stack.enter_context(_locked(output))
         yield
+
+
+def restore_old(paths: Sequence[Path]) -> None:
+    """Restore the old set where a run was killed amid its renames, so that it is not in the way.
+
+    Args:
+        paths: The set, which is left as it is while another run writes it.
+    """
+    if any(folder_of(path).is_dir() for path in paths):
+        with contextlib.suppress(OSError, OutputError), locked(paths):
+            put_back(paths)
 
 
 @contextmanager

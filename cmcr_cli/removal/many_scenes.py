@@ -19,10 +19,10 @@ from cmcr_cli.option_fields import absolute_paths, option_fields
 from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
-from cmcr_cli.output.lock import locked
+from cmcr_cli.output.lock import locked, restore_old
 from cmcr_cli.removal.finished import unfinished
 from cmcr_cli.removal.opening.opened import Model, load_model
-from cmcr_cli.removal.opening.session import claim, restore_old
+from cmcr_cli.removal.opening.session import claim
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical

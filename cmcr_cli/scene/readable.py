@@ -172,12 +172,13 @@ def file_state(path: str | None) -> list[Any]:
     """Tell one state of an input file from another.
 
     Args:
-        path: The file; None or not local: only its name counts.
+        path: The file; None, not local or a folder: only its name counts.
 
     Returns:
         Path, size and time of the last change.
     """
-    if path is None or not Path(path).exists():
+    # Of a folder only its name: the outputs may be in it, and what counts of its files is listed.
+    if path is None or not Path(path).is_file():
         return [path]
     state = Path(path).stat()
     return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]

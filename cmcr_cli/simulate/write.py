@@ -23,7 +23,7 @@ from rasterio.windows import Window as RasterWindow
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.claims import check_writable
 from cmcr_cli.output.files import FileSet
-from cmcr_cli.output.lock import locked
+from cmcr_cli.output.lock import locked, restore_old
 from cmcr_cli.output.write_errors import GDAL_ERRORS
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
@@ -280,6 +280,7 @@ def simulate_scene(
     check_cover(cloud_cover)
     drawn = [scene_date(seed), *draw_dates(seed, dates)]
     scene = _named(out_dir, drawn[1:])
+    restore_old(scene.files)
     _check_present(out_dir, scene.files, overwrite)
     try:
         for path in scene.files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from cmcr_cli.errors import InputError
+from cmcr_cli.model.weights import replacing
 
 NAME = "checkpoint.safetensors"
 
@@ -30,16 +30,16 @@ def save(path: Path, modules: Modules, optimizer: AdamW, images: int, signature:
         optimizer: Optimizer of `network`.
         images: Crops seen so far.
         signature: Values that identify the training; `signature_of` returns them.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     tensors = {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"moment.{index}.{k}": v for k, v in moments.items()}
-    part = path.with_name(path.name + ".part")
     plain = {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
-    save_file(plain, part, metadata={"images": str(images), **signature})
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    with replacing(path) as part:
+        save_file(plain, part, metadata={"images": str(images), **signature})
 
 
 def signature_of(path: Path) -> dict[str, str]:
@@ -102,9 +102,8 @@ def trim(stats: Path, images: int) -> None:
     if not stats.is_file():
         return
     kept = [line for line in stats.read_text().splitlines() if _images(line) <= images]
-    part = stats.with_name(stats.name + ".part")
-    part.write_text("".join(line + "\n" for line in kept))
-    part.replace(stats)
+    with replacing(stats) as part:
+        part.write_text("".join(line + "\n" for line in kept))
 
 
 def _images(line: str) -> float:

@@ -19,6 +19,7 @@ from torch.optim import AdamW
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from cmcr_cli.model.weights import writing
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.processes import Process, average_gradients
 from cmcr_cli.training.recipe import LoopConfig
@@ -147,7 +148,7 @@ def train(
                 rate = len(losses) * config.batch / (time.monotonic() - tick)
                 figures = {"images": images, "loss": loss, "images_per_s": rate}
                 figures |= snapshot(updates.average.module, images)
-                with (run_dir / STATS).open("a") as file:
+                with writing(run_dir / STATS), (run_dir / STATS).open("a") as file:
                     file.write(json.dumps(figures) + "\n")
                 # After the line of statistics: if the run is killed in between, `trim` removes the line.
                 checkpoint.save(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cmcr_cli.model.weights import writing
 from cmcr_cli.output.quicklook import stretch_of, stretched, write_png
 from cmcr_cli.scene.bands import BANDS
 
@@ -46,7 +47,8 @@ def write_panels(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     picture = np.concatenate([np.concatenate([_fitted(p) for p in row], axis=2) for row in rows], axis=1)
     write_png(path, np.rint(picture * 255).astype(np.uint8))
 

@@ -20,7 +20,7 @@ from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.cloud_network import CloudNetwork
 from cmcr_cli.model.condition import Condition, to_scene_units
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.model.weights import Weights
+from cmcr_cli.model.weights import Weights, replacing, writing
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.data.library import Library, load_library
 from cmcr_cli.training.loop import STATS, Batches, Task, train
@@ -139,14 +139,17 @@ def run_training(
     Raises:
         OptionError: The processes cannot share a batch.
         InputError: The data cannot be used, or the run folder contains another training.
-        OutputError: The run folder contains files that the run would replace and did not write.
+        OutputError: The run folder contains files that the run would replace and did not write, or it
+            cannot be written.
         WeightsError: `init` cannot be used.
     """
     with start(training, data, folder, recipe, init, device) as run:
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         recipe_text = dump_recipe(run.recipe)
         if run.process.rank == 0:
-            (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
+            with replacing(folder / RECIPE) as part:
+                part.write_text(recipe_text, encoding="utf-8")
 
         def snapshot(average: nn.Module, images: int) -> dict[str, float]:
             run.save(training.name, images, average)

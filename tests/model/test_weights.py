@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cmcr_cli.errors import WeightsError
+from cmcr_cli.errors import OutputError, WeightsError
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.cloud_network import CloudConfig, CloudNetwork
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
-from cmcr_cli.model.weights import Weights, load, save
+from cmcr_cli.model.weights import Weights, load, replacing, save, writing
 
 Edit = Callable[[dict[str, Tensor], dict[str, Any]], object]
 
@@ -196,3 +198,49 @@ def test_another_file_under_the_name_of_the_release(saved: Path) -> None:
     assert load(weights_file.default_path()).sha256 == weights_file.DEFAULT_SHA256
     other = saved.rename(saved.with_name(weights_file.DEFAULT_NAME))
     assert "released under this name" in refused(other)
+
+
+# Files that are replaced
+
+
+def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with replacing(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "new"
+
+
+@pytest.mark.parametrize("fault", ["write", "sync", "interrupt"])
+def test_the_old_file_stays_where_a_new_one_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if fault == "sync":
+        monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(KeyboardInterrupt if fault == "interrupt" else OutputError) as caught,
+        replacing(path) as part,
+    ):
+        part.write_text("ne")
+        if fault == "write":
+            full(0)
+        if fault == "interrupt":
+            raise KeyboardInterrupt
+    assert fault == "interrupt" or "No space left on device" in str(caught.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"] and path.read_text() == "old"
+
+
+def test_errors_of_libraries_are_told_and_others_pass(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), replacing(tmp_path / "none" / "w") as part:
+        save_file({"a": torch.zeros(1)}, part)
+    with pytest.raises(ValueError, match="other"), writing(tmp_path):
+        raise ValueError("other")
+    with pytest.raises(OutputError, match=r"^as it is$"), writing(tmp_path):
+        raise OutputError("as it is")

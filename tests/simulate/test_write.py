@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.output.files import folder_of
 from cmcr_cli.output.stac_item import time_of
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.optical import open_optical
@@ -185,3 +186,14 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         simulate_scene(tmp_path / "file", size=10, seed=1)
+
+
+def test_an_old_scene_that_a_killed_run_moved_aside_returns(tmp_path: Path) -> None:
+    scene = simulate_scene(tmp_path, size=8, seed=1)
+    before = {path.name: path.read_bytes() for path in scene.files}
+    for path in scene.files[:2]:
+        folder_of(path).mkdir()
+        path.rename(folder_of(path) / "old")
+    with pytest.raises(OutputError, match="exist already"):
+        simulate_scene(tmp_path, size=8, seed=2)
+    assert {path.name: path.read_bytes() for path in scene.files} == before

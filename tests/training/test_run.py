@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -198,3 +199,20 @@ def test_a_run_may_be_made_longer(data: Path, untrained: Path, tmp_path: Path, t
     run_training(TEACHER, data, tmp_path, longer, untrained)
     stats = [json.loads(line)["images"] for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert stats == [8, 16, 24]
+
+
+def test_a_run_folder_that_cannot_be_written(
+    data: Path, tmp_path: Path, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error names it, and nothing partial is left that would be in the way of the next try."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        run_training(TEACHER, data, tmp_path / "file" / "run", tiny_recipe, None, "cpu")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        run_training(TEACHER, data, tmp_path / "run", tiny_recipe, None, "cpu")
+    assert not list((tmp_path / "run").iterdir())

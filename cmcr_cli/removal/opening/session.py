@@ -10,13 +10,12 @@ from pathlib import Path
 import rasterio
 import torch
 
-from cmcr_cli.errors import OutputError, WeightsError
+from cmcr_cli.errors import WeightsError
 from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
-from cmcr_cli.output.files import folder_of, put_back
 from cmcr_cli.output.inputs import Inputs
-from cmcr_cli.output.lock import locked
+from cmcr_cli.output.lock import restore_old
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
 from cmcr_cli.removal.survey.mask_choice import KnownMasks, chosen_mask
@@ -27,6 +26,7 @@ from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
+from cmcr_cli.scene.references.entries import path_of_entry
 from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.scene.references.reference import Reference, Wanted, open_references
 from cmcr_cli.warning_kinds import WarningLog
@@ -162,17 +162,6 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
     return claims
 
 
-def restore_old(paths: Sequence[Path]) -> None:
-    """Restore the old set where a run was killed amid its renames, so that it is not in the way.
-
-    Args:
-        paths: All outputs of the set.
-    """
-    if any(folder_of(path).is_dir() for path in paths):
-        with suppress(OSError, OutputError), locked(paths):
-            put_back(paths)
-
-
 def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -> None:
     """Claim all files of a run.
 
@@ -184,7 +173,10 @@ def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -
     Raises:
         OutputError: Two outputs meet.
     """
-    claims.read(*options.inputs)
+    references = set(map(path_of_entry, options.references))
+    claims.read(*(path for path in options.inputs if path not in references))
+    for reference in references:
+        claims.read_references(reference)
     if options.mask_weights is not None:
         claims.read(options.mask_weights)
     with suppress(WeightsError):  # which is raised when they are loaded, if they are

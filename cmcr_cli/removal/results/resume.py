@@ -164,12 +164,16 @@ def fingerprint(session: Session) -> dict[str, Any]:
         Values by name.
     """
     options, optical = session.options, session.optical
+    images = [optical, *(each.optical for each in session.references)]
+    sources = [each.source for each in images] + ([session.radar.source] if session.radar else [])
     # What only GDAL knows to be behind an input, and what is known without it.
-    read = {*optical.source.files, *(() if session.radar is None else session.radar.source.files)}
-    for reference in session.references:
-        read |= {*reference.optical.source.files, *([reference.mask] if reference.mask else [])}
-    read |= {str(file) for named in options.inputs for file in files_behind(named)}
-    for each in (optical, *(reference.optical for reference in session.references)):
+    read = {file for source in sources for file in source.files}
+    named = {*options.inputs, *read, *(each.path for each in images), *(each.scl for each in images)}
+    named |= {each.mask for each in session.references}
+    read |= {str(file) for name in named if name is not None for file in files_behind(name)}
+    if options.mask_weights is not None:
+        read |= {str(file) for file in options.mask_weights.glob("*")}
+    for each in images:
         read |= set() if each.folder is None else set(map(str, Path(each.folder).rglob("*")))
     return {
         **decisive(options),
@@ -178,6 +182,7 @@ def fingerprint(session: Session) -> dict[str, Any]:
         "weights": session.weights.sha256,
         "references": [[each.path, str(each.date), each.mask] for each in session.references],
         "devices": sorted({device.type for device in session.devices}),
+        "images": [[str(each.radiometry), each.nodata, each.tags] for each in images],
         "inputs": [file_state(path) for path in sorted(read)],
         "grid": [optical.grid.describe(), optical.grid.transform, optical.grid.crs],
     }

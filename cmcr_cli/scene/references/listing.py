@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,8 +38,12 @@ STACK_TYPES = {"uint16", "int16"}
 FEWEST_BANDS = 3
 """Other rasters in a folder are not stacks of bands: radar, masks, provenance, uncertainty, single bands."""
 
-MADE_TAG = "CMCR_WEIGHTS_SHA256"
-"""What cmcr writes into all that it makes."""
+ITEMS = (".json", ".geojson")
+
+MADE_TAG, MADE_ITEM = "CMCR_WEIGHTS_SHA256", re.compile(rb'"processing:software":\s*\{\s*"cmcr"')
+"""What cmcr writes into all rasters and items that it makes."""
+
+MADE = "is an output of cmcr, whose covered pixels are reconstructed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,56 @@ def list_references(entries: Iterable[str]) -> tuple[tuple[Listed, ...], tuple[L
     return tuple(_merged(listed)), tuple(sorted(left_out, key=lambda each: (each.path, each.reason)))
 
 
+def candidates(path: str) -> Iterator[Listed]:
+    """List what one path of `--reference` may stand for, by names alone: no raster is opened.
+
+    Args:
+        path: The path, without a date.
+
+    Yields:
+        The products; of a folder also files that turn out to be none.
+
+    Raises:
+        InputError: A folder or a list cannot be read.
+    """
+    place = Path(path)
+    if _is_folder(place) and not _is_product(place):
+        for each in _entries(place):
+            if each.suffix.lower() in (*RASTERS, *ITEMS, ".zip") or (_is_folder(each) and _is_product(each)):
+                yield Listed(str(each), named=False)
+    elif _is_list(path):
+        yield from _of_list(place)
+    else:
+        yield Listed(path)
+
+
+def made_by_cmcr(place: Path) -> bool:
+    """Recognise a raster or an item that cmcr has written.
+
+    Args:
+        place: Any path.
+
+    Returns:
+        Whether it is one; False for what cannot be read.
+    """
+    suffix = place.suffix.lower()
+    try:
+        if suffix in ITEMS:
+            return MADE_ITEM.search(read_start(place, "a STAC item", LARGEST_LIST)) is not None
+        if suffix not in RASTERS:
+            return False
+        with open_raster(place, "a raster", containers=True) as dataset:
+            return MADE_TAG in dataset.tags()
+    except InputError:
+        return False
+
+
 def _group(path: str) -> Iterator[Listed | LeftOut]:
     """All that one path stands for."""
     place = Path(path)
     if _is_folder(place) and not _is_product(place):
         yield from _of_folder(place)
-    elif place.suffix.lower() in LISTS and not path.startswith("/vsi"):
+    elif _is_list(path):
         yield from _of_list(place)
     elif not is_eopf(path) and is_item(path) and (items := item_paths(path)) is not None:
         if not items:
@@ -111,16 +160,24 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
         yield Listed(path)
 
 
-def _of_folder(folder: Path) -> Iterator[Listed | LeftOut]:
-    """Products and stacks in a folder; its subfolders are not searched."""
+def _is_list(path: str) -> bool:
+    return Path(path).suffix.lower() in LISTS and not path.startswith("/vsi")
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden names, such as those of unfinished outputs."""
     try:
-        places = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
+        return sorted(place for place in folder.iterdir() if not place.name.startswith("."))
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be read ({error.strerror}); expected a folder of products. Check --reference."
         ) from error
+
+
+def _of_folder(folder: Path) -> Iterator[Listed | LeftOut]:
+    """Products and stacks in a folder; its subfolders are not searched."""
     empty = True
-    for place in places:
+    for place in _entries(folder):
         found = _in_folder(place)
         empty &= found is None
         if found is None:
@@ -139,8 +196,8 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
     suffix = place.suffix.lower()
     if suffix == ".zip":
         return listed if is_eopf(str(place)) or _is_zipped_product(place) else None
-    if suffix in (".json", ".geojson"):
-        return listed if _is_optical_item(place) else None
+    if suffix in ITEMS:
+        return _item_in_folder(place)
     if suffix not in RASTERS:
         return None
     try:
@@ -148,7 +205,7 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
             if dataset.count < FEWEST_BANDS or not set(dataset.dtypes) <= STACK_TYPES:
                 return None
             if MADE_TAG in dataset.tags():
-                return LeftOut(str(place), "is an output of cmcr, whose covered pixels are reconstructed")
+                return LeftOut(str(place), MADE)
     except InputError as error:
         return LeftOut(str(place), reason_of(error, str(place)))
     return listed
@@ -187,12 +244,14 @@ def _is_zipped_product(place: Path) -> bool:
         return True
 
 
-def _is_optical_item(place: Path) -> bool:
+def _item_in_folder(place: Path) -> Listed | LeftOut | None:
     try:
         text = read_start(place, "a STAC item", LARGEST_LIST)
     except InputError:
-        return False
-    return b'"stac_version"' in text and b'"FeatureCollection"' not in text
+        return None
+    if b'"stac_version"' not in text or b'"FeatureCollection"' in text:
+        return None
+    return LeftOut(str(place), MADE) if MADE_ITEM.search(text) else Listed(str(place), named=False)
 
 
 def _of_list(path: Path) -> Iterator[Listed]:
@@ -206,6 +265,8 @@ def _of_list(path: Path) -> Iterator[Listed]:
         raise InputError(
             f"{path}: is not UTF-8 ({error.reason}); expected a list of paths as text."
         ) from error
+    if "\0" in content:
+        raise InputError(f"{path}: contains a zero byte; expected a list of paths as text.")
     rows = _csv_rows(content, path) if path.suffix.lower() == ".csv" else _text_rows(content)
     empty = True
     for number, row in rows:
