@@ -59,6 +59,17 @@ UNTESTED = {
     "__main__": "starts the command; tests/faults starts it in processes of their own",
     "cli.commands.distill": "one call of what test_train.py tests, as it does for this command too",
     "errors": "types; what raises them tests their messages",
+    "output.plausibility": "tested by what it finds, in output/test_validation.py",
+    "removal.opening.inspection": "tested by what it shows, in cli/commands/test_info.py",
+    **{
+        f"scene.layers.{name}": "tested on files of that kind, in test_inputs_as_they_come.py"
+        for name in ("band_pixels", "pixel_sizes", "reflectance_units", "sensors", "stack_layers")
+    },
+    **{
+        f"scene.pixels.{name}": "tested on files of that kind, in test_validity.py"
+        for name in ("masks_of_files", "virtual", "warped")
+    },
+    "scene.raster": "tested through what reads with it: test_lines.py, test_remote.py, test_placed.py",
     "version": "one constant",
 }
 """Modules without a file of tests of their own, and why."""

@@ -81,3 +81,11 @@ def test_steps(run: Run, scene: SimulatedScene, tmp_path: Path) -> None:
 def test_ndvi(run: Run, scene: SimulatedScene, tmp_path: Path) -> None:
     ended = run(sys.executable, EXAMPLES / "ndvi.py", scene.s2, scene.s1, "clear.tif")
     assert "NDVI" in ended.stdout and _is_image(tmp_path / "clear.tif")
+
+
+def test_other_dates(run: Run, tmp_path: Path) -> None:
+    scene = simulate_scene(tmp_path / "series", size=128, seed=3, cloud_cover=0.4, dates=1)
+    dates = tmp_path / "series" / "dates"
+    ended = run(sys.executable, EXAMPLES / "other_dates.py", scene.s2, scene.s1, "clear.tif", dates, scene.s2)
+    assert ": not used, is the scene itself" in ended.stdout
+    assert (tmp_path / "clear.tif").is_file() and (tmp_path / "clear_source.tif").is_file()

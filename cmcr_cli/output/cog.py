@@ -7,12 +7,11 @@ layout.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +27,7 @@ from rasterio.windows import Window
 
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.output.files import FileSet, flush_to_disk
-from cmcr_cli.output.write_errors import GDAL_ERRORS, output_errors
+from cmcr_cli.output.write_errors import GDAL_ERRORS, gdal_warnings, output_errors
 from cmcr_cli.scene.bands import band_name
 from cmcr_cli.scene.grid import Grid
 
@@ -284,7 +283,7 @@ def check_creation_options(spec: OutputSpec) -> None:
         "count": spec.count,
         "dtype": spec.dtype,
     }
-    with MemoryFile() as plain, MemoryFile() as cog, _gdal_warnings() as warnings:
+    with MemoryFile() as plain, MemoryFile() as cog, gdal_warnings() as warnings:
         with plain.open(driver="GTiff", height=shape[0], width=shape[1], **profile) as dataset:
             dataset.write(pixels)
         try:
@@ -388,22 +387,3 @@ def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
         with cog.open() as dataset:
             dataset.read()
     return time.monotonic() - started
-
-
-@contextmanager
-def _gdal_warnings() -> Iterator[list[str]]:
-    """Collect what GDAL warns of through rasterio's logger, whatever level the program has set for it."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("rasterio._env")
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    try:
-        yield messages
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -53,3 +54,26 @@ def _no_room(path: Path) -> str | None:
     except OSError as error:
         return str(error)
     return None
+
+
+@contextmanager
+def gdal_warnings() -> Iterator[list[str]]:
+    """Collect what GDAL warns of through rasterio's logger, whatever level the program has set for it.
+
+    Yields:
+        The warnings so far; more are added as they come.
+    """
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rasterio._env")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

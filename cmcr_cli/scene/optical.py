@@ -336,6 +336,11 @@ def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, 
 
 
 def _check_dtype(dataset: Any, path: str | Path) -> None:
+    if odd := [dtype for dtype in dataset.dtypes if "complex" in dtype]:
+        raise RadiometryError(
+            f"{path}: has {odd[0]} pixels; expected DN or reflectance as real numbers. Give a Level-1C or "
+            "Level-2A image."
+        )
     if dataset.count == 2:
         raise RadiometryError(
             f"{path}: has 2 bands of {dataset.dtypes[0]} and looks like Sentinel-1; expected Sentinel-2. "

@@ -125,7 +125,7 @@ def test_areas_of_a_neighbouring_tile(
     crs = {"type": "name", "properties": {"name": "EPSG:32631"}}
     polygon = {"type": "Polygon", "coordinates": [[[a + x, b + y] for a, b in ring]], "crs": crs}
     aoi.write_text(json.dumps(polygon))
-    refused(cmcr(*given, "--aoi", aoi), 4, "outside of the scene")
+    refused(cmcr(*given, "--aoi", aoi), 4, "only touches the edge of the scene")
     assert not list(out.iterdir())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmcr_cli.output.inputs import Inputs, OpticalInput
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.output.quicklook import Quicklook
 from cmcr_cli.removal.results.html_report import write_report
@@ -18,11 +19,20 @@ from cmcr_cli.warning_kinds import MaskWarning
 from tests.support.strips import optical
 
 NAMES = ("B02", "B03", "B04")
+INPUTS = Inputs(
+    scene=OpticalInput(
+        path="s2.tif", form="stack", level="L2A", baseline=None, date=None, sun=None, bands=NAMES,
+        bands_from="names", scale=0.0001, offset=-1000.0, offset_source="tag", crs="EPSG:32631", width=16,
+        height=8, pixel_size=(10.0, 10.0), dtype="uint16", nodata=0.0, valid_share=0.75, classification=False,
+        resampled=False,
+    ),
+    radar=None,
+)  # fmt: skip
 REPORT = Report(
     output="<i>/clear & co.tif", weights="tiny 1234", device="cpu", steps=4, samples=2, seed=7, level="L2A",
     offset=-1000.0, offset_source="tag", radar=False, radar_shift=None, width=16, height=8, valid_share=0.75,
     covered_share=0.5, patches=6, patches_restored=3, seconds={"open": 0.25}, references=(),
-    references_left_out=(), warnings=(),
+    references_left_out=(), warnings=(), inputs=INPUTS,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from cmcr_cli.ground import reference_learning
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.removal.survey.mask_choice import KnownMasks
 from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey, survey_references
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.masks.mask_codes import THICK
@@ -75,7 +76,15 @@ def surveyed(scene: Path, tmp_path: Path) -> Iterator[Callable[[Path], tuple[Ref
             options = RemoveOptions(s2=str(scene), output=tmp_path / "o.tif", references=(str(listed),))
             ground, done = Ground.unknown(present(optical.names)), list[float]()
             survey = survey_references(
-                optical, None, cloud_map, ground, found.used, options, Plain(), progress=done.append
+                optical,
+                None,
+                cloud_map,
+                ground,
+                found.used,
+                options,
+                Plain(),
+                KnownMasks(),
+                progress=done.append,
             )
             return survey, done
 

@@ -103,8 +103,8 @@ def test_only_windows_in_which_anything_is_clear_are_looked_at(optical: Optical)
     )
     rows = reader.rows(0, 20)
     dn, clear = reader.scene(0, 20)
-    assert reader.seen(rows, dn, np.zeros_like(clear), 0, TYPICAL_RATIO) is None
-    found = reader.seen(rows, dn, clear, 0, TYPICAL_RATIO)
+    assert reader.seen(rows, dn, np.zeros_like(clear), 0, TYPICAL_RATIO, 1) is None
+    found = reader.seen(rows, dn, clear, 0, TYPICAL_RATIO, 1)
     assert found is not None and (found.top, found.left, found.radar) == (0, 0, None)
     assert found.image.shape[1:] == found.clear.shape == (20, reader.width // 2 * 2)
     assert len(found.looks) == len(found.trusted) == 1

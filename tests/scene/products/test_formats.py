@@ -16,10 +16,10 @@ def test_products_are_told_by_their_path(make_product: Callable[..., Any], tmp_p
     for path in (made.folder, made.folder / "MTD_MSIL2A.xml", made.zipped):
         found = read_product(str(path))
         assert found is not None and "B02" in found.bands, path
-        assert [fits(str(path)) for fits, _ in FORMATS] == [False, True]
+        assert [fits(str(path)) for fits, _ in FORMATS] == [False, False, True]
     item = tmp_path / "item.json"
     item.write_text(json.dumps({"type": "Feature", "id": "x", "properties": {}, "assets": {}}))
-    assert [fits(str(item)) for fits, _ in FORMATS] == [True, False]
+    assert [fits(str(item)) for fits, _ in FORMATS] == [False, True, False]
     with pytest.raises(InputError):
         read_product(str(item))
 
