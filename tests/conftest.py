@@ -58,6 +58,15 @@ class Ended:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks on one thread, as workers have them on a CPU."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def cmcr(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Ended]]:

@@ -102,9 +102,9 @@ def seen(
     return Seen(top, left, rounded(image, 16), clear, basis, shown, trusted, step)
 
 
-def _at_pixels(blocks: NDArray[Any], step: int) -> NDArray[Any]:
-    """Take values of blocks of 2 x 2 pixels at every `step`-th pixel of the last two axes."""
-    return blocks.repeat(2, -2).repeat(2, -1) if step == 1 else blocks[..., :: step // 2, :: step // 2]
+def _at_pixels(blocks: NDArray[Any]) -> NDArray[Any]:
+    """Repeat values of blocks of 2 x 2 pixels for these."""
+    return blocks.repeat(2, -2).repeat(2, -1)
 
 
 class SampleCollector:
@@ -178,12 +178,11 @@ class ResidualCollector:
         """Take a window that is looked at in steps of `step`."""
         step, cell, (image, clear) = self.step, self._references.cell, (window.image, window.clear)
         blocks = clear.shape if step > 1 else (clear.shape[0] // 2, clear.shape[1] // 2)
-        expected = self._bare.regressed(window.top, window.left, blocks, window.radar, max(step // 2, 1))
-        if step == 1:
-            expected = _at_pixels(expected, step)
         basis = window.radar
-        if basis is not None and step == 1:
-            basis = _at_pixels(basis, step)
+        expected = self._bare.regressed(window.top, window.left, blocks, basis, max(step // 2, 1))
+        if step == 1:
+            expected = _at_pixels(expected)
+            basis = None if basis is None else _at_pixels(basis)
         known, predicted = self._references.regressed(window.looks, window.trusted, basis)
         residuals = (clear, image - expected), (clear & known, image - predicted)
         parts = [np.concatenate([each, np.ones_like(each[:1])]) * where for where, each in residuals]

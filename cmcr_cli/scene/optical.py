@@ -296,8 +296,8 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
         raise RadiometryError(
             f"{optical.path}: the mean reflectance is {mean:.2f} with offset {optical.radiometry.offset:g} "
             f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
-            "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one "
-            "DN with --scale."
+            "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one DN "
+            "with --scale."
         )
     odd = _odd_shares(optical, dn)
     if not optical.scaled:
@@ -343,8 +343,8 @@ def _check_dtype(dataset: Any, path: str | Path) -> None:
         )
     if dataset.count == 2:
         raise RadiometryError(
-            f"{path}: has 2 bands of {dataset.dtypes[0]} and looks like Sentinel-1; expected Sentinel-2. "
-            "The Sentinel-2 scene comes first, then the Sentinel-1 scene."
+            f"{path}: has 2 bands of {dataset.dtypes[0]} and looks like Sentinel-1; expected Sentinel-2. The "
+            "Sentinel-2 scene comes first, then the Sentinel-1 scene."
         )
 
 

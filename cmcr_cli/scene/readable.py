@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import stat
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipInfo
 
 from cmcr_cli.errors import InputError
 
@@ -28,6 +32,9 @@ BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".tfw", ".wld", ".rrd", ".ige")
 """Suffixes of files that GDAL opens beside a raster without being asked."""
 
 SOURCE = re.compile(rb"<Source(?:Filename|Dataset)([^>]*)>([^<]+)</")
+
+DAMAGED_ZIP = (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""Errors that a damaged or unusual zip can cause."""
 
 LARGEST_VRT, DEEPEST_VRT = 16 * 2**20, 8
 """Bytes of a virtual raster that is inspected, and the depth to which they are nested."""
@@ -166,6 +173,31 @@ def _kind(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def from_zip(path: Path, choose: Callable[[list[ZipInfo]], ZipInfo]) -> tuple[str, bytes]:
+    """Read one member of a product's zip.
+
+    Args:
+        path: The zip.
+        choose: Picks the member among all; what it raises is raised here too.
+
+    Returns:
+        GDAL's name of the folder of the member, and its content.
+
+    Raises:
+        InputError: The zip cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = choose(archive.infolist())
+            text = archive.read(entry)
+    except (*DAMAGED_ZIP, OSError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a zip ({error}); expected a whole product. Download it again."
+        ) from error
+    # The braces let GDAL find the end of the archive's name, whatever its suffix.
+    return f"/vsizip/{{{path.absolute()}}}/{posixpath.dirname(entry.filename)}".rstrip("/"), text
 
 
 def file_state(path: str | None) -> list[Any]:

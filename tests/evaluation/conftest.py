@@ -24,12 +24,8 @@ from cmcr_cli.training.samples.patch_samples import Clouded
 
 
 @pytest.fixture(autouse=True)
-def steady() -> Iterator[None]:
-    """One thread: these networks are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def steady(one_thread: None) -> None:
+    """These networks are too small for more threads."""
 
 
 @pytest.fixture(scope="session")

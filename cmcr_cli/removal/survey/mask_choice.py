@@ -19,6 +19,7 @@ from cmcr_cli.removal.survey.omnicloudmask import OMNI, OmniMask
 from cmcr_cli.scene.masks.mask_raster import open_mask
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.readable import file_state
+from cmcr_cli.scene.references.placed import Shift
 from cmcr_cli.scene.references.reference import Reference
 
 MOST_BYTES = 128 * 2**20
@@ -28,8 +29,9 @@ MOST_BYTES = 128 * 2**20
 @dataclass(frozen=True, slots=True)
 class _Kept:
     planes: bytes
-    like: CloudMap  # without its planes
     shape: tuple[int, ...]
+    phase: tuple[int, int]
+    width: int
     clear_share: float
 
 
@@ -53,7 +55,7 @@ class KnownMasks:
         if kept is None:
             return None
         planes = np.frombuffer(zlib.decompress(kept.planes), np.uint8).reshape(kept.shape)
-        return CloudMap(planes, kept.like.phase, kept.like.width), kept.clear_share
+        return CloudMap(planes, kept.phase, kept.width), kept.clear_share
 
     def keep(self, key: Hashable, cloud_map: CloudMap, clear_share: float) -> None:
         """Keep a map.
@@ -64,9 +66,8 @@ class KnownMasks:
             clear_share: Part of its grid that the image shows clear.
         """
         planes = cloud_map.planes
-        bare = CloudMap(np.zeros((3, 0, 0), np.uint8), cloud_map.phase, cloud_map.width)
-        self._kept.pop(key, None)
-        self._kept[key] = _Kept(zlib.compress(planes.tobytes(), 1), bare, planes.shape, clear_share)
+        packed = zlib.compress(planes.tobytes(), 1)
+        self._kept[key] = _Kept(packed, planes.shape, cloud_map.phase, cloud_map.width, clear_share)
         while sum(len(each.planes) for each in self._kept.values()) > MOST_BYTES and len(self._kept) > 1:
             del self._kept[next(iter(self._kept))]
 
@@ -132,7 +133,7 @@ def mask_of_reference(
 
 
 def key_of(reference: Reference, options: RemoveOptions) -> Hashable:
-    """All that the cloud map of a reference depends on, but for the weights.
+    """Name a cloud map of a reference by all that it depends on, but for the weights.
 
     Args:
         reference: The reference.
@@ -141,12 +142,11 @@ def key_of(reference: Reference, options: RemoveOptions) -> Hashable:
     Returns:
         A key for `KnownMasks`.
     """
-    source = reference.mask, options.mask, options.dilate, options.device
-    return _key(reference.optical, (*source, file_state(reference.mask), reference.undone))
+    return _key(reference.optical, options, reference.mask, reference.undone)
 
 
 def key_of_scene(optical: Optical, options: RemoveOptions) -> Hashable | None:
-    """The key under which the map of a scene itself serves as that of a reference.
+    """Name the cloud map of a scene as that of a reference would be named.
 
     Args:
         optical: The scene.
@@ -155,15 +155,17 @@ def key_of_scene(optical: Optical, options: RemoveOptions) -> Hashable | None:
     Returns:
         A key for `KnownMasks`; None where a reference would be read or masked in another way.
     """
-    if options.mask != "auto" or (options.bands, options.offset, options.sun) != (None, None, None):
+    stated = options.bands, options.scale, options.offset, options.sun  # of the scene only
+    if options.mask != "auto" or any(each is not None for each in stated):
         return None
-    return _key(optical, (None, options.mask, options.dilate, options.device, file_state(None), (0.0, 0.0)))
+    return _key(optical, options, None, (0.0, 0.0))
 
 
-def _key(optical: Optical, source: tuple[object, ...]) -> Hashable:
+def _key(optical: Optical, options: RemoveOptions, mask: str | None, undone: Shift) -> Hashable:
     grid = optical.grid
-    where = [*grid.transform[:6], grid.height, grid.width, grid.crs.to_wkt()]
+    where = [*grid.transform[:6], grid.height, grid.width, grid.crs.to_wkt(), *undone]
     files = [file_state(each) for each in sorted(optical.source.files)]
+    source = options.mask, str(options.mask_weights), options.dilate, options.device, file_state(mask)
     return json.dumps([optical.path, files, where, *source])
 
 

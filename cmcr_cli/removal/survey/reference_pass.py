@@ -97,8 +97,10 @@ def survey_references(
     used: list[SurveyedReference] = []
     for index, reference in enumerate(references):
         own, key = _part(progress, index, steps), key_of(reference, options)
-        found, share = known.find(key) or _covered(reference, optical, options, network, each, own)
-        known.keep(key, found, share)
+        before = known.find(key)
+        found, share = before or _covered(reference, optical, options, network, each, own)
+        if before is None:
+            known.keep(key, found, share)
         if share < FEWEST:
             unfit.append((index, f"only {100 * share:.1f} % of the scene is clear in it"))
         else:

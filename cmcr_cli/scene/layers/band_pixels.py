@@ -90,8 +90,7 @@ def sample_windows(dataset: Any, indexes: Sequence[int]) -> NDArray[Any]:
     except RasterioError as error:
         raise InputError(
             f"{dataset.name}: rows 0 to {dataset.height} cannot be read ({error.__cause__ or error}); "
-            "expected a "
-            "complete file. It is truncated, damaged or out of reach: copy or download it again."
+            "expected a complete file. It is truncated, damaged or out of reach: copy or download it again."
         ) from error
     return np.concatenate([part.reshape(len(indexes), -1) for part in parts], axis=1)
 

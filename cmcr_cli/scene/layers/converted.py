@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def as_dn(dataset: Any, indexes: Sequence[int], radiometry: Radiometry) -> str:
             + "</ComplexSource></VRTRasterBand>"
         )
     tags = "".join(
-        f'<MDI key="{escape(key)}">{escape(text)}</MDI>'
+        f"<MDI key={quoteattr(key)}>{escape(text)}</MDI>"
         for key, text in dataset.tags().items()
         if key != "AREA_OR_POINT"
     )

@@ -33,17 +33,15 @@ def check_pixel_size(grid: Grid, path: str) -> tuple[BandWarning, ...]:
     size = f"{width:.3g} m" if abs(width - height) < 0.01 * width else f"{width:.3g} x {height:.3g} m"
     if max(width, height) > LARGEST:
         raise InputError(
-            f"{path}: has pixels of {size}; expected the 10 m of Sentinel-2, or 60 m at most. Bring "
-            "it to 10 m with "
-            "gdalwarp -tr 10 10, if it is of Sentinel-2."
+            f"{path}: has pixels of {size}; expected the 10 m of Sentinel-2, or 60 m at most. Bring it to 10 "
+            "m with gdalwarp -tr 10 10, if it is of Sentinel-2."
         )
     if min(width, height) >= TRAINED / ABOUT and max(width, height) <= TRAINED * ABOUT:
         return ()
     return (
         BandWarning(
-            f"pixels are of {size}: the networks were trained on 10 m, so that masks and "
-            "reconstructed ground will be "
-            "worse. Shapes and shadows of clouds are expected at 10 m; bring the scene to 10 m in "
-            "UTM if you can"
+            f"pixels are of {size}: the networks were trained on 10 m, so that masks and reconstructed "
+            "ground will be worse. Shapes and shadows of clouds are expected at 10 m; bring the scene to 10 "
+            "m in UTM if you can"
         ),
     )

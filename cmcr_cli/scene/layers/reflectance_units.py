@@ -114,11 +114,9 @@ def find_units(
         return Units(Radiometry(offset or 0.0), source, False)
     if not dtype.startswith("float"):
         raise RadiometryError(
-            f"{path}: has {dtype} pixels; expected DN as uint16 or int16 (reflectance x "
-            f"{QUANTIFICATION}), or "
-            "reflectance as float32. State the reflectance of one DN with --scale, such as --scale "
-            "0.0001, or --scale "
-            "0.003922 for a picture of 0 to 255."
+            f"{path}: has {dtype} pixels; expected DN as uint16 or int16 (reflectance x {QUANTIFICATION}), "
+            "or reflectance as float32. State the reflectance of one DN with --scale, such as --scale "
+            "0.0001, or --scale 0.003922 for a picture of 0 to 255."
         )
     return Units(_of_fractions(dataset, indexes, path, offset or 0.0), source, False)
 
@@ -126,15 +124,15 @@ def find_units(
 def _of_tags(tags: set[tuple[float, float]], path: str) -> Radiometry:
     if len(tags) > 1:
         raise RadiometryError(
-            f"{path}: its bands have different scale or offset tags {sorted(tags)}; expected one pair. "
-            "Make them agree with gdal_edit -scale -offset, or give --scale and --offset."
+            f"{path}: its bands have different scale or offset tags {sorted(tags)}; expected one pair. Make "
+            "them agree with gdal_edit -scale -offset, or give --scale and --offset."
         )
     ((scale, shift),) = tags
     if not 0 < scale <= 0.01:
         raise RadiometryError(
             f"{path}: its tags say reflectance = DN x {scale:g} + {shift:g}; expected a scale near "
-            f"{1 / QUANTIFICATION}. Set the tags right with gdal_edit -scale -offset, or give --scale "
-            "and --offset."
+            f"{1 / QUANTIFICATION}. Set the tags right with gdal_edit -scale -offset, or give --scale and "
+            "--offset."
         )
     # Some writers keep tags as float32: -0.1 / 0.0001 must be -1000, not a number beside it.
     return Radiometry(offset=round(shift / scale, 3), quantification=round(1 / scale, 3))
@@ -145,11 +143,9 @@ def _check_tagged(dataset: Any, indexes: Sequence[int], path: str, tagged: Radio
     high = _high(dataset, indexes)
     if 0 < high <= BRIGHT and tagged.reflectance(np.array([high]))[0] < LEAST_OF_TAGGED:
         raise RadiometryError(
-            f"{path}: its tags say reflectance = (DN + {tagged.offset:g}) / "
-            f"{tagged.quantification:g}, but its "
-            f"{dataset.dtypes[indexes[0] - 1]} pixels are up to {high:.3g}; expected DN, or no such "
-            "tags. If the "
-            "pixels are reflectance already, give --scale 1."
+            f"{path}: its tags say reflectance = (DN + {tagged.offset:g}) / {tagged.quantification:g}, but "
+            f"its {dataset.dtypes[indexes[0] - 1]} pixels are up to {high:.3g}; expected DN, or no such "
+            "tags. If the pixels are reflectance already, give --scale 1."
         )
 
 
@@ -169,11 +165,9 @@ def _of_fractions(dataset: Any, indexes: Sequence[int], path: str, offset: float
         return Radiometry(offset, 1.0)
     if high <= ONE:
         raise RadiometryError(
-            f"{path}: has {dataset.dtypes[indexes[0] - 1]} pixels of which 1 % are above {high:.3g} "
-            "in a band; expected "
-            f"reflectance, 0 to 1, or DN = reflectance x {QUANTIFICATION}. Give the reflectance of 1 "
-            "as --scale, such "
-            "as --scale 0.01 for per cent."
+            f"{path}: has {dataset.dtypes[indexes[0] - 1]} pixels of which 1 % are above {high:.3g} in a "
+            f"band; expected reflectance, 0 to 1, or DN = reflectance x {QUANTIFICATION}. Give the "
+            "reflectance of 1 as --scale, such as --scale 0.01 for per cent."
         )
     return Radiometry(offset, QUANTIFICATION)
 
@@ -214,14 +208,13 @@ def check_range(
         )
     if (step := _step(dn)) is not None:
         raise RadiometryError(
-            f"{found}, the DN are multiples of {step:.4g}; expected DN = reflectance x "
-            f"{QUANTIFICATION}. {CURE}."
+            f"{found}, the DN are multiples of {step:.4g}; expected DN = reflectance x {QUANTIFICATION}. "
+            f"{CURE}."
         )
     if _stretched(dn, reflectance):
         raise RadiometryError(
-            f"{path}: all bands have the same maximum, {top - radiometry.offset:g}, as after "
-            "stretching each to one "
-            "range; expected reflectance, in which bands can be compared. Write them again without "
+            f"{path}: all bands have the same maximum, {top - radiometry.offset:g}, as after stretching each "
+            "to one range; expected reflectance, in which bands can be compared. Write them again without "
             "stretching."
         )
     share = _occupied(dn)

@@ -63,9 +63,8 @@ def check_sensor(path: str, tags: Mapping[str, object], texts: Iterable[str | No
     if found is not None:
         sensor, reason = found
         raise RadiometryError(
-            f"{path}: is of {sensor} ({reason}); expected Sentinel-2. The networks know the bands and "
-            "pixels of "
-            "Sentinel-2 alone. If the name or tag is wrong, correct it."
+            f"{path}: is of {sensor} ({reason}); expected Sentinel-2. The networks know the bands and pixels "
+            "of Sentinel-2 alone. If the name or tag is wrong, correct it."
         )
 
 

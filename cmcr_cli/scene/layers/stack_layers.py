@@ -91,17 +91,16 @@ def find_layers(
     rest = [texts[index - 1] for index in indexes]
     if not indexes:
         raise RadiometryError(
-            f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of "
-            "Sentinel-2. Check "
-            "that this is the image, or name its bands in file order with --bands."
+            f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of Sentinel-2. "
+            "Check that this is the image, or name its bands in file order with --bands."
         )
     warnings = _left_out(texts, others)
     scl = next((index for index in others if texts[index - 1].upper().startswith("SCL")), None)
     if says_nothing(rest):
         names = _by_order(dataset, path, indexes, needs)
         text = (
-            f"its bands have no names; by their number and order they are taken for {' '.join(names)}. "
-            "If that is wrong, name them with --bands"
+            f"its bands have no names; by their number and order they are taken for {' '.join(names)}. If "
+            "that is wrong, name them with --bands"
         )
         return Layers(names, indexes, True, scl, (*warnings, BandWarning(text)))
     names = _by_texts(path, rest, [named[index - 1] for index in indexes], needs)
@@ -155,11 +154,9 @@ def _by_texts(
         unknown = [text or "nothing" for text, name in zip(texts, named, strict=True) if name is None]
         raise RadiometryError(
             f"{path}: names its bands {', '.join(text or 'nothing' for text in texts)}, of which "
-            f"{', '.join(map(repr, unknown))} is not known as a band of Sentinel-2, or means another "
-            "one than its "
-            f"number; expected {ACCEPTED}. Name all in file order with --bands, with {LEFT_OUT} for a "
-            "layer that "
-            "is not a band."
+            f"{', '.join(map(repr, unknown))} is not known as a band of Sentinel-2, or means another one "
+            f"than its number; expected {ACCEPTED}. Name all in file order with --bands, with {LEFT_OUT} for "
+            "a layer that is not a band."
         )
     names = tuple(name for name in named if name is not None)
     check_names(names, path, needs, tuple(texts))
@@ -173,8 +170,8 @@ def _by_order(
     names = BY_COUNT.get(len(indexes))
     if names is None:
         raise RadiometryError(
-            f"{path}: has {len(indexes)} bands without names; expected {len(BANDS)} (L1C), "
-            f"{len(L2A_BANDS)} (L2A, no B10), or descriptions such as B04. "
+            f"{path}: has {len(indexes)} bands without names; expected {len(BANDS)} (L1C), {len(L2A_BANDS)} "
+            "(L2A, no B10), or descriptions such as B04. "
             + (
                 "Name the bands in file order with --bands."
                 if needs is SCENE_NEEDS
@@ -197,9 +194,8 @@ def _check_pixels(dataset: Any, path: str, indexes: tuple[int, ...], names: tupl
         log.info("%s: %s", path, "; ".join(why))
         raise RadiometryError(
             f"{path}: its {len(names)} bands have no names that tell what they show, and in the order "
-            f"{' '.join(names)} the pixels do not fit ({why[0]}); expected this order, or names. Name "
-            "the bands in "
-            f"file order with --bands, as in --bands B01,B02,B03,..., with {LEFT_OUT} for a layer "
+            f"{' '.join(names)} the pixels do not fit ({why[0]}); expected this order, or names. Name the "
+            f"bands in file order with --bands, as in --bands B01,B02,B03,..., with {LEFT_OUT} for a layer "
             "that is not a band."
         )
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipInfo
 
 import rasterio
 from rasterio.windows import Window
@@ -22,7 +21,7 @@ from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.raster import open_raster, read_bytes
-from cmcr_cli.scene.readable import check_readable, gdal_path
+from cmcr_cli.scene.readable import check_readable, from_zip, gdal_path
 from cmcr_cli.scene.sun import Sun, sun_of
 
 STORE = re.compile(r"(.+?\.zarr(?:\.zip)?)(?:/.*)?", re.IGNORECASE | re.DOTALL)
@@ -168,21 +167,16 @@ def _roots(store: str) -> Iterator[str]:
 
 
 def _zipped(path: Path) -> tuple[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [each for each in archive.infolist() if posixpath.basename(each.filename) in METADATA]
-            entry = min(found, key=lambda each: each.filename.count("/"), default=None)
-            if entry is None or entry.file_size > LARGEST_METADATA:
-                raise InputError(
-                    f"{path}: has no usable .zmetadata or zarr.json; expected a Sentinel-2 product in Zarr."
-                )
-            text = archive.read(entry)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a zip ({error}); expected a whole product. Download it again."
-        ) from error
-    # The braces let GDAL find the end of the archive's name, whatever its suffix.
-    return f"/vsizip/{{{path.absolute()}}}/{posixpath.dirname(entry.filename)}".rstrip("/"), text
+    def choose(entries: list[ZipInfo]) -> ZipInfo:
+        found = [each for each in entries if posixpath.basename(each.filename) in METADATA]
+        entry = min(found, key=lambda each: each.filename.count("/"), default=None)
+        if entry is None or entry.file_size > LARGEST_METADATA:
+            raise InputError(
+                f"{path}: has no usable .zmetadata or zarr.json; expected a Sentinel-2 product in Zarr."
+            )
+        return entry
+
+    return from_zip(path, choose)
 
 
 def _nodes(content: Any) -> tuple[Attributes, dict[str, Attributes]]:

@@ -10,12 +10,11 @@ import logging
 import math
 import posixpath
 import re
-import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
+from zipfile import ZipInfo
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
@@ -25,7 +24,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster, read_bytes
-from cmcr_cli.scene.readable import check_readable, why_not
+from cmcr_cli.scene.readable import check_readable, from_zip, why_not
 from cmcr_cli.scene.sun import Sun, sun_of
 from cmcr_cli.warning_kinds import RadiometryWarning
 
@@ -194,19 +193,14 @@ def _metadata(path: str) -> tuple[str, bytes]:
 
 
 def _zipped(path: Path) -> tuple[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = [item for item in archive.infolist() if METADATA.fullmatch(Path(item.filename).name)]
-            entry = _only(found, str(path))
-            if entry.file_size > LARGEST_METADATA:
-                raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes; expected metadata.")
-            text = archive.read(entry)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a zip ({error}); expected a whole product. Download it again."
-        ) from error
-    # The braces let GDAL find the end of the archive's name, whatever its suffix.
-    return f"/vsizip/{{{path.absolute()}}}/{posixpath.dirname(entry.filename)}".rstrip("/"), text
+    def choose(entries: list[ZipInfo]) -> ZipInfo:
+        found = [item for item in entries if METADATA.fullmatch(Path(item.filename).name)]
+        entry: ZipInfo = _only(found, str(path))
+        if entry.file_size > LARGEST_METADATA:
+            raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes; expected metadata.")
+        return entry
+
+    return from_zip(path, choose)
 
 
 def _elsewhere(path: str) -> tuple[str, bytes]:

@@ -21,21 +21,14 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
 from tests.support.strips import optical, scene
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # these networks are too small for more
+
 CPU = torch.device("cpu")
 OPTICAL = optical(BANDS, np.uint16, 0.0)
 
 
 def test_batches_are_slices_in_order() -> None:
     assert batches([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]] and batches([], 3) == []
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As workers have it on a CPU."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

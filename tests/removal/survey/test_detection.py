@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,10 @@ from tests.support.removals import write
 Write = Callable[..., Path]
 Found = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # these networks are too small for more
+
 SUN = Sun(152.3, 30.0)
 FOUR = ("B02", "B03", "B04", "B08")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -138,5 +138,5 @@ def test_the_map_of_a_scene_serves_where_a_reference_is_read_alike(scene: Any, o
     with open_optical(scene.s2) as optical:
         one = Reference(optical=optical, date=None, days=None, mask=None, label="one")
         assert key_of_scene(optical, chosen) == key_of(one, chosen)
-        for odd in ({"mask": "all"}, {"offset": -1000.0}):
+        for odd in ({"mask": "all"}, {"offset": -1000.0}, {"scale": 0.0001}):
             assert key_of_scene(optical, replace(chosen, **odd)) is None  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import rasterio
 
 from cmcr_cli.scene.optical import open_optical
 
@@ -40,3 +41,11 @@ def test_bytes_with_a_scale_keep_their_nodata(write: Write) -> None:
         made = original.with_new(0, np.zeros_like(dn), np.ones((40, 40), np.bool_))
         assert (made == 1).all()  # what is new is never nodata
         assert np.abs(optical.radiometry.reflectance(dn) - pixels / 255).max() < 1e-4
+
+
+def test_tags_with_quotes_in_their_names_are_text(write: Write) -> None:
+    path = write("odd.tif", np.full((4, 40, 40), 0.2, np.float32), descriptions=NAMES)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(**{'a"><b': "<c>"})
+    with open_optical(path) as optical:
+        assert (optical.read(0, 40) == 2000).all() and optical.tags['a"><b'] == "<c>"
