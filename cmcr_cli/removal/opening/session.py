@@ -16,6 +16,7 @@ from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import restore_old
+from cmcr_cli.removal.opening.native_files import NativeFile, native_files, native_folder
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
 from cmcr_cli.removal.survey.mask_choice import KnownMasks, chosen_mask
@@ -55,6 +56,7 @@ class Session:
     warnings: WarningLog
     masks: KnownMasks  # of references, also of earlier scenes
     inputs: Inputs
+    native: tuple[NativeFile, ...] = ()
 
     @property
     def device(self) -> str:
@@ -96,6 +98,11 @@ def open_session(
             )
         )
         claims.read(*optical.files)
+        native = native_files(options, optical)
+        stack.enter_context(native_folder(options.native))
+        for file in native:
+            claims.write(file.path)
+            check_writable(file.path, options.overwrite)
         warnings = WarningLog()
         warnings.add(*optical.warnings, *check_radiometry(optical))
         area = None
@@ -136,6 +143,7 @@ def open_session(
             warnings,
             model.masks,
             Inputs.of(optical, radar, references, bands=options.bands, units=options.s1_units),
+            native,
         )
 
 
@@ -183,3 +191,5 @@ def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -
         claims.read(options.weights or default_path())
     for path in (*options.outputs.values(), *others):
         claims.write(path)
+    if options.native is not None:
+        claims.write(options.native)
