@@ -23,6 +23,11 @@ def check_contradictions(options: Any) -> None:
     split = options.s1_vv is not None, options.s1_vh is not None
     if split[0] != split[1] or (options.s1 is not None and split[0]):
         raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
+    for flag, path in options.outputs.items():
+        if path == options.native:
+            raise OptionError(
+                f"--native {path}: is also the name of {flag}; expected a folder for the bands. Name another."
+            )
     if options.aoi is not None and options.bbox is not None:
         raise OptionError("--aoi and --bbox both select pixels; expected one of them")
     if options.mask_codes is not None:

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
+from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli.removal.estimation import _bytes_of_rasters
+from cmcr_cli.removal.finished import unfinished
+from cmcr_cli.removal.opening.session import open_session
+from cmcr_cli.removal.restore.second_pass import FinishedStrip
+from cmcr_cli.removal.results import resume
+from cmcr_cli.removal.results.native import Spread, area_to_compute, in_own_pixels
+from cmcr_cli.removal.results.outputs import open_outputs
+from cmcr_cli.removal.results.rasters import Setting
+from cmcr_cli.scene.span import Span
+from tests.support.eopf import Eopf
+
+SIZE = 120
+STEM = "T31UFU_20240601T102031"
+Options = Callable[..., RemoveOptions]
+
+
+@pytest.fixture(scope="module")
+def product(make_product: Callable[..., Any]) -> Any:
+    """Level-2A, 120 pixels of 10 m, the upper left corner nodata."""
+    return make_product(size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def whole(product: Any, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RemoveOptions:
+    """A full run, against which others are compared; to be read only."""
+    folder = tmp_path_factory.mktemp("whole")
+    given = RemoveOptions(
+        s2=str(product.folder), output=folder / "clear.tif", provenance=folder / "which.tif",
+        stac=folder / "clear.json", native=folder / "native", mask="scl", weights=weights, device="cpu",
+    )  # fmt: skip
+    assert len(remove(given).native) == 12
+    return given
+
+
+@pytest.fixture
+def chosen(whole: RemoveOptions, tmp_path: Path) -> Options:
+    plain = {
+        "output": tmp_path / "clear.tif",
+        "provenance": None,
+        "stac": None,
+        "native": tmp_path / "native",
+    }
+    return lambda **changes: replace(whole, **{**plain, **changes})
+
+
+def read(path: Path | str) -> NDArray[Any]:
+    with rasterio.open(path) as file:
+        pixels: NDArray[Any] = file.read()
+    return pixels
+
+
+def own_file(product: Any, name: str) -> Path:
+    (path,) = product.folder.rglob(f"*_{name}_*0m.jp2")
+    return Path(path)
+
+
+def blocks(image: NDArray[Any], step: int) -> NDArray[Any]:
+    """Blocks of pixels (rows, columns, step * step)."""
+    rows, columns = (size // step for size in image.shape)
+    found = image.reshape(rows, step, columns, step).swapaxes(1, 2)
+    return found.reshape(rows, columns, step * step)
+
+
+def test_bands_of_a_product_in_their_own_pixels(whole: RemoveOptions, product: Any) -> None:
+    """What was observed is the product's own, bit for bit; elsewhere the mean of the image."""
+    folder = whole.output.parent
+    image, provenance = read(whole.output), read(folder / "which.tif")[0]
+    assert (provenance == 2).any() and (provenance == 0).any()
+    with rasterio.open(whole.output) as file:
+        names, tags = file.descriptions, file.tags()
+    for band, name in enumerate(names):
+        own = own_file(product, name)
+        path = folder / "native" / f"{STEM}_{name}_{own.stem[-3:]}.tif"
+        step = int(own.stem[-3:-1]) // 10
+        with rasterio.open(path) as file, rasterio.open(own) as source:
+            assert (file.crs, file.transform, file.shape) == (source.crs, source.transform, source.shape)
+            assert (file.nodata, file.descriptions, file.dtypes) == (0, (name,), ("uint16",))
+            assert (file.scales, file.offsets) == ((0.0001,), (-0.1,))
+            assert file.tags()["CMCR_NATIVE"] == tags["CMCR_NATIVE"] and path.name in tags["CMCR_NATIVE"]
+            assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+            made, stored = file.read(1), source.read(1)
+        new = (blocks(provenance, step) >= RECONSTRUCTED).any(axis=-1)
+        assert new.any() and np.array_equal(made[~new], stored[~new]), name
+        known = blocks(provenance, step) != NODATA
+        sums = (blocks(image[band], step) * known).sum(axis=-1, dtype=float)
+        assert np.array_equal(made[new], np.rint(sums[new] / known.sum(axis=-1)[new])), name
+    asset = json.loads((folder / "clear.json").read_text())["assets"]["native-B05"]
+    assert asset["href"] == f"./native/{STEM}_B05_20m.tif"
+
+
+def test_an_area_has_the_same_pixels(whole: RemoveOptions, chosen: Options, tmp_path: Path) -> None:
+    """Also where its edge cuts through pixels of 60 m, whose rest must be restored as well."""
+    with rasterio.open(whole.output) as file:
+        a, _, c, _, e, f = file.transform[:6]
+    ring = [[c + a * x, f + e * y] for x, y in ((47, 41), (101, 41), (47, 97), (47, 41))]
+    crs = {"type": "name", "properties": {"name": "EPSG:32631"}}
+    aoi = tmp_path / "a.geojson"
+    aoi.write_text(json.dumps({"type": "Polygon", "coordinates": [ring], "crs": crs}))
+    part = chosen(aoi=aoi)
+    with open_session(part) as session:
+        area = area_to_compute(session)
+    assert area is not None and (area.top, area.left) == (36, 42)
+    assert (area.grid.height, area.grid.width) == (102 - 36, 102 - 42)
+    remove(part)
+    assert whole.native is not None and part.native is not None and read(part.output).shape[1:] == (56, 54)
+    for name, step, shape in (("B02_10m", 1, (56, 54)), ("B05_20m", 2, (29, 28)), ("B01_60m", 6, (11, 10))):
+        made, full = (read(folder / f"{STEM}_{name}.tif")[0] for folder in (part.native, whole.native))
+        assert made.shape == shape
+        full = full[41 // step :, 47 // step :][: shape[0], : shape[1]]
+        inside = made > 0
+        assert np.array_equal(made[inside], full[inside]) and 0.4 < inside.mean() < 0.8
+        assert inside[0, 0] and not inside[-1, -1]
+
+
+def test_level_1c_names_and_refused_overwrites(
+    chosen: Options, make_product: Callable[..., Any], tmp_path: Path
+) -> None:
+    product = make_product("1C", size=SIZE)
+    given = chosen(s2=str(product.folder), mask="all")
+    assert given.native is not None
+    with open_session(given) as session:
+        assert [each.path.name for each in session.native][:2] == [f"{STEM}_B01.tif", f"{STEM}_B02.tif"]
+        assert given.native.is_dir()
+    assert not given.native.exists(), "nothing was written to it"
+    given.native.mkdir()
+    (given.native / f"{STEM}_B05.tif").touch()
+    nowhere = replace(given, native=tmp_path / "none" / "native")
+    clash = replace(given, overwrite=True, output=given.native / f"{STEM}_B05.tif")
+    for wrong, message in (
+        (given, r"B05\.tif: exists already"),
+        (nowhere, "cannot be created"),
+        (clash, "is also used as"),
+    ):
+        with pytest.raises(OutputError, match=message), open_session(wrong):
+            pass
+
+
+def test_a_stack_has_no_pixels_of_its_own(options: Options, tmp_path: Path) -> None:
+    given = options(native=tmp_path / "native")
+    with pytest.raises(OptionError, match=r"--native .*native: .*s2\.tif is a stack .*Give the product"):
+        remove(given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_plans_count_the_bands(chosen: Options) -> None:
+    sizes = []
+    for given in (chosen(native=None), chosen()):
+        with open_session(given) as session:
+            setting = Setting(given, session.optical, session.optical.grid, {}, native=session.native)
+            sizes.append(_bytes_of_rasters(session, setting))
+    assert sizes[0] == 2 * 12 * SIZE**2
+    assert sizes[1] - sizes[0] == 2 * sum((SIZE // step) ** 2 for step in (1,) * 4 + (2,) * 6 + (6,) * 2)
+
+
+def test_complete_means_the_bands_too(whole: RemoveOptions, tmp_path: Path) -> None:
+    """Each band is there, whole, and of the same run as the image."""
+    shutil.copytree(whole.output.parent, tmp_path / "copy")
+    given = replace(
+        whole, output=tmp_path / "copy" / "clear.tif", native=tmp_path / "copy" / "native", provenance=None
+    )
+    assert unfinished(whole) is None and unfinished(given) is None
+    band = tmp_path / "copy" / "native" / f"{STEM}_B05_20m.tif"
+    content = band.read_bytes()
+    band.write_bytes(content[: len(content) // 2])
+    assert "not a complete image" in str(unfinished(given))
+    band.unlink()
+    assert "B05_20m.tif is not there, which --native asks for" in str(unfinished(given))
+    with rasterio.open(given.output) as source:
+        profile, pixels = source.profile, source.read()
+    with rasterio.open(band, "w", **profile) as file:
+        file.write(pixels)
+    assert "was not made together with" in str(unfinished(given))
+    shutil.copy(band, given.output)
+    assert "made without --native" in str(unfinished(given))
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    chosen: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the image are safe before those of its coarser bands are whole."""
+    monkeypatch.setattr(resume, "_read_survey", lambda path: SimpleNamespace())
+    (tmp_path / "product").mkdir()
+    product = Eopf(tmp_path / "product", size=300)
+
+    def run(folder: str, *, stop: int) -> int:
+        """Write rows up to `stop` from where an earlier run has stopped, and tell where that is."""
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        given = chosen(s2=str(product.root), output=place / "a.tif", native=place, resume=True)
+        with open_session(given) as session, open_outputs(session) as outputs:
+            started = outputs.finished
+            for top in range(started // 64 * 64, stop, 64):
+                span = Span(top, min(top + 64, 300))
+                before = session.optical.read(span.start, span.size)
+                provenance = np.where(session.optical.valid(before), OBSERVED, NODATA).astype(np.uint8)
+                provenance[:, 77:201] = np.where(provenance[:, 77:201] > 0, RECONSTRUCTED, NODATA)
+                after = before + (provenance == RECONSTRUCTED) * np.arange(300, dtype=before.dtype)
+                outputs.write(FinishedStrip(span, before, after, provenance))
+            if stop < 300:
+                raise KeyboardInterrupt
+            outputs.finish()
+        return started
+
+    assert run("straight", stop=300) == 0
+    with pytest.raises(KeyboardInterrupt):
+        run("resumed", stop=256)
+    assert not list((tmp_path / "resumed").glob("*.tif"))
+    assert run("resumed", stop=300) == 252, (
+        "of the last row of 60 m pixels, four rows of the image were missing"
+    )
+    straight, resumed = (sorted((tmp_path / name).iterdir()) for name in ("straight", "resumed"))
+    assert len(straight) == len(resumed) == 13
+    for one, other in zip(straight, resumed, strict=True):
+        assert one.name == other.name and one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_strips_may_end_within_coarse_pixels(chosen: Options, tmp_path: Path) -> None:
+    """Strips of 7 rows, of which the lower half is reconstructed."""
+    with open_session(chosen(mask="all")) as session, open_outputs(session) as outputs:
+        before = session.optical.read(0, SIZE)
+        provenance = np.where(session.optical.valid(before), OBSERVED, NODATA).astype(np.uint8)
+        provenance[61:][provenance[61:] == OBSERVED] = RECONSTRUCTED
+        after = np.where(provenance == RECONSTRUCTED, np.arange(SIZE * SIZE).reshape(SIZE, SIZE), before)
+        after = after.astype(before.dtype)
+        for top in range(0, SIZE, 7):
+            rows = slice(top, min(top + 7, SIZE))
+            span = Span(rows.start, rows.stop)
+            outputs.write(FinishedStrip(span, before[:, rows], after[:, rows], provenance[rows]))
+        outputs.finish()
+    made = read(tmp_path / "native" / f"{STEM}_B01_60m.tif")[0]
+    assert np.array_equal(made[:10], before[0, :60:6, ::6])
+    assert np.array_equal(made[10:], np.rint(blocks(after[0], 6)[10:].mean(axis=-1)))
+
+
+@pytest.mark.parametrize(("fine", "coarse"), [(120, 120), (120, 60), (120, 20), (101, 50), (7, 3), (100, 33)])
+def test_every_row_shows_the_coarse_one_in_which_its_centre_is(fine: int, coarse: int) -> None:
+    spread = Spread.of(fine, coarse)
+    owners = np.searchsorted(spread.starts, np.arange(fine), side="right") - 1
+    assert np.array_equal(owners, np.floor((np.arange(fine) + 0.5) * coarse / fine))
+    assert spread.shown(Span(0, coarse)) == (0, fine) and spread.touched(Span(0, fine)) == (0, coarse)
+    first = spread.touched(Span(1, 2))
+    assert first.size == 1 and spread.shown(first).start <= 1 < spread.shown(first).stop
+
+
+@pytest.mark.parametrize(("nodata", "low", "expected"), [(0, 0, 1), (65535, 65535, 65534), (500, 500, 501)])
+def test_a_mean_is_never_nodata(nodata: int, low: int, expected: int) -> None:
+    pixels = np.full((1, 2, 4), low, np.uint16)
+    provenance = np.array([[2, 2, 0, 1], [2, 2, 0, 0]], np.uint8)
+    starts = np.array([0, 2]), np.array([0, 2, 4])
+    values, valid = in_own_pixels(pixels, provenance, *starts, nodata)
+    assert values.tolist() == [[[expected, low]]] and valid.tolist() == [[True, True]]
+
+
+def test_floats_keep_their_fractions() -> None:
+    pixels = np.array([[[0.1, 0.4, np.nan, np.nan]]], np.float32)
+    provenance = np.array([[2, 1, 0, 0]], np.uint8)
+    values, valid = in_own_pixels(pixels, provenance, np.array([0, 1]), np.array([0, 2, 4]), np.nan)
+    assert values[0, 0, 0] == pytest.approx(0.25) and np.isnan(values[0, 0, 1])
+    assert valid.tolist() == [[True, False]]
