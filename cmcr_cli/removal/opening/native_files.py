@@ -11,6 +11,7 @@ from pathlib import Path
 from cmcr_cli.errors import OptionError, OutputError
 from cmcr_cli.option_paths import check_output_name
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.raster import open_raster
@@ -44,6 +45,32 @@ class NativeFile:
     def key(self) -> str:
         """By which journal and report know it."""
         return f"{FLAG}-{self.name}"
+
+
+@contextmanager
+def native_outputs(
+    options: RemoveOptions, optical: Optical, claims: Claims
+) -> Iterator[tuple[NativeFile, ...]]:
+    """Claim the bands that `--native` writes, and make their folder; an empty one is removed in the end.
+
+    Args:
+        options: Of the removal.
+        optical: The scene.
+        claims: Files of the run.
+
+    Yields:
+        The bands; none without the option.
+
+    Raises:
+        OptionError: As of `native_files`.
+        OutputError: One cannot be written, or meets another file of the run.
+    """
+    files = native_files(options, optical)
+    with native_folder(options.native):
+        for each in files:
+            claims.write(each.path)
+            check_writable(each.path, options.overwrite)
+        yield files
 
 
 def native_files(options: RemoveOptions, optical: Optical) -> tuple[NativeFile, ...]:

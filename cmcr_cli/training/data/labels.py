@@ -323,11 +323,11 @@ def _optional(path: Path) -> Mapping[str, Classes]:
 
 
 def _mask(masks: Any, name: str, where: Path) -> Classes:
-    """Read a mask of an open file."""
+    """Read one array of an open file."""
     try:
         found: Classes = masks[name]
     except DAMAGED as error:
-        raise InputError(f"{where}: the mask of {name} cannot be read ({error}); copy it again") from error
+        raise InputError(f"{where}: the array {name} cannot be read ({error}); copy it again") from error
     return found
 
 
@@ -340,5 +340,6 @@ def _scenes(folder: Path) -> dict[str, str]:
 @lru_cache
 def _czech_groups(folder: Path) -> list[int]:
     """Group of each Czech tile; tiles of one group are neighbours."""
-    with open_series(folder / "optical" / "czech_forest_64px.npz") as data:
-        return [int(group) for group in data["group"]]
+    path = folder / "optical" / "czech_forest_64px.npz"
+    with _arrays(path) as data:
+        return [int(group) for group in _mask(data, "group", path)]
