@@ -18,9 +18,11 @@ from cmcr_cli.warning_kinds import NoRadarWarning
 
 @pytest.fixture(autouse=True)
 def _hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of pytest are put back."""
+    """Those of pytest are put back, and levels of logging."""
     for hook in ("excepthook", "unraisablehook"):
         monkeypatch.setattr(sys, hook, getattr(sys, hook))
+    for logger in (logging.getLogger(), logging.getLogger("cmcr")):
+        monkeypatch.setattr(logger, "level", logger.level)
 
 
 def test_progress_in_a_log_is_a_line_per_tenth(capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,19 +141,27 @@ def test_resuming_skips_what_is_complete(tmp_path: Path, monkeypatch: pytest.Mon
     assert outcome.status == "failed" and "half is missing" in str(outcome.error)
 
 
-def test_a_dry_run_plans_every_scene(scene: Any, weights: Path, tmp_path: Path) -> None:
-    """And names what is wrong with those that cannot be done; nothing is written."""
-    whole = {"s2": str(scene.s2), "mask": str(scene.mask)}
-    scenes = [whole, {"s2": "missing.tif"}, {**whole, "bbox": "3.0,53.0,3.001,53.001"}]
-    listed = [{**each, "output": f"{number}.tif"} for number, each in enumerate(scenes)]
+def test_a_dry_run_plans_every_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And names what is wrong with those that cannot be done."""
+
+    def made_up(job: RemoveOptions, progress: Callable[[str, float], None], *, model: Any) -> Any:
+        progress("survey", 1.0)
+        if job.s2 == "bad.tif":
+            raise InputError("bad.tif: is bad")
+        return SimpleNamespace(
+            seconds=3.0, covered_share=0.5, warnings=(), memory_mb=900, disk_mb=30, output_mb=20
+        )
+
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.load_model", lambda *args: None)
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.estimate", made_up)
+    jobs = jobs_of([{"s2": "a.tif"}, {"s2": "bad.tif"}, {"s2": "there.tif"}], tmp_path, {})
+    jobs[2].output.touch()
     stages: list[str] = []
-    jobs = jobs_of(listed, tmp_path, {"weights": weights, "device": "cpu"}, ("provenance",))
-    first, second, third = run_batch(jobs, dry_run=True, progress=lambda stage, done: stages.append(stage))
-    assert (first.status, second.status, third.status) == ("planned", "failed", "failed")
-    assert first.seconds > 0 and first.memory_mb and first.disk_mb and first.output_mb
-    assert first.output_mb <= first.disk_mb and first.covered_share is not None
-    assert "missing.tif" in str(second.error) and "outside of the scene" in str(third.error)
-    assert "survey" in stages and not list(tmp_path.iterdir())
+    there, planned, bad = run_batch(jobs, dry_run=True, progress=lambda stage, done: stages.append(stage))
+    assert (there.status, planned.status, bad.status) == ("failed", "planned", "failed")
+    assert (planned.seconds, planned.memory_mb, planned.disk_mb, planned.output_mb) == (3.0, 900, 30, 20)
+    assert bad.error == "bad.tif: is bad" and "exists already" in str(there.error)
+    assert stages == ["survey", "survey"] and list(tmp_path.iterdir()) == [jobs[2].output]
 
 
 @pytest.mark.parametrize("resume", [False, True])

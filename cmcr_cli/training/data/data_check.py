@@ -227,7 +227,8 @@ def _last_block(file: Any) -> Window:
 def _reason(error: Exception, path: Path) -> str:
     """What is wrong, of a message that begins with the path and ends with what was expected."""
     text = str(error.__cause__ or error) if isinstance(error, RasterioError) else str(error)
-    return " ".join(text.removeprefix(f"{path}: ").partition("; expected")[0].split())
+    text = text.removeprefix(f"{path}: ").replace(f"'{path}' ", "")
+    return " ".join(text.partition("; expected")[0].split())
 
 
 def _check_pixels(report: DataReport, path: Path, values: NDArray[Any], clear: bool) -> None:

@@ -18,14 +18,16 @@ from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.removal import RemoveOptions, remove
 from cmcr_cli.removal.estimation import _bytes_of_rasters
 from cmcr_cli.removal.finished import unfinished
+from cmcr_cli.removal.opening.native_files import native_files
 from cmcr_cli.removal.opening.session import open_session
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
 from cmcr_cli.removal.results import resume
 from cmcr_cli.removal.results.native import Spread, area_to_compute, in_own_pixels
 from cmcr_cli.removal.results.outputs import open_outputs
 from cmcr_cli.removal.results.rasters import Setting
+from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.span import Span
-from tests.support.eopf import Eopf
+from tests.support.eopf import METRES, Eopf
 
 SIZE = 120
 STEM = "T31UFU_20240601T102031"
@@ -130,22 +132,18 @@ def test_an_area_has_the_same_pixels(whole: RemoveOptions, chosen: Options, tmp_
         assert inside[0, 0] and not inside[-1, -1]
 
 
-def test_level_1c_names_and_refused_overwrites(
-    chosen: Options, make_product: Callable[..., Any], tmp_path: Path
-) -> None:
-    product = make_product("1C", size=SIZE)
-    given = chosen(s2=str(product.folder), mask="all")
+def test_names_that_are_taken(chosen: Options, tmp_path: Path) -> None:
+    given = chosen()
     assert given.native is not None
     with open_session(given) as session:
-        assert [each.path.name for each in session.native][:2] == [f"{STEM}_B01.tif", f"{STEM}_B02.tif"]
-        assert given.native.is_dir()
+        assert len(session.native) == 12 and given.native.is_dir()
     assert not given.native.exists(), "nothing was written to it"
     given.native.mkdir()
-    (given.native / f"{STEM}_B05.tif").touch()
+    (given.native / f"{STEM}_B05_20m.tif").touch()
     nowhere = replace(given, native=tmp_path / "none" / "native")
-    clash = replace(given, overwrite=True, output=given.native / f"{STEM}_B05.tif")
+    clash = replace(given, overwrite=True, output=given.native / f"{STEM}_B05_20m.tif")
     for wrong, message in (
-        (given, r"B05\.tif: exists already"),
+        (given, r"B05_20m\.tif: exists already"),
         (nowhere, "cannot be created"),
         (clash, "is also used as"),
     ):
@@ -192,14 +190,36 @@ def test_complete_means_the_bands_too(whole: RemoveOptions, tmp_path: Path) -> N
     assert "made without --native" in str(unfinished(given))
 
 
+@pytest.fixture
+def item(tmp_path: Path) -> tuple[Path, dict[str, NDArray[np.uint16]]]:
+    """A STAC item of 300 x 24 px with a file for each band, and their pixels."""
+    rng, assets, pixels = np.random.default_rng(3), {}, {}
+    for name in ("B01", "B02", "B03", "B04", "B05", "B08"):
+        metres = METRES[name]
+        pixels[name] = rng.integers(1000, 4000, (3000 // metres, 240 // metres), np.uint16)
+        path = tmp_path / f"{name}.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", height=3000 // metres, width=240 // metres, count=1, dtype="uint16",
+            crs="EPSG:32631", transform=rasterio.Affine(metres, 0, 600_000, 0, -metres, 5_900_040),
+        ) as file:  # fmt: skip
+            file.write(pixels[name], 1)
+        assets[name] = {"href": f"./{name}.tif", "type": "image/tiff"}
+    content = {"type": "Feature", "stac_version": "1.0.0", "id": "S2A_31UFU_20240601_0_L2A", "properties": {}}
+    path = tmp_path / "item.json"
+    path.write_text(json.dumps({**content, "assets": assets}))
+    return path, pixels
+
+
 def test_a_stopped_run_goes_on_where_all_bands_are_whole(
-    chosen: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    item: tuple[Path, dict[str, NDArray[np.uint16]]],
+    chosen: Options,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rows of the image are safe before those of its coarser bands are whole."""
     monkeypatch.setattr(resume, "_read_survey", lambda path: SimpleNamespace())
-    product = Eopf(tmp_path, size=300)
-    given = chosen(s2=str(product.root), resume=True)
-    added = np.arange(300, dtype=np.uint16)
+    path, pixels = item
+    given = chosen(s2=str(path), mask="all", resume=True)
 
     def run(stop: int) -> int:
         """Write rows up to `stop` from where an earlier run has stopped, and tell where that is."""
@@ -208,8 +228,8 @@ def test_a_stopped_run_goes_on_where_all_bands_are_whole(
             for top in range(started // 64 * 64, stop, 64):
                 span = Span(top, min(top + 64, 300))
                 before = session.optical.read(span.start, span.size)
-                provenance = np.full((span.size, 300), RECONSTRUCTED, np.uint8)
-                outputs.write(FinishedStrip(span, before, before + added, provenance))
+                provenance = np.full((span.size, 24), RECONSTRUCTED, np.uint8)
+                outputs.write(FinishedStrip(span, before, before + np.uint16(7), provenance))
             if stop < 300:
                 raise KeyboardInterrupt
             outputs.finish()
@@ -219,10 +239,21 @@ def test_a_stopped_run_goes_on_where_all_bands_are_whole(
         run(stop=256)
     assert given.native is not None and not list(given.native.glob("*.tif"))
     assert run(stop=300) == 252, "four rows were safe of six that a row of 60 m needs"
-    assert len(list(given.native.iterdir())) == 12
-    for name, band, step in (("B01_60m", 0, 6), ("B05_20m", 4, 2), ("B02_10m", 1, 1)):
-        expected = np.rint(blocks(product.dn[band] + added, step).mean(axis=-1))
-        assert np.array_equal(read(given.native / f"{STEM}_{name}.tif")[0], expected), name
+    names = {f"clear_{name}_{METRES[name]}m.tif": band + 7 for name, band in pixels.items()}
+    assert {each.name for each in given.native.iterdir()} == names.keys()
+    for name, expected in names.items():
+        assert np.array_equal(read(given.native / name)[0], expected), name
+
+
+def test_bands_of_a_product_in_zarr_and_their_grids(chosen: Options, tmp_path: Path) -> None:
+    product = Eopf(tmp_path)
+    with open_optical(str(product.root)) as optical:
+        found = native_files(chosen(s2=str(product.root)), optical)
+    assert [each.name for each in found] == list(product.names)
+    for each in found:
+        metres = METRES[each.name]
+        assert each.path.name == f"{STEM}_{each.name}_{metres}m.tif" and each.grid.width == 1200 // metres
+        assert each.grid.corners == optical.grid.corners
 
 
 def test_strips_may_end_within_coarse_pixels(chosen: Options, tmp_path: Path) -> None:
