@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.output.part_folder import (
+from cmcr_cli.output.parts.part_folder import (
     KEPT,
     MEMBERS,
     NONE,

@@ -6,7 +6,7 @@ import pytest
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.output.files import FileSet, folder_of, put_back, remove_parts
-from cmcr_cli.output.part_folder import MEMBERS, OLD, WHOLE, claim_folder, members_of
+from cmcr_cli.output.parts.part_folder import MEMBERS, OLD, WHOLE, claim_folder, members_of
 
 
 def test_a_folder_that_is_not_ours_is_left(tmp_path: Path) -> None:
