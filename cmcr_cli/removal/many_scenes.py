@@ -349,3 +349,5 @@ def _remove_parts(job: RemoveOptions) -> None:
     paths = list(job.outputs.values())
     with suppress(OSError, OutputError), locked(paths):
         remove_parts(paths)
+        if job.native is not None:
+            job.native.rmdir()  # unless something is in it
