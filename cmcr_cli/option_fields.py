@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.option_paths import COG, Format
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class Option:
         multiple: What the value must be a multiple of.
         words: Values of an input that are words and not paths.
         path_of: The path with which a value of an input begins, where it may state more than that.
-        ending: End of the file name of an output.
+        form: Format of an output.
         read: Makes the value of the text, or of the list of texts, that the command line takes; raises
             OptionError. Only for types that the command line does not know. Without it, a tuple is a list of
             texts that the command line takes one by one.
@@ -80,7 +81,7 @@ class Option:
     multiple: int | None = None
     words: tuple[str, ...] = ()
     path_of: Callable[[str], str] = str
-    ending: str = ".tif"
+    form: Format = COG
     read: Callable[[Any], Any] | None = None
 
 

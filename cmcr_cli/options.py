@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from cmcr_cli.errors import OptionError
 from cmcr_cli.option_fields import (
     OUTPUTS,
     Option,
@@ -17,18 +16,16 @@ from cmcr_cli.option_fields import (
     paths_by_role,
     values_by_role,
 )
-from cmcr_cli.option_paths import check_input_name, check_output_name
+from cmcr_cli.option_paths import ITEM, PAGE, PICTURE, check_input_name, check_output_name, style_beside
+from cmcr_cli.option_rules import MASKS, check_together
 from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
 from cmcr_cli.scene import OVERLAPS
-from cmcr_cli.scene.masks.mask_codes import help_text, parse_codes
+from cmcr_cli.scene.masks.mask_codes import help_text
 from cmcr_cli.scene.references.entries import path_of_entry, split_date
 from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
-
-MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
-"""Words that `mask` may be instead of a path."""
 
 SINGLE = ("remove",)
 RADAR = (*SINGLE, "info")
@@ -219,6 +216,16 @@ class RemoveOptions:
             most=2000,
         ),
     ] = None
+    datetime: Annotated[
+        str | None,
+        Option(
+            "When S2 was taken, UTC, or the day alone; default: from its metadata, tags or name. --stac "
+            "requires one of them.",
+            commands=("remove", "batch", "info"),
+            column=True,
+            metavar="YYYY-MM-DD[THH:MM:SSZ]",
+        ),
+    ] = None
     sun: Annotated[
         Sun | None,
         Option(
@@ -304,17 +311,20 @@ class RemoveOptions:
         ),
     ] = None
     quicklook: Annotated[
-        Path | None, Option("Picture to write: before, after, and what changed.", Role.SIDECAR, ending=".png")
+        Path | None, Option("Picture to write: before, after, and what changed.", Role.SIDECAR, form=PICTURE)
     ] = None
     report: Annotated[
         Path | None,
         Option(
             "Web page to write: before and after, statistics, settings, command.",
             Role.SIDECAR,
-            ending=".html",
+            form=PAGE,
         ),
     ] = None
-    stac: Annotated[Path | None, Option("STAC item to write.", Role.SIDECAR, ending=".json")] = None
+    stac: Annotated[Path | None, Option("STAC item to write.", Role.SIDECAR, form=ITEM)] = None
+    qml: Annotated[
+        bool, Option("Write a style of QGIS (.qml) beside each raster, with its name.", commands=ALL)
+    ] = False
     overwrite: Annotated[bool, Option("Replace existing outputs.", Role.RUN, commands=ALL)] = False
     resume: Annotated[
         bool,
@@ -341,32 +351,13 @@ class RemoveOptions:
                 texts = (value,) if isinstance(value, str | Path) else value
                 object.__setattr__(self, each.name, tuple(map(str, texts)))
             each.check(value)
-        for flag, output in self.outputs.items():
-            check_output_name(flag, output)
+        for each, output in values_by_role(self, *OUTPUTS):
+            check_output_name(each.flag, output, each.option.form)
         for path in paths_by_role(self, Role.INPUT, Role.WEIGHTS):
             check_input_name(path)
         for entry in self.references:
             split_date(entry)
-        if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
-            raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
-        if self.aoi is not None and self.bbox is not None:
-            raise OptionError("--aoi and --bbox both select pixels; expected one of them")
-        if self.mask_codes is not None:
-            if self.mask in MASKS:
-                raise OptionError(
-                    f"--mask-codes {self.mask_codes} with --mask {self.mask}, which has no codes; expected "
-                    "the path of a raster as --mask"
-                )
-            parse_codes(self.mask_codes)
-        if self.uncertainty is not None and self.samples < 2:
-            raise OptionError(
-                "--uncertainty is the standard deviation of several samples; expected --samples 2 or more"
-            )
-        if self.samples > 1 and self.steps == 1:
-            raise OptionError(
-                f"--samples {self.samples} with --steps 1: one step hardly depends on the noise, so that "
-                "all samples are alike; expected --steps 2 or more"
-            )
+        check_together(self)
 
     @property
     def radar(self) -> str | tuple[str, str] | None:
@@ -383,7 +374,13 @@ class RemoveOptions:
     @property
     def outputs(self) -> dict[str, Path]:
         """Every file that will be written, by the option that names it."""
-        return {each.flag: path for each, path in values_by_role(self, *OUTPUTS)}
+        return {each.flag: path for each, path in values_by_role(self, *OUTPUTS)} | self.styles
+
+    @property
+    def styles(self) -> dict[str, Path]:
+        """Styles of QGIS that are written, by `--qml` and the option that names the raster."""
+        rasters = self.rasters if self.qml else {}
+        return {f"--qml {flag}": style_beside(path) for flag, path in rasters.items()}
 
     @property
     def rasters(self) -> dict[str, Path]:

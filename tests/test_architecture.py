@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "addresses errors version warning_kinds"
 SCENE = f"{LIGHT} scene scene.backscatter scene.layers scene.masks scene.pixels scene.references"
-OPTIONS = "options option_fields option_paths option_texts"
-REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
+OPTIONS = "options option_fields option_paths option_rules option_texts"
+REMOVAL = f"{SCENE} {OPTIONS} ground output output.catalogue model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
 IMPORTS = {
@@ -22,8 +22,9 @@ IMPORTS = {
     "errors": "addresses",
     "version": "",
     "warning_kinds": "addresses",
-    "option_fields": "errors",
+    "option_fields": "errors option_paths",
     "option_paths": "addresses errors",
+    "option_rules": f"{SCENE} option_texts",
     "option_texts": SCENE,
     "options": f"{SCENE} {OPTIONS}",
     "scene": f"{LIGHT} scene.backscatter scene.layers scene.pixels scene.products scene.references",
@@ -34,7 +35,8 @@ IMPORTS = {
     "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
     "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
     "ground": SCENE,
-    "output": SCENE,
+    "output": f"{SCENE} output.catalogue",
+    "output.catalogue": f"{SCENE} output",
     "model": LIGHT,
     "runtime": f"{LIGHT} model output",
     "removal": f"{PASSES} removal.restore removal.results",
@@ -59,6 +61,7 @@ UNTESTED = {
     "__main__": "starts the command; tests/faults starts it in processes of their own",
     "cli.commands.distill": "one call of what test_train.py tests, as it does for this command too",
     "errors": "types; what raises them tests their messages",
+    "option_rules": "tested by what it refuses, in test_options.py",
     "output.plausibility": "tested by what it finds, in output/test_validation.py",
     "removal.opening.inspection": "tested by what it shows, in cli/commands/test_info.py",
     **{

@@ -109,13 +109,14 @@ def test_paths_of_every_role_become_absolute(tmp_path: Path, monkeypatch: pytest
         Path(each.name).touch()
         if each.name in ("s1_vv", "s1_vh"):
             continue
-        chosen: dict[str, Any] = {"s2": "s2", "output": Path("output"), "samples": 2, "steps": 2}
-        value = (each.name,) if each.listed else each.base(each.name)
+        chosen: dict[str, Any] = {"s2": "s2", "output": Path("output.tif"), "samples": 2, "steps": 2}
+        name = each.name + (each.option.form.ending if each.role in OUTPUTS else "")
+        value = (name,) if each.listed else each.base(name)
         job = RemoveOptions(**{**chosen, each.name: value})
         moved = replace(job, **absolute_paths(job))
-        path = tmp_path / each.name
+        path = tmp_path / name
         assert getattr(moved, each.name) == ((str(path),) if each.listed else each.base(path)), each.name
-    pair = RemoveOptions(s2="s2", s1_vv="s1_vv", s1_vh="s1_vh", output=Path("output"))
+    pair = RemoveOptions(s2="s2", s1_vv="s1_vv", s1_vh="s1_vh", output=Path("output.tif"))
     assert absolute_paths(pair).keys() == {"s2", "s1_vv", "s1_vh", "output"}
 
 

@@ -15,6 +15,7 @@ from cmcr_cli.cli.console import echo, print_json, print_warnings, say, set_verb
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.errors import InputError, OutputError
 from cmcr_cli.option_fields import OUTPUTS, option_fields
+from cmcr_cli.option_paths import check_output_folder
 from cmcr_cli.options import RemoveOptions
 
 if TYPE_CHECKING:
@@ -44,7 +45,15 @@ def batch(
     A scene that fails does not stop the others; the exit code is then 1.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.removal.many_scenes import check_batch, help_each_other, jobs_of, read_scenes, run_batch
+    check_output_folder("--output", output)
+    from cmcr_cli.removal.many_scenes import (
+        check_batch,
+        check_dates,
+        help_each_other,
+        jobs_of,
+        read_scenes,
+        run_batch,
+    )
 
     switches = {each.name for each in option_fields(RemoveOptions) if each.role in OUTPUTS}
     settings = {name: value for name, value in chosen.items() if name not in switches}
@@ -53,6 +62,7 @@ def batch(
     if references_from_batch is not None:
         jobs = help_each_other(jobs, references_from_batch)
     check_batch(jobs, *([] if scenes == "-" else [scenes]))
+    check_dates(jobs)
     _make_folder(output)
     outcomes = []
     for outcome in run_batch(jobs, skip_existing=skip_existing, scheduler=scheduler, retries=retries):
@@ -101,6 +111,6 @@ def _make_folder(folder: Path) -> None:
 
 
 def _line(outcome: Outcome) -> str:
-    if outcome.status == "done":
-        return f"{outcome.output}: {outcome.covered_share:.1%} covered, {outcome.seconds:.0f} s"
+    if outcome.cover is not None:
+        return f"{outcome.output}: {outcome.cover.text()}; {outcome.seconds:.0f} s"
     return f"{outcome.output}: {outcome.status}" + (f": {outcome.error}" if outcome.error else "")

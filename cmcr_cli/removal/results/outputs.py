@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.option_paths import file_name
+from cmcr_cli.output.catalogue.cover import COVER_TAG, Cover
 from cmcr_cli.output.cog import StripWriter, rows_of
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
@@ -123,9 +124,15 @@ class Outputs:
             checksums = {option: writer.checksum for option, writer in self._writers.items()}
             self.journal.keep_rows(written, checksums, self.sources.tolist())
 
-    def finish(self) -> None:
-        """Complete the rasters and the quicklook."""
+    def finish(self, cover: Cover) -> None:
+        """Complete the rasters and the quicklook.
+
+        Args:
+            cover: Shares that the first pass found.
+        """
         with self._stack:  # which must learn of a picture that fails
+            for writer in self._writers.values():
+                writer.add_tags({COVER_TAG: cover.restored(self.sources.tolist()).tag()})
             if self.quicklook is not None and self._options.quicklook is not None:
                 self.quicklook.write(self._options.quicklook, self._files)
 

@@ -1,0 +1,47 @@
+"""Values of options that depend on each other, checked before any file is opened."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from cmcr_cli.errors import OptionError
+from cmcr_cli.option_texts import check_datetime
+from cmcr_cli.scene.masks.mask_codes import parse_codes
+
+MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
+"""Words that `mask` may be instead of a path."""
+
+
+def check_together(options: Any) -> None:
+    """Check what a single field does not tell.
+
+    Args:
+        options: A `RemoveOptions`.
+
+    Raises:
+        OptionError: Values contradict each other, or need others.
+    """
+    if options.datetime is not None:
+        check_datetime(options.datetime)
+    if (options.s1_vv is None) != (options.s1_vh is None) or (
+        options.s1 is not None and options.s1_vv is not None
+    ):
+        raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
+    if options.aoi is not None and options.bbox is not None:
+        raise OptionError("--aoi and --bbox both select pixels; expected one of them")
+    if options.mask_codes is not None:
+        if options.mask in MASKS:
+            raise OptionError(
+                f"--mask-codes {options.mask_codes} with --mask {options.mask}, which has no codes; expected "
+                "the path of a raster as --mask"
+            )
+        parse_codes(options.mask_codes)
+    if options.uncertainty is not None and options.samples < 2:
+        raise OptionError(
+            "--uncertainty is the standard deviation of several samples; expected --samples 2 or more"
+        )
+    if options.samples > 1 and options.steps == 1:
+        raise OptionError(
+            f"--samples {options.samples} with --steps 1: one step hardly depends on the noise, so that "
+            "all samples are alike; expected --steps 2 or more"
+        )
