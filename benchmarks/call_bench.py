@@ -25,7 +25,7 @@ from syscalls import Call, Decide, watched
 
 from cmcr_cli.cli.main import main as cmcr
 from cmcr_cli.errors import CmcrError
-from cmcr_cli.output import cog
+from cmcr_cli.output import cog, cog_spec
 from cmcr_cli.output.files import FileSet, put_back, write_whole
 from cmcr_cli.removal import pipeline
 from cmcr_cli.removal.opening import session
@@ -250,7 +250,8 @@ def writers(work: Path) -> Bench:
             return 1
         try:
             with FileSet([image, beside], kept="--resume" in words) as files:
-                with cog.StripWriter(cog.OutputSpec(image, grid, 3, "uint16", nodata=0), files) as writer:
+                spec = cog_spec.OutputSpec(image, grid, 3, "uint16", nodata=0)
+                with cog.StripWriter(spec, files) as writer:
                     for top in range(0, HEIGHT, 100):
                         writer.write(rows[:, top : top + 100])
                         writer.checkpoint()

@@ -19,11 +19,21 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.option_paths import COG, Format
 
 T = TypeVar("T")
 
 Command = Literal["remove", "batch", "mask", "info", "train", "distill"]
 """Commands whose options are fields."""
+
+SINGLE: tuple[Command, ...] = ("remove",)
+RADAR: tuple[Command, ...] = (*SINGLE, "info")
+"""Commands with options that a batch takes from its list of scenes or names itself."""
+
+ALL: tuple[Command, ...] = ("remove", "batch", "mask")
+
+OPENING: tuple[Command, ...] = (*ALL, "info")
+"""Commands that open a scene."""
 
 
 class Role(Enum):
@@ -61,7 +71,7 @@ class Option:
         multiple: What the value must be a multiple of.
         words: Values of an input that are words and not paths.
         path_of: The path with which a value of an input begins, where it may state more than that.
-        ending: End of the file name of an output.
+        form: Format of an output.
         read: Makes the value of the text, or of the list of texts, that the command line takes; raises
             OptionError. Only for types that the command line does not know. Without it, a tuple is a list of
             texts that the command line takes one by one.
@@ -82,7 +92,7 @@ class Option:
     multiple: int | None = None
     words: tuple[str, ...] = ()
     path_of: Callable[[str], str] = str
-    ending: str = ".tif"
+    form: Format = COG
     read: Callable[[Any], Any] | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.scene.references.dates import FIRST_IMAGE, LAST_YEAR, day_of, moment
 from cmcr_cli.scene.sun import Sun
 
 
@@ -67,6 +68,23 @@ def sun_of_text(text: str) -> Sun:
             f"--sun {text!r}: expected AZIMUTH,ELEVATION in degrees, as in 152.3,41.0"
         ) from None
     return Sun(azimuth, elevation)
+
+
+def check_datetime(text: str) -> None:
+    """Check the time of a scene.
+
+    Args:
+        text: Day or time in ISO 8601.
+
+    Raises:
+        OptionError: It is neither, or no scene can be of that day.
+    """
+    day = day_of(moment(text))
+    if day is None or day < FIRST_IMAGE:
+        raise OptionError(
+            f"--datetime {text!r}: expected when S2 was taken, {FIRST_IMAGE} to {LAST_YEAR}, as in "
+            "2024-06-01T10:20:31Z, or the day alone, as in 2024-06-01"
+        )
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cmcr_cli.option_checks import MASKS, check_contradictions
 from cmcr_cli.option_fields import (
+    ALL,
     FILES,
-    OUTPUTS,
+    OPENING,
+    RADAR,
+    SINGLE,
     Option,
     Role,
     documented,
@@ -18,24 +20,16 @@ from cmcr_cli.option_fields import (
     paths_by_role,
     values_by_role,
 )
-from cmcr_cli.option_paths import check_input_name, check_output_name
+from cmcr_cli.option_paths import FOLDER, ITEM, PAGE, PICTURE, style_beside
+from cmcr_cli.option_rules import MASKS, check_fields, check_names, check_together
 from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
 from cmcr_cli.scene import OVERLAPS
 from cmcr_cli.scene.masks.mask_codes import help_text
-from cmcr_cli.scene.references.entries import path_of_entry, split_date
+from cmcr_cli.scene.references.entries import path_of_entry
 from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
-
-SINGLE = ("remove",)
-RADAR = (*SINGLE, "info")
-"""Commands with options that a batch takes from its list of scenes or names itself."""
-
-ALL = ("remove", "batch", "mask")
-
-OPENING = (*ALL, "info")
-"""Commands that open a scene."""
 
 
 @documented
@@ -222,6 +216,15 @@ class RemoveOptions:
             column=True,
         ),
     ] = None
+    datetime: Annotated[
+        str | None,
+        Option(
+            "When S2 was taken, UTC, or the day; default: from its metadata, tags or name. For --stac.",
+            commands=("remove", "batch", "info"),
+            column=True,
+            metavar="YYYY-MM-DD[THH:MM:SSZ]",
+        ),
+    ] = None
     sun: Annotated[
         Sun | None,
         Option(
@@ -312,27 +315,29 @@ class RemoveOptions:
         ),
     ] = None
     quicklook: Annotated[
-        Path | None, Option("Picture to write: before, after, and what changed.", Role.SIDECAR, ending=".png")
+        Path | None, Option("Picture to write: before, after, and what changed.", Role.SIDECAR, form=PICTURE)
     ] = None
     report: Annotated[
         Path | None,
         Option(
             "Web page to write: before and after, statistics, settings, command.",
             Role.SIDECAR,
-            ending=".html",
+            form=PAGE,
         ),
     ] = None
-    stac: Annotated[Path | None, Option("STAC item to write.", Role.SIDECAR, ending=".json")] = None
+    stac: Annotated[Path | None, Option("STAC item to write.", Role.SIDECAR, form=ITEM)] = None
     native: Annotated[
         Path | None,
         Option(
-            "Folder to write each band of a product to, in pixels of its own size of 10, 20 or 60 m: a "
-            "COG each, named as in the product.",
+            "Folder for the bands of a product in pixels of their own size, 10, 20 or 60 m, a COG each.",
             Role.FOLDER,
             metavar="DIR",
-            ending="",
+            form=FOLDER,
         ),
     ] = None
+    qml: Annotated[
+        bool, Option("Write a style of QGIS (.qml) beside each raster, with its name.", commands=ALL)
+    ] = False
     overwrite: Annotated[bool, Option("Replace existing outputs.", Role.RUN, commands=ALL)] = False
     resume: Annotated[
         bool,
@@ -351,21 +356,9 @@ class RemoveOptions:
 
     def __post_init__(self) -> None:
         """Take strings for paths; raise OptionError for values out of range or that contradict each other."""
-        for each in option_fields(type(self)):
-            value = getattr(self, each.name)
-            if each.base is Path and isinstance(value, str):
-                object.__setattr__(self, each.name, Path(value))
-            elif each.listed:
-                texts = (value,) if isinstance(value, str | Path) else value
-                object.__setattr__(self, each.name, tuple(map(str, texts)))
-            each.check(value)
-        for each, output in values_by_role(self, *OUTPUTS):
-            check_output_name(each.flag, output)
-        for path in paths_by_role(self, Role.INPUT, Role.WEIGHTS):
-            check_input_name(path)
-        for entry in self.references:
-            split_date(entry)
-        check_contradictions(self)
+        check_fields(self)
+        check_names(self)
+        check_together(self)
 
     @property
     def radar(self) -> str | tuple[str, str] | None:
@@ -382,7 +375,13 @@ class RemoveOptions:
     @property
     def outputs(self) -> dict[str, Path]:
         """Every file that will be written and has a name before inputs are open, by the option."""
-        return {each.flag: path for each, path in values_by_role(self, *FILES)}
+        return {each.flag: path for each, path in values_by_role(self, *FILES)} | self.styles
+
+    @property
+    def styles(self) -> dict[str, Path]:
+        """Styles of QGIS that are written, by `--qml` and the option that names the raster."""
+        rasters = self.rasters if self.qml else {}
+        return {f"--qml {flag}": style_beside(path) for flag, path in rasters.items()}
 
     @property
     def rasters(self) -> dict[str, Path]:

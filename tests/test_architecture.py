@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "addresses errors version warning_kinds"
 SCENE = f"{LIGHT} scene scene.backscatter scene.layers scene.masks scene.pixels scene.references"
-OPTIONS = "options option_checks option_fields option_paths option_texts"
-REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
+OPTIONS = "options option_fields option_paths option_rules option_texts"
+REMOVAL = f"{SCENE} {OPTIONS} ground output output.catalogue model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
 IMPORTS = {
@@ -22,9 +22,9 @@ IMPORTS = {
     "errors": "addresses",
     "version": "",
     "warning_kinds": "addresses",
-    "option_checks": f"{LIGHT} scene scene.masks",
-    "option_fields": "errors",
+    "option_fields": "errors option_paths",
     "option_paths": "addresses errors",
+    "option_rules": f"{SCENE} option_fields option_paths option_texts",
     "option_texts": SCENE,
     "options": f"{SCENE} {OPTIONS}",
     "scene": f"{LIGHT} scene.backscatter scene.layers scene.pixels scene.products scene.references",
@@ -35,7 +35,8 @@ IMPORTS = {
     "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
     "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
     "ground": SCENE,
-    "output": f"{SCENE} output.parts",
+    "output": f"{SCENE} output.catalogue output.parts",
+    "output.catalogue": f"{SCENE} output",
     "output.parts": LIGHT,
     "model": LIGHT,
     "runtime": f"{LIGHT} model output",

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.option_checks import MASKS
 from cmcr_cli.option_fields import (
     OUTPUTS,
     Option,
@@ -22,6 +21,7 @@ from cmcr_cli.option_fields import (
     text_of,
     values_by_role,
 )
+from cmcr_cli.option_rules import MASKS
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.scene.sun import Sun
 
@@ -110,13 +110,14 @@ def test_paths_of_every_role_become_absolute(tmp_path: Path, monkeypatch: pytest
         Path(each.name).touch()
         if each.name in ("s1_vv", "s1_vh"):
             continue
-        chosen: dict[str, Any] = {"s2": "s2", "output": Path("output"), "samples": 2, "steps": 2}
-        value = (each.name,) if each.listed else each.base(each.name)
+        chosen: dict[str, Any] = {"s2": "s2", "output": Path("output.tif"), "samples": 2, "steps": 2}
+        name = each.name + (each.option.form.ending if each.role in OUTPUTS else "")
+        value = (name,) if each.listed else each.base(name)
         job = RemoveOptions(**{**chosen, each.name: value})
         moved = replace(job, **absolute_paths(job))
-        path = tmp_path / each.name
+        path = tmp_path / name
         assert getattr(moved, each.name) == ((str(path),) if each.listed else each.base(path)), each.name
-    pair = RemoveOptions(s2="s2", s1_vv="s1_vv", s1_vh="s1_vh", output=Path("output"))
+    pair = RemoveOptions(s2="s2", s1_vv="s1_vv", s1_vh="s1_vh", output=Path("output.tif"))
     assert absolute_paths(pair).keys() == {"s2", "s1_vv", "s1_vh", "output"}
 
 

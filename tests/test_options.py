@@ -31,6 +31,10 @@ def options(**changes: Any) -> RemoveOptions:
         ),
         ({"uncertainty": Path("std.tif")}, ["--uncertainty", "--samples 2 or more"]),
         ({"samples": 2}, ["--samples 2", "--steps 1", "--steps 2 or more"]),
+        ({"provenance": "p.jpg"}, ["--provenance p.jpg", "ends in .jpg", "expected .tif or .tiff"]),
+        ({"quicklook": "q.tif"}, ["--quicklook q.tif", "expected .png"]),
+        ({"report": "-"}, ["--report -", "is a stream", ".html"]),
+        *(({"datetime": text}, ["--datetime", "2015-06-23", "as in"]) for text in ("june", "1999-01-01", "")),
         *(({"dilate": metres}, ["--dilate", "0 to 2000"]) for metres in (-1, 5000)),
         *(
             (given, ["--s1-vv and --s1-vh"])
@@ -62,7 +66,16 @@ def test_what_can_be_done_is_accepted(changes: dict[str, Any]) -> None:
     assert options(**changes).outputs == {"--output": Path("clear.tif")}
 
 
+def test_styles_are_written_beside_rasters() -> None:
+    found = options(qml=True, provenance="out/p.tiff", quicklook="q.png").outputs
+    assert {name: str(path) for name, path in found.items() if name.startswith("--qml")} == {
+        "--qml --output": "clear.qml",
+        "--qml --provenance": "out/p.qml",
+    }
+
+
 def test_every_file_to_be_written_is_named_by_its_option() -> None:
-    paths = {name: Path(f"{name}.tif") for name in ("provenance", "uncertainty", "quicklook")}
+    endings = {"provenance": "tif", "uncertainty": "tif", "quicklook": "png"}
+    paths = {name: Path(f"{name}.{ending}") for name, ending in endings.items()}
     expected = {"--output": Path("clear.tif"), **{f"--{name}": path for name, path in paths.items()}}
     assert options(steps=2, samples=2, **paths).outputs == expected

@@ -67,7 +67,9 @@ def parameter_of(field: OptionField, command: Command) -> inspect.Parameter:
     shown = _shown(field)
     if command == "batch" and field.role in OUTPUTS:
         kind, default = bool, False
-        shown = Option(field.flag, help=f"Write NAME_clear_{field.name}{field.option.ending} for each scene.")
+        shown = Option(
+            field.flag, help=f"Write NAME_clear_{field.name}{field.option.form.ending} for each scene."
+        )
     elif field.option.read is not None or field.repeatable:
         kind, default = (list[str] if field.repeatable else str) | None, None
     return inspect.Parameter(
@@ -102,7 +104,7 @@ def _shown(field: OptionField, **changes: Any) -> Any:
 def _metavar(field: OptionField) -> str | None:
     if field.option.metavar is not None or field.role not in (Role.INPUT, Role.WEIGHTS, *OUTPUTS):
         return field.option.metavar
-    ending = field.option.ending if field.role is Role.SIDECAR else ""
+    ending = field.option.form.ending if field.role is Role.SIDECAR else ""
     return "|".join([*field.option.words, f"PATH{ending}"])
 
 

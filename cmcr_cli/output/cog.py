@@ -7,12 +7,9 @@ layout.
 
 from __future__ import annotations
 
-import os
-import time
 import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,47 +18,26 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
-from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.errors import OutputError
+from cmcr_cli.output.catalogue.attribute_table import embed, reserve
+from cmcr_cli.output.catalogue.categories import attribute_table, colour_table
 from cmcr_cli.output.cog_check import overviews_fit
+from cmcr_cli.output.cog_spec import (
+    BLOCK,
+    OutputSpec,
+    add_statistics,
+    check_creation_options,
+    cog_options,
+    threads,
+)
 from cmcr_cli.output.files import FileSet, flush_to_disk
-from cmcr_cli.output.write_errors import GDAL_ERRORS, gdal_warnings, output_errors
+from cmcr_cli.output.write_errors import output_errors
 from cmcr_cli.scene.bands import band_name
-from cmcr_cli.scene.grid import Grid
-
-BLOCK = 256
-"""Rows and columns of the temporary file's blocks. Strips that do not end on a block are compressed twice."""
-
-COG_BLOCK = 512
-
-TRIAL = 16
-"""Rows of the raster on which creation options are tried; it is as much wider than a block, for overviews."""
-
-TRIAL_BLOCK = 1024
-"""The widest block to which that applies: GDAL fills up the blocks, which takes its time."""
 
 TRUE_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
-
-
-@dataclass(frozen=True, slots=True)
-class OutputSpec:
-    """Raster to be written, apart from its pixels. `categorical` values are never averaged."""
-
-    path: Path
-    grid: Grid
-    count: int
-    dtype: str
-    nodata: float | None = None
-    descriptions: tuple[str | None, ...] = ()
-    scales: tuple[float, ...] = ()
-    offsets: tuple[float, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-    creation_options: Mapping[str, str] = field(default_factory=dict)
-    categorical: bool = False
-    masked: bool = False  # whether it has a mask of where it is valid beside its nodata value
 
 
 class StripWriter:
@@ -153,6 +129,18 @@ class StripWriter:
         if self._buffered:
             self._flush()
 
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags that were not known when the writer was opened.
+
+        Args:
+            tags: Texts by name.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        with output_errors(self._spec.path):
+            self._dataset.update_tags(**tags)
+
     def checkpoint(self) -> None:
         """Make the rows written so far outlast this process, and the machine where the set is kept."""
         with output_errors(self._spec.path):
@@ -174,12 +162,15 @@ class StripWriter:
                     f"{self._spec.path}: only {self.written} of {self._spec.grid.height} rows written"
                 )
             with output_errors(self._spec.path):
+                add_statistics(self._dataset)
                 self._dataset.close()
                 cog = self._files.part(self._spec.path)
                 cog.unlink(missing_ok=True)
                 # Where the environment has another folder for GDAL's overviews, they would be left there.
                 with rasterio.Env(CPL_TMPDIR=str(cog.parent)):
-                    gdal_copy(self._temporary, cog, driver="COG", **_cog_options(self._spec))
+                    gdal_copy(self._temporary, cog, driver="COG", **cog_options(self._spec))
+                if self._spec.categories:
+                    embed(cog, attribute_table(self._spec.categories))
                 self._check_copy(cog)
                 if not self._files.kept:  # else a run that is stopped before the end begins here again
                     self._temporary.unlink()
@@ -188,9 +179,9 @@ class StripWriter:
     def _check_copy(self, cog: Path) -> None:
         """Read the whole copy: neither GDAL's threads nor its closing of a file report a full disk."""
         if not (
-            checksum_of(cog, self.written, NUM_THREADS=_threads()) == self.checksum
+            checksum_of(cog, self.written, NUM_THREADS=threads()) == self.checksum
             and _described_alike(cog, self._temporary)
-            and overviews_fit(cog, NUM_THREADS=_threads())
+            and overviews_fit(cog, NUM_THREADS=threads())
         ):
             raise OutputError(
                 f"{self._spec.path}: the copy differs from what was written; expected the same. The "
@@ -258,59 +249,6 @@ def checksum_of(path: Path, rows: int, **options: str) -> int:
     return checksum
 
 
-def check_creation_options(spec: OutputSpec) -> None:
-    """Check that a small raster written with these creation options comes back as it was.
-
-    That catches names and values that GDAL warns of and ignores, lossy compression, and options that warp.
-
-    Args:
-        spec: The raster to be written.
-
-    Raises:
-        OptionError: It does not.
-    """
-    options = _cog_options(spec)
-    text = " ".join(f"{name}={value}" for name, value in spec.creation_options.items())
-    block = options["BLOCKSIZE"]
-    # GDAL aborts the whole process on a BLOCKSIZE that is no number.
-    if not (block.isdecimal() and 128 <= int(block) <= 4096 and int(block) % 16 == 0):
-        raise OptionError(f"--co BLOCKSIZE={block}: expected a multiple of 16 from 128 to 4096.")
-    shape = TRIAL, TRIAL + min(int(block), TRIAL_BLOCK)
-    pixels = _noise((spec.count, *shape), np.dtype(spec.dtype))
-    # Asked for by hand, the number of threads is part of the trial; otherwise one, which reports all errors.
-    options["NUM_THREADS"] = spec.creation_options.get("NUM_THREADS", "1")
-    profile = {
-        "crs": spec.grid.crs,
-        "transform": spec.grid.transform,
-        "count": spec.count,
-        "dtype": spec.dtype,
-    }
-    with MemoryFile() as plain, MemoryFile() as cog, gdal_warnings() as warnings:
-        with plain.open(driver="GTiff", height=shape[0], width=shape[1], **profile) as dataset:
-            dataset.write(pixels)
-        try:
-            gdal_copy(plain.name, cog.name, driver="COG", **options)
-        except GDAL_ERRORS as error:
-            raise OptionError(f"--co {text}: GDAL cannot write a COG with this ({error}).") from error
-        if warnings:
-            raise OptionError(f"--co {text}: {warnings[0]}; expected creation options of GDAL's COG driver.")
-        with cog.open() as dataset:
-            same_grid = dataset.transform == spec.grid.transform and dataset.shape == shape
-            if not (same_grid and np.array_equal(dataset.read(), pixels)):
-                raise OptionError(
-                    f"--co {text}: changes the grid or the pixels; expected lossless creation options, "
-                    "since clear pixels are kept bit for bit."
-                )
-
-
-def _noise(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values over all that `dtype` holds, which no lossy compression keeps."""
-    bits = np.frombuffer(
-        np.random.default_rng(0).bytes(int(np.prod(shape)) * dtype.itemsize), f"u{dtype.itemsize}"
-    )
-    return (bits.view(dtype) if dtype.kind in "iu" else bits.astype(dtype)).reshape(shape)
-
-
 def _create(path: Path, spec: OutputSpec) -> Any:
     dataset = rasterio.open(
         path,
@@ -337,55 +275,13 @@ def _create(path: Path, spec: OutputSpec) -> Any:
         dataset.scales = spec.scales
     if spec.offsets:
         dataset.offsets = spec.offsets
+    if spec.categories:
+        dataset.write_colormap(1, colour_table(spec.categories))
+        reserve(dataset, attribute_table(spec.categories))
+    for index, band in enumerate(spec.spectrum, 1):
+        dataset.update_tags(index, ns="IMAGERY", **band.imagery)
+        dataset.update_tags(index, common_name=band.common_name)
     names = [band_name(description or "") for description in spec.descriptions]
     if TRUE_COLOUR.keys() <= set(names):
         dataset.colorinterp = [TRUE_COLOUR.get(name or "", ColorInterp.undefined) for name in names]
     return dataset
-
-
-def _cog_options(spec: OutputSpec) -> dict[str, str]:
-    width, height = spec.grid.width, spec.grid.height
-    # Blocks as wide as the image look like strips to validators.
-    large = max(width, height) > COG_BLOCK and width != COG_BLOCK
-    options = {
-        "BLOCKSIZE": str(COG_BLOCK if large else BLOCK),
-        "BIGTIFF": "IF_SAFER",
-        "STATISTICS": "YES",
-        "OVERVIEW_RESAMPLING": "NEAREST" if spec.categorical else "AVERAGE",
-        "NUM_THREADS": _threads(),
-    }
-    if "COMPRESS" not in spec.creation_options:
-        # Level 1 with a predictor is as small as level 6 on Sentinel-2, and written in half the time.
-        options |= {"COMPRESS": "DEFLATE", "LEVEL": "1", "PREDICTOR": "YES"}
-    return options | dict(spec.creation_options)
-
-
-def _threads() -> str:
-    return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
-
-
-def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> tuple[float, int]:
-    """Time and weigh rows on their way to a COG, written to memory.
-
-    Args:
-        spec: The raster.
-        rows: Pixels (count, any height, width).
-
-    Returns:
-        Seconds, and bytes of the COG.
-
-    Raises:
-        OutputError: GDAL cannot write them.
-    """
-    size = {"height": rows.shape[1], "width": rows.shape[2], "count": spec.count, "dtype": spec.dtype}
-    started = time.monotonic()
-    with output_errors(spec.path), MemoryFile() as plain, MemoryFile() as cog:
-        with plain.open(
-            driver="GTiff", tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
-            crs=spec.grid.crs, transform=spec.grid.transform, **size,
-        ) as dataset:  # fmt: skip
-            dataset.write(rows)
-        gdal_copy(plain.name, cog.name, driver="COG", **_cog_options(spec))
-        with cog.open() as dataset:
-            dataset.read()
-        return time.monotonic() - started, len(cog)

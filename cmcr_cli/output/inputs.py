@@ -106,7 +106,7 @@ class OpticalInput:
         resampled = ", resampled to the grid of the scene" if self.resampled else ""
         yield "grid", f"{self.width} x {self.height} px of {size}, {self.crs}{resampled}"
         nodata = "none stated, 0 counts" if self.nodata is None else f"nodata {self.nodata:g}"
-        valid = "" if self.valid_share is None else f", {self.valid_share:.1%} valid"
+        valid = "" if self.valid_share is None else f", about {self.valid_share:.0%} valid"
         yield "pixels", f"{self.dtype}, {nodata}{valid}"
         sun = "not known" if self.sun is None else "azimuth {:.1f}, elevation {:.1f}".format(*self.sun)
         yield "sun", sun

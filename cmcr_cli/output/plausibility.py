@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmcr_cli.output.catalogue.cover import per_cent
 from cmcr_cli.scene.optical import Optical
 
 MOST_COVERED = 0.99
@@ -25,9 +26,16 @@ STEP = 4
 class Plausibility:
     """Shares and means of the pixels of an output, strip by strip."""
 
-    def __init__(self, made: Optical) -> None:
-        self._made = made
-        self._counts = np.zeros(2, np.int64)  # observed, reconstructed
+    def __init__(self, made: Optical, *, told: bool) -> None:
+        """Look at nothing yet.
+
+        Args:
+            made: The output.
+            told: Whether its provenance tells which pixels are reconstructed, or their values.
+        """
+        self._made, self._what = made, "are reconstructed" if told else "differ from the source"
+        self.counts = np.zeros(2, np.int64)  # observed, reconstructed: all pixels, unlike all that follows
+        self._counts = np.zeros(2, np.int64)
         self._sums = np.zeros((3, len(made.names)))  # observed, their squares, reconstructed
 
     def add(self, dn: NDArray[Any], valid: NDArray[np.bool_], new: NDArray[np.bool_]) -> None:
@@ -38,6 +46,7 @@ class Plausibility:
             valid: Where it holds values (rows, width).
             new: Where these are reconstructed (rows, width).
         """
+        self.counts += np.count_nonzero(valid & ~new), np.count_nonzero(valid & new)
         every = (slice(None, None, STEP),) * 2
         values = self._made.radiometry.reflectance(dn[(slice(None), *every)]).astype(np.float64)
         new, old = (valid & new)[every], (valid & ~new)[every]
@@ -45,15 +54,19 @@ class Plausibility:
         seen = values[:, old]
         self._sums += seen.sum(axis=1), (seen**2).sum(axis=1), values[:, new].sum(axis=1)
 
+    @property
+    def share(self) -> float:
+        """Part of the valid pixels that is reconstructed, 0 to 1."""
+        return float(self.counts[1] / max(self.counts.sum(), 1))
+
     def doubts(self) -> dict[str, tuple[bool, str]]:
         """For each question whether the answer is odd, and the answer."""
         old, new = map(int, self._counts)
-        share = new / max(old + new, 1)
         found = {
-            "covered": (
-                share > MOST_COVERED,
-                f"{share:.1%} of the valid pixels are reconstructed"
-                + (": check the mask with cmcr mask" if share > MOST_COVERED else ""),
+            "reconstructed": (
+                self.share > MOST_COVERED,
+                f"{per_cent(self.share)} of the valid pixels {self._what}"
+                + (": check the mask with cmcr mask" if self.share > MOST_COVERED else ""),
             )
         }
         if old and new:

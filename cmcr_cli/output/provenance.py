@@ -8,14 +8,8 @@ from numpy.typing import NDArray
 NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE = range(4)
 """No measurement, a copy of what was measured, synthetic, synthetic with the help of another date."""
 
-MEANING = "0 nodata, 1 observed, 2 reconstructed, 3 reconstructed with a reference"
-
 NO_SOURCE = 255
 """In a raster of `--source-date`: no measurement."""
-
-SOURCE_MEANING = (
-    "0 none, else number of the reference that counts most, see CMCR_REFERENCE_1, ...; 255 nodata"
-)
 
 
 def provenance_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from cmcr_cli.errors import InputError, WeightsError
+from cmcr_cli.output.catalogue.cover import COVER_TAG, per_cent
 from cmcr_cli.output.plausibility import Plausibility
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.scene.grid import Grid
@@ -130,6 +133,7 @@ def _compare(made: Optical, given: Optical) -> list[Finding]:
     ]
     same_bands = made.names == given.names and all(mine == theirs for mine, theirs in described)
     scaling = [sorted(set(zip(file.scales, file.offsets, strict=True))) for file in (made, given)]
+    stated = "CMCR_SCALE" in made.tags or made.tags.get("CMCR_OFFSET", "").endswith("(option)")
     return [
         Finding("grid", made.grid.matches(given.grid), _against(_placed(made.grid), _placed(given.grid))),
         Finding("bands", same_bands, _against(_listed(made), _listed(given))),
@@ -137,8 +141,8 @@ def _compare(made: Optical, given: Optical) -> list[Finding]:
         Finding("nodata value", made.nodata == given.nodata, _against(made.nodata, given.nodata)),
         Finding(
             "scale and offset",
-            (made.scales, made.offsets) == (given.scales, given.offsets),
-            _against(*scaling),
+            stated or (made.scales, made.offsets) == (given.scales, given.offsets),
+            f"{scaling[0]}, as an option stated" if stated else _against(*scaling),
         ),
     ]
 
@@ -161,7 +165,7 @@ def _layout(made: Optical, track: Source) -> list[Finding]:
 def _pixels(made: Optical, given: Optical | None, track: Source | None) -> list[Finding]:
     """Read all files once, strip by strip, and count the pixels that are wrong."""
     wrong = dict.fromkeys(("nodata pixels", "provenance values", "provenance nodata", "observed pixels"), 0)
-    plausibility = Plausibility(made)
+    plausibility = Plausibility(made, told=track is not None)
     for top in range(0, made.grid.height, ROWS):
         rows = min(ROWS, made.grid.height - top)
         dn = made.read(top, rows)
@@ -187,10 +191,21 @@ def _pixels(made: Optical, given: Optical | None, track: Source | None) -> list[
         "observed pixels": (given and track, "are marked as observed but differ from the source"),
     }
     return [
-        Finding(name, wrong[name] == 0, f"{wrong[name]} pixels {text}")
-        for name, (needed, text) in meanings.items()
-        if needed is not None
+        *(
+            Finding(name, wrong[name] == 0, f"{wrong[name]} pixels {text}")
+            for name, (needed, text) in meanings.items()
+            if needed is not None
+        ),
+        *(() if track is None else _stated_cover(made, plausibility.share)),
     ] + [Finding(name, True, text, odd) for name, (odd, text) in plausibility.doubts().items()]
+
+
+def _stated_cover(made: Optical, share: float) -> Iterator[Finding]:
+    """Whether the tags state the share of reconstructed pixels that the provenance shows."""
+    stated = re.search(r"(\S+) reconstructed", made.tags.get(COVER_TAG, ""))
+    if stated is not None:
+        found = _against(f"{stated[1]} reconstructed", f"{per_cent(share)} reconstructed")
+        yield Finding("cover in the tags", stated[1] == per_cent(share), found)
 
 
 def _against(found: Any, expected: Any) -> str:

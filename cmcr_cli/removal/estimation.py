@@ -12,7 +12,8 @@ import torch
 
 from cmcr_cli.model.costs import RESIDENT_BYTES
 from cmcr_cli.options import RemoveOptions
-from cmcr_cli.output.cog import try_writing
+from cmcr_cli.output.catalogue.cover import Cover
+from cmcr_cli.output.cog_spec import try_writing
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.opened import Model
 from cmcr_cli.removal.opening.session import Progress, Session, open_session
@@ -58,6 +59,7 @@ class Estimate:
     device: str
     weights: str
     covered_share: float
+    cover: Cover
     patches: int
     patches_restored: int
     seconds: float
@@ -121,7 +123,8 @@ def estimate(
             radar=session.radar is not None,
             device=session.device,
             weights=session.weights.label,
-            covered_share=found.covered_share,
+            covered_share=found.cover.covered,
+            cover=found.cover,
             patches=plan.patches,
             patches_restored=plan.patches_to_restore,
             seconds=round(spent + max(workers, rows) + write, 1),

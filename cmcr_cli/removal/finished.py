@@ -12,6 +12,9 @@ from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.opening.native_files import NATIVE_TAG
 from cmcr_cli.scene.raster import is_complete
 
+ENDS = {"--stac": "}", "--report": "</html>"}
+"""Last characters of files of text, by the option that names them; all others are styles."""
+
 SAYS_ITS_OWN = ("CMCR_VALUES",)
 """Tags of cmcr in which the rasters of one run differ."""
 
@@ -32,7 +35,7 @@ def unfinished(options: RemoveOptions) -> str | None:
         if path in options.rasters.values() or option == "--quicklook":
             if not is_complete(path):
                 return f"{path} is not a complete image"
-        elif not _ends(path, "}" if option == "--stac" else "</html>"):
+        elif not _ends(path, ENDS.get(option, "</qgis>")):
             return f"{path} is not complete"
     for path in options.rasters.values():
         if _origin(path) != _origin(image):

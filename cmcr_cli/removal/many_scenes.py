@@ -17,12 +17,14 @@ from cmcr_cli.addresses import public
 from cmcr_cli.errors import CmcrError, InputError, OptionError, OutputError
 from cmcr_cli.option_fields import absolute_paths, option_fields, value_of_text
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.catalogue.cover import Cover
+from cmcr_cli.output.catalogue.stac_item import scene_time
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked, restore_old
 from cmcr_cli.removal.estimation import estimate
 from cmcr_cli.removal.finished import unfinished
-from cmcr_cli.removal.opening.opened import Model, load_model
+from cmcr_cli.removal.opening.opened import Model, load_model, open_s2
 from cmcr_cli.removal.opening.session import Progress, claim
 from cmcr_cli.removal.pipeline import remove
 from cmcr_cli.removal.scene_list import Scene
@@ -60,6 +62,7 @@ class Outcome:
         status: What became of it; planned: nothing yet, in a dry run.
         seconds: That it took, or would take.
         covered_share: Part of the valid pixels that is covered, 0 to 1.
+        cover: Shares of all kinds of cover.
         error: Why it failed.
         warnings: Of the run.
         memory_mb: Peak of the memory that it would need.
@@ -71,6 +74,7 @@ class Outcome:
     status: Literal["done", "planned", "skipped", "failed"]
     seconds: float = 0.0
     covered_share: float | None = None
+    cover: Cover | None = None
     error: str | None = None
     warnings: tuple[CmcrWarning, ...] = ()
     memory_mb: int | None = None
@@ -97,7 +101,7 @@ def jobs_of(
         OptionError: Two scenes have the same output, one is outside the folder, or a value is not one of its
             column.
     """
-    endings = {each.name: each.option.ending for each in option_fields(RemoveOptions)}
+    endings = {each.name: each.option.form.ending for each in option_fields(RemoveOptions)}
     jobs: dict[Path, RemoveOptions] = {}
     for number, scene in enumerate(scenes, 1):
         s2 = str(scene["s2"])
@@ -161,9 +165,13 @@ def help_each_other(jobs: Sequence[RemoveOptions], days: int) -> list[RemoveOpti
     if days < 0:
         raise OptionError(f"--references-from-batch {days}: expected a number of days, such as 60")
     taken: dict[str, tuple[Grid, date]] = {}
-    for path in dict.fromkeys(job.s2 for job in jobs):
+    stated = {job.s2: job.datetime for job in jobs}
+    for path in stated:
         try:
-            with open_optical(path) as optical, open_optical(path, onto=optical.grid) as other:
+            with (
+                open_optical(path, time=stated[path]) as optical,
+                open_optical(path, onto=optical.grid) as other,
+            ):
                 other.read(other.grid.height - 1, 1)  # a damaged scene must not stop all others
                 day = date_of(optical.tags, path)
                 if day is not None:
@@ -201,6 +209,29 @@ def check_batch(jobs: Sequence[RemoveOptions], *more: str | Path) -> None:
     for job in jobs:
         claim(claims, job)
     claims.check()
+
+
+def check_dates(jobs: Sequence[RemoveOptions]) -> None:
+    """Look for the date of every scene of which a STAC item is to be written; call it before any work.
+
+    Args:
+        jobs: Options of each scene. One that cannot be opened fails in its turn.
+
+    Raises:
+        InputError: Scenes state no date.
+    """
+    undated = []
+    for job in jobs:
+        if job.stac is not None and job.datetime is None:
+            with suppress(CmcrError), open_s2(job) as optical:
+                try:
+                    scene_time(optical.tags, optical.path)
+                except InputError as error:
+                    undated.append(error)
+    if undated:
+        raise InputError(
+            f"{undated[0]} {len(undated)} of {len(jobs)} scenes lack a date; a list may have a column for it."
+        )
 
 
 def run_batch(
@@ -273,7 +304,8 @@ def _one_scene(
     except CmcrError as error:
         return _failed(job, error)
     seconds = round(time.monotonic() - started, 1)
-    return Outcome(str(job.output), "done", seconds, report.covered_share, warnings=report.warnings)
+    shares = report.covered_share, report.cover
+    return Outcome(str(job.output), "done", seconds, *shares, warnings=report.warnings)
 
 
 def _planned(
@@ -289,6 +321,7 @@ def _planned(
         "planned",
         plan.seconds,
         plan.covered_share,
+        plan.cover,
         warnings=plan.warnings,
         memory_mb=plan.memory_mb,
         disk_mb=plan.disk_mb,

@@ -10,10 +10,14 @@ import numpy as np
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.ground.ground import Ground
-from cmcr_cli.option_paths import check_output_name
+from cmcr_cli.option_paths import COG, check_output_name, style_beside
 from cmcr_cli.options import RemoveOptions
-from cmcr_cli.output.cog import OutputSpec, StripWriter
-from cmcr_cli.output.files import FileSet
+from cmcr_cli.output.catalogue.categories import MASK, MASK_NODATA, Categories, meaning
+from cmcr_cli.output.catalogue.cover import COVER_TAG, Cover
+from cmcr_cli.output.catalogue.qgis_style import style_of
+from cmcr_cli.output.cog import StripWriter
+from cmcr_cli.output.cog_spec import OutputSpec
+from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.session import Progress, Session, open_session
 from cmcr_cli.removal.restore.budget import Budget
@@ -23,16 +27,12 @@ from cmcr_cli.scene.optical import Optical
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import CmcrWarning
 
-NODATA = 255
-
 ROWS = 512
-
-VALUES = "0 clear, 1 thick cloud, 2 thin cloud or cirrus, 3 shadow, 255 nodata"
 
 
 @dataclass(frozen=True, slots=True)
 class MaskReport:
-    """Result of `write_mask`; the shares are 0 to 1: of all pixels, and of the valid ones."""
+    """Result of `write_mask`; `cover` has all shares, also of what a removal with this mask reconstructs."""
 
     output: str
     confidence: str | None
@@ -41,6 +41,7 @@ class MaskReport:
     height: int
     valid_share: float
     covered_share: float
+    cover: Cover
     warnings: tuple[CmcrWarning, ...]
 
 
@@ -75,9 +76,11 @@ def write_mask(
                 f"--confidence with --mask {options.mask}: only cmcr's own network says how sure it is; "
                 "expected --mask auto"
             )
-        check_output_name("--confidence", confidence)
-    paths = [options.output] + ([] if confidence is None else [confidence])
-    with open_session(options, others=paths[1:]) as session:
+        check_output_name("--confidence", confidence, COG)
+    others = [] if confidence is None else [confidence]
+    others += [style_beside(path) for path in others] if options.qml else []
+    paths = [*options.outputs.values(), *others]
+    with open_session(options, others=others) as session:
         Budget.of(session).check()
         with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:
             found = _write(session, files, confidence, progress)
@@ -88,8 +91,9 @@ def write_mask(
             mask=options.mask,
             width=grid.width,
             height=grid.height,
-            valid_share=found.valid_share,
-            covered_share=found.covered_share,
+            valid_share=found.cover.valid,
+            covered_share=found.cover.covered,
+            cover=found.cover,
             warnings=tuple(session.warnings),
         )
 
@@ -103,12 +107,11 @@ def _write(session: Session, files: FileSet, confidence: Path | None, progress: 
         "CMCR_DILATE": f"{options.dilate:g}",
     }
     with ExitStack() as stack:
-        spec = _spec(options, optical, options.output, "mask", tags | {"CMCR_VALUES": VALUES})
-        writer, sure = stack.enter_context(StripWriter(spec, files)), None
+        specs = [_spec(options, optical, options.output, "mask", tags | {"CMCR_VALUES": meaning(MASK)}, MASK)]
         if confidence is not None:
             mask.keep_certainty()
-            spec = _spec(options, optical, confidence, "confidence", tags)
-            sure = stack.enter_context(StripWriter(spec, files))
+            specs.append(_spec(options, optical, confidence, "confidence", tags))
+        writers = [stack.enter_context(StripWriter(spec, files)) for spec in specs]
         found = survey(
             optical,
             None,
@@ -121,26 +124,36 @@ def _write(session: Session, files: FileSet, confidence: Path | None, progress: 
         for top in range(0, optical.grid.height, ROWS):
             dn = optical.read(top, min(ROWS, optical.grid.height - top))
             valid, classes = optical.valid(dn), found.cloud_map.classes(top, dn.shape[1])
-            writer.write(np.where(valid, classes, NODATA).astype(np.uint8)[None])
-            if sure is not None:
+            writers[0].write(np.where(valid, classes, MASK_NODATA).astype(np.uint8)[None])
+            if confidence is not None:
                 per_cent = mask.certainty(found.cloud_map, top, classes)
                 if per_cent is None:
                     raise TypeError("only a mask that the network made has a certainty")
-                sure.write(np.where(valid, per_cent, NODATA).astype(np.uint8)[None])
+                writers[1].write(np.where(valid, per_cent, MASK_NODATA).astype(np.uint8)[None])
+        for spec, writer in zip(specs, writers, strict=True):
+            writer.add_tags({COVER_TAG: found.cover.tag()})
+            if options.qml:
+                write_whole(style_beside(spec.path), style_of(spec), files)
     return found
 
 
 def _spec(
-    options: RemoveOptions, optical: Optical, path: Path, what: str, tags: dict[str, str]
+    options: RemoveOptions,
+    optical: Optical,
+    path: Path,
+    what: str,
+    tags: dict[str, str],
+    categories: Categories = (),
 ) -> OutputSpec:
     return OutputSpec(
         path=path,
         grid=optical.grid,
         count=1,
         dtype="uint8",
-        nodata=NODATA,
+        nodata=MASK_NODATA,
         descriptions=(what,),
         tags=tags,
         creation_options=options.creation_options,
         categorical=True,
+        categories=categories,
     )

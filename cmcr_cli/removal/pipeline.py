@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.catalogue.cover import per_cent
 from cmcr_cli.removal.opening.opened import Model
 from cmcr_cli.removal.opening.session import Progress, Session, open_session
 from cmcr_cli.removal.restore.budget import Budget
@@ -79,7 +80,7 @@ def remove(
                 outputs.write(strip)
             clock.stop("restore")
             progress("write", 0.0)
-            outputs.finish()
+            outputs.finish(found.cover)
             clock.stop("write")
             progress("write", 1.0)
             report = Report.of(session, found, alignment, plan, clock.seconds, outputs.sources.tolist())
@@ -110,6 +111,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         session.mask,
         unknown,
         learn=options.context,
+        keep_clear=options.keep_clear,
         area=session.area,
         each=session.workers.map,
         progress=lambda done: progress("survey", done),
@@ -117,7 +119,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
     own_key = key_of_scene(optical, options)
     if own_key is not None:
         session.masks.keep(own_key, found.cloud_map, found.clear_in_scene)
-    log.info("%.1f %% of the scene is covered by cloud or shadow", 100 * found.covered_in_scene)
+    log.info("%s of the valid pixels of the scene covered", per_cent(found.covered_in_scene))
     if found.covered_in_scene > 0.98 and options.context:
         text = "less than 2 % clear ground: using training statistics instead of this scene's"
         session.warnings.add(ClearGroundWarning(text))

@@ -25,6 +25,7 @@ from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
 from cmcr_cli.scene.raster import Source, open_raster
+from cmcr_cli.scene.references.dates import TIME_TAGS
 from cmcr_cli.scene.references.placed import Shift, placed
 from cmcr_cli.scene.sun import Sun, sun_of_tags
 from cmcr_cli.warning_kinds import CmcrWarning, RadiometryWarning
@@ -144,6 +145,7 @@ def open_optical(
     scale: float | None = None,
     offset: float | None = None,
     sun: Sun | None = None,
+    time: str | None = None,
     onto: Grid | None = None,
     shift: Shift = (0.0, 0.0),
 ) -> Iterator[Optical]:
@@ -158,6 +160,7 @@ def open_optical(
         scale: Reflectance of one DN; wins over the file's scale and offset tags.
         offset: DN, 0 or -1000; wins over the product's metadata and the file's scale and offset tags.
         sun: Position of the sun; wins over the product's metadata and the file's tags.
+        time: When it was taken, in ISO 8601; wins over all that the image states.
         onto: Grid of the scene for which this is a reference.
         shift: Where the reference was found as seen from the scene, to the east and north in units of the CRS
             of `onto`; this is undone.
@@ -216,7 +219,7 @@ def open_optical(
             descriptions=_of(stored.descriptions, layers.indexes),
             scales=_of(stored.scales, layers.indexes),
             offsets=_of(stored.offsets, layers.indexes),
-            tags=stored.tags(),
+            tags=stored.tags() | ({} if time is None else {TIME_TAGS[0]: time}),
             warnings=_warnings(stored, product, layers, units, path if onto is None else None),
             scl=_scl(path, product, layers),
             sun=_sun(stored, product, sun),

@@ -162,8 +162,8 @@ _PROFILES = {
 }
 
 
-def _create(path: Path, size: int, date: Date, profile: _Profile, timed: bool) -> DatasetWriter:
-    """Create an empty tiled GeoTIFF on the grid of the scene; images say when they were taken if `timed`."""
+def _create(path: Path, size: int, date: Date, profile: _Profile) -> DatasetWriter:
+    """Create an empty tiled GeoTIFF on the grid of the scene; images say when they were taken."""
     biome = date.recipe.biome
     transform = Affine(_PIXEL, 0, biome.origin[0], 0, -_PIXEL, biome.origin[1])
     dataset = rasterio.open(
@@ -176,8 +176,7 @@ def _create(path: Path, size: int, date: Date, profile: _Profile, timed: bool) -
     if profile.names == BANDS:
         sun = _sun(date.recipe, Grid.from_dataset(dataset))
         dataset.update_tags(**{AZIMUTH_TAG: f"{sun.azimuth:.4f}", ZENITH_TAG: f"{90 - sun.elevation:.4f}"})
-        if timed:
-            dataset.update_tags(**{_TIME_TAG: f"{date.time:%Y-%m-%dT%H:%M:%S.000Z}"})
+        dataset.update_tags(**{_TIME_TAG: f"{date.time:%Y-%m-%dT%H:%M:%S.000Z}"})
     return dataset
 
 
@@ -195,7 +194,6 @@ def _write_date(
     seed: int,
     cloud_cover: float,
     date: Date,
-    timed: bool,
     progress: Callable[[float], None],
 ) -> None:
     """Write the rasters of one date to `paths` by their names, with one tile per core in memory at a time."""
@@ -209,7 +207,7 @@ def _write_date(
     checksums: dict[str, list[int]] = {kind: [] for kind in names}
     with ExitStack() as stack:
         files = {
-            kind: stack.enter_context(_create(paths[f"{name}.tif"], size, date, _PROFILES[kind], timed))
+            kind: stack.enter_context(_create(paths[f"{name}.tif"], size, date, _PROFILES[kind]))
             for kind, name in names.items()
         }
         pool = stack.enter_context(ThreadPoolExecutor(cores := os.cpu_count() or 1))
@@ -252,8 +250,8 @@ def simulate_scene(
 ) -> SimulatedScene:
     """Write s2.tif, s1.tif, truth.tif and mask.tif of a simulated scene, and earlier dates of its ground.
 
-    An earlier date is dates/s2_YYYYMMDDTHHMMSS.tif and masks/mask_YYYYMMDDTHHMMSS.tif. With any of them, the
-    images also have a tag with their time.
+    An earlier date is dates/s2_YYYYMMDDTHHMMSS.tif and masks/mask_YYYYMMDDTHHMMSS.tif. Images have a tag with
+    their time.
 
     Memory does not depend on the size or the dates. A scene is the upper left part of any larger scene of the
     same seed. Files get their names only when they are complete.
@@ -290,7 +288,7 @@ def simulate_scene(
             parts = {path.name: files.part(path) for path in scene.files}
             for index, date in enumerate(drawn):
                 ended = partial(_report, progress, index, len(drawn))
-                _write_date(parts, size, seed, cloud_cover, date, bool(dates), ended)
+                _write_date(parts, size, seed, cloud_cover, date, ended)
             for path in scene.files:
                 files.finish(path)
     except GDAL_ERRORS as error:

@@ -100,7 +100,7 @@ def test_a_batch_has_every_option_of_remove(cmcr: Callable[..., Any]) -> None:
     assert ", ".join(COLUMNS) in page
     for field in FIELDS:
         if "batch" in field.option.commands and field.role in OUTPUTS:
-            assert f"{field.flag} Write NAME_clear_{field.name}{field.option.ending}" in page
+            assert f"{field.flag} Write NAME_clear_{field.name}{field.option.form.ending}" in page
 
 
 def test_the_page_on_many_scenes_lists_every_column() -> None:

@@ -45,6 +45,8 @@ def write(path: Path, values: NDArray[Any], names: tuple[str, ...] | None = None
         file.write(values)
         if names is not None:
             file.descriptions = names
+        if names == BANDS:
+            file.update_tags(PRODUCT_START_TIME="2024-06-01T10:20:31Z")
     return path
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import resource
 import signal
 import sys
@@ -21,14 +20,13 @@ from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as gdal_copy
 from rio_cogeo.cogeo import cog_validate
 
-from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.errors import OutputError
 from cmcr_cli.option_texts import creation_options_of
 from cmcr_cli.output import cog
-from cmcr_cli.output.cog import (
-    OutputSpec,
-    StripWriter,
-    check_creation_options,
-)
+from cmcr_cli.output.catalogue.categories import MASK, PROVENANCE, Categories, colour_table, source_categories
+from cmcr_cli.output.catalogue.spectrum import SPECTRUM
+from cmcr_cli.output.cog import StripWriter
+from cmcr_cli.output.cog_spec import OutputSpec
 from cmcr_cli.output.files import folder_of
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
@@ -137,6 +135,48 @@ def test_categories_are_never_averaged(tmp_path: Path) -> None:
         assert set(np.unique(overview.read())) == {1, 3}
 
 
+@pytest.mark.parametrize(
+    "categories", [PROVENANCE, MASK, source_categories(["2024-06-01 a", "2024-05-02 b"])]
+)
+def test_classes_have_their_colours_at_every_scale(tmp_path: Path, categories: Categories) -> None:
+    values = np.array([each.value for each in categories], np.uint8)
+    spec = OutputSpec(tmp_path / "classes.tif", _grid(800, 700), 1, "uint8", categories=categories)
+    pixels = np.random.default_rng(0).choice(values, (1, 800, 700))
+    _write(spec, pixels)
+    assert cog_validate(spec.path, strict=True) == (True, [], []) and _names(tmp_path) == {"classes.tif"}
+    for level in ({}, {"OVERVIEW_LEVEL": 0}):
+        with rasterio.open(spec.path, **level) as dataset:
+            assert dataset.colorinterp == (ColorInterp.palette,)
+            assert set(np.unique(dataset.read())) == set(values)
+            shown = dataset.colormap(1)
+        for value, colour in colour_table(categories).items():
+            assert shown[value][:3] == colour[:3]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_spectral_bands_have_wavelengths_as_gdal_knows_them(tmp_path: Path, empty: bool) -> None:
+    """Also where a band has no valid pixel, of which there are no statistics."""
+    spec = _optical(tmp_path / "clear.tif", height=600, spectrum=tuple(SPECTRUM[name] for name in BANDS))
+    pixels = _pixels(spec)
+    pixels[10] *= not empty
+    _write(spec, pixels)
+    assert cog_validate(spec.path, strict=True) == (True, [], [])
+    with rasterio.open(spec.path) as dataset:
+        assert dataset.tags(4, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.665", "FWHM_UM": "0.03"}
+        assert [dataset.tags(index)["common_name"] for index in (1, 4, 8)] == ["coastal", "red", "nir"]
+        assert float(dataset.tags(4)["STATISTICS_MEAN"]) == pytest.approx(pixels[3].mean())
+        assert ("STATISTICS_MEAN" in dataset.tags(11)) != empty
+
+
+def test_tags_may_come_last(tmp_path: Path) -> None:
+    spec = _optical(tmp_path / "clear.tif")
+    with StripWriter(spec) as writer:
+        writer.write(_pixels(spec))
+        writer.add_tags({"CMCR_COVER": "half"})
+    with rasterio.open(spec.path) as dataset:
+        assert dataset.tags()["CMCR_COVER"] == "half" and dataset.tags()["CMCR_INPUT"] == "a b=c é"
+
+
 def test_floats_keep_their_bits_and_their_names(tmp_path: Path) -> None:
     names = tuple(f"std_{name}" for name in BANDS)
     spec = OutputSpec(
@@ -238,43 +278,6 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
     with pytest.raises(OutputError, match="cannot be written"), _small_disk(size - missing):
         _write(spec, pixels)
     assert _names(tmp_path) == set()
-
-
-@pytest.mark.parametrize(
-    ("option", "told"),
-    [
-        ("FOO=BAR", "does not support creation option FOO"),
-        ("COMPRESS=NOPE", "NOPE"),
-        ("LEVEL=99", "99"),
-        ("BLOCKSIZE=abc", "multiple of 16"),
-        ("BLOCKSIZE=130", "multiple of 16"),
-        ("BLOCKSIZE=64", "multiple of 16"),
-        ("OVERVIEW_RESAMPLING=abc", "ABC"),
-        ("COMPRESS=JPEG", "JPEG"),
-        ("TILING_SCHEME=GoogleMapsCompatible", "changes the grid"),
-        ("TARGET_SRS=EPSG:4326", "changes the grid"),
-    ],
-)
-def test_creation_options_that_gdal_ignores_or_that_harm_are_refused(
-    tmp_path: Path, option: str, told: str
-) -> None:
-    logger = logging.getLogger("rasterio")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    spec = _optical(tmp_path / "out.tif", creation_options=creation_options_of([option]))
-    try:
-        with pytest.raises(OptionError, match=told) as caught, StripWriter(spec):
-            pass
-    finally:
-        logger.setLevel(level)
-    assert option.partition("=")[0] in str(caught.value)
-    assert _names(tmp_path) == set()
-
-
-def test_lossy_compression_is_refused(tmp_path: Path) -> None:
-    lossy = {"COMPRESS": "LERC", "MAX_Z_ERROR": "5"}
-    with pytest.raises(OptionError, match="lossless"):
-        check_creation_options(_optical(tmp_path / "out.tif", creation_options=lossy))
 
 
 @pytest.mark.parametrize(

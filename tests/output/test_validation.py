@@ -13,7 +13,8 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from cmcr_cli.errors import InputError, RadiometryError
-from cmcr_cli.output.cog import OutputSpec, StripWriter
+from cmcr_cli.output.cog import StripWriter
+from cmcr_cli.output.cog_spec import OutputSpec
 from cmcr_cli.output.validation import Finding, validate_output
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
@@ -78,7 +79,7 @@ def test_a_right_output_has_no_failures(run: Run) -> None:
 def test_what_is_odd_is_no_failure(run: Run) -> None:
     run.provenance[:600] = 2
     assert run.failures() == {} and run.odd() == {
-        "covered": "100.0% of the valid pixels are reconstructed: check the mask with cmcr mask"
+        "reconstructed": "100.0% of the valid pixels are reconstructed: check the mask with cmcr mask"
     }
 
 
@@ -132,6 +133,23 @@ def test_what_the_files_say_about_themselves_is_compared(run: Run, change: dict[
     failures = run.failures()
     assert failures.keys() == {name}
     assert "expected" in failures[name]
+
+
+def test_scale_and_offset_may_be_those_of_an_option(run: Run) -> None:
+    tags = {"CMCR_OFFSET": "-1000 (option)"}
+    run.spec = replace(run.spec, scales=(1e-4,) * 13, offsets=(-0.1,) * 13, tags=tags)
+    assert run.failures() == {}
+    run.spec = replace(run.spec, tags={"CMCR_OFFSET": "-1000 (tag)"})
+    assert list(run.failures()) == ["scale and offset"]
+
+
+def test_the_share_in_the_tags_is_that_of_the_provenance(run: Run) -> None:
+    text = "85.7% of all pixels valid; of these 9.0% covered, {} reconstructed (7.7% edge)"
+    run.spec = replace(run.spec, tags={"CMCR_COVER": text.format("16.7%")})
+    assert run.failures() == {}
+    run.spec = replace(run.spec, tags={"CMCR_COVER": text.format("16.6%")})
+    told = "found 16.6% reconstructed; expected 16.7% reconstructed"
+    assert run.failures() == {"cover in the tags": told}
 
 
 def test_another_dtype_is_found(run: Run) -> None:

@@ -14,7 +14,14 @@ import rasterio
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.files import folder_of
-from cmcr_cli.removal.many_scenes import Outcome, _absolute, help_each_other, jobs_of, run_batch
+from cmcr_cli.removal.many_scenes import (
+    Outcome,
+    _absolute,
+    check_dates,
+    help_each_other,
+    jobs_of,
+    run_batch,
+)
 from cmcr_cli.scene.sun import Sun
 
 
@@ -149,7 +156,7 @@ def test_a_dry_run_plans_every_scene(tmp_path: Path, monkeypatch: pytest.MonkeyP
         if job.s2 == "bad.tif":
             raise InputError("bad.tif: is bad")
         return SimpleNamespace(
-            seconds=3.0, covered_share=0.5, warnings=(), memory_mb=900, disk_mb=30, output_mb=20
+            seconds=3.0, covered_share=0.5, cover=None, warnings=(), memory_mb=900, disk_mb=30, output_mb=20
         )
 
     monkeypatch.setattr("cmcr_cli.removal.many_scenes.load_model", lambda *args: None)
@@ -206,3 +213,20 @@ def test_no_scheduler_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):
         with pytest.raises(InputError, match="no Dask scheduler answers"):
             list(run_batch(jobs, scheduler=address))
+
+
+def test_scenes_without_a_date_are_refused_together(make_scene: Callable[..., Any], tmp_path: Path) -> None:
+    """Where items are asked for, and no column states it; a scene that is not there fails in its turn."""
+    undated, absent = str(make_scene(20, 20).s2), str(tmp_path / "absent.tif")
+    named = tmp_path / "s2_20240601.tif"
+    named.symlink_to(undated)
+    scenes = [{"s2": undated}, {"s2": absent}, {"s2": str(named)}]
+    check_dates(jobs_of(scenes, tmp_path, {}))
+    with pytest.raises(InputError, match=r"states no date.*--datetime.*1 of 3 scenes lack a date"):
+        check_dates(jobs_of(scenes, tmp_path, {}, ("stac",)))
+    scenes[0]["datetime"] = "2024-06-01T10:20:31Z"
+    jobs = jobs_of(scenes, tmp_path, {}, ("stac",))
+    check_dates(jobs)
+    assert jobs[0].datetime == "2024-06-01T10:20:31Z"
+    with pytest.raises(OptionError, match="--datetime 'monday'"):
+        jobs_of([{"s2": undated, "datetime": "monday"}], tmp_path, {})

@@ -26,6 +26,7 @@ from cmcr_cli.cli.console import (
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.errors import InputError, OutputError
 from cmcr_cli.option_fields import OUTPUTS, option_fields
+from cmcr_cli.option_paths import check_output_folder
 from cmcr_cli.options import RemoveOptions
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def batch(
     A scene that fails does not stop the others; the exit code is then 1.
     """
     set_verbosity(verbose, quiet)
-    from cmcr_cli.removal.many_scenes import check_batch, help_each_other, jobs_of, run_batch
+    check_output_folder("--output", output)
+    from cmcr_cli.removal.many_scenes import check_batch, check_dates, help_each_other, jobs_of, run_batch
     from cmcr_cli.removal.scene_list import read_scenes, scenes_at
 
     switches = {each.name for each in option_fields(RemoveOptions) if each.role in OUTPUTS}
@@ -72,6 +74,7 @@ def batch(
     if references_from_batch is not None:
         jobs = help_each_other(jobs, references_from_batch)
     check_batch(jobs, *([] if scenes == "-" else [scenes]))
+    check_dates(jobs)
     outcomes = []
     with _folder(output, kept=not dry_run), show_batch(len(jobs), quiet) as bars:
         for outcome in run_batch(
@@ -142,13 +145,13 @@ def _folder(folder: Path, *, kept: bool) -> Iterator[None]:
 
 
 def _line(outcome: Outcome) -> str:
-    if outcome.status == "done":
-        return f"{outcome.output}: {outcome.covered_share:.1%} covered, {outcome.seconds:.0f} s"
-    if outcome.status == "planned":
+    if outcome.status == "planned" and outcome.cover is not None:
         return (
-            f"{outcome.output}: {outcome.covered_share:.1%} covered, about {duration(outcome.seconds)}, "
+            f"{outcome.output}: {outcome.cover.text()}; about {duration(outcome.seconds)}, "
             f"{outcome.memory_mb} MB of memory, {outcome.disk_mb} MB of disk"
         )
+    if outcome.cover is not None:
+        return f"{outcome.output}: {outcome.cover.text()}; {outcome.seconds:.0f} s"
     return f"{outcome.output}: {outcome.status}" + (f": {outcome.error}" if outcome.error else "")
 
 

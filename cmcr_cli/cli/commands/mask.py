@@ -36,4 +36,4 @@ def mask(
     if json:
         print_json(done)
     elif not quiet:
-        echo(f"{done.output}: {done.width} x {done.height} px, {done.covered_share:.1%} covered")
+        echo(f"{done.output}: {done.width} x {done.height} px, {done.cover.masked_text()}")

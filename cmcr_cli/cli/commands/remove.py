@@ -50,7 +50,7 @@ def remove(
 def _summary(report: Report) -> str:
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
     return (
-        f"{report.output}: {report.width} x {report.height} px, {report.covered_share:.1%} covered, "
+        f"{report.output}: {report.width} x {report.height} px, {report.cover.text()}; "
         f"{report.patches_restored} of {report.patches} patches restored ({stages})"
     )
 
@@ -58,7 +58,7 @@ def _summary(report: Report) -> str:
 def _plan(plan: Estimate) -> str:
     return (
         f"{plan.width} x {plan.height} px, {plan.level}, offset {plan.offset:g} ({plan.offset_source}), "
-        f"{plan.covered_share:.1%} covered: {plan.patches_restored} of {plan.patches} patches to restore "
+        f"{plan.cover.text()}: {plan.patches_restored} of {plan.patches} patches to restore "
         f"on {plan.device} with {plan.weights}, about {duration(plan.seconds)}, "
         f"{plan.memory_mb} MB of memory and {plan.disk_mb} MB of disk"
     )

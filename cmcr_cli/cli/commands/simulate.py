@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from cmcr_cli.cli import arguments as opt
 from cmcr_cli.cli.console import echo, print_json, set_verbosity, show_progress
+from cmcr_cli.option_paths import check_output_folder
 
 EXAMPLES = """\
   cmcr simulate demo --size 1024 --seed 1 --dates 4
@@ -32,6 +33,7 @@ def simulate(
     PRODUCT_START_TIME.
     """
     set_verbosity(verbose, quiet)
+    check_output_folder("OUT_DIR", out_dir)
     from cmcr_cli.simulate import simulate_scene
 
     with show_progress(quiet) as progress:

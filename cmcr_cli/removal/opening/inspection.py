@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.inputs import Inputs
-from cmcr_cli.scene.optical import check_radiometry, open_optical
+from cmcr_cli.removal.opening.opened import open_s2
+from cmcr_cli.scene.optical import check_radiometry
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.references.reference import open_references
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -42,11 +43,7 @@ def inspect(options: RemoveOptions) -> Inspection:
         CmcrError: An input cannot be opened.
     """
     with ExitStack() as stack:
-        optical = stack.enter_context(
-            open_optical(
-                options.s2, bands=options.bands, scale=options.scale, offset=options.offset, sun=options.sun
-            )
-        )
+        optical = stack.enter_context(open_s2(options))
         warnings: list[CmcrWarning] = [*optical.warnings]
         fault = radar = None
         try:

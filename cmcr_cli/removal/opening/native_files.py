@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmcr_cli.errors import OptionError, OutputError
-from cmcr_cli.option_paths import check_output_name
+from cmcr_cli.option_paths import COG, check_output_name
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.scene.grid import Grid
@@ -100,7 +100,7 @@ def native_files(options: RemoveOptions, optical: Optical) -> tuple[NativeFile, 
         with open_raster(optical.own_files[name], f"band {name} of {optical.path}") as dataset:
             grid = Grid.from_dataset(dataset)
         path = options.native / f"{native_name(tags, name, grid, options.output)}.tif"
-        check_output_name(FLAG, path)
+        check_output_name(FLAG, path, COG)
         found.append(NativeFile(name, place, grid, path))
     return tuple(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
-from cmcr_cli.options import Units
+from cmcr_cli.options import RemoveOptions, Units
 from cmcr_cli.removal.survey.mask_choice import KnownMasks
 from cmcr_cli.runtime.device import pick_devices
 from cmcr_cli.scene.grid import Grid
@@ -98,6 +98,25 @@ class Scene:
         if self.radar is None:
             return np.full((2, rows, self.grid.width), np.nan, dtype=np.float32)
         return self.radar.read(top, rows)[0]
+
+
+def open_s2(options: RemoveOptions) -> AbstractContextManager[Optical]:
+    """Open the scene of a removal, with all that its options state about it.
+
+    Args:
+        options: Of the removal.
+
+    Returns:
+        Context of the open scene, see `open_optical`.
+    """
+    return open_optical(
+        options.s2,
+        bands=options.bands,
+        scale=options.scale,
+        offset=options.offset,
+        sun=options.sun,
+        time=options.datetime,
+    )
 
 
 @contextmanager

@@ -13,11 +13,12 @@ import torch
 from cmcr_cli.errors import WeightsError
 from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.catalogue.stac_item import scene_time
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import restore_old
 from cmcr_cli.removal.opening.native_files import NativeFile, native_outputs
-from cmcr_cli.removal.opening.opened import Model, load_model
+from cmcr_cli.removal.opening.opened import Model, load_model, open_s2
 from cmcr_cli.removal.opening.reference_check import aligned_reference
 from cmcr_cli.removal.survey.mask_choice import KnownMasks, chosen_mask
 from cmcr_cli.removal.survey.mask_sources import MaskSource
@@ -26,7 +27,7 @@ from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
+from cmcr_cli.scene.optical import Optical, check_radiometry
 from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.references.entries import path_of_entry
 from cmcr_cli.scene.references.listing import LeftOut
@@ -89,15 +90,9 @@ def open_session(
     weights, devices = model.weights, model.devices
     with ExitStack() as stack:
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
-        optical = stack.enter_context(
-            open_optical(
-                options.s2,
-                bands=options.bands,
-                scale=options.scale,
-                offset=options.offset,
-                sun=options.sun,
-            )
-        )
+        optical = stack.enter_context(open_s2(options))
+        if options.stac is not None:
+            scene_time(optical.tags, optical.path)
         claims.read(*optical.files)
         native = stack.enter_context(native_outputs(options, optical, claims))
         warnings = WarningLog()

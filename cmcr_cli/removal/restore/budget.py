@@ -9,7 +9,7 @@ import torch
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.ground.context import block_bytes
 from cmcr_cli.model.costs import WORKING_BYTES, feature_bytes
-from cmcr_cli.output.cog import BLOCK
+from cmcr_cli.output.cog_spec import BLOCK
 from cmcr_cli.removal.opening.session import CACHE_BYTES, Session
 from cmcr_cli.runtime import limits
 from cmcr_cli.scene.bands import BANDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from html import escape
 from importlib import resources
@@ -14,20 +14,12 @@ import numpy as np
 
 from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.option_paths import file_name
+from cmcr_cli.output.catalogue.cover import Cover, per_cent
 from cmcr_cli.output.files import FileSet, write_whole
-from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.output.quicklook import Quicklook, encoded
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.results.statistics import Statistics
 from cmcr_cli.version import __version__
-
-KINDS = (
-    (OBSERVED, "observed", "observed"),
-    (RECONSTRUCTED, "reconstructed", "reconstructed"),
-    (WITH_REFERENCE, "referenced", "reconstructed with a reference"),
-    (NODATA, "nodata", "nodata"),
-)
-"""Provenance, class in the page, and name for people."""
 
 COLUMNS = ("", "reference", "date", "days", "clear", "counts most for", "expected error")
 """Of the table of references."""
@@ -58,7 +50,7 @@ def write_report(
         f"data:image/jpeg;base64,{base64.b64encode(encoded(panel, 'JPEG')).decode()}"
         for panel in look.panels()
     ]
-    shares = [(name, label, statistics.share(value)) for value, name, label in KINDS]
+    shares = list(_shares(report.cover))
     page = Template((resources.files("cmcr_cli.removal.results") / "report.html").read_text(encoding="utf-8"))
     text = page.substitute(
         title=escape(Path(report.output).name),
@@ -67,20 +59,34 @@ def write_report(
         after=pictures[1],
         changed=pictures[2],
         shares="".join(
-            f'<div class="{name}" style="flex-grow:{share:.4f}" title="{share:.1%} {label}"></div>'
+            f'<div class="{name}" style="flex-grow:{share:.4f}" title="{per_cent(share)} {label}"></div>'
             for name, label, share in shares
         ),
         legend="".join(
-            f'<span><i class="{name}"></i>{share:.1%} {label}</span>' for name, label, share in shares
+            f'<span><i class="{name}"></i>{per_cent(share)} {label}</span>' for name, label, share in shares
         ),
         warnings="".join(f"<li>{escape(str(each))}</li>" for each in report.warnings) or "<li>none</li>",
         references=_references(report),
         bands=_bands(statistics),
+        cover=_table(report.cover.rows()),
         settings=_settings(report),
         inputs=_inputs(report),
         command=escape(command),
     )
     write_whole(path, text.encode(), files)
+
+
+def _shares(cover: Cover) -> Iterator[tuple[str, str, float]]:
+    """Parts of the bar, which are all valid pixels: class in the page, name and share."""
+    helped = cover.with_reference or 0.0
+    yield "observed", "observed", cover.observed
+    yield (
+        "reconstructed",
+        "reconstructed" + " without a reference" * (helped > 0),
+        cover.reconstructed - helped,
+    )
+    if helped:
+        yield "referenced", "reconstructed with a reference", helped
 
 
 def _references(report: Report) -> str:
@@ -91,8 +97,8 @@ def _references(report: Report) -> str:
             file_name(each.path),
             each.date or "not known",
             "not known" if each.days is None else f"{each.days:+d}",
-            f"{each.clear_share:.1%}",
-            f"{each.weight:.1%}",
+            per_cent(each.clear_share),
+            per_cent(each.weight or 0.0),
             f"{each.expected_error:.2f}",
         )
         for number, each in enumerate(report.references, 1)
@@ -129,7 +135,7 @@ def _inputs(report: Report) -> str:
     rows = []
     for kind, path, values in report.inputs.blocks():
         rows.append(f"<tr><th>{kind}</th><td>{escape(file_name(path))}</td></tr>")
-        rows += [f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in values]
+        rows.append(_table(values))
     return "".join(rows)
 
 
@@ -141,10 +147,13 @@ def _settings(report: Report) -> str:
         "size": f"{report.width} x {report.height} px",
         "offset": f"{report.offset:g} DN ({report.offset_source})",
         "radar": shift if report.radar else "none",
-        "covered": f"{report.covered_share:.1%}",
         "patches": f"{report.patches_restored} restored of {report.patches}",
         "time": ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items()),
     }
     made_with = ("weights", "device", "steps", "samples", "seed", "patches", "time")
-    shown = ("level", "size", "covered", "offset", "radar", *made_with)
-    return "".join(f"<tr><th>{name}</th><td>{escape(str(plain[name]))}</td></tr>" for name in shown)
+    shown = ("level", "size", "offset", "radar", *made_with)
+    return _table((name, str(plain[name])) for name in shown)
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)

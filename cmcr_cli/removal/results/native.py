@@ -16,7 +16,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cmcr_cli.output.cog import OutputSpec, StripWriter
+from cmcr_cli.output.cog import StripWriter
+from cmcr_cli.output.cog_spec import OutputSpec
 from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED
 from cmcr_cli.removal.opening.native_files import NativeFile
 from cmcr_cli.removal.opening.session import Session
@@ -167,6 +168,11 @@ class NativeBands:
         return self
 
     @property
+    def writers(self) -> Sequence[StripWriter]:
+        """One for each file, open."""
+        return self._writers
+
+    @property
     def needed_from(self) -> int:
         """First row of the scene that is still needed; its height where there is none."""
         return int(self._window.rows.starts[min(self._next, self._window.tall.stop)])
@@ -284,6 +290,7 @@ def _spec_of(image: OutputSpec, file: NativeFile, grid: Grid) -> OutputSpec:
         descriptions=(file.name,),
         scales=image.scales[file.place : file.place + 1],
         offsets=image.offsets[file.place : file.place + 1],
+        spectrum=image.spectrum[file.place : file.place + 1],
     )
 
 

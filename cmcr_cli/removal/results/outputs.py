@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.option_paths import file_name
-from cmcr_cli.output.cog import OutputSpec, StripWriter, rows_of
+from cmcr_cli.output.catalogue.cover import COVER_TAG, Cover
+from cmcr_cli.output.cog import StripWriter, rows_of
+from cmcr_cli.output.cog_spec import OutputSpec
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
 from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED
@@ -141,9 +143,16 @@ class Outputs:
                 kept |= bands.checkpoint()
             self.journal.keep_rows(written, kept, self.sources.tolist())
 
-    def finish(self) -> None:
-        """Complete the rasters and the quicklook."""
+    def finish(self, cover: Cover) -> None:
+        """Complete the rasters and the quicklook.
+
+        Args:
+            cover: Shares that the first pass found.
+        """
         with self._stack:  # which must learn of a picture that fails
+            tags = {COVER_TAG: cover.restored(self.sources.tolist()).tag()}
+            for writer in (*self._writers.values(), *(w for bands in self._native for w in bands.writers)):
+                writer.add_tags(tags)
             if self.quicklook is not None and self._options.quicklook is not None:
                 self.quicklook.write(self._options.quicklook, self._files)
 

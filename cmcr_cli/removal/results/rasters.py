@@ -11,15 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.options import RemoveOptions
-from cmcr_cli.output.cog import OutputSpec
-from cmcr_cli.output.provenance import (
-    MEANING,
-    NO_SOURCE,
-    NODATA,
-    OBSERVED,
-    RECONSTRUCTED,
-    SOURCE_MEANING,
-)
+from cmcr_cli.output.catalogue.categories import PROVENANCE, meaning, source_categories
+from cmcr_cli.output.catalogue.spectrum import SPECTRUM
+from cmcr_cli.output.cog_spec import OutputSpec
+from cmcr_cli.output.provenance import NO_SOURCE, NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.removal.opening.native_files import NativeFile
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
 from cmcr_cli.scene.grid import Grid
@@ -73,6 +68,7 @@ def image_spec(setting: Setting, path: Path) -> OutputSpec:
         The description.
     """
     optical, original = setting.optical, setting.optical.original
+    scales, offsets = _scaling(optical)
     return OutputSpec(
         path=path,
         grid=setting.grid,
@@ -80,12 +76,22 @@ def image_spec(setting: Setting, path: Path) -> OutputSpec:
         dtype=str(optical.dtype if original is None else original.dtype),
         nodata=optical.nodata if original is None else original.nodata,
         descriptions=optical.names,
-        scales=optical.scales,
-        offsets=optical.offsets,
+        scales=scales,
+        offsets=offsets,
         tags={**optical.tags, **setting.tags},
         creation_options=setting.options.creation_options,
         masked=optical.masked,
+        spectrum=tuple(SPECTRUM[name] for name in optical.names),
     )
+
+
+def _scaling(optical: Optical) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and offset of the bands: those of the file, unless an option states others."""
+    if optical.offset_source != "option" and not optical.scaled:
+        return optical.scales, optical.offsets
+    used = (optical if optical.original is None else optical.original).radiometry
+    scale, bands = 1 / used.quantification, len(optical.names)
+    return (scale,) * bands, (scale * used.offset,) * bands
 
 
 def _provenance_spec(setting: Setting, path: Path) -> OutputSpec:
@@ -96,8 +102,8 @@ def _provenance_spec(setting: Setting, path: Path) -> OutputSpec:
         dtype="uint8",
         nodata=NODATA,
         descriptions=("provenance",),
-        tags={**setting.tags, "CMCR_VALUES": MEANING},
-        categorical=True,
+        tags={**setting.tags, "CMCR_VALUES": meaning(PROVENANCE)},
+        categories=PROVENANCE,
     )
 
 
@@ -122,6 +128,7 @@ def _uncertainty(strip: FinishedStrip) -> NDArray[np.float32] | None:
 
 
 def _source_spec(setting: Setting, path: Path) -> OutputSpec:
+    categories = source_categories(setting.references)
     numbered = {f"CMCR_REFERENCE_{n}": text for n, text in enumerate(setting.references, 1)}
     return OutputSpec(
         path=path,
@@ -130,8 +137,8 @@ def _source_spec(setting: Setting, path: Path) -> OutputSpec:
         dtype="uint8",
         nodata=NO_SOURCE,
         descriptions=("source_date",),
-        tags={**setting.tags, **numbered, "CMCR_VALUES": SOURCE_MEANING},
-        categorical=True,
+        tags={**setting.tags, **numbered, "CMCR_VALUES": meaning(categories)},
+        categories=categories,
     )
 
 

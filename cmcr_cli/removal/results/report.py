@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cmcr_cli.addresses import public
 from cmcr_cli.ground.coregistration import Alignment
+from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.plan import Plan
@@ -57,8 +58,9 @@ class Report:
     radar_shift: tuple[float, float] | None  # measured, metres to the east and north; None: not measured
     width: int
     height: int
-    valid_share: float
-    covered_share: float
+    valid_share: float  # as in `cover`
+    covered_share: float  # as in `cover`
+    cover: Cover
     patches: int
     patches_restored: int
     seconds: dict[str, float]
@@ -107,8 +109,9 @@ class Report:
             radar_shift=None if alignment is None else _rounded(alignment.ground),
             width=grid.width,
             height=grid.height,
-            valid_share=survey.valid_share,
-            covered_share=survey.covered_share,
+            valid_share=survey.cover.valid,
+            covered_share=survey.cover.covered,
+            cover=survey.cover.restored(sources),
             patches=plan.patches,
             patches_restored=plan.patches_to_restore,
             seconds=seconds,
@@ -142,8 +145,8 @@ def used_references(
                 date=None if reference.date is None else reference.date.isoformat(),
                 days=reference.days,
                 shift=_rounded(reference.shift),
-                clear_share=round(one.clear_share, 4),
-                weight=round(sources[one.index + 1] / total, 4) if sources else None,
+                clear_share=one.clear_share,
+                weight=sources[one.index + 1] / total if sources else None,
                 expected_error=round(one.error, 3),
             )
         )

@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from cmcr_cli.errors import OutputError
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.references import arrays_of, references_from
 from cmcr_cli.option_fields import decisive
+from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.claims import files_behind
 from cmcr_cli.output.cog import checksum_of
 from cmcr_cli.output.files import flush_to_disk, new_file
@@ -36,7 +37,7 @@ from cmcr_cli.warning_kinds import ResumeWarning, WarningLog
 
 STATE, SURVEY = "journal.json", "survey.npz"
 
-SHARES = "valid_share", "covered_share", "covered_in_scene", "clear_in_scene"
+SHARES = "covered_in_scene", "clear_in_scene"
 """Fields of `Survey` that are numbers."""
 
 UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
@@ -67,6 +68,7 @@ class Journal:
             "planes": survey.cloud_map.planes,
             "scene": np.array([*survey.cloud_map.phase, survey.cloud_map.width]),
             "shares": np.array([getattr(survey, name) for name in SHARES]),
+            "cover": np.array([json.dumps(asdict(survey.cover))]),
             **survey.ground.arrays(),
             **_reference_arrays(survey.references),
         }
@@ -196,8 +198,9 @@ def _read_survey(path: Path) -> Survey:
         top, left, width = (int(n) for n in arrays["scene"])
         shares = {name: float(share) for name, share in zip(SHARES, arrays["shares"], strict=True)}
         cloud_map = CloudMap(arrays["planes"], (top, left), width)
+        cover = Cover(**json.loads(str(arrays["cover"][0])))
         references = _references_from(arrays, cloud_map)
-        return Survey(cloud_map, Ground.from_arrays(arrays), **shares, references=references)
+        return Survey(cloud_map, Ground.from_arrays(arrays), cover, **shares, references=references)
 
 
 def _reference_arrays(found: ReferenceSurvey | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Shares and mean reflectance of observed and reconstructed pixels, counted while rows are written."""
+"""Mean reflectance of observed and reconstructed pixels, summed up while rows are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED, WITH_REFERENCE
+from cmcr_cli.output.provenance import OBSERVED, RECONSTRUCTED
 from cmcr_cli.scene.optical import Optical
 
 EVERY = 4
@@ -20,13 +20,11 @@ class Statistics:
     """Counts and sums, taken while rows are written."""
 
     names: tuple[str, ...]
-    pixels: NDArray[np.int64] = field(init=False)  # by value of the provenance
     sums: NDArray[np.float64] = field(init=False)  # (3, bands): observed, covered before, reconstructed
     counts: NDArray[np.int64] = field(init=False)  # (3,) pixels that the sums hold
 
     def __post_init__(self) -> None:
         """Start from nothing."""
-        self.pixels = np.zeros(WITH_REFERENCE + 1, np.int64)
         self.sums = np.zeros((3, len(self.names)))
         self.counts = np.zeros(3, np.int64)
 
@@ -41,24 +39,12 @@ class Statistics:
             after: DN after.
             provenance: Their provenance (rows, width).
         """
-        self.pixels += np.bincount(provenance.ravel(), minlength=WITH_REFERENCE + 1)
         few = np.minimum(provenance[::EVERY, ::EVERY], np.uint8(RECONSTRUCTED))
         sources = ((after, OBSERVED), (before, RECONSTRUCTED), (after, RECONSTRUCTED))
         for row, (dn, value) in enumerate(sources):
             chosen = dn[:, ::EVERY, ::EVERY][:, few == value]
             self.sums[row] += optical.radiometry.reflectance(chosen).sum(axis=1, dtype=np.float64)
             self.counts[row] += chosen.shape[1]
-
-    def share(self, value: int) -> float:
-        """Compute the share of a provenance.
-
-        Args:
-            value: NODATA, OBSERVED or RECONSTRUCTED.
-
-        Returns:
-            Part of all pixels, 0 to 1.
-        """
-        return float(self.pixels[value] / max(self.pixels.sum(), 1))
 
     def means(self) -> NDArray[np.float64]:
         """Compute mean reflectances: observed, covered before, and reconstructed.

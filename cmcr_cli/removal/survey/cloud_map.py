@@ -206,6 +206,24 @@ class CloudMap:
         soft = np.where(grown > 0, np.maximum(sums, near), np.where(sums > 1e-3, sums, 0))
         return np.asarray(soft[(y - first)[:, None], self._cols()], dtype=np.float32)
 
+    def replaced(self, top: int, rows: int) -> NDArray[np.bool_]:
+        """Tell which pixels of full-width rows are replaced at all: those whose `strength` is above 0.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            Booleans (rows, width).
+        """
+        y = self._rows(top, rows)
+        first = max(int(y[0]) - 2 * RING, 0)
+        near = self._covered(first, int(y[-1]) + 2 * RING + 1)
+        if not near.any():
+            return np.zeros((rows, self.width), np.bool_)
+        grown = ndimage.maximum_filter(near, 4 * RING + 1, mode="nearest") > 0
+        return np.asarray(grown[(y - first)[:, None], self._cols()])
+
     def touches(self, top: int, left: int, size: int) -> bool:
         """Check a square window, which may pass the edges of the scene.
 

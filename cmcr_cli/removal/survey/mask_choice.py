@@ -101,7 +101,10 @@ def chosen_mask(options: RemoveOptions, optical: Optical, network: CloudNetwork)
         if path == "scl":
             path, codes = _scl_path(optical), "scl"
         with open_mask(path, optical.grid, dilate=pixels, codes=codes) as mask:
-            yield RasterMask(optical, mask.read, mask.warnings)
+            found = mask.undilated if pixels > 0 else None
+            yield RasterMask(
+                optical, mask.read, mask.warnings, found=found, kinds=mask.scheme.name != "binary"
+            )
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class MaskSource(Protocol):
     above: int  # rows of the scene above a row of tiles that `mark` looks at
     below: int  # and below it
     reads_ahead: bool  # whether `begin` takes a pass of its own
+    kinds: bool  # whether its classes tell what covers the ground
     warnings: tuple[MaskWarning, ...]
 
     def begin(self, each: Each, progress: Progress) -> None:
@@ -56,6 +57,17 @@ class MaskSource(Protocol):
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
         """Compute how far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
 
+    def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
+        """Find what was added to the mask beyond what its source calls covered.
+
+        Args:
+            top: First row of pixels.
+            classes: CloudClass of full-width rows (rows, width).
+
+        Returns:
+            Booleans (rows, width); None: nothing.
+        """
+
     def keep_certainty(self) -> None:
         """Keep how sure the mask is in the passes to come, if it is known."""
 
@@ -76,7 +88,7 @@ class NoMask:
     """In place of a mask: every pixel that was measured is covered."""
 
     above = below = 0
-    reads_ahead = False
+    reads_ahead = kinds = False
     warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical) -> None:
@@ -93,6 +105,9 @@ class NoMask:
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
         """Return None: all is certain."""
 
+    def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
+        """Return None: nothing is added."""
+
     def keep_certainty(self) -> None:
         """Do nothing: it is not known."""
 
@@ -108,6 +123,9 @@ class RasterMask(NoMask):
         optical: Optical,
         read: Callable[[int, int], Bytes],
         warnings: tuple[MaskWarning, ...] = (),
+        *,
+        found: Callable[[int, int], Bytes] | None = None,
+        kinds: bool = True,
     ) -> None:
         """Prepare to read a mask.
 
@@ -115,9 +133,17 @@ class RasterMask(NoMask):
             optical: The scene.
             read: Called with the first row and the number of rows; returns CloudClass (rows, width).
             warnings: What there is to say about the mask.
+            found: Reads it as it was before it was dilated; None: it was not.
+            kinds: Whether its classes tell what covers the ground.
         """
         super().__init__(optical)
-        self._read, self.warnings = read, warnings
+        self._read, self.warnings, self.kinds, self._found = read, warnings, kinds, found
+
+    def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
+        """Find where it was clear before it was dilated."""
+        if self._found is None:
+            return None
+        return np.asarray((classes != CLEAR) & (self._found(top, len(classes)) == CLEAR))
 
     def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
         """Enter what the raster says; thin cloud is cirrus where B10 shows it."""
@@ -133,7 +159,7 @@ class NetworkMask:
     """cmcr's own network for clouds and shadows."""
 
     above, below = ABOVE, BELOW
-    reads_ahead = False
+    reads_ahead, kinds = False, True
     warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical, network: CloudNetwork) -> None:
@@ -159,6 +185,9 @@ class NetworkMask:
         """Return the values of the cells (see `detection.doubtful`) at full-width rows of pixels."""
         return cloud_map.to_pixels(self._doubtful[1], rows.start, rows.size, first=self._doubtful[0])
 
+    def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
+        """Return None: where it is in doubt, the network itself decides how far a cloud goes."""
+
     def keep_certainty(self) -> None:
         """Keep the probability that the network gives to the class of each cell."""
         self._certainty = np.zeros(CloudMap.empty(self._optical.grid).shape, np.uint8)
@@ -181,7 +210,7 @@ class DilatedMask(RasterMask):
             source: The other mask.
             pixels: Distance along a column.
         """
-        super().__init__(optical, self._dilated, source.warnings)
+        super().__init__(optical, self._dilated, source.warnings, found=self._before, kinds=source.kinds)
         width, height = optical.grid.metres
         self._source, self._pixels, self._aspect = source, pixels, width / height
 
@@ -202,12 +231,14 @@ class DilatedMask(RasterMask):
 
     def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
         """Return that of the other source; what was added is covered against its opinion."""
-        before = self._map.classes(top, len(classes))
-        known = self._source.certainty(cloud_map, top, before)
+        known = self._source.certainty(cloud_map, top, self._before(top, len(classes)))
         if known is None:
             return None
-        added = (classes != CLEAR) & (before == CLEAR)
+        added = (classes != CLEAR) & (self._before(top, len(classes)) == CLEAR)
         return np.where(added, 100 - known, known).astype(np.uint8)
+
+    def _before(self, top: int, rows: int) -> Bytes:
+        return self._map.classes(top, rows)
 
     def _dilated(self, top: int, rows: int) -> Bytes:
         return dilated(self._map.classes, self._optical.grid.height, self._pixels, top, rows, self._aspect)

@@ -64,9 +64,10 @@ class Mask:
         Raises:
             InputError: The file is damaged or holds values that are not among its codes.
         """
-        return dilated(self._codes, self.source.grid.height, self.dilate, top, rows, self.aspect)
+        return dilated(self.undilated, self.source.grid.height, self.dilate, top, rows, self.aspect)
 
-    def _codes(self, top: int, rows: int) -> NDArray[np.uint8]:
+    def undilated(self, top: int, rows: int) -> NDArray[np.uint8]:
+        """Read full-width rows as they are before they are dilated, see `read`."""
         return _classes(self.source.read(top, rows), self.scheme, self.nodata, self.path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.inputs import Inputs, OpticalInput
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.output.quicklook import Quicklook
@@ -28,10 +29,11 @@ INPUTS = Inputs(
     ),
     radar=None,
 )  # fmt: skip
+COVER = Cover.of(400, 300, (90, 15, 30), 15, 60, kinds=True)
 REPORT = Report(
     output="<i>/clear & co.tif", weights="tiny 1234", device="cpu", steps=4, samples=2, seed=7, level="L2A",
     offset=-1000.0, offset_source="tag", radar=False, radar_shift=None, width=16, height=8, valid_share=0.75,
-    covered_share=0.5, patches=6, patches_restored=3, seconds={"open": 0.25}, references=(),
+    covered_share=0.5, cover=COVER, patches=6, patches_restored=3, seconds={"open": 0.25}, references=(),
     references_left_out=(), warnings=(), inputs=INPUTS,
 )  # fmt: skip
 
@@ -62,9 +64,10 @@ def test_shares_settings_and_command_are_on_the_page(
     tmp_path: Path, look: Quicklook, statistics: Statistics
 ) -> None:
     text = page(tmp_path, REPORT, look, statistics)
-    for name in ("nodata", "observed", "reconstructed", "reconstructed with a reference"):
-        assert f"25.0% {name}</span>" in text
-    assert text.count("flex-grow:0.2500") == 4 and text.count("data:image/jpeg;base64,") == 3
+    assert "30.0% observed</span>" in text and "70.0% reconstructed</span>" in text
+    assert text.count('style="flex-grow:') == 2 and text.count("data:image/jpeg;base64,") == 3
+    for name, share in COVER.rows():
+        assert f"<tr><th>{name}</th><td>{share}</td></tr>" in text
     assert "cmcr remove &#x27;a &lt;b&gt;.tif&#x27;" in text and "<title>clear &amp; co.tif" in text
     for words in ("-1000 DN (tag)", "16 x 8 px", "3 restored of 6", "open 0.2 s", "<td>none</td>"):
         assert words in text
@@ -85,8 +88,11 @@ def test_warnings_and_references_are_text(tmp_path: Path, look: Quicklook, stati
     report = replace(
         REPORT, references=references, references_left_out=(LeftOut("x.tif", "is <old>"),),
         warnings=(MaskWarning("a < b"),), radar=True, radar_shift=(12.3, -0.1),
+        cover=COVER.restored([140, 70]),
     )  # fmt: skip
     text = page(tmp_path, report, look, statistics)
+    assert "46.7% reconstructed without a reference<" in text
+    assert "23.3% reconstructed with a reference<" in text
     assert "<li>a &lt; b</li>" in text and "<li>x.tif: is &lt;old&gt;</li>" in text
     cells = "</td><td>".join(("1", "may&lt;1&gt;.tif", "2025-05-02", "-30", "60.0%", "75.0%", "0.41"))
     assert f"<tr><td>{cells}</td></tr>" in text

@@ -14,6 +14,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import OptionError, OutputError
+from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.removal import RemoveOptions, remove
 from cmcr_cli.removal.estimation import _bytes_of_rasters
@@ -28,6 +29,8 @@ from cmcr_cli.removal.results.rasters import Setting
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.span import Span
 from tests.support.eopf import METRES, Eopf
+
+COVER = Cover.of(100, 100, (20, 0, 0), 0, 0, kinds=True)
 
 SIZE = 120
 STEM = "T31UFU_20240601T102031"
@@ -232,7 +235,7 @@ def test_a_stopped_run_goes_on_where_all_bands_are_whole(
                 outputs.write(FinishedStrip(span, before, before + np.uint16(7), provenance))
             if stop < 300:
                 raise KeyboardInterrupt
-            outputs.finish()
+            outputs.finish(COVER)
         return started
 
     with pytest.raises(KeyboardInterrupt):
@@ -268,7 +271,7 @@ def test_strips_may_end_within_coarse_pixels(chosen: Options, tmp_path: Path) ->
             rows = slice(top, min(top + 7, SIZE))
             span = Span(rows.start, rows.stop)
             outputs.write(FinishedStrip(span, before[:, rows], after[:, rows], provenance[rows]))
-        outputs.finish()
+        outputs.finish(COVER)
     made = read(tmp_path / "native" / f"{STEM}_B01_60m.tif")[0]
     assert np.array_equal(made[:10], before[0, :60:6, ::6])
     assert np.array_equal(made[10:], np.rint(blocks(after[0], 6)[10:].mean(axis=-1)))

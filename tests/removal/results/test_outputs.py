@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.warp import transform
 
 from cmcr_cli.errors import OutputError
+from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.provenance import NODATA, OBSERVED, RECONSTRUCTED
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.removal.opening.session import open_session
@@ -20,6 +21,7 @@ from cmcr_cli.removal.results.outputs import open_outputs
 from cmcr_cli.scene.span import Span
 
 HEIGHT, WIDTH = 40, 30
+COVER = Cover.of(HEIGHT * WIDTH, HEIGHT * WIDTH, (20 * WIDTH, 0, 0), 0, 0, kinds=True)
 Options = Callable[..., RemoveOptions]
 
 
@@ -56,14 +58,14 @@ def test_strips_become_rasters_with_the_tags_of_the_run(small: Options) -> None:
             assert outputs.finished == 0 and not chosen.output.exists()
             for strip in strips(before):
                 outputs.write(strip)
-            outputs.finish()
+            outputs.finish(COVER)
     image, which = read(chosen.output), read(chosen.provenance)[0]
     assert np.array_equal(image[:, :20], before[:, :20]) and np.array_equal(image[:, 20:], before[:, 20:] + 7)
     assert (which[:20] == OBSERVED).all() and (which[20:] == RECONSTRUCTED).all()
     with rasterio.open(chosen.output) as file:
         tags = file.tags()
     assert (tags["CMCR_SEED"], tags["CMCR_S1"], tags["CMCR_S2"]) == ("5", "none", "s2.tif")
-    assert "CMCR_AREA" not in tags
+    assert "CMCR_AREA" not in tags and tags["CMCR_COVER"] == COVER.tag()
 
 
 def test_of_an_area_only_its_pixels_are_written(small: Options) -> None:
@@ -78,7 +80,7 @@ def test_of_an_area_only_its_pixels_are_written(small: Options) -> None:
         before = session.optical.read(0, HEIGHT)
         for strip in strips(before):
             outputs.write(strip)
-        outputs.finish()
+        outputs.finish(COVER)
     rows = slice(area.top, area.top + area.grid.height)
     columns = slice(area.left, area.left + area.grid.width)
     image, which = read(chosen.output), read(chosen.provenance)[0]
@@ -96,7 +98,7 @@ def test_reconstructed_pixels_are_counted_by_the_reference_that_counts_most(smal
         for strip in strips(session.optical.read(0, HEIGHT)):
             outputs.write(replace(strip, source=np.zeros(strip.provenance.shape, np.uint8)))
         assert outputs.sources.tolist() == [20 * WIDTH]
-        outputs.finish()
+        outputs.finish(COVER)
 
 
 def test_two_runs_do_not_write_the_same(small: Options, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.catalogue.categories import PROVENANCE
 from cmcr_cli.output.provenance import NO_SOURCE, NODATA, OBSERVED, RECONSTRUCTED, WITH_REFERENCE
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
 from cmcr_cli.removal.results.rasters import RASTERS, OutputRaster, Setting
@@ -61,10 +62,20 @@ def test_the_image_is_stored_as_the_scene_is(setting: Setting, strip: FinishedSt
     assert image.pixels(replace(strip, after=None)) is None
 
 
+def test_the_image_says_scale_and_offset_as_options_state_them(setting: Setting) -> None:
+    scene = replace(setting.optical, scales=(1.0,) * 3, offsets=(0.0,) * 3, offset_source="option")
+    image, stated = BY_OPTION["--output"], replace(setting, optical=scene)
+    spec = image.spec(stated, Path("o.tif"))
+    assert spec.scales == pytest.approx((1e-4,) * 3) and spec.offsets == pytest.approx((-0.1,) * 3)
+    assert [band.common_name for band in spec.spectrum] == ["blue", "green", "red"]
+    assumed = replace(setting, optical=replace(scene, offset_source="assumed 0"))
+    assert image.spec(assumed, Path("o.tif")).scales == (1, 1, 1), "nobody stated it"
+
+
 def test_the_provenance_is_one_band_of_codes(setting: Setting, strip: FinishedStrip) -> None:
     raster = BY_OPTION["--provenance"]
     spec = raster.spec(setting, Path("p.tif"))
-    assert (spec.count, spec.dtype, spec.nodata, spec.categorical) == (1, "uint8", NODATA, True)
+    assert (spec.count, spec.dtype, spec.nodata, spec.categories) == (1, "uint8", NODATA, PROVENANCE)
     assert spec.tags["CMCR_VALUES"].startswith("0 nodata") and spec.tags["A"] == "run"
     pixels = raster.pixels(strip)
     assert pixels is not None and pixels.tolist() == [[[NODATA, OBSERVED, RECONSTRUCTED]]]
@@ -74,7 +85,7 @@ def test_uncertainty_is_nothing_where_nothing_was_made(setting: Setting, strip: 
     raster = BY_OPTION["--uncertainty"]
     spec = raster.spec(setting, Path("u.tif"))
     assert spec.dtype == "float32" and spec.descriptions == ("std_B02", "std_B03", "std_B04")
-    assert spec.nodata is not None and np.isnan(spec.nodata) and not spec.categorical
+    assert spec.nodata is not None and np.isnan(spec.nodata) and not spec.categories
     pixels = raster.pixels(strip)
     assert pixels is not None and pixels.shape == (3, 1, 3) and pixels.dtype == np.float32
     np.testing.assert_array_equal(pixels[:, 0], [[np.nan, 0, 0.25]] * 3)
@@ -84,7 +95,10 @@ def test_uncertainty_is_nothing_where_nothing_was_made(setting: Setting, strip: 
 def test_the_source_is_the_number_of_a_reference(setting: Setting, strip: FinishedStrip) -> None:
     raster = BY_OPTION["--source-date"]
     spec = raster.spec(replace(setting, references=("2025-06-01 a", "2025-05-02 b")), Path("d.tif"))
-    assert (spec.count, spec.dtype, spec.nodata, spec.categorical) == (1, "uint8", NO_SOURCE, True)
+    assert (spec.count, spec.dtype, spec.nodata) == (1, "uint8", NO_SOURCE)
+    assert [(each.value, each.name) for each in spec.categories] == [
+        (0, "no reference"), (1, "2025-06-01 a"), (2, "2025-05-02 b"), (255, "nodata"),
+    ]  # fmt: skip
     assert (spec.tags["CMCR_REFERENCE_1"], spec.tags["CMCR_REFERENCE_2"]) == ("2025-06-01 a", "2025-05-02 b")
     source = np.array([[1, 2, 0]], np.uint8)
     provenance = np.array([[NODATA, OBSERVED, RECONSTRUCTED]], np.uint8)

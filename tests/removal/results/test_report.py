@@ -13,6 +13,7 @@ import pytest
 from cmcr_cli.cli.console import print_json
 from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.removal.restore.plan import Plan
 from cmcr_cli.removal.restore.schedule import Lattice
 from cmcr_cli.removal.results.report import Report, ReportedReference
@@ -20,7 +21,7 @@ from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.warning_kinds import MaskWarning, WarningLog
 from tests.support.strips import HEIGHT, WIDTH, optical
 
-SURVEY: Any = SimpleNamespace(valid_share=0.75, covered_share=0.5, references=None)
+SURVEY: Any = SimpleNamespace(cover=Cover.of(400, 300, (90, 15, 30), 15, 60, kinds=True), references=None)
 PLAN = Plan(Lattice([0, 224], [0, 224, 448], 32), [224, HEIGHT], [[0], [0, 448]])
 
 
@@ -45,6 +46,7 @@ def test_it_states_what_was_done(session: Any) -> None:
     assert (report.patches, report.patches_restored) == (6, 3)
     assert (report.valid_share, report.covered_share, report.seconds) == (0.75, 0.5, {"open": 1.5})
     assert (report.radar, report.radar_shift) == (False, None)
+    assert (report.cover.covered, report.cover.reconstructed, report.cover.with_reference) == (0.5, 0.7, 0)
 
 
 def test_size_is_that_of_the_area_and_the_shift_is_rounded(session: Any) -> None:
@@ -75,7 +77,7 @@ def test_references_are_listed_in_the_order_of_their_fit_and_the_rest_with_reaso
     )
     report = Report.of(session, survey, None, PLAN, {}, [25, 0, 75])
     assert report.references == (
-        ReportedReference("may.tif", "2025-05-02", -30, (12.3, -0.1), 0.6123, 0.75, 0.412),
+        ReportedReference("may.tif", "2025-05-02", -30, (12.3, -0.1), 0.61234, 0.75, 0.412),
     )
     assert report.references_left_out == (
         LeftOut("s2.tif", "is the scene"),

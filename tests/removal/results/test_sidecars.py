@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from cmcr_cli.removal import RemoveOptions, remove
+from cmcr_cli.cli.commands.batch import _line
+from cmcr_cli.cli.commands.remove import _summary
+from cmcr_cli.cli.console import print_json
+from cmcr_cli.output.validation import validate_output
+from cmcr_cli.removal import RemoveOptions, Report, remove, write_mask
+from cmcr_cli.removal.many_scenes import Outcome
 from cmcr_cli.removal.results.command_line import command_of
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.simulate import simulate_scene
@@ -56,7 +62,7 @@ def test_item_is_valid_stac(done: RemoveOptions) -> None:
     bands = content["assets"]["image"]["bands"]
     assert [band["eo:common_name"] for band in bands[:4]] == ["coastal", "blue", "green", "red"]
     assert (bands[0]["raster:scale"], bands[0]["raster:offset"], bands[0]["nodata"]) == (0.0001, -0.1, 0)
-    assert "reconstruction" in content["properties"]["processing:lineage"]
+    assert "reconstructed" in content["properties"]["processing:lineage"]
     for asset in item.assets.values():
         assert (done.stac.parent / asset.href).is_file()
     assert set(item.assets) == {"image", "provenance", "uncertainty", "thumbnail", "report"}
@@ -90,8 +96,8 @@ def test_report_is_one_file_that_says_what_was_done(done: RemoveOptions) -> None
     assert command_of(done) in page.text
     with rasterio.open(done.output.with_name("which.tif")) as file:
         provenance = file.read(1)
-    for value, name in ((0, "nodata"), (1, "observed"), (2, "reconstructed")):
-        assert f"{(provenance == value).mean():.1%} {name}" in page.text
+    for value, name in ((1, "observed"), (2, "reconstructed")):
+        assert f"{(provenance[provenance > 0] == value).mean():.1%} {name}" in page.text
     with rasterio.open(done.output) as file:
         red = file.read(4)[::4, ::4] / 10_000 - 0.1
     assert f"{red[provenance[::4, ::4] == 1].mean():.3f}" in page.text
@@ -99,7 +105,7 @@ def test_report_is_one_file_that_says_what_was_done(done: RemoveOptions) -> None
 
 
 @pytest.fixture(scope="module")
-def helped(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RemoveOptions:
+def told(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RemoveOptions, Report]:
     """A removal with two other dates, of which one is the scene itself."""
     folder = tmp_path_factory.mktemp("helped")
     scene = simulate_scene(folder, size=256, seed=22, cloud_cover=0.4, dates=1)
@@ -109,10 +115,72 @@ def helped(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> RemoveOpt
         s2=str(scene.s2), output=folder / "clear.tif", mask=str(scene.mask), weights=weights, device="cpu",
         references=(str(folder / "dates.csv"),), source_date=folder / "which_date.tif",
         provenance=folder / "which.tif", report=folder / "report.html", stac=folder / "item.json",
+        dilate=20, qml=True,
     )  # fmt: skip
     done = remove(options)
     assert len(done.references) == 1 and len(done.references_left_out) == 1
-    return options
+    return options, done
+
+
+@pytest.fixture(scope="module")
+def helped(told: tuple[RemoveOptions, Report]) -> RemoveOptions:
+    """Options of that removal."""
+    return told[0]
+
+
+def test_all_places_tell_one_story_about_cover(
+    told: tuple[RemoveOptions, Report], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Command line, batch, JSON, report, tags, STAC item, mask and validation, and the pixels themselves."""
+    options, report = told
+    cover, text = report.cover, report.cover.text()
+    assert options.provenance and options.report and options.stac
+    with rasterio.open(options.provenance) as file:
+        provenance = file.read(1)
+    seen = provenance[provenance > 0]
+    for share, pixels in (
+        (cover.observed, seen == 1), (cover.reconstructed, seen > 1), (cover.with_reference, seen == 3),
+    ):  # fmt: skip
+        assert share == pixels.mean()
+    for name in ("thick cloud", "thin cloud", "shadow", "added by --dilate", "edge", "with a reference"):
+        assert name in text, "else this test shows nothing"
+
+    assert f", {text}; " in _summary(report)
+    outcome = Outcome("clear.tif", "done", 1.0, report.covered_share, cover)
+    assert _line(outcome) == f"clear.tif: {text}; 1 s"
+    print_json(report)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["cover"] == asdict(cover)
+    assert (printed["covered_share"], printed["valid_share"]) == (cover.covered, cover.valid)
+    page = options.report.read_text()
+    for name, share in cover.rows():
+        assert f"<tr><th>{name}</th><td>{share}</td></tr>" in page
+    for path in options.rasters.values():
+        with rasterio.open(path) as file:
+            assert file.tags()["CMCR_COVER"] == cover.tag() and text in cover.tag()
+    properties = json.loads(options.stac.read_text())["properties"]
+    assert properties["cmcr:cover"] == cover.shares() and text in properties["processing:lineage"]
+
+    findings = {each.name: each for each in validate_output(options.output, options.s2, options.provenance)}
+    assert findings["reconstructed"].text.startswith(f"{cover.reconstructed:.1%} of the valid pixels are")
+    assert findings["cover in the tags"].ok and all(each.ok for each in findings.values())
+    mask = write_mask(
+        RemoveOptions(
+            s2=options.s2, output=tmp_path / "mask.tif", mask=options.mask, dilate=20, weights=options.weights
+        )
+    )
+    assert mask.cover == replace(cover, with_reference=None)
+    with rasterio.open(mask.output) as file:
+        assert (file.read(1) > 0).mean() == cover.covered and cover.masked_text() in file.tags()["CMCR_COVER"]
+
+
+def test_styles_lie_beside_the_rasters(helped: RemoveOptions) -> None:
+    for path in helped.rasters.values():
+        assert path.with_suffix(".qml").read_text().rstrip().endswith("</qgis>")
+    assert "reconstructed with a reference" in helped.output.with_name("which.qml").read_text()
+    assert 'type="multibandcolor"' in helped.output.with_suffix(".qml").read_text()
+    assert helped.stac is not None
+    assert not any("qml" in name for name in json.loads(helped.stac.read_text())["assets"])
 
 
 def test_report_lists_references_and_those_left_out(helped: RemoveOptions) -> None:

@@ -55,6 +55,7 @@ def test_marked_pixels_are_covered_and_seams_lie_outside(
     rows = data.draw(st.integers(1, height))
     top = data.draw(st.integers(0, height - rows))
     np.testing.assert_allclose(cover.strength(top, rows), strength[top : top + rows], atol=1e-5)
+    np.testing.assert_array_equal(cover.replaced(top, rows), strength[top : top + rows] > 0)
     size = data.draw(st.integers(1, 40))
     y, x = data.draw(st.integers(1 - size, height - 1)), data.draw(st.integers(1 - size, width - 1))
     window = strength[max(y, 0) : max(y + size, 0), max(x, 0) : max(x + size, 0)]

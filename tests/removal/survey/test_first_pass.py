@@ -79,9 +79,45 @@ def test_tiles_meet_without_a_trace(
 def test_shares_count_valid_pixels_only(make_scene: Callable[..., Any]) -> None:
     files = make_scene(200, 160, nodata=0)
     found = surveyed(files, None)
-    assert found.valid_share == pytest.approx(0.75) and found.covered_share == 1
+    assert found.cover.valid == pytest.approx(0.75) and found.cover.covered == 1
+    assert found.cover.thick_cloud is None and found.cover.edge == 0, "nobody says what covers the ground"
     raster = surveyed(files, str(files.mask))
-    assert 0 < raster.covered_share < 1 and not raster.ground.context.field.any()
+    assert 0 < raster.cover.covered < 1 and not raster.ground.context.field.any()
+
+
+@pytest.mark.parametrize("keep_clear", [True, False])
+@pytest.mark.parametrize("dilate", [0, 3])
+def test_shares_are_those_of_the_pixels(
+    dilate: float, keep_clear: bool, make_scene: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the tiles are, though what is replaced in a row depends on those below it."""
+    files = make_scene(150, 120, nodata=0)
+    monkeypatch.setattr(tiles, "SIDE", 32)
+    with (
+        open_optical(files.s2) as optical,
+        open_mask(files.mask, optical.grid, dilate=dilate, codes="cmcr") as mask,
+    ):
+        source = RasterMask(optical, mask.read, found=mask.undilated if dilate else None)
+        unknown = Ground.unknown(present(optical.names))
+        found = survey(optical, None, source, unknown, learn=False, keep_clear=keep_clear)
+        valid = optical.valid(optical.read(0, 150))
+        before = mask.undilated(0, 150) if dilate else found.cloud_map.classes(0, 150)
+    classes, replaced = found.cloud_map.classes(0, 150), found.cloud_map.strength(0, 150) > 0
+    if not keep_clear:
+        replaced[:] = True
+    cover = found.cover
+    for share, pixels in (
+        (cover.thick_cloud, (classes == THICK) & (before != CLEAR)),
+        (cover.thin_cloud, (classes == THIN) & (before != CLEAR)),
+        (cover.shadow, (classes == SHADOW) & (before != CLEAR)),
+        (cover.dilated, (classes != CLEAR) & (before == CLEAR)),
+        (cover.covered, classes != CLEAR),
+        (cover.edge, (classes == CLEAR) & replaced),
+        (cover.reconstructed, replaced),
+        (cover.observed, ~replaced),
+    ):
+        assert share == pytest.approx(pixels[valid].mean(), abs=1e-12)
+    assert cover.valid == valid.mean() and (cover.dilated > 0) == (dilate > 0)
 
 
 def test_context_learns_from_clear_ground(make_scene: Callable[..., Any]) -> None:
@@ -222,7 +258,7 @@ def test_scenes_of_a_few_pixels(height: int, width: int, learn: bool, make_scene
     files = make_scene(height, width)
     for mask in (Plain(), None, str(files.mask)):
         found = surveyed(files, mask, learn=learn)
-        assert found.valid_share == 1 and 0 <= found.covered_share <= 1
+        assert found.cover.valid == 1 and 0 <= found.cover.covered <= 1
         assert found.cloud_map.classes(0, height).shape == (height, width)
 
 

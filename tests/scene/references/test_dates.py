@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
-from cmcr_cli.scene.references.dates import date_of, date_of_name
+from cmcr_cli.scene.references.dates import Moment, date_of, date_of_name, moment, taken
 
 JUNE = date(2024, 6, 1)
 
@@ -59,3 +59,47 @@ def test_dates_of_tags(tags: dict[str, str], day: date | None) -> None:
 def test_what_a_product_says_wins_over_its_name_and_a_name_over_when_a_file_was_written() -> None:
     assert date_of({"PRODUCT_START_TIME": "2024-06-01T10:20:31Z"}, "s2_20240101.tif") == JUNE
     assert date_of({"TIFFTAG_DATETIME": "2024:07:09 10:30:21"}, "s2_20240601.tif") == JUNE
+
+
+@pytest.mark.parametrize(
+    ("tags", "path", "found"),
+    [
+        (
+            {"PRODUCT_START_TIME": "2024-06-01T10:20:31.024Z"},
+            "x_20200101T000000.tif",
+            datetime(2024, 6, 1, 10, 20, 31, 24_000, tzinfo=UTC),
+        ),
+        ({}, "a/S2A_MSIL1C_20220105T110431_N0301.tif", datetime(2022, 1, 5, 11, 4, 31, tzinfo=UTC)),
+        ({}, "s2_2022-01-05T110431.tif", datetime(2022, 1, 5, 11, 4, 31, tzinfo=UTC)),
+        ({"ACQUISITION_DATE": "2024-06-01"}, "s2.tif", JUNE),
+        (
+            {"ACQUISITION_DATE": "2024-06-01"},
+            "s2_20240601T103021.tif",
+            datetime(2024, 6, 1, 10, 30, 21, tzinfo=UTC),
+        ),
+        ({"ACQUISITION_DATE": "2024-06-01"}, "s2_20240602T103021.tif", JUNE),
+        ({"TIFFTAG_DATETIME": "2024:06:01 10:30:21"}, "s2.tif", None),
+        ({}, "s2_20229999T999999.tif", None),
+        ({}, "s2.tif", None),
+    ],
+)
+def test_a_scene_states_a_time_a_day_or_nothing(
+    tags: dict[str, str], path: str, found: Moment | None
+) -> None:
+    """When a file was written is no statement; of the same day the time counts."""
+    assert taken(tags, path) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("2024-06-01", JUNE),
+        (" 20240601 ", JUNE),
+        ("2024-06-01T10:20:31", datetime(2024, 6, 1, 10, 20, 31, tzinfo=UTC)),
+        ("2024-06-02T01:00:00+02:00", datetime(2024, 6, 1, 23, tzinfo=UTC)),
+        ("1066-10-14", None),
+        ("june", None),
+    ],
+)
+def test_days_and_times_in_iso_8601(text: str, found: Moment | None) -> None:
+    assert moment(text) == found

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.option_checks import check_contradictions
+from cmcr_cli.option_rules import check_together
 from cmcr_cli.options import RemoveOptions
 
 
@@ -20,7 +20,7 @@ from cmcr_cli.options import RemoveOptions
         ({"mask": "m.tif", "mask_codes": "1=fog"}, "fog"),
         ({"uncertainty": "u.tif"}, "--samples 2 or more"),
         ({"samples": 2}, "--steps 2 or more"),
-        ({"native": "o.tif"}, "--native o.tif: is also the name of --output"),
+        ({"native": "o.tif"}, "--native o.tif: ends in .tif, as a file does; expected a folder"),
     ],
 )
 def test_options_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
@@ -29,6 +29,6 @@ def test_options_that_contradict_each_other(changes: dict[str, Any], message: st
 
 
 def test_options_that_agree() -> None:
-    check_contradictions(
+    check_together(
         RemoveOptions(s2="s2.tif", output=Path("o.tif"), steps=2, samples=2, uncertainty=Path("u.tif"))
     )
