@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test test-quick lint coverage audit docs clean
 
-demo: .venv/validate.stamp
+demo: .venv/plain.stamp
 	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --cloud-cover 0.3 --overwrite
 	$(BIN)/cmcr remove demo/s2.tif demo/s1.tif -o demo/clear.tif --steps 4 \
 	    --provenance demo/provenance.tif --quicklook demo/clear.png --overwrite
@@ -52,9 +52,16 @@ docs: .venv/docs.stamp
 clean:
 	rm -rf .venv demo build dist sbom.json .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# One stamp for each extra of pyproject.toml.
-.venv/%.stamp: pyproject.toml constraints.txt
+define install
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-deps --extra-index-url $(TORCH_INDEX) --retries 1 -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[$*]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.$(1)'
 	touch $@
+endef
+
+# One stamp for each extra of pyproject.toml, and one for none.
+.venv/plain.stamp: pyproject.toml constraints.txt
+	$(call install)
+
+.venv/%.stamp: pyproject.toml constraints.txt
+	$(call install,[$*])
