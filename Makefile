@@ -6,7 +6,7 @@ BIN := .venv/bin
 # On Linux the default build of torch includes 2 GB of CUDA; this index has the small CPU build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-quick lint coverage audit docs clean
+.PHONY: demo test test-quick lint coverage audit docs wheel clean
 
 demo: .venv/plain.stamp
 	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --cloud-cover 0.3 --overwrite
@@ -48,6 +48,10 @@ audit: .venv/audit.stamp
 docs: .venv/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Read build/site/index.html."
+
+# In dist/: sdist and wheel, tried in an environment of their own.
+wheel:
+	$(PYTHON) release/check_wheel.py --torch-index $(TORCH_INDEX)
 
 clean:
 	rm -rf .venv demo build dist sbom.json .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
