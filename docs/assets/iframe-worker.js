@@ -23,7 +23,8 @@ if (location.protocol === "file:") {
     }
 
     postMessage(data) {
-      this.ready.then(page => page.postMessage(data, "*"))
+      // That of the frame itself leads back to this page.
+      this.ready.then(frame => window.postMessage.call(frame, data, "*"))
     }
   }
 }

@@ -22,7 +22,7 @@ FIELDS = "<!-- the fields of RemoveOptions -->"
 MODULE = re.compile(r"\b(?:\w+\.)+(?=[A-Z])")
 """Before the name of a class."""
 
-TESTS = re.compile(r"\]\(\.\./(tests/[\w/]+\.py)\)")
+TESTS = re.compile(r"\]\(\.\./(tests/[\w/]+\.py)\b")
 """Where a page links to a test."""
 
 EXAMPLES = re.compile(r"^\x08\nExamples:\n")

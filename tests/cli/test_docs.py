@@ -120,6 +120,21 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert heading in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in titles}
 
 
+def test_named_tests_exist() -> None:
+    """Links to a file of tests, with the name of a test as title."""
+    text = (ROOT / "docs/beside.md").read_text()
+    named = re.findall(r'\]\(\.\./(tests/[\w/]+\.py) "(\w+)"\)', text)
+    assert len(named) == text.count("](../tests/") > 20
+    for path, name in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
+
+
+def test_pictures_are_small_and_credited() -> None:
+    sizes = [path.stat().st_size for path in (ROOT / "docs/gallery").iterdir()]
+    assert len(sizes) > 3 and max(sizes) <= 150_000 and sum(sizes) <= 600_000
+    assert "modified Copernicus Sentinel data" in (ROOT / "docs/gallery.md").read_text()
+
+
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_named_files_and_folders_exist(page: str) -> None:
     """Relative to the repository, the package or the folder of removals; NAME stands for any name."""
