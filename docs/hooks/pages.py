@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the model card, the examples and tests that pages name, at their paths in the source."""
     root = Path(config.config_file_path).parent
     named = {name for page in root.glob("docs/*.md") for name in TESTS.findall(page.read_text())}
-    for pattern in ("weights/*.md", "weights/*.png", "examples/*", "release/*.md", *named):
+    for pattern in ("weights/*.md", "weights/*.png", "examples/*", *named):
         for path in sorted(root.glob(pattern)):
             place = path.relative_to(root).as_posix()
             files.append(File.generated(config, place, abs_src_path=str(path)))

@@ -27,6 +27,8 @@ from cmcr_cli.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHERS = ["release/README.md", "weights/CHANGELOG.md", "weights/README.md"]
+"""Pages without blocks."""
 
 NOT_RUN = {
     "README.md": ["installs packages", "install packages, and run this test again"],
@@ -109,7 +111,7 @@ def test_commands_and_options_exist(page: Path) -> None:
             parse(words)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "weights/README.md"], ids=_name)
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / name for name in OTHERS)], ids=_name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
         path, _, heading = link.partition("#")
