@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cmcr_cli import Estimate, MaskReport, Report, errors
+from cmcr_cli.cli.commands import batch
 from cmcr_cli.cli.main import app
 from cmcr_cli.cli.stopping import INTERRUPTED
 from cmcr_cli.evaluation.protocols import Evaluation
@@ -55,7 +56,7 @@ def names(kind: Any) -> set[str]:
         ("remove", names(Report)),
         ("remove --dry-run", names(Estimate)),
         ("mask", names(MaskReport)),
-        ("batch", {"done", "skipped", "failed", "scenes"}),
+        ("batch", {"scenes", *batch._summary([], dry_run=False), *batch._summary([], dry_run=True)}),
         ("validate", {"output", "ok", "findings"}),
         ("simulate", names(SimulatedScene)),
         ("evaluate", names(Evaluation)),
