@@ -6,9 +6,9 @@ BIN := .venv/bin
 # On Linux the default build of torch includes 2 GB of CUDA; this index has the small CPU build.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-quick lint coverage audit docs clean
+.PHONY: demo test test-quick lint coverage audit docs wheel clean
 
-demo: .venv/validate.stamp
+demo: .venv/plain.stamp
 	$(BIN)/cmcr simulate demo --size 1024 --seed 22 --cloud-cover 0.3 --overwrite
 	$(BIN)/cmcr remove demo/s2.tif demo/s1.tif -o demo/clear.tif --steps 4 \
 	    --provenance demo/provenance.tif --quicklook demo/clear.png --overwrite
@@ -48,12 +48,23 @@ docs: .venv/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Read build/site/index.html."
 
+# In dist/: sdist and wheel, tried in an environment of their own.
+wheel:
+	$(PYTHON) release/check_wheel.py --torch-index $(TORCH_INDEX)
+
 clean:
 	rm -rf .venv demo build dist sbom.json .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# One stamp for each extra of pyproject.toml.
-.venv/%.stamp: pyproject.toml constraints.txt
+define install
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-deps --extra-index-url $(TORCH_INDEX) --retries 1 -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[$*]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.$(1)'
 	touch $@
+endef
+
+# One stamp for each extra of pyproject.toml, and one for none.
+.venv/plain.stamp: pyproject.toml constraints.txt
+	$(call install)
+
+.venv/%.stamp: pyproject.toml constraints.txt
+	$(call install,[$*])

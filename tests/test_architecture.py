@@ -162,6 +162,29 @@ def test_some_folders_do_without_a_library(place: str, library: str) -> None:
                 assert library not in {name.split(".")[0] for name in names}, module
 
 
+@pytest.mark.parametrize("folder", ["benchmarks", "cmcr_cli", "examples", "release", "tests"])
+def test_private_modules_of_libraries_are_left_alone(folder: str) -> None:
+    """Except `_thread` of the standard library, which is documented, and types."""
+    wrong = {
+        f"{path.name}: {name}"
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in _names_of(node)
+        if any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+    }
+    assert not wrong
+
+
+def _names_of(node: ast.AST) -> list[str]:
+    """Modules that a statement imports, and what it takes from libraries."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module not in (None, "_thread", "_typeshed"):
+        ours = str(node.module).split(".")[0] in ("cmcr_cli", "tests")
+        return [str(node.module)] if ours else [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
 def test_options_are_read_without_torch() -> None:
     todo, seen = ["options"], set[str]()
     while todo:
@@ -198,7 +221,7 @@ def test_files_and_functions_stay_short() -> None:
     assert long == []
 
 
-@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests"])
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "release", "tests"])
 def test_other_files_stay_short_too(folder: str) -> None:
     lines = {
         path.name: len(path.read_text(encoding="utf-8").splitlines())

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
 import stat
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.output.files import folder_of, lock_of, put_back
 
-if sys.platform != "win32":
-    import fcntl
+PATIENCE, RETRY = 0.2, 0.02
+"""Seconds in which a lock is tried, and between two tries: whoever had it may have just removed its file."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of file systems that have no locks."""
 
 
 @contextmanager
 def locked(outputs: Iterable[Path]) -> Iterator[None]:
     """Hold a lock for each output until the context is left or the process ends, however it ends.
 
-    Nothing is locked where the system, or the file system of the output, has no such locks.
+    Nothing is locked where the file system of the output has no locks.
 
     Args:
         outputs: The outputs.
@@ -30,9 +33,6 @@ def locked(outputs: Iterable[Path]) -> Iterator[None]:
     Raises:
         OutputError: Another run holds one of the locks.
     """
-    if sys.platform == "win32":
-        yield
-        return
     with ExitStack() as stack:
         for output in outputs:
             stack.enter_context(_locked(output))
@@ -53,45 +53,32 @@ def restore_old(paths: Sequence[Path]) -> None:
 @contextmanager
 def _locked(output: Path) -> Iterator[None]:
     path = lock_of(output)
+    # A lock of the other kind that filelock offers would stay behind a run that is killed.
+    lock = FileLock(path, timeout=PATIENCE, poll_interval=RETRY, fallback_to_soft=False)
     try:
-        file = _lock(path)
-    except BlockingIOError as error:
+        _check_ours(path)
+        lock.acquire()
+    except Timeout as error:
         raise OutputError(
             f"{output}: another run is writing it; wait for its end, or choose another name with -o"
         ) from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error}); choose another folder with -o") from error
-    with file:
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # an empty file that is left is no lock
-                path.unlink()
+        if error.errno not in NO_LOCKS:
+            raise OutputError(
+                f"{path}: cannot be written ({error}); choose another folder with -o"
+            ) from error
+    try:
+        yield
+    finally:
+        # While the lock is held, so that nobody else's file goes. An empty file that is left is no lock.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """The lock file, opened or made; OSError for anything that is not an empty file, such as a link."""
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
-    found = os.fstat(file.fileno())
-    if not stat.S_ISREG(found.st_mode) or found.st_size:
-        file.close()
-        raise OSError("a file of this name is there already, and it is not cmcr's")
-    return file
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """The open file `path` under a lock; BlockingIOError when another process has it."""
-    while True:
-        file = _opened(path)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise
-        except OSError:  # a file system without locks
-            return file
-        # Whoever had the lock may have removed the file between the two calls: others would lock a new one.
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
-        file.close()
+def _check_ours(path: Path) -> None:
+    """Raise OSError for anything that is not an empty file: filelock would lock it, and we remove it."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size:
+            raise OSError("a file of this name is there already, and it is not cmcr's")

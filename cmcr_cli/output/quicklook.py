@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import MemoryFile
+from PIL import Image, ImageDraw, ImageFont
 
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED, WITH_REFERENCE
@@ -23,24 +22,8 @@ GAMMA = 1 / 1.5
 NODATA_GREY = 0.08
 SEPARATOR = 6
 
-CAPTIONS = ("BEFORE", "AFTER", "RECONSTRUCTED")
-GLYPHS = {
-    "A": "01110 10001 10001 11111 10001 10001 10001",
-    "B": "11110 10001 10001 11110 10001 10001 11110",
-    "C": "01111 10000 10000 10000 10000 10000 01111",
-    "D": "11110 10001 10001 10001 10001 10001 11110",
-    "E": "11111 10000 10000 11110 10000 10000 11111",
-    "F": "11111 10000 10000 11110 10000 10000 10000",
-    "N": "10001 11001 11001 10101 10011 10011 10001",
-    "O": "01110 10001 10001 10001 10001 10001 01110",
-    "R": "11110 10001 10001 11110 10100 10010 10001",
-    "S": "01111 10000 10000 01110 00001 00001 11110",
-    "T": "11111 00100 00100 00100 00100 00100 00100",
-    "U": "10001 10001 10001 10001 10001 10001 01110",
-}
-"""Letters of 5 x 7 px: a library for text would be larger than all of cmcr."""
-
-INK = 0.25
+CAPTIONS = ("before", "after", "reconstructed")
+INK = 64
 
 TINT = np.array([1.0, 0.35, 0.1], dtype=np.float32)[:, None, None]
 REFERENCED_TINT = np.array([0.1, 0.45, 1.0], dtype=np.float32)[:, None, None]
@@ -170,19 +153,17 @@ def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
     Args:
         picture: (3, H, W).
-        text: Caption in the letters of GLYPHS; clipped to the width.
+        text: Caption; clipped to the width.
 
     Returns:
         The taller picture.
     """
     width = picture.shape[2]
-    scale = caption_height(width) // 11
-    letters = [np.array([list(row) for row in GLYPHS[letter].split()], dtype=np.uint8) for letter in text]
-    line = np.concatenate([np.pad(letter, ((2, 2), (0, 1))) for letter in letters], axis=1)
-    line = np.pad(line, ((0, 0), (2, 0))).repeat(scale, 0).repeat(scale, 1)[:, :width]
-    line = np.pad(line, ((0, 0), (0, width - line.shape[1])))
-    strip = np.where(line, round(255 * INK), 255).astype(np.uint8)
-    return np.concatenate([np.broadcast_to(strip, (3, *strip.shape)), picture], axis=1)
+    height = caption_height(width)
+    strip = Image.new("L", (width, height), 255)
+    font = ImageFont.load_default(0.6 * height)
+    ImageDraw.Draw(strip).text((height // 4, height / 2), text, fill=INK, font=font, anchor="lm")
+    return np.concatenate([np.broadcast_to(np.asarray(strip), (3, height, width)), picture], axis=1)
 
 
 def caption_height(width: int) -> int:
@@ -197,24 +178,19 @@ def caption_height(width: int) -> int:
     return 11 * max(1, min(width // 170, 4))
 
 
-def encoded(picture: NDArray[np.uint8], driver: str) -> bytes:
+def encoded(picture: NDArray[np.uint8], form: Literal["PNG", "JPEG"]) -> bytes:
     """Encode a picture.
 
     Args:
         picture: (3, H, W).
-        driver: Driver of GDAL, PNG or JPEG.
+        form: Form of the file.
 
     Returns:
         Bytes of the image file.
     """
-    bands, height, width = picture.shape
-    profile = {"width": width, "height": height, "count": bands, "dtype": "uint8"}
-    with MemoryFile() as memory, warnings.catch_warnings():
-        # A picture needs no georeference, and with one GDAL would leave a .aux.xml file.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with memory.open(driver=driver, **profile) as dataset:
-            dataset.write(picture)
-        return bytes(memory.read())
+    buffer = BytesIO()
+    Image.fromarray(picture.transpose(1, 2, 0)).save(buffer, form)
+    return buffer.getvalue()
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rasterio._err import CPLE_BaseError
+from rasterio.crs import CPLE_BaseError  # the public module that has it; rasterio.errors does not
 from rasterio.errors import RasterioError
 
 from cmcr_cli.errors import OutputError

@@ -42,9 +42,6 @@ from cmcr_cli.warning_kinds import CmcrWarning
 PROBE = 4
 """Batches that each worker is timed on."""
 
-USUAL_BYTES = 600 * 2**20
-"""Of a process that has loaded its libraries and surveyed a scene."""
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -218,7 +215,7 @@ def _memory(session: Session, plan: Plan) -> int:
     budget = Budget.of(session)
     waiting = min(budget.waiting(max(map(len, plan.todo))), max(budget.spill_bytes(), 0))
     trim_heap()
-    held = limits.resident() or USUAL_BYTES
+    held = limits.resident()
     if session.workers.on_cpu:
         held += RESIDENT_BYTES * budget.workers
     return round((held + budget.to_come + waiting) / 2**20)

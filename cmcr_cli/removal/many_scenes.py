@@ -341,7 +341,7 @@ def _on_cluster(
         distributed: Any = import_module("distributed")
     except ImportError as error:
         raise InputError(
-            "Dask is not installed; expected it for --scheduler. Install it with pip install 'cmcr[dask]', "
+            "Dask is not installed; expected it for --scheduler. Install it with pip install distributed, "
             "here and on the workers."
         ) from error
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 GROUPS = Path("/sys/fs/cgroup")
 
@@ -20,37 +21,30 @@ def available() -> int | None:
     return min(found) if found else None
 
 
-def resident() -> int | None:
+def resident() -> int:
     """Find out how much memory this process holds.
 
     Returns:
-        Bytes; None if it is unknown.
+        Bytes.
     """
-    held = _statm()
-    return None if held is None else held[1]
-
-
-def _statm() -> list[int] | None:
-    """Bytes of address space, and of memory, in use."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        return None
-    return [int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in statm.read_text().split()]
+    return int(psutil.Process().memory_info().rss)
 
 
 def _address_space() -> Iterator[int]:
-    held = _statm()
-    if held is None or sys.platform == "win32":
+    if sys.platform == "win32":
         return
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        yield limit - held[0]
+        yield limit - psutil.Process().memory_info().vms
 
 
 def _control_groups() -> Iterator[int]:
-    """Memory left in the control groups of this process and those above them, of either version."""
+    """Memory left in the control groups of this process and those above them, of either version.
+
+    psutil 7 knows nothing of them.
+    """
     groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, name = line.split(":", 2)

@@ -6,7 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from rasterio._env import get_gdal_config
+from rasterio.env import get_gdal_config
 
 from cmcr_cli.errors import OptionError
 

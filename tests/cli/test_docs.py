@@ -27,14 +27,23 @@ from cmcr_cli.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHERS = ["release/README.md", "weights/CHANGELOG.md", "weights/README.md"]
+"""Pages without blocks."""
 
 NOT_RUN = {
-    "README.md": ["install packages, and run this test again", "installs packages"],
+    "README.md": ["installs packages", "install packages, and run this test again"],
     "CONTRIBUTING.md": ["installs packages, and runs this test again"],
     "docs/how.md": ["needs odc-stac", "needs stackstac"],
     "docs/index.md": ["installs packages"],
     "docs/many-scenes.md": ["needs a cluster", "needs SLURM"],
     "docs/products.md": ["reads from a bucket"],
+    "docs/sentinel-1.md": [
+        *["reads from the Planetary Computer"] * 2,
+        *["needs an account of the Copernicus Data Space"] * 2,
+        *["needs an Earthdata login"] * 2,
+        "needs a Sentinel-1 product",
+        "needs SNAP and a Sentinel-1 product",
+    ],
     "docs/training.md": ["takes minutes", "takes hours", "needs several GPUs", "takes hours"],
 }
 """Reasons why blocks are only parsed, page by page."""
@@ -103,7 +112,7 @@ def test_commands_and_options_exist(page: Path) -> None:
             parse(words)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "weights/README.md"], ids=_name)
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / name for name in OTHERS)], ids=_name)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
         path, _, heading = link.partition("#")
@@ -112,6 +121,21 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         if heading and target.name != "cli.md":  # whose headings are those of the commands
             titles = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
             assert heading in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in titles}
+
+
+def test_named_tests_exist() -> None:
+    """Links to a file of tests, with the name of a test as title."""
+    text = (ROOT / "docs/beside.md").read_text()
+    named = re.findall(r'\]\(\.\./(tests/[\w/]+\.py) "(\w+)"\)', text)
+    assert len(named) == text.count("](../tests/") > 20
+    for path, name in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
+
+
+def test_pictures_are_small_and_credited() -> None:
+    sizes = [path.stat().st_size for path in (ROOT / "docs/gallery").iterdir()]
+    assert len(sizes) > 3 and max(sizes) <= 150_000 and sum(sizes) <= 600_000
+    assert "modified Copernicus Sentinel data" in (ROOT / "docs/gallery.md").read_text()
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])

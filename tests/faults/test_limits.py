@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import rasterio
 import torch
-from rasterio._env import get_gdal_config
+from rasterio.env import get_gdal_config
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.removal.restore import budget
@@ -62,8 +62,8 @@ def test_ulimit(given: list[str], out: Path) -> None:
     """In a process of its own, which may take 50 MB more than it has when all libraries are loaded."""
     code = (
         "import resource, sys; from cmcr_cli.cli.main import main; from cmcr_cli import removal\n"
-        "from cmcr_cli.runtime import limits\n"
-        "limit = limits._statm()[0] + 250 * 2**20\n"
+        "import psutil\n"
+        "limit = psutil.Process().memory_info().vms + 250 * 2**20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
         "main(sys.argv[1:])"
     )

@@ -326,7 +326,7 @@ def test_errors_that_gdal_was_told_to_ignore(
 
 
 def test_settings_of_users_stay_theirs(scene: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from rasterio._env import get_gdal_config
+    from rasterio.env import get_gdal_config
 
     from cmcr_cli.scene.raster import open_raster
 

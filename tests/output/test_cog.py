@@ -14,9 +14,9 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
-from rasterio._env import get_gdal_config
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.env import get_gdal_config
 from rasterio.shutil import copy as gdal_copy
 from rio_cogeo.cogeo import cog_validate
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.output import lock
 from cmcr_cli.output.lock import locked
 
 fcntl = pytest.importorskip("fcntl")
@@ -25,7 +25,7 @@ def test_a_lock_that_is_removed_just_before_it_is_taken(
             removed.append(path)
         flock(file, how)
 
-    monkeypatch.setattr(lock.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with locked([tmp_path / "a.tif"]):
         assert path.exists()
         with pytest.raises(OutputError, match="another run"), locked([tmp_path / "a.tif"]):
@@ -36,9 +36,9 @@ def test_a_lock_that_is_removed_just_before_it_is_taken(
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(file: Any, how: int) -> None:
-        raise OSError(37, "No locks available")
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lock.fcntl, "flock", none)
+    monkeypatch.setattr(fcntl, "flock", none)
     with locked([tmp_path / "a.tif"]):
         pass
     assert not list(tmp_path.iterdir())

@@ -23,7 +23,11 @@ def _panels(path: Path) -> list[NDArray[np.int64]]:
             picture = dataset.read().astype(int)
     width = (picture.shape[2] - 2 * SEPARATOR) // 3
     strip = caption_height(width)
-    assert ((picture[:, :strip] == 255) | (picture[:, :strip] < 100)).all()
+    white = (picture[:, :strip] == 255).mean(axis=(0, 1))
+    assert (picture[0, :strip] == picture[2, :strip]).all(), "captions are grey"
+    assert white.mean() > 0.7 and (white[-width // 4 :] == 1).all()
+    if width > 500:
+        assert all((white[i * (width + SEPARATOR) :][: width // 3] < 1).any() for i in range(3)), "letters"
     return [picture[:, strip:, i * (width + SEPARATOR) :][:, :, :width] for i in range(3)]
 
 

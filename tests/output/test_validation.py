@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -197,9 +196,3 @@ def test_files_that_cannot_be_read_are_input_errors(tmp_path: Path, run: Run) ->
         file.truncate(output.stat().st_size - 2000)
     with pytest.raises(InputError, match=r"clear\.tif.*truncated"):
         validate_output(output, source)
-
-
-def test_the_missing_extra_is_named(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "rio_cogeo.cogeo", None)
-    with pytest.raises(InputError, match=r"cmcr\[validate\]"):
-        validate_output(tmp_path / "any.tif")

@@ -207,7 +207,7 @@ def test_a_failed_scene_keeps_its_rows_only_for_resume(
 
 
 def test_no_scheduler_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed", reason="Dask is not installed (pip install 'cmcr[dask]')")
+    pytest.importorskip("distributed", reason="Dask is not installed (pip install distributed)")
     monkeypatch.setattr("cmcr_cli.removal.many_scenes.CONNECT_SECONDS", 1)
     jobs = jobs_of([{"s2": "a.tif"}], tmp_path, {})
     for address in ("tcp://127.0.0.1:9", "nonsense://x"):

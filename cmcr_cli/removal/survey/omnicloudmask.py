@@ -55,7 +55,7 @@ class OmniMask(RasterMask):
         except ImportError as error:
             raise InputError(
                 f"OmniCloudMask cannot be imported ({error}); expected it for --mask {OMNI}. Install it with "
-                "pip install 'cmcr[mask]', or use --mask auto."
+                "pip install omnicloudmask, or use --mask auto."
             ) from error
         found = MaskWarning("the mask is OmniCloudMask's: cloud, thin cloud, shadow")
         super().__init__(optical, self._classes, (found,))

@@ -142,7 +142,7 @@ def test_a_list_in_the_encoding_of_spreadsheets(cmcr: Cmcr, scene: SimulatedScen
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A Dask scheduler and two workers on this machine, in processes of their own: address and workers."""
-    pytest.importorskip("distributed", reason="Dask is not installed (pip install 'cmcr[dask]')")
+    pytest.importorskip("distributed", reason="Dask is not installed (pip install distributed)")
     file = tmp_path / "scheduler.json"
     python = (sys.executable, "-m", "distributed.cli")
     scheduler = ("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")

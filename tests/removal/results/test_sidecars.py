@@ -43,7 +43,7 @@ def done(
 
 
 def test_item_is_valid_stac(done: RemoveOptions) -> None:
-    pystac = pytest.importorskip("pystac", reason="pystac is not installed (pip install 'cmcr[dev]')")
+    pystac = pytest.importorskip("pystac", reason="pystac is not installed (pip install pystac)")
     from pystac.extensions.projection import ProjectionExtension
     from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
