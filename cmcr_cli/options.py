@@ -19,6 +19,7 @@ from cmcr_cli.option_fields import (
 )
 from cmcr_cli.option_paths import check_input_name, check_output_name
 from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
+from cmcr_cli.option_types import checked
 from cmcr_cli.scene import OVERLAPS
 from cmcr_cli.scene.masks.mask_codes import help_text, parse_codes
 from cmcr_cli.scene.references.entries import path_of_entry, split_date
@@ -335,11 +336,10 @@ class RemoveOptions:
         """Take strings for paths; raise OptionError for values out of range or that contradict each other."""
         for each in option_fields(type(self)):
             value = getattr(self, each.name)
-            if each.base is Path and isinstance(value, str):
-                object.__setattr__(self, each.name, Path(value))
-            elif each.listed:
-                texts = (value,) if isinstance(value, str | Path) else value
-                object.__setattr__(self, each.name, tuple(map(str, texts)))
+            if each.listed:
+                value = (value,) if isinstance(value, str | Path) else tuple(value)
+            value = checked(each.flag, each.type, value, path=each.role is Role.INPUT)
+            object.__setattr__(self, each.name, value)
             each.check(value)
         for flag, output in self.outputs.items():
             check_output_name(flag, output)

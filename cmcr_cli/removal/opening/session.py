@@ -10,8 +10,9 @@ from pathlib import Path
 import rasterio
 import torch
 
-from cmcr_cli.errors import WeightsError
+from cmcr_cli.errors import OptionError, WeightsError
 from cmcr_cli.model.weights import Weights, default_path
+from cmcr_cli.option_types import ARRAYS, kind_of
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.inputs import Inputs
@@ -79,6 +80,11 @@ def open_session(
     Raises:
         CmcrError: Anything is wrong.
     """
+    if not isinstance(options, RemoveOptions):
+        raise OptionError(
+            f"found {kind_of(options)}; expected RemoveOptions, as in remove(RemoveOptions(s2=..., "
+            f"output=...)). {ARRAYS}."
+        )
     claims = check_files(options, others)
     check_environment()
     tune_allocator()
