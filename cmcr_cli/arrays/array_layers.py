@@ -29,7 +29,10 @@ TIMES = ("time", "t", "date", "datetime")
 NODATA = ("_FillValue", "missing_value", "fill_value", "nodata")
 """Attributes by CF, rioxarray and odc-stac."""
 
-NOT_TAGS = {*NODATA, "scale_factor", "add_offset", "scales", "offsets", "grid_mapping", "transform", "crs",
+STORAGE = (*NODATA, "scale_factor", "add_offset")
+"""Attributes that state how numbers are stored."""
+
+NOT_TAGS = {*STORAGE, "scales", "offsets", "grid_mapping", "transform", "crs",
             "res", "resolution", "spec", "nodatavals", "long_name", "units", "AREA_OR_POINT"}  # fmt: skip
 """Attributes that are written in another way, or that may belong to the array before it was cut."""
 
@@ -237,6 +240,8 @@ def _lone_stack(array: Any, what: str) -> Any:
 def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
     """Every variable with rows and columns is a layer."""
     pieces, names, attrs = [], [], []
+    # Where the variables were the layers of a DataArray, its attributes are those of the Dataset.
+    common = {key: array.attrs[key] for key in STORAGE if key in array.attrs}
     for name, each in array.data_vars.items():
         if not {place.y, place.x} <= set(each.dims):
             continue
@@ -249,7 +254,7 @@ def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
         text = each.attrs.get("long_name")
         names.append(text if COUNTED.fullmatch(str(name)) and isinstance(text, str) else str(name))
         pieces.append(each.variable.isel(dict.fromkeys(extra, 0)).transpose(place.y, place.x))
-        attrs.append(_stated(each))
+        attrs.append({**common, **_stated(each)})
     return Layers(tuple(pieces), tuple(names), tuple(attrs))
 
 
@@ -381,9 +386,9 @@ def _tags(array: Any) -> dict[str, str]:
     tags = {key: text for key, text in tags.items() if text.isprintable()}
     time = time_of(array)
     if time is not None:
-        tags.setdefault("PRODUCT_START_TIME", f"{np.datetime_as_string(time, unit='s')}Z")
+        tags["PRODUCT_START_TIME"] = f"{np.datetime_as_string(time, unit='s')}Z"
     azimuth, elevation = (array.coords.get(name) for name in SUN)
     if azimuth is not None and elevation is not None and azimuth.size == elevation.size == 1:
-        tags.setdefault(AZIMUTH_TAG, f"{float(azimuth.item()):g}")
-        tags.setdefault(ZENITH_TAG, f"{90 - float(elevation.item()):g}")
+        tags[AZIMUTH_TAG] = f"{float(azimuth.item()):g}"
+        tags[ZENITH_TAG] = f"{90 - float(elevation.item()):g}"
     return tags

@@ -49,11 +49,11 @@ def restored(files: Files) -> xr.Dataset:
         if option == "output":
             found["image"], made_by = _described_like(one, files.scene), tags
         else:
-            own = {key.removeprefix(PREFIX).lower(): text for key, text in tags.items() if key not in made_by}
-            kept = {key: opened.attrs[key] for key in ("_FillValue",) if key in opened.attrs}
-            own["description"] = tags.get(f"{PREFIX}VALUES", option)
-            found[option] = one.assign_attrs()
-            found[option].attrs = {**own, **kept}
+            # The meaning of values, the names of references, and the nodata value.
+            own = {key: text for key, text in opened.attrs.items() if key in tags.keys() - made_by.keys()}
+            one.attrs = {key.removeprefix(PREFIX).lower(): text for key, text in own.items()}
+            one.attrs["_FillValue"] = opened.attrs["_FillValue"]
+            found[option] = one
     return xr.Dataset(found, attrs=made_by)
 
 

@@ -15,7 +15,7 @@ from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import OutputSpec, StripWriter
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
-from cmcr_cli.removal.opening.session import Progress, Session, open_session
+from cmcr_cli.removal.opening.session import Progress, Session, check_options, open_session
 from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.removal.results.notebook import html_table
 from cmcr_cli.removal.survey.first_pass import Survey, survey
@@ -84,6 +84,7 @@ def write_mask(
         OptionError: `confidence` is asked for, and the mask is not the network's.
         CmcrError: What `remove` raises before its first patch.
     """
+    check_options(options)
     if confidence is not None:
         if options.mask != "auto":
             raise OptionError(

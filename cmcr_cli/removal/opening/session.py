@@ -80,11 +80,6 @@ def open_session(
     Raises:
         CmcrError: Anything is wrong.
     """
-    if not isinstance(options, RemoveOptions):
-        raise OptionError(
-            f"found {kind_of(options)}; expected RemoveOptions, as in remove(RemoveOptions(s2=..., "
-            f"output=...)). {ARRAYS}."
-        )
     claims = check_files(options, others)
     check_environment()
     tune_allocator()
@@ -145,6 +140,15 @@ def open_session(
         )
 
 
+def check_options(options: object) -> None:
+    """Raise OptionError unless `options` are RemoveOptions, and not an input itself."""
+    if not isinstance(options, RemoveOptions):
+        raise OptionError(
+            f"found {kind_of(options)}; expected RemoveOptions, as in remove(RemoveOptions(s2=..., "
+            f"output=...)). {ARRAYS}."
+        )
+
+
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
     """Claim all files of a run, and check that the outputs can be written.
 
@@ -156,8 +160,10 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
         The claims.
 
     Raises:
+        OptionError: `options` are something else.
         OutputError: Files meet, or an output cannot be written.
     """
+    check_options(options)
     claims = Claims()
     claim(claims, options, others)
     claims.check()
