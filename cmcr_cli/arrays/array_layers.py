@@ -184,8 +184,7 @@ def image_of(
             "what was selected."
         )
     others = {n for n, name in enumerate(layers.names) if kind == "image" and not named and _is_other(name)}
-    if len(others) == len(layers.names):  # which the reader of files explains
-        others = set()
+    others = others if len(others) < len(layers.names) else set()
     dtype = _dtype([each for n, each in enumerate(layers.dtypes) if n not in others], what, kind)
     # A classification of bytes fits beside bands of 16 bits, and one that does not is left out.
     kept = [n for n, each in enumerate(layers.dtypes) if n not in others or np.can_cast(each, dtype)]
@@ -316,7 +315,8 @@ def _wanted(names: Sequence[str | None], kind: Kind) -> list[int]:
     """Places of the layers that serve: no others are read, which may be as large as the bands."""
     every = range(len(names))
     if kind == "image":
-        return [n for n in every if not _is_other(name := names[n]) or _serves(name or "")]
+        wanted = [n for n in every if not _is_other(name := names[n]) or _serves(name or "")]
+        return wanted or list(every)  # the reader of files says what is wrong with them
     pattern = SPOKEN if kind == "radar" else re.compile("SCL")
     return [n for n in every if pattern.search((names[n] or "").upper())] or list(every)
 
