@@ -234,8 +234,10 @@ def _as_xarray(value: Any, what: str, plan: _Plan) -> Any:
         )
     attrs = {}
     if isinstance(value, np.ma.MaskedArray):
-        fits = np.can_cast(np.min_scalar_type(value.fill_value), value.dtype, "same_kind")
-        fill = value.fill_value if fits else 0
+        usual = np.ma.default_fill_value(value)
+        # The usual value means nothing, and could be a measurement. That of rasterio is the nodata value.
+        means = value.fill_value not in (usual, np.asarray(usual).astype(value.dtype))
+        fill = value.fill_value if means else np.nan if value.dtype.kind == "f" else 0
         value, attrs = value.filled(fill), {"_FillValue": fill}
     return xr.DataArray(value, dims=("band", "y", "x")[-value.ndim :], attrs=attrs)
 

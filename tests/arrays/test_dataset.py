@@ -41,7 +41,7 @@ class Known:
 def known(make_scene: Any, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Known:
     files, model = make_scene(HEIGHT, WIDTH, nodata=0), load_model(weights, "cpu")
     covered = np.zeros((HEIGHT, WIDTH), np.uint8)
-    covered[12:30, 14:34] = 1
+    covered[14:20, 12:20] = 1
     with rasterio.open(files.mask, "r+") as mask:
         mask.write(covered, 1)
     out = tmp_path_factory.mktemp("known")
