@@ -34,6 +34,7 @@ NOT_RUN = {
     "docs/index.md": ["installs packages"],
     "docs/many-scenes.md": ["needs a cluster", "needs SLURM"],
     "docs/products.md": ["reads from a bucket"],
+    "docs/python.md": ["needs a catalogue"],
     "docs/training.md": ["takes minutes", "takes hours", "needs several GPUs", "takes hours"],
 }
 """Reasons why blocks are only parsed, page by page."""
