@@ -23,7 +23,7 @@ from cmcr_cli.arrays.array_layers import ArrayImage
 from cmcr_cli.errors import InputError, OutputError
 from cmcr_cli.output.write_errors import GDAL_ERRORS
 
-BLOCK_BYTES = 128 * 2**20
+BLOCK_BYTES = 64 * 2**20
 """Of the pixels that are computed at a time, unless a single chunk of a lazy array has more."""
 
 CACHE_BYTES = 64 * 2**20
@@ -143,7 +143,8 @@ def _computed(image: ArrayImage, lazy: xr.Dataset, rows: slice, columns: slice) 
         # All layers at once: they may be parts of one chunk, and are computed in parallel.
         block = lazy.isel({image.place.y: rows, image.place.x: columns}).compute()
         parts = [np.asarray(part.values) for part in block.data_vars.values()]
-        found = np.concatenate([part if part.ndim == 3 else part[np.newaxis] for part in parts])
+        parts = [part if part.ndim == 3 else part[np.newaxis] for part in parts]
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
     except MemoryError:
         raise
     except Exception as error:  # of whatever computes a lazy array, such as a reader of remote files
