@@ -240,7 +240,7 @@ def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
     """Every variable with rows and columns is a layer."""
     pieces, names, attrs = [], [], []
     # Where the variables were the layers of a DataArray, its attributes are those of the Dataset.
-    common = {key: array.attrs[key] for key in STORAGE if key in array.attrs}
+    common: dict[Hashable, Any] = {key: array.attrs[key] for key in STORAGE if key in array.attrs}
     for name, each in array.data_vars.items():
         if not {place.y, place.x} <= set(each.dims):
             continue
@@ -252,8 +252,9 @@ def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
             )
         text = each.attrs.get("long_name")
         names.append(text if COUNTED.fullmatch(str(name)) and isinstance(text, str) else str(name))
-        pieces.append(each.variable.isel(dict.fromkeys(extra, 0)).transpose(place.y, place.x))
-        attrs.append({**common, **_stated(each)})
+        pieces.append(each.squeeze(extra).variable.transpose(place.y, place.x))
+        stated: dict[Hashable, Any] = {**common, **_stated(each)}
+        attrs.append(stated)
     return Layers(tuple(pieces), tuple(names), tuple(attrs))
 
 
