@@ -37,11 +37,13 @@ class Role(Enum):
     WEIGHTS = "weights of a network"
     RASTER = "an output, written row by row"
     SIDECAR = "an output, written after the rasters"
+    FOLDER = "a folder of outputs, which are known when the inputs are open"
     RESULT = "changes what is written"
     RUN = "how and where to compute; never changes what is written"
 
 
-OUTPUTS = (Role.RASTER, Role.SIDECAR)
+FILES = (Role.RASTER, Role.SIDECAR)
+OUTPUTS = (*FILES, Role.FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +305,27 @@ def _absolute(field: OptionField, value: str) -> str:
     """One of several values with an absolute path, if it begins with that of a file here."""
     path = field.option.path_of(value)
     return f"{Path(path).absolute()}{value[len(path) :]}" if Path(path).exists() else value
+
+
+def value_of_text(field: OptionField, text: str) -> Any:
+    """Make the value of an option from one text, as lists of scenes hold it.
+
+    Args:
+        field: The option, which is not a list.
+        text: The text.
+
+    Returns:
+        A value of the option's own type.
+
+    Raises:
+        OptionError: The text is not one.
+    """
+    if field.option.read is not None:
+        return field.option.read(text)
+    try:
+        return field.base(text) if field.base in (int, float, Path) else text
+    except ValueError:
+        raise OptionError(f"{field.flag} {text!r}: expected a number") from None
 
 
 def text_of(value: Any) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from cmcr_cli.errors import OptionError
+from cmcr_cli.option_checks import MASKS, check_contradictions
 from cmcr_cli.option_fields import (
+    FILES,
     OUTPUTS,
     Option,
     Role,
@@ -21,15 +22,12 @@ from cmcr_cli.option_paths import check_input_name, check_output_name
 from cmcr_cli.option_texts import batch_size_of, bounds_of, creation_options_of, names_of, sun_of_text
 from cmcr_cli.option_types import checked
 from cmcr_cli.scene import OVERLAPS
-from cmcr_cli.scene.masks.mask_codes import help_text, parse_codes
+from cmcr_cli.scene.masks.mask_codes import help_text
 from cmcr_cli.scene.references.entries import path_of_entry, split_date
 from cmcr_cli.scene.sun import Sun
 
 Units = Literal["auto", "db", "linear"]
 Align = Literal["warn", "strict"]
-
-MASKS = get_args(Literal["auto", "scl", "omnicloudmask", "all"])
-"""Words that `mask` may be instead of a path."""
 
 SINGLE = ("remove",)
 RADAR = (*SINGLE, "info")
@@ -180,6 +178,7 @@ class RemoveOptions:
         Option(
             "GeoJSON, in any CRS: only the pixels inside are computed and written.",
             Role.INPUT,
+            column=True,
         ),
     ] = None
     bbox: Annotated[
@@ -188,6 +187,7 @@ class RemoveOptions:
             "West, south, east and north in degrees: only the pixels inside are computed and written.",
             metavar="W,S,E,N",
             read=bounds_of,
+            column=True,
         ),
     ] = None
     bands: Annotated[
@@ -197,6 +197,7 @@ class RemoveOptions:
             commands=OPENING,
             metavar="B02,B03,...",
             read=names_of,
+            column=True,
         ),
     ] = None
     scale: Annotated[
@@ -208,6 +209,7 @@ class RemoveOptions:
             metavar="REFLECTANCE",
             least=1e-6,
             most=1,
+            column=True,
         ),
     ] = None
     offset: Annotated[
@@ -218,6 +220,7 @@ class RemoveOptions:
             metavar="DN",
             least=-2000,
             most=2000,
+            column=True,
         ),
     ] = None
     sun: Annotated[
@@ -227,11 +230,16 @@ class RemoveOptions:
             commands=OPENING,
             metavar="AZIMUTH,ELEVATION",
             read=sun_of_text,
+            column=True,
         ),
     ] = None
     s1_units: Annotated[
         Units,
-        Option("Units of S1; auto: detected from the value range.", commands=("remove", "batch", "info")),
+        Option(
+            "Units of S1; auto: detected from the value range.",
+            commands=("remove", "batch", "info"),
+            column=True,
+        ),
     ] = "auto"
     align: Annotated[
         Align,
@@ -316,6 +324,16 @@ class RemoveOptions:
         ),
     ] = None
     stac: Annotated[Path | None, Option("STAC item to write.", Role.SIDECAR, ending=".json")] = None
+    native: Annotated[
+        Path | None,
+        Option(
+            "Folder to write each band of a product to, in pixels of its own size of 10, 20 or 60 m: a "
+            "COG each, named as in the product.",
+            Role.FOLDER,
+            metavar="DIR",
+            ending="",
+        ),
+    ] = None
     overwrite: Annotated[bool, Option("Replace existing outputs.", Role.RUN, commands=ALL)] = False
     resume: Annotated[
         bool,
@@ -341,32 +359,13 @@ class RemoveOptions:
             value = checked(each.flag, each.type, value, path=each.role is Role.INPUT)
             object.__setattr__(self, each.name, value)
             each.check(value)
-        for flag, output in self.outputs.items():
-            check_output_name(flag, output)
+        for each, output in values_by_role(self, *OUTPUTS):
+            check_output_name(each.flag, output)
         for path in paths_by_role(self, Role.INPUT, Role.WEIGHTS):
             check_input_name(path)
         for entry in self.references:
             split_date(entry)
-        if (self.s1_vv is None) != (self.s1_vh is None) or (self.s1 is not None and self.s1_vv is not None):
-            raise OptionError("expected both --s1-vv and --s1-vh, or one file S1 that holds both, or neither")
-        if self.aoi is not None and self.bbox is not None:
-            raise OptionError("--aoi and --bbox both select pixels; expected one of them")
-        if self.mask_codes is not None:
-            if self.mask in MASKS:
-                raise OptionError(
-                    f"--mask-codes {self.mask_codes} with --mask {self.mask}, which has no codes; expected "
-                    "the path of a raster as --mask"
-                )
-            parse_codes(self.mask_codes)
-        if self.uncertainty is not None and self.samples < 2:
-            raise OptionError(
-                "--uncertainty is the standard deviation of several samples; expected --samples 2 or more"
-            )
-        if self.samples > 1 and self.steps == 1:
-            raise OptionError(
-                f"--samples {self.samples} with --steps 1: one step hardly depends on the noise, so that "
-                "all samples are alike; expected --steps 2 or more"
-            )
+        check_contradictions(self)
 
     @property
     def radar(self) -> str | tuple[str, str] | None:
@@ -382,8 +381,8 @@ class RemoveOptions:
 
     @property
     def outputs(self) -> dict[str, Path]:
-        """Every file that will be written, by the option that names it."""
-        return {each.flag: path for each, path in values_by_role(self, *OUTPUTS)}
+        """Every file that will be written and has a name before inputs are open, by the option."""
+        return {each.flag: path for each, path in values_by_role(self, *FILES)}
 
     @property
     def rasters(self) -> dict[str, Path]:

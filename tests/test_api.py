@@ -52,7 +52,7 @@ def values() -> list[Any]:
         seconds={"open": 0.5, "restore": 2.0},
     )  # fmt: skip
     mask = MaskReport("<mask>.tif", "sure.tif", "auto", 10, 20, 1.0, 0.25, plain["warnings"])
-    return [report, Estimate(**plain, seconds=12.3, memory_mb=900), mask]
+    return [report, Estimate(**plain, seconds=12.3, memory_mb=900, disk_mb=70, output_mb=30), mask]
 
 
 @pytest.mark.parametrize("value", values(), ids=lambda value: type(value).__name__)

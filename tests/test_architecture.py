@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "addresses errors version warning_kinds"
 SCENE = f"{LIGHT} scene scene.backscatter scene.layers scene.masks scene.pixels scene.references"
-OPTIONS = "options option_fields option_paths option_texts option_types"
+OPTIONS = "options option_checks option_fields option_paths option_texts option_types"
 REMOVAL = f"{SCENE} {OPTIONS} ground output model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
@@ -22,6 +22,7 @@ IMPORTS = {
     "errors": "addresses",
     "version": "",
     "warning_kinds": "addresses",
+    "option_checks": f"{LIGHT} scene scene.masks",
     "option_fields": "addresses errors",
     "option_paths": "addresses errors",
     "option_texts": SCENE,
@@ -35,7 +36,8 @@ IMPORTS = {
     "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
     "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
     "ground": SCENE,
-    "output": SCENE,
+    "output": f"{SCENE} output.parts",
+    "output.parts": LIGHT,
     "model": LIGHT,
     "runtime": f"{LIGHT} model output",
     "removal": f"{PASSES} removal.restore removal.results",

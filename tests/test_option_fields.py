@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from cmcr_cli.errors import OptionError
+from cmcr_cli.option_checks import MASKS
 from cmcr_cli.option_fields import (
     OUTPUTS,
     Option,
@@ -21,7 +22,7 @@ from cmcr_cli.option_fields import (
     text_of,
     values_by_role,
 )
-from cmcr_cli.options import MASKS, RemoveOptions
+from cmcr_cli.options import RemoveOptions
 from cmcr_cli.scene.sun import Sun
 
 FIELDS = option_fields(RemoveOptions)

@@ -50,12 +50,16 @@ Scenes = Annotated[
     str,
     Argument(
         metavar="SCENES",
-        help=f"CSV of scenes, or - for stdin. Columns: {', '.join(UNNAMED_COLUMNS)}, of which only s2 is "
-        f"required; or, with a heading, any of {', '.join(COLUMNS)}.",
+        help="List of scenes: CSV, JSON lines, a STAC ItemCollection or its address, or - for stdin. "
+        f"Columns: {', '.join(UNNAMED_COLUMNS)}, of which only s2 is required; or, with a heading or as "
+        "keys, any of "
+        f"{', '.join(COLUMNS)}.",
     ),
 ]
 Folder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="Folder of the images to write.")]
-SkipExisting = Annotated[bool, Option("--skip-existing", help="Skip scenes whose output is complete.")]
+SkipExisting = Annotated[
+    bool, Option("--skip-existing", help="Skip scenes whose output is complete, as --resume does too.")
+]
 FromBatch = Annotated[
     int | None,
     Option(

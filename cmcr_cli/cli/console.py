@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -176,15 +176,11 @@ def show_progress(quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield lambda stage, done: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_interactive:
+    bar = _bars()
+    if bar is None:
         yield _lines()
         return
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    with bar:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: float) -> None:
@@ -193,6 +189,90 @@ def show_progress(quiet: bool) -> Iterator[Progress]:
             bar.update(tasks[stage], completed=done)
 
         yield show
+
+
+class BatchBars:
+    """Two bars on a terminal: scenes that are done, and the stage of the one at work."""
+
+    def __init__(self, bar: Any, scenes: int) -> None:
+        """Bars that show nothing yet.
+
+        Args:
+            bar: Of rich; None: nothing is shown.
+            scenes: Number of scenes.
+        """
+        self._bar = bar
+        self._whole = None if bar is None else bar.add_task("scenes", total=scenes)
+        self._part = None if bar is None else bar.add_task("", total=1.0, visible=False)
+
+    def show(self, stage: str, done: float) -> None:
+        """Show the stage of the scene at work.
+
+        Args:
+            stage: Its name.
+            done: Part of it that is done, 0 to 1.
+        """
+        if self._bar is not None:
+            self._bar.update(self._part, description=stage, completed=done, visible=True)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Count a scene as done, and leave the terminal to others as long as the context lasts."""
+        if self._bar is None:
+            yield
+            return
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.advance(self._whole)
+            self._bar.reset(self._part, visible=False)
+            self._bar.start()
+
+
+@contextmanager
+def show_batch(scenes: int, quiet: bool) -> Iterator[BatchBars]:
+    """Show the progress of many scenes on stderr, on a terminal only: elsewhere each has its line of results.
+
+    Args:
+        scenes: Number of scenes.
+        quiet: Whether to show nothing.
+
+    Yields:
+        The bars.
+    """
+    bar = None if quiet else _bars()
+    with nullcontext() if bar is None else bar:
+        yield BatchBars(bar, scenes)
+
+
+def _bars() -> Any:
+    """Bars of rich on stderr; None where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        return None
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    # Results may go to a file while the bars are on a terminal.
+    return Progress(*columns, console=console, transient=True, redirect_stdout=False)
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people.
+
+    Args:
+        seconds: The time.
+
+    Returns:
+        Seconds, minutes or hours, with the digits that an estimate deserves.
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 180 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
 
 
 def _lines() -> Progress:

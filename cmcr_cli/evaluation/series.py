@@ -25,6 +25,7 @@ from cmcr_cli.training.data import gathered
 from cmcr_cli.training.data.grounds import is_clear
 from cmcr_cli.training.data.images import Array, Pair, cirrus_subtracted, has_cloud
 from cmcr_cli.training.data.labels import has_labels, labelled_images, place_of
+from cmcr_cli.training.data.series_file import open_series
 from cmcr_cli.training.samples.held_out import evenly
 from cmcr_cli.training.samples.synthesis import DROPS, transplant
 
@@ -174,7 +175,7 @@ def cases(
 
 def _key(path: Path, data: Path) -> tuple[Any, ...] | None:
     """Key of a series: place, size and bands; None for files that are not a series of dates."""
-    with np.load(path, allow_pickle=False) as file:
+    with open_series(path) as file:
         shape, present = file["s2"].shape, file["s2_present"]
         dated = "s2_dates" in file.files and _day(str(file["s2_dates"][0])) is not None
         if "place_id" in file.files or not dated or not present[_BLUE]:
@@ -196,7 +197,7 @@ def _read(paths: Sequence[Path], known: dict[str, bool]) -> tuple[_Dates, Mask]:
     """Read the clear dates of a place, and the bands that they have."""
     found: dict[int, tuple[str, Array, Mask, Array | None]] = {}
     for path in paths:
-        with np.load(path, allow_pickle=False) as file:
+        with open_series(path) as file:
             optical, present = file["s2"], file["s2_present"].astype(bool)
             inside = file["valid"] if "valid" in file.files else np.ones_like(optical[:, 0], bool)
             radar = file["s1"] if "s1" in file.files else None

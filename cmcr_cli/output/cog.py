@@ -148,6 +148,11 @@ class StripWriter:
             pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
         return pixels
 
+    def flush(self) -> None:
+        """Write what waits for a whole block."""
+        if self._buffered:
+            self._flush()
+
     def checkpoint(self) -> None:
         """Make the rows written so far outlast this process, and the machine where the set is kept."""
         with output_errors(self._spec.path):
@@ -359,15 +364,15 @@ def _threads() -> str:
     return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
 
 
-def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
-    """Time rows on their way to a COG, written to memory.
+def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> tuple[float, int]:
+    """Time and weigh rows on their way to a COG, written to memory.
 
     Args:
         spec: The raster.
         rows: Pixels (count, any height, width).
 
     Returns:
-        Seconds.
+        Seconds, and bytes of the COG.
 
     Raises:
         OutputError: GDAL cannot write them.
@@ -383,4 +388,4 @@ def try_writing(spec: OutputSpec, rows: NDArray[Any]) -> float:
         gdal_copy(plain.name, cog.name, driver="COG", **_cog_options(spec))
         with cog.open() as dataset:
             dataset.read()
-    return time.monotonic() - started
+        return time.monotonic() - started, len(cog)

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +16,19 @@ from types import TracebackType
 from typing import IO, Self
 
 from cmcr_cli.errors import OutputError
+from cmcr_cli.output.parts.part_folder import (
+    KEPT,
+    MEMBERS,
+    NONE,
+    OLD,
+    WHOLE,
+    claim_folder,
+    clear,
+    empty,
+    is_ours,
+    members_of,
+    note_members,
+)
 from cmcr_cli.output.write_errors import output_errors
 
 SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -27,15 +39,6 @@ CACHE = ".aux.xml"
 
 PART = ".cmcr-part"
 """End of the name of the folder in which an output is built."""
-
-WHOLE, OLD, NONE = "whole", "old", "none"
-"""In that folder: the finished file, the one that it replaces, and a note that there was none."""
-
-OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE)
-"""All that cmcr and GDAL put there begins like one of these."""
-
-KEPT = ("rows.tif", "journal.json", "survey.npz")
-"""Files that a later run with `--resume` may use."""
 
 State = tuple[int, int, int, int]
 
@@ -69,15 +72,20 @@ class FileSet:
         try:
             with output_errors(self.paths[0]):
                 for path in self.paths:
-                    _claim(folder_of(path))
+                    claim_folder(folder_of(path))
                     opened.append(path)
-                _put_back(self.paths)
+                whole = _with_members(self.paths)
+                _put_back(whole)
+                for path in whole[len(self.paths) :]:
+                    empty(folder_of(path), ())
                 for path in self.paths:
-                    _clear(folder_of(path), KEPT if self.kept else ())
+                    clear(folder_of(path), KEPT if self.kept else ())
                     self._before[path] = _state(path)
+                if len(self.paths) > 1:
+                    note_members(folder_of(self.paths[0]), self.paths)
         except BaseException:
             for path in opened:
-                _empty(folder_of(path), (*KEPT, OLD, NONE))
+                empty(folder_of(path), (*KEPT, OLD, NONE, MEMBERS))
             raise
         return self
 
@@ -112,7 +120,7 @@ class FileSet:
                 self._keep = ()
         finally:
             for path in self.paths:
-                _empty(folder_of(path), self._keep)
+                empty(folder_of(path), self._keep)
 
     def _publish(self) -> None:
         if unfinished := set(self.paths) - self._finished:
@@ -130,7 +138,12 @@ class FileSet:
         except BaseException:
             # Once the first file has its name the set is complete, and there is nothing to put back.
             if os.path.lexists(self.part(self.paths[0])) and not _undone(moves):
-                self._keep = (*self._keep, OLD, NONE)  # from which the next set of these paths puts back
+                self._keep = (
+                    *self._keep,
+                    OLD,
+                    NONE,
+                    MEMBERS,
+                )  # from which the next set of these paths puts back
             raise
         for folder in {path.parent for path in self.paths}:
             with contextlib.suppress(OSError):  # too late to fail: all bear their names
@@ -270,9 +283,10 @@ def remove_parts(paths: Sequence[Path]) -> None:
     Args:
         paths: The set.
     """
-    if put_back(paths):
-        for path in paths:
-            _empty(folder_of(path), ())
+    whole = _with_members(paths)
+    if put_back(whole):
+        for path in whole:
+            empty(folder_of(path), ())
 
 
 def put_back(paths: Sequence[Path]) -> bool:
@@ -285,10 +299,17 @@ def put_back(paths: Sequence[Path]) -> bool:
         False if a folder is not cmcr's, or there is none.
     """
     there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
-    if not there or not all(map(_is_ours, there)):
+    if not there or not all(map(is_ours, there)):
         return False
-    _put_back(paths)
+    _put_back(_with_members(paths))
     return True
+
+
+def _with_members(paths: Sequence[Path]) -> list[Path]:
+    """The paths, and after them what else a killed run has begun to build as parts of the same set."""
+    known = {path.absolute() for path in paths}
+    others = [each for each in members_of(folder_of(paths[0])) if each not in known]
+    return [*paths, *(each for each in others if folder_of(each).is_dir() and is_ours(folder_of(each)))]
 
 
 def _undone(moves: Sequence[tuple[Path, Path]]) -> bool:
@@ -309,60 +330,6 @@ def _state(path: Path) -> State | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _claim(folder: Path) -> None:
-    """Make the folder, or take the one that a killed run left; OutputError when it is somebody else's."""
-    try:
-        folder.mkdir(mode=0o700)  # which never follows a link
-        return
-    except FileExistsError:
-        found = folder.lstat()
-    ours = _is_ours(folder)
-    foreign = [path.name for path in folder.iterdir() if not _is_own(path)] if ours else [folder.name]
-    if foreign:
-        raise OutputError(
-            f"{folder}: holds or is something that cmcr did not make ({', '.join(sorted(foreign)[:3])}); "
-            "expected the name to be free for temporary files. Move it away, or choose another name with -o."
-        )
-    if found.st_mode & 0o022:
-        # Others may have planted links there. File systems without permissions do not mind.
-        folder.chmod(stat.S_IMODE(found.st_mode) & ~0o077)
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether it is a folder, and no link to one, of the user that we are."""
-    found = folder.lstat()
-    # Some file systems give all files to one user, whoever makes them.
-    with tempfile.TemporaryFile(dir=folder.parent) as file:
-        return stat.S_ISDIR(found.st_mode) and os.fstat(file.fileno()).st_uid == found.st_uid
-
-
-def _is_own(path: Path) -> bool:
-    return _begins(path.name, OWN) and (path.is_symlink() or not path.is_dir())
-
-
-def _begins(name: str, names: Sequence[str]) -> bool:
-    """Whether it is one of `names`, or GDAL's own name for a file beside it or made of it."""
-    return any(name == own or name.startswith((own + ".", own + "_")) for own in names)
-
-
-def _clear(folder: Path, kept: Sequence[str]) -> None:
-    """Remove our own files from a folder but those `kept`, and those too unless they are plain files."""
-    for path in list(folder.iterdir()):
-        if not _is_own(path):
-            continue
-        found = path.lstat()
-        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-        if not (plain and _begins(path.name, kept)):
-            path.unlink(missing_ok=True)
-
-
-def _empty(folder: Path, kept: Sequence[str]) -> None:
-    """Clear a folder and remove it; never fails, for an exception may be on its way."""
-    with contextlib.suppress(OSError):
-        _clear(folder, kept)
-        folder.rmdir()
 
 
 def _note_none(folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from cmcr_cli.model.costs import RESIDENT_BYTES
@@ -22,8 +24,9 @@ from cmcr_cli.removal.restore.plan import Plan, plan_patches
 from cmcr_cli.removal.restore.second_pass import expectation_of, restorer_for
 from cmcr_cli.removal.restore.steps import Advanced, batches
 from cmcr_cli.removal.restore.strips import Strip, StripReader
+from cmcr_cli.removal.results.native import NativeBands, area_to_compute, grouped
 from cmcr_cli.removal.results.notebook import html_table
-from cmcr_cli.removal.results.rasters import Setting, image_spec
+from cmcr_cli.removal.results.rasters import RASTERS, Setting, image_spec
 from cmcr_cli.removal.results.report import ReportedReference, left_out_references, used_references
 from cmcr_cli.removal.survey.first_pass import Survey
 from cmcr_cli.runtime import limits
@@ -45,7 +48,7 @@ USUAL_BYTES = 600 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Plan of a run. Seconds and memory are estimated from the survey and a short probe on this machine."""
+    """Plan of a run. Seconds, memory and disk are estimated from the survey and a short probe here."""
 
     width: int
     height: int
@@ -60,6 +63,8 @@ class Estimate:
     patches_restored: int
     seconds: float
     memory_mb: int
+    disk_mb: int  # room that is needed while it runs, with temporary files
+    output_mb: int  # of which the outputs stay
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
@@ -80,6 +85,7 @@ class Estimate:
             ("to restore", f"{self.patches_restored} of {self.patches} patches"),
             ("time", f"{self.seconds:.0f} s on {self.device}"),
             ("memory", f"{self.memory_mb} MB"),
+            ("disk", f"{self.disk_mb} MB, of which {self.output_mb} MB stay"),
             ("level", f"{self.level}, offset {self.offset:g} DN ({self.offset_source})"),
             ("radar", "used" if self.radar else "none"),
             ("references", ", ".join(each.date or "unknown date" for each in self.references) or "none"),
@@ -109,7 +115,7 @@ def estimate(
     with open_session(options, model) as session:
         Budget.of(session).check()
         found = survey_scene(session, progress)
-        plan = plan_patches(session.optical.grid, found.cloud_map, session.area, options)
+        plan = plan_patches(session.optical.grid, found.cloud_map, area_to_compute(session), options)
         spent = time.monotonic() - started
         optical, area = session.optical, session.area
         grid = optical.grid if area is None else area.grid
@@ -124,9 +130,11 @@ def estimate(
         if session.workers.on_cpu:  # where the workers take turns with this thread
             workers += rows / len(session.workers.workers)
         lines = strip.dn if area is None else strip.dn[:, : grid.height, area.left : area.left + grid.width]
-        spec = image_spec(Setting(options, optical, grid, {}), options.output)
-        write = try_writing(spec, lines) * grid.height / lines.shape[1]
+        setting = Setting(options, optical, grid, {}, native=session.native)
+        seconds, size = try_writing(image_spec(setting, options.output), lines)
+        write, packed = seconds * grid.height / lines.shape[1], size / lines.nbytes
         del strip, lines  # counted among the rows to come
+        plain = _bytes_of_rasters(session, setting)
         return Estimate(
             width=grid.width,
             height=grid.height,
@@ -141,6 +149,8 @@ def estimate(
             patches_restored=plan.patches_to_restore,
             seconds=round(spent + max(workers, rows) + write, 1),
             memory_mb=_memory(session, plan),
+            disk_mb=_megabytes(plain * (1 + packed) + _spilled(session, plan)),
+            output_mb=_megabytes(plain * packed),
             references=used_references(session, found, []),
             references_left_out=left_out_references(session, found),
             warnings=tuple(session.warnings),
@@ -200,6 +210,27 @@ def _seconds_to_composite(session: Session, strip: Strip) -> float:
     dn, valid = strip.on(home).dn, to_device(session.optical.valid(strip.dn), home)
     image = torch.full(valid.shape, 0.1, device=home)
     return _seconds(lambda: to_numpy(composite(dn, [image] * len(dn), valid.float(), valid, session.optical)))
+
+
+def _bytes_of_rasters(session: Session, setting: Setting) -> int:
+    """Bytes of the pixels of all rasters, as they are in temporary files, which are not compressed."""
+    rasters = session.options.outputs
+    specs = [each.spec(setting, rasters[each.option]) for each in RASTERS if each.option in rasters]
+    for files in grouped(session.native):
+        specs += NativeBands(files, setting, session.area).specs
+    return sum(
+        each.count * np.dtype(each.dtype).itemsize * each.grid.width * each.grid.height for each in specs
+    )
+
+
+def _spilled(session: Session, plan: Plan) -> int:
+    """Bytes of what waits for its next step and finds no room in memory."""
+    budget = Budget.of(session)
+    return max(budget.waiting(max(map(len, plan.todo))) - max(budget.spill_bytes(), 0), 0)
+
+
+def _megabytes(size: float) -> int:
+    return math.ceil(size / 2**20)
 
 
 def _memory(session: Session, plan: Plan) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import rasterio
+from rasterio import Affine
+from rasterio.crs import CRS
 
 from cmcr_cli.options import RemoveOptions
+from cmcr_cli.removal.opening.native_files import NATIVE_TAG
 from cmcr_cli.scene.raster import is_complete
 
 SAYS_ITS_OWN = ("CMCR_VALUES",)
@@ -34,10 +37,26 @@ def unfinished(options: RemoveOptions) -> str | None:
     for path in options.rasters.values():
         if _origin(path) != _origin(image):
             return f"{path} was not made together with {image.name}"
+    return None if options.native is None else _unfinished_native(image, options.native)
+
+
+def _unfinished_native(image: Path, folder: Path) -> str | None:
+    """What the bands lack that the image says were written with it."""
+    *_, tags = _origin(image)
+    names = dict(tags).get(NATIVE_TAG, "")
+    if not names:
+        return f"{image} was made without --native"
+    for path in (folder / name for name in names.split(", ")):
+        if not path.exists():
+            return f"{path} is not there, which --native asks for"
+        if not is_complete(path):
+            return f"{path} is not a complete image"
+        if _origin(path)[-1] != tags:
+            return f"{path} was not made together with {image.name}"
     return None
 
 
-def _origin(path: Path) -> tuple[object, ...]:
+def _origin(path: Path) -> tuple[tuple[int, int], Affine, CRS, list[tuple[str, str]]]:
     """Grid of a raster, and what cmcr wrote into it of how it was made."""
     with rasterio.open(path) as dataset:
         tags = {name: text for name, text in dataset.tags().items() if name.startswith("CMCR_")}

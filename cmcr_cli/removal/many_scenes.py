@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,26 +13,37 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import CmcrError, InputError, OptionError, OutputError
-from cmcr_cli.option_fields import absolute_paths, option_fields
-from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
+from cmcr_cli.option_fields import absolute_paths, option_fields, value_of_text
+from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims
 from cmcr_cli.output.files import remove_parts
 from cmcr_cli.output.lock import locked, restore_old
+from cmcr_cli.removal.estimation import estimate
 from cmcr_cli.removal.finished import unfinished
 from cmcr_cli.removal.opening.opened import Model, load_model
-from cmcr_cli.removal.opening.session import claim
+from cmcr_cli.removal.opening.session import Progress, claim
 from cmcr_cli.removal.pipeline import remove
+from cmcr_cli.removal.scene_list import Scene
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.references.cells import cells_of
 from cmcr_cli.scene.references.dates import date_of
 from cmcr_cli.scene.references.placed import LEAST_OVERLAP
 from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
 
-SUFFIXES = re.compile(r"(\.SAFE|\.zarr|\.zip|\.tiff?|\.vrt|\.json|\.jp2)+$", re.IGNORECASE)
+SUFFIXES = re.compile(r"(\.SAFE|\.zarr|\.zip|\.tiff?|\.vrt|\.(geo)?json|\.jp2)+$", re.IGNORECASE)
+
+PRODUCT = re.compile(r".+\.(SAFE|zarr)(\.zip)?", re.IGNORECASE)
+"""Name of a product; a path may lead on to a part of it."""
+
+IN_COLLECTION = re.compile(r"(?:.+\.(?:geo)?json|\w+://[^#]+)#(.+)", re.IGNORECASE | re.DOTALL)
+"""An item of an ItemCollection, by its id."""
+
+NO_NAME = re.compile(r"[^\w.+@=-]+")
+"""Characters of an id that do not belong into the name of a file."""
 
 BETWEEN = ";"
 """What stands between several references in one cell."""
@@ -43,66 +53,39 @@ CONNECT_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Outcome of one scene."""
+    """Outcome of one scene.
+
+    Attributes:
+        output: The image.
+        status: What became of it; planned: nothing yet, in a dry run.
+        seconds: That it took, or would take.
+        covered_share: Part of the valid pixels that is covered, 0 to 1.
+        error: Why it failed.
+        warnings: Of the run.
+        memory_mb: Peak of the memory that it would need.
+        disk_mb: Room that it would need on disk while it runs.
+        output_mb: Size of the outputs that it would leave there.
+    """
 
     output: str
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "planned", "skipped", "failed"]
     seconds: float = 0.0
     covered_share: float | None = None
     error: str | None = None
     warnings: tuple[CmcrWarning, ...] = ()
-
-
-def read_scenes(lines: Iterable[str], source: str) -> list[dict[str, str]]:
-    """Read a list of scenes.
-
-    Args:
-        lines: Lines of a CSV: columns by their heading, else s2, s1 and output. Blank lines and comments (#)
-            are skipped.
-        source: Name of the list, for messages.
-
-    Returns:
-        The cells of each scene by column, without those that are empty.
-
-    Raises:
-        InputError: The list is empty, has unknown columns, or a line without s2.
-    """
-    try:
-        rows = cells_of(lines, COLUMNS)
-    except csv.Error as error:
-        raise InputError(
-            f"{source}: is not a CSV ({error}); expected lines such as s2.tif,s1.tif."
-        ) from error
-    names: Sequence[str] = UNNAMED_COLUMNS
-    if rows and rows[0][0].strip().lower() == "s2":
-        names = [name.strip().lower() for name in rows.pop(0)]
-    if not rows:
-        raise InputError(
-            f"{source}: lists no scenes; expected lines such as s2.tif,s1.tif or a heading first."
-        )
-    if unknown := set(names) - set(COLUMNS):
-        raise InputError(
-            f"{source}: has columns {', '.join(sorted(unknown))}; expected some of {', '.join(COLUMNS)}."
-        )
-    scenes = []
-    for number, row in enumerate(rows, 1):
-        if len(row) > len(names) or not row[0].strip():
-            raise InputError(
-                f"{source}: scene {number} is {','.join(row)!r}; expected at most {len(names)} values "
-                f"({', '.join(names)}), s2 among them."
-            )
-        scenes.append({name: cell.strip() for name, cell in zip(names, row, strict=False) if cell.strip()})
-    return scenes
+    memory_mb: int | None = None
+    disk_mb: int | None = None
+    output_mb: int | None = None
 
 
 def jobs_of(
-    scenes: Sequence[dict[str, str]], folder: Path, settings: dict[str, Any], extras: Sequence[str] = ()
+    scenes: Sequence[Scene], folder: Path, settings: dict[str, Any], extras: Sequence[str] = ()
 ) -> list[RemoveOptions]:
     """Make the options of every scene.
 
     Args:
-        scenes: Cells by column, as `read_scenes` returns them. Without a column `output` the image is called
-            NAME_clear.tif, after the Sentinel-2 file.
+        scenes: Values by column, as `read_scenes` returns them. Without a column `output` the image is called
+            NAME_clear.tif, after the Sentinel-2 file, product or item.
         folder: Folder of the outputs.
         settings: Options that all scenes share; columns of a scene win over them.
         extras: Fields of further outputs to write beside each image.
@@ -111,35 +94,55 @@ def jobs_of(
         Options of each scene.
 
     Raises:
-        OptionError: Two scenes have the same output, or one is outside the folder.
+        OptionError: Two scenes have the same output, one is outside the folder, or a value is not one of its
+            column.
     """
     endings = {each.name: each.option.ending for each in option_fields(RemoveOptions)}
-    lists = {each.name for each in option_fields(RemoveOptions) if each.listed}
     jobs: dict[Path, RemoveOptions] = {}
-    for scene in scenes:
-        name = SUFFIXES.sub("", Path(scene["s2"].rstrip("/")).name)
-        output = folder / scene.get("output", f"{name}_clear.tif")
+    for number, scene in enumerate(scenes, 1):
+        s2 = str(scene["s2"])
+        output = folder / str(scene.get("output", f"{_name_of(s2)}_clear.tif"))
         if not output.resolve().is_relative_to(folder.resolve()):
             raise OptionError(
-                f"{scene['s2']} would be written to {output}, which is not in {folder}; expected all outputs "
+                f"{s2} would be written to {output}, which is not in {folder}; expected all outputs "
                 "there. Give a name that stays there, or choose another folder with -o."
             )
         if output in jobs:
             raise OptionError(
-                f"{scene['s2']} and {jobs[output].s2} would both be written to {output}; expected one output "
+                f"{s2} and {jobs[output].s2} would both be written to {output}; expected one output "
                 "for each scene. Name them in a third column."
             )
         beside = {extra: output.with_name(f"{output.stem}_{extra}{endings[extra]}") for extra in extras}
-        own = {
-            key: _several(value) if key in lists else value for key, value in scene.items() if key != "output"
-        }
-        jobs[output] = RemoveOptions(**{**settings, **own, **beside, "output": output})
+        try:
+            jobs[output] = RemoveOptions(**{**settings, **_own(scene), **beside, "output": output})
+        except OptionError as error:
+            if scene.keys() <= {"s2", "s1", "output"}:  # then it is what all scenes share
+                raise
+            raise OptionError(f"scene {number} ({s2}): {error}") from error
     return list(jobs.values())
 
 
-def _several(cell: str) -> tuple[str, ...]:
-    """The values of a cell that holds a list."""
-    return tuple(value.strip() for value in cell.split(BETWEEN) if value.strip())
+def _name_of(s2: str) -> str:
+    """A name for the outputs of a scene: that of its product, item or file, without suffixes."""
+    if item := IN_COLLECTION.fullmatch(s2):
+        return NO_NAME.sub("_", item[1])
+    place = Path(public(s2).rstrip("/"))
+    name = next((part for part in place.parts if PRODUCT.fullmatch(part)), place.name)
+    return SUFFIXES.sub("", name)
+
+
+def _own(scene: Scene) -> dict[str, Any]:
+    """Options that a scene states itself."""
+    fields = {field.name: field for field in option_fields(RemoveOptions)}
+    own: dict[str, Any] = {}
+    for name, value in scene.items():
+        if not isinstance(value, str):
+            own[name] = value
+        elif fields[name].listed:
+            own[name] = tuple(each.strip() for each in value.split(BETWEEN) if each.strip())
+        elif name != "output":
+            own[name] = value_of_text(fields[name], value)
+    return own
 
 
 def help_each_other(jobs: Sequence[RemoveOptions], days: int) -> list[RemoveOptions]:
@@ -206,16 +209,21 @@ def run_batch(
     skip_existing: bool = False,
     scheduler: str | None = None,
     retries: int = 2,
+    dry_run: bool = False,
+    progress: Progress = lambda stage, done: None,
 ) -> Iterator[Outcome]:
     """Process scenes. One that fails does not stop the others.
 
     Args:
         jobs: Options of each scene; they share weights and device.
-        skip_existing: Whether scenes with a complete output are skipped.
+        skip_existing: Whether scenes with a complete output are skipped. Those that resume are, unless they
+            overwrite.
         scheduler: Address of a Dask scheduler. Scenes then go to its workers in any order, one GPU each if
             workers
             declare a resource GPU, and paths must mean the same files on every worker. None: this process.
         retries: How often a scene is repeated that was lost with a worker.
+        dry_run: Whether scenes are only checked and estimated; nothing is written.
+        progress: Called with the stage of the scene at work and the part of it that is done, in this process.
 
     Yields:
         The outcome of each scene when it is known.
@@ -229,39 +237,63 @@ def run_batch(
     todo = []
     for job in jobs:
         restore_old(list(job.outputs.values()))
-        if skip_existing and (lacking := unfinished(job)) is None:
+        skips = skip_existing or (job.resume and not job.overwrite)
+        if skips and (lacking := unfinished(job)) is None:
             yield Outcome(str(job.output), "skipped")
         elif job.output.exists() and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
-            if skip_existing:
+            if skips:
                 text = (
                     f"{job.output}: is there, but {lacking}; expected all outputs of one run, or none, for "
-                    "--skip-existing. Remove it, or give --overwrite to replace it."
+                    "--skip-existing and --resume. Remove it, or give --overwrite to replace it."
                 )
             yield Outcome(str(job.output), "failed", error=text)
         else:
             todo.append(job)
+    work = _planned if dry_run else _one_scene
     if scheduler is not None:
-        yield from _on_cluster(todo, scheduler, retries)
+        yield from _on_cluster(todo, scheduler, retries, work)
         return
     model = load_model(todo[0].weights, todo[0].device) if todo else None
     for job in todo:
         try:
-            yield _one_scene(job, model)
+            yield work(job, model, progress)
         except Exception as error:
             log.debug("traceback", exc_info=error)
             yield _failed(job, error)
 
 
-def _one_scene(job: RemoveOptions, model: Model | None = None) -> Outcome:
+def _one_scene(
+    job: RemoveOptions, model: Model | None = None, progress: Progress = lambda stage, done: None
+) -> Outcome:
     """Do one scene; errors that would come again are an outcome, others are raised."""
     started = time.monotonic()
     try:
-        report = remove(job, model=model)
+        report = remove(job, progress, model=model)
     except CmcrError as error:
         return _failed(job, error)
     seconds = round(time.monotonic() - started, 1)
     return Outcome(str(job.output), "done", seconds, report.covered_share, warnings=report.warnings)
+
+
+def _planned(
+    job: RemoveOptions, model: Model | None = None, progress: Progress = lambda stage, done: None
+) -> Outcome:
+    """Check and estimate one scene; its errors are an outcome, as of `_one_scene`."""
+    try:
+        plan = estimate(job, progress, model=model)
+    except CmcrError as error:
+        return _failed(job, error)
+    return Outcome(
+        str(job.output),
+        "planned",
+        plan.seconds,
+        plan.covered_share,
+        warnings=plan.warnings,
+        memory_mb=plan.memory_mb,
+        disk_mb=plan.disk_mb,
+        output_mb=plan.output_mb,
+    )
 
 
 def _failed(job: RemoveOptions, error: BaseException) -> Outcome:
@@ -269,7 +301,9 @@ def _failed(job: RemoveOptions, error: BaseException) -> Outcome:
     return Outcome(str(job.output), "failed", error=" ".join(text.split()))
 
 
-def _on_cluster(jobs: Sequence[RemoveOptions], address: str, retries: int) -> Iterator[Outcome]:
+def _on_cluster(
+    jobs: Sequence[RemoveOptions], address: str, retries: int, work: Callable[..., Outcome]
+) -> Iterator[Outcome]:
     try:
         distributed: Any = import_module("distributed")
     except ImportError as error:
@@ -289,7 +323,7 @@ def _on_cluster(jobs: Sequence[RemoveOptions], address: str, retries: int) -> It
         gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
         futures = {
             client.submit(
-                _one_scene,
+                work,
                 # An attempt may have been lost after its output was complete.
                 replace(_absolute(job), overwrite=True),
                 pure=False,
@@ -315,3 +349,5 @@ def _remove_parts(job: RemoveOptions) -> None:
     paths = list(job.outputs.values())
     with suppress(OSError, OutputError), locked(paths):
         remove_parts(paths)
+        if job.native is not None:
+            job.native.rmdir()  # unless something is in it

@@ -13,6 +13,7 @@ from cmcr_cli.removal.opening.session import Progress, Session, open_session
 from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.removal.restore.plan import plan_patches
 from cmcr_cli.removal.restore.second_pass import restore
+from cmcr_cli.removal.results.native import area_to_compute
 from cmcr_cli.removal.results.outputs import open_outputs
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.survey.first_pass import Survey, survey
@@ -71,7 +72,8 @@ def remove(
             alignment = check_radar(*radar, session.workers.map, session.warnings)
             trim_heap()
             clock.stop("survey")
-            plan = plan_patches(session.optical.grid, found.cloud_map, session.area, options)
+            area = area_to_compute(session)
+            plan = plan_patches(session.optical.grid, found.cloud_map, area, options)
             again = outputs.quicklook is not None
             for strip in restore(session, found, plan, outputs.finished, again=again, progress=progress):
                 outputs.write(strip)

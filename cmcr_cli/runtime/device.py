@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmcr_cli.errors import OptionError
+
+KNOWN = re.compile(r"auto|cpu|(cuda|mps)(:\d+)?|meta")
+"""Names of devices; `meta` computes nothing, which shows what a GPU would be asked for."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -24,6 +28,16 @@ def pick_device(name: str) -> torch.device:
     Raises:
         OptionError: It is not available.
     """
+    if "," in name:
+        raise OptionError(
+            f"--device {name}: names several devices; expected one. A training takes several GPUs when it is "
+            "started with torchrun."
+        )
+    if not KNOWN.fullmatch(name):
+        raise OptionError(
+            f"--device {name}: is not a device; expected auto, cpu, cuda, cuda:N or mps, where a GPU of "
+            "NVIDIA or AMD is cuda and one of Apple mps"
+        )
     if name == "auto":
         others = "mps" if torch.backends.mps.is_available() else "cpu"
         name = "cuda" if torch.cuda.is_available() else others

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -67,6 +67,7 @@ class Optical:
     guessed: bool = False  # whether nothing but their number and order names the bands
     scaled: bool = False  # whether the user states the scale
     original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
+    own_files: Mapping[str, str] = field(default_factory=dict)  # of a product, by band; none of a stack
 
     def __repr__(self) -> str:
         """Path, level and grid in one line."""
@@ -230,6 +231,7 @@ def open_optical(
             guessed=layers.guessed,
             scaled=scale is not None,
             original=original,
+            own_files={} if product is None else product.bands,
         )
 
 

@@ -36,6 +36,7 @@ class TrainingEstimate:
         update_s: Seconds per update.
         sample_s: Seconds per sample, with all workers of a process.
         validation_s: Seconds per validation.
+        start_s: Seconds until the first update, in which the data are read.
         total_s: Seconds in total.
     """
 
@@ -49,6 +50,7 @@ class TrainingEstimate:
     update_s: float
     sample_s: float
     validation_s: float
+    start_s: float
     total_s: float
 
 
@@ -71,10 +73,12 @@ def estimate_training(
     Raises:
         CmcrError: As `run_training` does.
     """
+    began = time.monotonic()
     with start(training, data, folder, recipe, init, device) as run:
         loop, process = run.recipe.loop, run.process
         task = training.task(run)
-        batch, sample_s, total = _timed_samples(training, run)
+        loaded_s = time.monotonic() - began
+        batch, sample_s, total, opened_s = _timed_samples(training, run)
         updates = Updates(task, loop, process)
         float(updates.update(batch, 0))
         tick = time.monotonic()
@@ -96,11 +100,12 @@ def estimate_training(
             update_s=update_s,
             sample_s=sample_s,
             validation_s=validation_s,
-            total_s=total_s + loop.images / loop.snapshot * validation_s,
+            start_s=loaded_s + opened_s,
+            total_s=loaded_s + opened_s + total_s + loop.images / loop.snapshot * validation_s,
         )
 
 
-def _timed_samples(training: Training, run: Run) -> tuple[Any, float, float]:
+def _timed_samples(training: Training, run: Run) -> tuple[Any, float, float, float]:
     """Make samples as the training does.
 
     The denoiser cuts crops from a buffer of samples, which the first batch fills. The cloud network sees
@@ -112,20 +117,24 @@ def _timed_samples(training: Training, run: Run) -> tuple[Any, float, float]:
         run: The run.
 
     Returns:
-        A batch, the seconds per sample with all workers, and the samples that this process makes in total.
+        A batch, the seconds per sample with all workers, the samples that this process makes in total, and
+        the seconds before the first of them.
     """
     recipe, processes = run.recipe, run.process.world_size
     crops, config = recipe.loop.images / processes, recipe.data
     if training.name != "clouds":
+        began = time.monotonic()
         batches = training.batches(run)(0)  # opens the images, which is not part of the time of a sample
         tick = time.monotonic()
         batch = next(batches)
         seconds = (time.monotonic() - tick) / config.buffer
-        return batch, seconds, config.buffer + crops / config.crops_per_sample
+        return batch, seconds, config.buffer + crops / config.crops_per_sample, tick - began
+    began = time.monotonic()
     alone = training.batches(replace(run, recipe=with_knobs(recipe, workers=0)))
     per_batch, views = max(recipe.loop.batch // processes // recipe.mask.views, 1), recipe.mask.views
     batch = list(islice(alone(0), PERIOD))[-1]
     tick = time.monotonic()
     list(islice(alone(0), PERIOD))
-    seconds = (time.monotonic() - tick) / (PERIOD * per_batch)
-    return batch, seconds / max(min(config.workers, usable_cores()), 1), crops / views
+    again = time.monotonic() - tick
+    seconds = again / (PERIOD * per_batch) / max(min(config.workers, usable_cores()), 1)
+    return batch, seconds, crops / views, max(tick - began - again, 0.0)

@@ -23,6 +23,7 @@ from cmcr_cli.model.diffusion import Denoiser
 from cmcr_cli.model.weights import Weights, replacing, writing
 from cmcr_cli.training import checkpoint
 from cmcr_cli.training.data.library import Library, load_library
+from cmcr_cli.training.data.watched import watched
 from cmcr_cli.training.loop import STATS, Batches, Task, train
 from cmcr_cli.training.pictures import Panel, write_panels
 from cmcr_cli.training.processes import Process, joined
@@ -313,7 +314,8 @@ def _statistics(library: Library, count: int = 300) -> tuple[Tensor, Tensor]:
     """Mean and std (13,) of reflectance: medians over one image of each of at most `count` places."""
     rng = np.random.default_rng(0)
     means, stds = [], []
-    for index in rng.permutation(len(library.places)):
+    order = rng.permutation(len(library.places))
+    for index in watched(order, "places for the statistics", min(count, len(order))):
         place = library.places[int(index)]
         image = place[int(rng.integers(len(place)))]
         if image.present.all():

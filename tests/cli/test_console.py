@@ -12,15 +12,17 @@ from typing import Any
 
 import pytest
 
-from cmcr_cli.cli.console import print_json, set_verbosity, show_progress
+from cmcr_cli.cli.console import duration, print_json, set_verbosity, show_batch, show_progress
 from cmcr_cli.warning_kinds import NoRadarWarning
 
 
 @pytest.fixture(autouse=True)
 def _hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of pytest are put back."""
+    """Those of pytest are put back, and levels of logging."""
     for hook in ("excepthook", "unraisablehook"):
         monkeypatch.setattr(sys, hook, getattr(sys, hook))
+    for logger in (logging.getLogger(), logging.getLogger("cmcr")):
+        monkeypatch.setattr(logger, "level", logger.level)
 
 
 def test_progress_in_a_log_is_a_line_per_tenth(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +45,36 @@ def test_progress_on_a_terminal_is_a_bar(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "survey" in printed.err and "cmcr: survey" not in printed.err
+
+
+def test_bars_of_a_batch_are_for_terminals_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results stay on stdout, which may be a file; between them a bar shows the scene at work."""
+    for terminal in (False, True):
+        if terminal:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+            monkeypatch.setenv("TERM", "xterm")
+        with show_batch(2, quiet=False) as bars:
+            for name in ("a.tif", "b.tif"):
+                bars.show("survey", 0.5)
+                time.sleep(0.2 * terminal)
+                with bars.aside():
+                    print(name)
+        printed = capsys.readouterr()
+        assert printed.out == "a.tif\nb.tif\n"
+        assert ("scenes" in printed.err) == ("survey" in printed.err) == terminal
+    with show_batch(1, quiet=True) as bars, bars.aside():
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3.4, "3 s"), (88, "88 s"), (130, "2 minutes"), (6000, "100 minutes"), (90_000, "25.0 hours")],
+)
+def test_durations_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_quiet_progress(capsys: pytest.CaptureFixture[str]) -> None:

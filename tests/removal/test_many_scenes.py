@@ -14,48 +14,22 @@ import rasterio
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.files import folder_of
-from cmcr_cli.removal.many_scenes import _absolute, help_each_other, jobs_of, read_scenes, run_batch
+from cmcr_cli.removal.many_scenes import Outcome, _absolute, help_each_other, jobs_of, run_batch
 from cmcr_cli.scene.sun import Sun
 
 
-@pytest.mark.parametrize(
-    ("text", "scenes"),
-    [
-        ("a.tif", [{"s2": "a.tif"}]),
-        ("a.tif,s1.tif\n\n# later\nb.tif", [{"s2": "a.tif", "s1": "s1.tif"}, {"s2": "b.tif"}]),
-        ("b.tif, ,b_out.tif", [{"s2": "b.tif", "output": "b_out.tif"}]),
-        ('s2,s1_vv,mask\n"a, b.tif",vv.tif,scl', [{"s2": "a, b.tif", "s1_vv": "vv.tif", "mask": "scl"}]),
-        ('s2,mask_codes\na.tif,"1=thin,2=cloud"', [{"s2": "a.tif", "mask_codes": "1=thin,2=cloud"}]),
-        ("\ufeffs2,output\na.tif,x.tif", [{"s2": "a.tif", "output": "x.tif"}]),  # as spreadsheets write it
-        ("S2,Output\na.tif,x.tif", [{"s2": "a.tif", "output": "x.tif"}]),
-    ],
-)
-def test_list_of_scenes(text: str, scenes: list[dict[str, str]]) -> None:
-    assert read_scenes(text.splitlines(), "list") == scenes
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "lists no scenes"),
-        ("s2,s1", "lists no scenes"),
-        ("s2,sar\na.tif,b.tif", "columns sar"),
-        ("a.tif,b.tif,c.tif,d.tif", "scene 1 is.*at most 3"),
-        ("a.tif\n,b.tif", "scene 2 is"),
-    ],
-)
-def test_lists_that_cannot_be_used(text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_scenes(text.splitlines(), "list")
-
-
 def test_outputs_are_named_by_the_scene(tmp_path: Path) -> None:
-    paths = ["a/x.tif", "/vsis3/bucket/S2A_MSIL2A_X.SAFE/", "y.SAFE.zip", "item.json"]
-    jobs = jobs_of([{"s2": path} for path in paths], tmp_path, {"steps": 2}, ("provenance", "quicklook"))
-    assert [job.output.name for job in jobs] == [
-        "x_clear.tif", "S2A_MSIL2A_X_clear.tif", "y_clear.tif", "item_clear.tif",
+    paths = [
+        "a/x.tif", "/vsis3/bucket/S2A_MSIL2A_X.SAFE/", "y.SAFE.zip", "item.json", "items.json#S2A/31 UFU_1",
+        "https://host/search#B", "z.SAFE/MTD_MSIL2A.xml", "w.zarr/measurements", "https://h/u.zip?sig=secret",
+        "a#b.tif",
     ]  # fmt: skip
+    extras = "provenance", "quicklook", "native"
+    jobs = jobs_of([{"s2": path} for path in paths], tmp_path, {"steps": 2}, extras)
+    names = ["x", "S2A_MSIL2A_X", "y", "item", "S2A_31_UFU_1", "B", "z", "w", "u", "a#b"]
+    assert [job.output.name for job in jobs] == [f"{name}_clear.tif" for name in names]
     assert jobs[0].provenance == tmp_path / "x_clear_provenance.tif"
+    assert jobs[0].native == tmp_path / "x_clear_native"
     assert jobs[0].quicklook == tmp_path / "x_clear_quicklook.png"
     assert all(job.steps == 2 for job in jobs)
     with pytest.raises(OptionError, match=r"a/s2\.tif.*b/s2\.tif|b/s2\.tif and a/s2\.tif.*third column"):
@@ -68,9 +42,22 @@ def test_workers_are_told_the_sun(tmp_path: Path) -> None:
 
 
 def test_references_of_a_scene_are_one_cell(tmp_path: Path) -> None:
-    scenes = read_scenes(["s2,references", "a.tif,b.tif@2024-06-01; archive ;", "b.tif,"], "list")
+    scenes = [{"s2": "a.tif", "references": "b.tif@2024-06-01; archive ;"}, {"s2": "b.tif"}]
     first, second = jobs_of(scenes, tmp_path, {"references": ("all.txt",)})
     assert (first.references, second.references) == (("b.tif@2024-06-01", "archive"), ("all.txt",))
+
+
+def test_scenes_may_state_options_of_their_own(tmp_path: Path) -> None:
+    stated = {"offset": "-1000", "bbox": "4.6,53.1,4.8,53.2", "bands": "B02,B03", "sun": "152.3,41"}
+    scenes = [{"s2": "a.tif", **stated}, {"s2": "b.tif", "references": ("x;y", "z")}]
+    first, second = jobs_of(scenes, tmp_path, {"offset": 0.0})
+    assert (first.offset, first.bbox, first.sun) == (-1000.0, (4.6, 53.1, 4.8, 53.2), Sun(152.3, 41.0))
+    assert first.bands == ("B02", "B03") and (second.offset, second.references) == (0.0, ("x;y", "z"))
+    for column, value in (("offset", "much"), ("offset", "9999"), ("bbox", "1,2"), ("s1_units", "bel")):
+        with pytest.raises(OptionError, match=rf"scene 2 \(b\.tif\): --{column.replace('_', '-')} "):
+            jobs_of([{"s2": "a.tif"}, {"s2": "b.tif", column: value}], tmp_path, {})
+    with pytest.raises(OptionError, match=r"^--samples 3 with"):  # of all scenes
+        jobs_of([{"s2": "a.tif"}], tmp_path, {"samples": 3})
 
 
 def test_scenes_of_a_batch_help_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,6 +121,47 @@ def test_a_failure_does_not_stop_the_others(
     again = list(run_batch(jobs[1:2]))
     assert again[0].status == "failed" and "--skip-existing" in str(again[0].error)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2.tif", "3.tif"]
+
+
+def test_resuming_skips_what_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it overwrites; what is not whole is named."""
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.load_model", lambda *args: None)
+    monkeypatch.setattr(
+        "cmcr_cli.removal.many_scenes._one_scene", lambda job, *args: Outcome(str(job.output), "done")
+    )
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.unfinished", lambda job: None)
+    settings = {"resume": True}
+    jobs = jobs_of([{"s2": "a.tif"}], tmp_path, settings)
+    jobs[0].output.touch()
+    assert [outcome.status for outcome in run_batch(jobs)] == ["skipped"]
+    again = jobs_of([{"s2": "a.tif"}], tmp_path, {**settings, "overwrite": True})
+    assert [outcome.status for outcome in run_batch(again)] == ["done"]
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.unfinished", lambda job: "half is missing")
+    (outcome,) = run_batch(jobs)
+    assert outcome.status == "failed" and "half is missing" in str(outcome.error)
+
+
+def test_a_dry_run_plans_every_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And names what is wrong with those that cannot be done."""
+
+    def made_up(job: RemoveOptions, progress: Callable[[str, float], None], *, model: Any) -> Any:
+        progress("survey", 1.0)
+        if job.s2 == "bad.tif":
+            raise InputError("bad.tif: is bad")
+        return SimpleNamespace(
+            seconds=3.0, covered_share=0.5, warnings=(), memory_mb=900, disk_mb=30, output_mb=20
+        )
+
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.load_model", lambda *args: None)
+    monkeypatch.setattr("cmcr_cli.removal.many_scenes.estimate", made_up)
+    jobs = jobs_of([{"s2": "a.tif"}, {"s2": "bad.tif"}, {"s2": "there.tif"}], tmp_path, {})
+    jobs[2].output.touch()
+    stages: list[str] = []
+    there, planned, bad = run_batch(jobs, dry_run=True, progress=lambda stage, done: stages.append(stage))
+    assert (there.status, planned.status, bad.status) == ("failed", "planned", "failed")
+    assert (planned.seconds, planned.memory_mb, planned.disk_mb, planned.output_mb) == (3.0, 900, 30, 20)
+    assert bad.error == "bad.tif: is bad" and "exists already" in str(there.error)
+    assert stages == ["survey", "survey"] and list(tmp_path.iterdir()) == [jobs[2].output]
 
 
 @pytest.mark.parametrize("resume", [False, True])

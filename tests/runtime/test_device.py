@@ -24,10 +24,23 @@ def test_auto_is_the_best_there_is(cuda: bool, mps: bool, best: str, monkeypatch
     assert pick_device("auto") == torch.device(best)
 
 
-@pytest.mark.parametrize("name", ["abacus", "cuda:99", ""])
-def test_devices_that_are_not_there(name: str) -> None:
-    with pytest.raises(OptionError, match=rf"--device {name}: not available here \(.*\); try auto or cpu"):
+def test_devices_that_are_not_there() -> None:
+    with pytest.raises(OptionError, match=r"--device cuda:99: not available here \(.*\); try auto or cpu"):
+        pick_device("cuda:99")
+
+
+@pytest.mark.parametrize("name", ["gpu", "GPU", "abacus", "", "cuda:", "cuda:x", "cpu:0", "xpu", "nvidia"])
+def test_words_that_are_no_devices(name: str) -> None:
+    message = (
+        rf"^--device {name}: is not a device; expected auto, cpu, cuda, cuda:N or mps, .* NVIDIA .* is cuda"
+    )
+    with pytest.raises(OptionError, match=message):
         pick_device(name)
+
+
+def test_one_device_is_not_several() -> None:
+    with pytest.raises(OptionError, match=r"--device cuda:0,cuda:1: names several .* torchrun"):
+        pick_device("cuda:0,cuda:1")
 
 
 def test_a_list_of_devices() -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cmcr_cli.cli import arguments as opt
-from cmcr_cli.cli.console import echo, print_json, print_warnings, set_verbosity, show_progress
+from cmcr_cli.cli.console import duration, echo, print_json, print_warnings, set_verbosity, show_progress
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.options import RemoveOptions
 
@@ -59,5 +59,6 @@ def _plan(plan: Estimate) -> str:
     return (
         f"{plan.width} x {plan.height} px, {plan.level}, offset {plan.offset:g} ({plan.offset_source}), "
         f"{plan.covered_share:.1%} covered: {plan.patches_restored} of {plan.patches} patches to restore "
-        f"on {plan.device} with {plan.weights}, about {plan.seconds:.0f} s and {plan.memory_mb} MB"
+        f"on {plan.device} with {plan.weights}, about {duration(plan.seconds)}, "
+        f"{plan.memory_mb} MB of memory and {plan.disk_mb} MB of disk"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cmcr_cli.cli import arguments as opt
-from cmcr_cli.cli.console import echo, set_verbosity
+from cmcr_cli.cli.console import duration, echo, set_verbosity
 from cmcr_cli.cli.from_fields import Chosen, takes_fields
 from cmcr_cli.option_fields import Command, Option
 
@@ -114,5 +114,6 @@ def carry_out(
         f"device      {found.device}, {found.processes} process{'es' * (found.processes > 1)}\n"
         f"times       {found.update_s:.2f} s an update, {found.sample_s:.3f} s a sample, "
         f"{found.validation_s:.0f} s a validation\n"
-        f"run time    about {found.total_s / 60:.0f} minutes"
+        f"run time    about {duration(found.total_s)}, of which {duration(found.start_s)} until the data are "
+        "read"
     )

@@ -17,6 +17,7 @@ from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import restore_old
+from cmcr_cli.removal.opening.native_files import NativeFile, native_outputs
 from cmcr_cli.removal.opening.opened import Model, load_model
 from cmcr_cli.removal.opening.reference_check import aligned_reference
 from cmcr_cli.removal.survey.mask_choice import KnownMasks, chosen_mask
@@ -25,6 +26,7 @@ from cmcr_cli.runtime.allocator import tune_allocator
 from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
+from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.references.entries import path_of_entry
@@ -56,6 +58,7 @@ class Session:
     warnings: WarningLog
     masks: KnownMasks  # of references, also of earlier scenes
     inputs: Inputs
+    native: tuple[NativeFile, ...] = ()
 
     @property
     def device(self) -> str:
@@ -97,13 +100,10 @@ def open_session(
             )
         )
         claims.read(*optical.files)
+        native = stack.enter_context(native_outputs(options, optical, claims))
         warnings = WarningLog()
         warnings.add(*optical.warnings, *check_radiometry(optical))
-        area = None
-        if options.aoi is not None:
-            area = area_of_file(options.aoi, optical.grid)
-        elif options.bbox is not None:
-            area = area_of_bbox(options.bbox, optical.grid)
+        area = _area_of(options, optical.grid)
         radar = None
         if options.radar is not None:
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
@@ -137,6 +137,7 @@ def open_session(
             warnings,
             model.masks,
             Inputs.of(optical, radar, references, bands=options.bands, units=options.s1_units),
+            native,
         )
 
 
@@ -147,6 +148,13 @@ def check_options(options: object) -> None:
             f"found {kind_of(options)}; expected RemoveOptions, as in remove(RemoveOptions(s2=..., "
             f"output=...)). {ARRAYS}."
         )
+
+
+def _area_of(options: RemoveOptions, grid: Grid) -> Area | None:
+    """The area of interest on the grid of the scene, however it is given."""
+    if options.aoi is not None:
+        return area_of_file(options.aoi, grid)
+    return None if options.bbox is None else area_of_bbox(options.bbox, grid)
 
 
 def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
@@ -195,3 +203,5 @@ def claim(claims: Claims, options: RemoveOptions, others: Sequence[Path] = ()) -
         claims.read(options.weights or default_path())
     for path in (*options.outputs.values(), *others):
         claims.write(path)
+    if options.native is not None:
+        claims.write(options.native)

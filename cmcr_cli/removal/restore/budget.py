@@ -22,6 +22,9 @@ IN_FLIGHT = 448 * 2**20
 EXPECTED = (len(BANDS) + 2) * 2 + 1
 """Bytes of a pixel of what references lead to expect, and of their number: see `Strip`."""
 
+GATHERED = 64 * 8 * 4
+"""Bytes of a column of what is gathered into coarser pixels at once: sums of 64 rows, in steps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
@@ -42,6 +45,7 @@ class Budget:
         overlap: Pixels between neighbouring patches.
         workers: Number of workers.
         devices: On which the networks are.
+        native: Bytes that the bands in their own pixels hold.
     """
 
     columns: int
@@ -58,6 +62,7 @@ class Budget:
     overlap: int
     workers: int
     devices: tuple[torch.device, ...]
+    native: int = 0
 
     @classmethod
     def of(cls, session: Session) -> Budget:
@@ -89,6 +94,8 @@ class Budget:
             overlap=options.overlap,
             workers=len(session.workers.workers),
             devices=session.devices,
+            native=BLOCK * optical.dtype.itemsize * sum(each.grid.width for each in session.native)
+            + (GATHERED * grid.width if session.native else 0),
         )
 
     @property
@@ -105,7 +112,7 @@ class Budget:
         """Bytes of the strips at work, and of what the outputs hold besides."""
         # The writer's buffer, the new image, and what is on its way.
         buffers = self.stored * (BLOCK * self.written_columns + 2 * PATCH * self.scene_columns)
-        return self.strips + buffers + 3 * BLOCK * self.deviation * self.written_columns
+        return self.strips + buffers + self.native + 3 * BLOCK * self.deviation * self.written_columns
 
     def waiting(self, patches: int) -> int:
         """Compute the memory of what waits between two steps.

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.option_paths import file_name
-from cmcr_cli.output.cog import StripWriter, rows_of
+from cmcr_cli.output.cog import OutputSpec, StripWriter, rows_of
 from cmcr_cli.output.files import FileSet
 from cmcr_cli.output.lock import locked
 from cmcr_cli.output.provenance import NODATA, RECONSTRUCTED
 from cmcr_cli.output.quicklook import Quicklook
+from cmcr_cli.removal.opening.native_files import NATIVE_TAG
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
+from cmcr_cli.removal.results.native import NativeBands, grouped
 from cmcr_cli.removal.results.rasters import RASTERS, Setting
 from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.results.resume import Journal, fingerprint, open_journal
@@ -50,7 +52,10 @@ class Outputs:
         self._files = files
         grid = session.optical.grid if session.area is None else session.area.grid
         references = tuple(f"{each.date or 'unknown date'} {each.label}" for each in session.references)
-        self._setting = Setting(session.options, session.optical, grid, _tags(session), references)
+        self._setting = Setting(
+            session.options, session.optical, grid, _tags(session), references, session.native
+        )
+        self._native = [NativeBands(files, self._setting, self._area) for files in grouped(session.native)]
         self._known = journal.rows
         self._writers: dict[str, StripWriter] = {}
         self._stack = ExitStack()
@@ -67,10 +72,12 @@ class Outputs:
             self.statistics = Statistics(self._optical.names) if options.report else None
             for raster in RASTERS:
                 if (path := options.outputs.get(raster.option)) is not None:
-                    checksum = self.journal.checksums.get(raster.option, 0)
                     spec = raster.spec(self._setting, path)
-                    writer = StripWriter(spec, self._files, resumed=self._known, checksum=checksum)
-                    self._writers[raster.option] = stack.enter_context(writer)
+                    self._writers[raster.option] = stack.enter_context(self._writer(raster.option, spec))
+            for bands in self._native:
+                keyed = [(file.key, spec) for file, spec in zip(bands.files, bands.specs, strict=True)]
+                writers = [stack.enter_context(self._writer(key, spec)) for key, spec in keyed]
+                bands.begin(writers, writers[0].written)
             self._stack = stack.pop_all()
         return self
 
@@ -80,11 +87,16 @@ class Outputs:
         """Let go of the files; what was not finished is not left behind."""
         self._stack.__exit__(kind, error, trace)
 
+    def _writer(self, key: str, spec: OutputSpec) -> StripWriter:
+        rows, checksum = self.journal.rasters.get(key, (0, 0))
+        return StripWriter(spec, self._files, resumed=rows, checksum=checksum)
+
     @property
     def finished(self) -> int:
-        """Rows of the scene that an earlier run has written."""
+        """Rows of the scene that an earlier run has written to all rasters."""
         above = 0 if self._area is None else self._area.top
-        return self._known and above + self._known
+        rows = self._known and above + self._known
+        return min([rows, *(each.needed_from for each in self._native)])
 
     def write(self, strip: FinishedStrip) -> None:
         """Append finished rows; those that are written already are only shown.
@@ -96,6 +108,9 @@ class Outputs:
         if original is not None and strip.after is not None:
             new_pixels = strip.provenance >= RECONSTRUCTED
             strip = replace(strip, stored=original.with_new(strip.rows.start, strip.after, new_pixels))
+        if strip.after is not None:
+            for bands in self._native:
+                bands.add(strip, strip.after if strip.stored is None else strip.stored)
         if self._area is not None:
             cropped = self._cropped(strip, self._area)
             if cropped is None:
@@ -118,10 +133,13 @@ class Outputs:
         self._show(strip, strip.after)
         written = self._writers[RASTERS[0].option].written
         if written > self.journal.rows:
-            for writer in self._writers.values():
+            kept: dict[str, tuple[int, int]] = {}
+            for option, writer in self._writers.items():
                 writer.checkpoint()
-            checksums = {option: writer.checksum for option, writer in self._writers.items()}
-            self.journal.keep_rows(written, checksums, self.sources.tolist())
+                kept[option] = writer.written, writer.checksum
+            for bands in self._native:
+                kept |= bands.checkpoint()
+            self.journal.keep_rows(written, kept, self.sources.tolist())
 
     def finish(self) -> None:
         """Complete the rasters and the quicklook."""
@@ -190,12 +208,13 @@ def open_outputs(session: Session) -> Iterator[Outputs]:
         OptionError: GDAL refuses the creation options.
     """
     options = session.options
-    paths = list(options.outputs.values())
+    paths = [*options.outputs.values(), *(each.path for each in session.native)]
     with (
         locked(paths),
         FileSet(paths, overwrite=options.overwrite, kept=options.resume) as files,
     ):
-        rasters = {name: rows_of(files, path) for name, path in options.rasters.items()}
+        named = {**options.rasters, **{each.key: each.path for each in session.native}}
+        rasters = {name: rows_of(files, path) for name, path in named.items()}
         folder = files.part(options.output).parent
         journal = open_journal(folder, fingerprint(session), rasters, session.warnings, resume=options.resume)
         with Outputs(session, journal, files) as outputs:
@@ -221,5 +240,6 @@ def _tags(session: Session) -> dict[str, str]:
         "CMCR_DILATE": f"{options.dilate:g}",
         "CMCR_S2": file_name(options.s2),
         **({} if session.area is None else {"CMCR_AREA": session.area.name}),
+        **({NATIVE_TAG: ", ".join(each.path.name for each in session.native)} if session.native else {}),
         "CMCR_S1": ", ".join(radar) or "none",
     }

@@ -20,6 +20,7 @@ from cmcr_cli.output.provenance import (
     RECONSTRUCTED,
     SOURCE_MEANING,
 )
+from cmcr_cli.removal.opening.native_files import NativeFile
 from cmcr_cli.removal.restore.second_pass import FinishedStrip
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import Optical
@@ -35,6 +36,7 @@ class Setting:
         grid: Of the outputs: that of the scene, or of the area of interest.
         tags: What every raster says about itself.
         references: Date and name of each reference.
+        native: Bands that are written in their own pixels.
     """
 
     options: RemoveOptions
@@ -42,6 +44,7 @@ class Setting:
     grid: Grid
     tags: Mapping[str, str]
     references: Sequence[str] = ()
+    native: Sequence[NativeFile] = ()
 
 
 @dataclass(frozen=True, slots=True)

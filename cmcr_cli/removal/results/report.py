@@ -67,6 +67,7 @@ class Report:
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
     inputs: Inputs  # as they were understood
+    native: tuple[str, ...] = ()  # files of the bands in their own pixels
 
     def __repr__(self) -> str:
         """The outcome in one line."""
@@ -138,6 +139,7 @@ class Report:
             references_left_out=left_out_references(session, survey),
             warnings=tuple(session.warnings),
             inputs=session.inputs,
+            native=tuple(str(each.path) for each in session.native),
         )
 
 

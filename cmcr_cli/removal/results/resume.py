@@ -51,7 +51,7 @@ class Journal:
     fingerprint: str
     rows: int  # finished, from the top
     survey: Survey | None
-    checksums: dict[str, int]  # of these rows, by the option that names the raster
+    rasters: dict[str, tuple[int, int]]  # finished rows and their checksum, by the key of the raster
     sources: list[int]  # reconstructed pixels of these rows, by the number of the reference that counts most
 
     def keep_survey(self, survey: Survey) -> Survey:
@@ -75,15 +75,15 @@ class Journal:
         self._save()
         return survey
 
-    def keep_rows(self, rows: int, checksums: Mapping[str, int], sources: Sequence[int]) -> None:
+    def keep_rows(self, rows: int, rasters: Mapping[str, tuple[int, int]], sources: Sequence[int]) -> None:
         """Write down that rows are finished and on disk.
 
         Args:
-            rows: Number of rows from the top.
-            checksums: Checksums of these rows, by the option that names the raster.
+            rows: Number of rows of the image from the top.
+            rasters: Finished rows and their checksum, by the key of the raster.
             sources: Reconstructed pixels of these rows, by the number of the reference that counts most.
         """
-        self.rows, self.checksums, self.sources = rows, dict(checksums), list(sources)
+        self.rows, self.rasters, self.sources = rows, dict(rasters), list(sources)
         self._save()
 
     def _save(self) -> None:
@@ -91,7 +91,7 @@ class Journal:
             state = {
                 "fingerprint": self.fingerprint,
                 "rows": self.rows,
-                "checksums": self.checksums,
+                "rasters": self.rasters,
                 "sources": self.sources,
             }
             file.write(json.dumps(state).encode())
@@ -100,7 +100,7 @@ class Journal:
         """Continue what an earlier run wrote.
 
         Args:
-            rasters: Unfinished rasters by the option that names them.
+            rasters: Unfinished rasters by their keys.
 
         Returns:
             False if nothing fits and is complete.
@@ -109,14 +109,18 @@ class Journal:
             state = json.loads((self.folder / STATE).read_bytes())
             if state["fingerprint"] != self.fingerprint:
                 return False
-            rows, checksums = int(state["rows"]), dict(state["checksums"])
+            rows = int(state["rows"])
+            kept = {str(key): (int(rows), int(crc)) for key, (rows, crc) in state["rasters"].items()}
             sources = [int(count) for count in state["sources"]]
             found = _read_survey(self.folder / SURVEY)
-            if rows and checksums != {name: checksum_of(path, rows) for name, path in rasters.items()}:
+            if rows and not (
+                kept.keys() == rasters.keys()
+                and all(checksum_of(rasters[key], rows) == crc for key, (rows, crc) in kept.items())
+            ):
                 return False
         except UNREADABLE:
             return False
-        self.survey, self.rows, self.checksums, self.sources = found, rows, checksums, sources
+        self.survey, self.rows, self.rasters, self.sources = found, rows, kept, sources
         return True
 
 
@@ -133,8 +137,7 @@ def open_journal(
     Args:
         folder: Where the output is built.
         about: All that the pixels depend on: rows of other inputs or options are not continued.
-        rasters: Unfinished rasters by the option that names them: if their rows have changed, they are not
-            continued either.
+        rasters: Unfinished rasters by their keys: if their rows have changed, they are not continued either.
         warnings: Receives one if there is nothing to continue.
         resume: Whether to continue where an earlier run was stopped.
 

@@ -46,6 +46,7 @@ def describe(
         f"{report.weights}{made_with}; others are those of the scene."
     )
     described = {option: path for option, path in options.outputs.items() if option != "--stac"}
+    described |= {each.key: each.path for each in setting.native}
     write_item(
         options.stac,
         described,

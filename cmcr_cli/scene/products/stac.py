@@ -66,12 +66,12 @@ def item_paths(path: str) -> list[str] | None:
         path: A file or address.
 
     Returns:
-        Their paths, as `optical_item` takes them; None if the file is not an ItemCollection.
+        Their paths, as `optical_item` takes them; None if it is not an ItemCollection, but an item.
 
     Raises:
         InputError: The file cannot be read, or its features have no ids.
     """
-    content = _json(path)
+    content = None if _file_of(path)[1] is not None else _json(path)
     if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
         return None
     features = content.get("features")

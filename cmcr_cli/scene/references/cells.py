@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 
 MARK = "\ufeff"
@@ -16,8 +17,8 @@ def cells_of(lines: Iterable[str], columns: Sequence[str]) -> list[list[str]]:
 
     Args:
         lines: Lines; blank ones and comments (#) are skipped. A first line `sep=;`, as spreadsheet programs
-            write it, states what stands between cells; else the heading tells, else it is a comma, or a tab
-            where there are no commas.
+            write it, states what stands between cells; else the heading tells, else the first line with a
+            comma, a tab or a semicolon, in this order.
         columns: Names that a heading may have.
 
     Returns:
@@ -31,13 +32,14 @@ def cells_of(lines: Iterable[str], columns: Sequence[str]) -> list[list[str]]:
     if kept and kept[0].strip().lower().startswith("sep=") and len(kept[0].rstrip("\r\n")) == len("sep=;"):
         separator = kept.pop(0).rstrip("\r\n")[-1]
     else:
-        separator = _separator(kept[0] if kept else "", columns)
+        separator = _separator(kept, columns)
     return [row for row in csv.reader(kept, delimiter=separator, strict=True) if any(row)]
 
 
-def _separator(first: str, columns: Sequence[str]) -> str:
+def _separator(lines: Sequence[str], columns: Sequence[str]) -> str:
     for separator in SEPARATORS:
-        names = [name.strip().strip('"').lower() for name in first.split(separator)]
+        names = [name.strip().strip('"').lower() for name in (lines or [""])[0].split(separator)]
         if len(names) > 1 and set(names) <= set(columns):
             return separator
-    return "\t" if "\t" in first and "," not in first else ","
+    bare = (re.sub(r'"[^"]*"', "", line) for line in lines)
+    return next((each for line in bare for each in (",", "\t", ";") if each in line), ",")

@@ -124,6 +124,21 @@ def candidates(path: str) -> Iterator[Listed]:
         yield Listed(path)
 
 
+def items_of(path: str) -> list[str] | None:
+    """List the items of a STAC ItemCollection.
+
+    Args:
+        path: Any path or address.
+
+    Returns:
+        The path of each, as a scene may have it; None where `path` is not an ItemCollection.
+
+    Raises:
+        InputError: It has the name of one, and cannot be read.
+    """
+    return None if is_eopf(path) or not is_item(path) else item_paths(path)
+
+
 def made_by_cmcr(place: Path) -> bool:
     """Recognise a raster or an item that cmcr has written.
 
@@ -152,7 +167,7 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
         yield from _of_folder(place)
     elif _is_list(path):
         yield from _of_list(place)
-    elif not is_eopf(path) and is_item(path) and (items := item_paths(path)) is not None:
+    elif (items := items_of(path)) is not None:
         if not items:
             yield LeftOut(path, "holds no items")
         yield from (Listed(item, named=False) for item in items)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -13,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster
 from cmcr_cli.training.data import gathered, sen12mscr
 from cmcr_cli.training.data.images import is_under_cirrus
+from cmcr_cli.training.data.labels import check_labels, has_labels, label_count, labelled_images
 from cmcr_cli.training.data.library import layout_of
 from cmcr_cli.training.data.sen12mscr import SplitRule
+from cmcr_cli.training.data.series_file import check_series
 
 Progress = Callable[[float], None]
 
@@ -50,9 +51,10 @@ class DataReport:
     broken: dict[str, list[str]] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
-    def fault(self, kind: str, path: Path) -> None:
-        """Record a broken file; `kind` describes the fault."""
-        self.broken.setdefault(kind, []).append(str(path.relative_to(self.folder)))
+    def fault(self, kind: str, path: Path, why: str = "") -> None:
+        """Record a broken file; `kind` describes the fault, `why` says more of this one."""
+        more = f" ({why})" if why else ""
+        self.broken.setdefault(kind, []).append(f"{path.relative_to(self.folder)}{more}")
 
     def remark(self, kind: str, path: Path, more: str = "") -> None:
         """Record a remark on a file."""
@@ -139,6 +141,7 @@ def _check_gathered(report: DataReport, full: bool, progress: Progress) -> None:
     for count, (check, path) in enumerate(jobs):
         check(report, path, full)
         progress((count + 1) / len(jobs))
+    _check_labels(report, full)
     groups: dict[str, dict[str, str]] = {"train": {}, "val": {}, "test": {}}
     for row, path in zip(rows, triplets, strict=True):
         if row["split"] in groups:
@@ -206,10 +209,26 @@ def _check_raster(
                 report.fault(f"not {bands} bands", path)
             elif full:
                 _check_pixels(report, path, file.read(), clear)
+            else:
+                file.read(1, window=_last_block(file))  # which is not there in a file that was cut short
             return int(file.width), int(file.height)
-    except (InputError, RasterioError):
-        report.fault("unreadable", path)
+    except (InputError, RasterioError) as error:
+        report.fault("unreadable", path, _reason(error, path))
         return None
+
+
+def _last_block(file: Any) -> Window:
+    """Window of the last block of a raster."""
+    rows, columns = file.block_shapes[0]
+    top, left = (file.height - 1) // rows * rows, (file.width - 1) // columns * columns
+    return Window(left, top, file.width - left, file.height - top)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What is wrong, of a message that begins with the path and ends with what was expected."""
+    text = str(error.__cause__ or error) if isinstance(error, RasterioError) else str(error)
+    text = text.removeprefix(f"{path}: ").replace(f"'{path}' ", "")
+    return " ".join(text.partition("; expected")[0].split())
 
 
 def _check_pixels(report: DataReport, path: Path, values: NDArray[Any], clear: bool) -> None:
@@ -228,28 +247,28 @@ def _check_pixels(report: DataReport, path: Path, values: NDArray[Any], clear: b
 
 def _check_series(report: DataReport, path: Path, full: bool) -> None:
     try:
-        shapes = _shapes(path)
-        time, bands, *size = shapes["s2"]
-        radar = shapes.get("s1", (0, 2, *size))
+        time, bands, *size = check_series(path)["s2"].shape
         _add(report.files, f"series of {bands} bands {'x'.join(map(str, reversed(size)))}")
         _add(report.contents, "dates of series", time)
-        if bands != 13 or shapes["s2_present"] != (13,) or radar[1:] != (2, *size):
-            report.fault("not s2 (T, 13, H, W) with s2_present (13,) and s1 (T, 2, H, W)", path)
-        elif full:
+        if full:
             clear = len(list(gathered.series(path)))
             _add(report.contents, "dates of series that training uses", clear)
             if not clear:
                 report.remark("series without a date that training can use", path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        report.fault("unreadable", path)
+    except InputError as error:
+        report.fault("not a series", path, _reason(error, path))
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays in a .npz file, from their headers."""
-    shapes = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as file:
-                np.lib.format.read_magic(file)
-                shapes[Path(name).stem] = np.lib.format.read_array_header_1_0(file)[0]
-    return shapes
+def _check_labels(report: DataReport, full: bool) -> None:
+    if not has_labels(report.folder):
+        return
+    _add(report.contents, "labelled images", 0)
+    try:
+        check_labels(report.folder)
+        count = label_count(report.folder)
+        _add(report.contents, "labelled images", count)
+        for _ in labelled_images(report.folder) if full else ():
+            pass
+    except InputError as error:
+        text = _reason(error, report.folder).replace(f"{report.folder}/", "")
+        report.fault("labels that cannot be used", report.folder / "labels", text)

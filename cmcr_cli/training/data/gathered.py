@@ -35,6 +35,7 @@ from cmcr_cli.training.data.images import (
     read_pair,
     read_stack,
 )
+from cmcr_cli.training.data.series_file import open_series
 
 MIN_SIZE = 128
 
@@ -63,11 +64,18 @@ def index(folder: Path) -> list[dict[str, str]]:
     path = folder / "triplets" / "index.csv"
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if lacking := {"name", "split", "scene"} - set(reader.fieldnames or ()):
-            raise InputError(f"{path}: found no column {min(lacking)}; expected name, split and scene")
-        return list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows, names = list(reader), set(reader.fieldnames or ())
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a CSV in UTF-8") from error
+    if lacking := {"name", "split", "scene"} - names:
+        raise InputError(f"{path}: found no column {min(lacking)}; expected name, split and scene")
+    for number, row in enumerate(rows, 2):
+        if not all(row[column] for column in ("name", "split", "scene")):
+            raise InputError(f"{path}: line {number} is incomplete; expected name, split and scene in each")
+    return rows
 
 
 def pair_folders(folder: Path) -> list[Path]:
@@ -108,7 +116,7 @@ def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearIm
     Yields:
         Name and image; nothing if a visible band is missing.
     """
-    with np.load(path, allow_pickle=False) as data:
+    with open_series(path) as data:
         optical, present = data["s2"], data["s2_present"]
         radar = data["s1"] if "s1" in data.files else None
         dates = [str(d) for d in data["s2_dates"]] if "s2_dates" in data.files else []
@@ -123,7 +131,7 @@ def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearIm
 
 def is_series(path: Path) -> bool:
     """Tell whether the images of an array file are dates of one place, not different places."""
-    with np.load(path, allow_pickle=False) as data:
+    with open_series(path) as data:
         return "place_id" not in data.files
 
 
@@ -139,7 +147,7 @@ def cloudy_dates(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, P
     Yields:
         Name and pair; nothing if a band is missing or the images are smaller than MIN_SIZE.
     """
-    with np.load(path, allow_pickle=False) as data:
+    with open_series(path) as data:
         optical, series, complete = data["s2"], "place_id" not in data.files, data["s2_present"].all()
         usable = series and complete and min(optical.shape[2:]) >= MIN_SIZE
         clear = _clear(path, data, optical, known) if usable else []

@@ -21,9 +21,11 @@ from cmcr_cli.training.data.labels import (
     LabelledImage,
     fold_of,
     has_labels,
+    label_count,
     labelled_images,
     place_of,
 )
+from cmcr_cli.training.data.watched import watched
 
 MOST_COVERED = 0.01
 """Share of a clear image that other networks may mark as covered."""
@@ -48,19 +50,24 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
     Returns:
         Clear images of each place, and pairs that contain cloud.
     """
-    labelled = list(labelled_images(folder)) if has_labels(folder) else []
+    labelled: list[LabelledImage] = []
+    if has_labels(folder):
+        labelled = list(watched(labelled_images(folder), "labelled images", label_count(folder)))
     by_eye = {image.name for image in labelled if image.by_eye is not None}
     known = {image.name: image.name not in by_eye and is_clear(image) for image in labelled}
     pairs: dict[str, Pair] = {}
     images: list[ClearImage] = []
-    for name, found in _pairs(folder):
+    named = _pair_folders(folder)
+    for name, place in watched(named.items(), "pairs", len(named)):
+        found = gathered.read_folder(place)
         pairs[name] = pair = replace(cirrus_subtracted(found), place=place_of(f"{name}_clear", folder))
         for image in ground_of(pair):
             cloudy = image.optical is found.cloudy  # this date seemed to be nearly cloudless
             if known.get(f"{name}_cloudy", True) if cloudy else f"{name}_clear" not in by_eye:
                 images.append(image)
     places: dict[str, list[ClearImage]] = defaultdict(list)
-    for path in gathered.series_files(folder):
+    series = gathered.series_files(folder)
+    for path in watched(series, "series", len(series)):
         images += _of_arrays(path, folder, known)
     for path in gathered.scene_files(folder):
         images += [replace(tile, place=path.stem.partition("_")[0]) for tile in gathered.tiles(path)]
@@ -68,7 +75,7 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
         if fold_of(image.place) != fold:
             kind = image.place.partition("_")[0]
             places[kind if kind in _AS_ONE else image.place].append(image)
-    for path in gathered.series_files(folder):
+    for path in watched(series, "series again, for their clouds", len(series)):
         for name, pair in gathered.cloudy_dates(path, known):
             pairs[name] = replace(pair, place=place_of(name, folder))
     clouds = [
@@ -90,12 +97,11 @@ def is_clear(image: LabelledImage) -> bool:
     return float(covered.mean()) < MOST_COVERED
 
 
-def _pairs(folder: Path) -> Iterator[tuple[str, Pair]]:
-    """Yield the training triplets and the pairs without radar, with their names in the labels."""
-    for name, pair in gathered.triplets(folder, "train").items():
-        yield f"tri_{name}", pair
-    for path in gathered.pair_folders(folder):
-        yield f"pair_{path.name}", gathered.read_folder(path)
+def _pair_folders(folder: Path) -> dict[str, Path]:
+    """Folders of the training triplets and the pairs without radar, by their names in the labels."""
+    names = [row["name"] for row in gathered.index(folder) if row["split"] == "train"]
+    found = {f"tri_{name}": folder / "triplets" / name for name in names}
+    return found | {f"pair_{path.name}": path for path in gathered.pair_folders(folder)}
 
 
 def _of_arrays(path: Path, folder: Path, known: dict[str, bool]) -> Iterator[ClearImage]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import json
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.gathered import index, scene_files
 from cmcr_cli.training.data.images import Array, read_raster
+from cmcr_cli.training.data.series_file import DAMAGED, open_series
 
 Verdict = Literal["clear", "thick", "thin"]
 Classes = NDArray[np.uint8]
@@ -119,6 +119,30 @@ def label_count(folder: Path) -> int:
     return len(_items(folder))
 
 
+def check_labels(folder: Path) -> None:
+    """Check the labels of a folder without reading images and masks.
+
+    Args:
+        folder: Folder of training data, with labels/.
+
+    Raises:
+        InputError: A file is missing or damaged, or an image has no mask.
+    """
+    labels, images = folder / "labels", _Images(folder)
+    names = {str(item["name"]) for item in _items(folder) if images.there(str(item["name"]))}
+    _verdicts(folder)
+    for file in ("network", "network_b10_spectral", "by_eye"):
+        path = labels / f"{file}.npz"
+        if file == "network" or path.is_file():
+            with _arrays(path) as masks:
+                there = set(masks.files)
+            if file == "network" and (lacking := names - there):
+                raise InputError(
+                    f"{labels}: items.json names {min(lacking)}, but network.npz has no mask of it; expected "
+                    "one"
+                )
+
+
 def labelled_images(folder: Path) -> Iterator[LabelledImage]:
     """Yield all labelled images in the order of items.json, except those whose file is missing.
 
@@ -144,6 +168,7 @@ def labelled_images(folder: Path) -> Iterator[LabelledImage]:
                 raise InputError(
                     f"{labels}: items.json names {name}, but network.npz has no mask of it; expected one"
                 )
+            classes = _mask(network, name, labels)
             covered = joined.get(name)
             found = LabelledImage(
                 name=name,
@@ -152,7 +177,7 @@ def labelled_images(folder: Path) -> Iterator[LabelledImage]:
                 place=place_of(name, folder),
                 image=dn.astype(np.float32) / np.float32(QUANTIFICATION),
                 present=np.array(item["present"], bool),
-                network=network[name],
+                network=classes,
                 covered=None if covered is None else (covered > 0).astype(np.uint8),
                 by_eye=by_eye.get(name),
                 verdict=verdicts.get(name),
@@ -206,6 +231,11 @@ class _Images:
         self._folder = folder
         self._kept: tuple[Path | None, NDArray[Any]] = (None, np.zeros(0))
 
+    def there(self, name: str) -> bool:
+        """Tell whether the file of an image is there."""
+        path = self._path(name)
+        return path is not None and path.is_file()
+
     def read(self, name: str) -> NDArray[Any] | None:
         """Read DN (13, H, W) of an image; None if its file is missing."""
         path = self._path(name)
@@ -213,9 +243,15 @@ class _Images:
             return None
         if path.suffix == ".npz":
             if self._kept[0] != path:
-                with _arrays(path) as data:
+                with open_series(path) as data:
                     self._kept = path, data["s2"]
-            return np.asarray(self._kept[1][int(name.rpartition("_")[2])])
+            number = int(name.rpartition("_")[2])
+            if number >= len(self._kept[1]):
+                raise InputError(
+                    f"{path}: has {len(self._kept[1])} images; expected one of the number {number}, as "
+                    f"labels/items.json names {name}"
+                )
+            return np.asarray(self._kept[1][number])
         if name == "thailand":
             no_cirrus = read_raster(path, len(BANDS) - 1)
             return np.insert(no_cirrus, BANDS.index("B10"), 0, axis=0)
@@ -242,10 +278,13 @@ def _items(folder: Path) -> list[dict[str, Any]]:
     try:
         items: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         lacking = [key for item in items for key in ("name", "group", "level", "present") if key not in item]
+        odd = [] if lacking else [str(item["name"]) for item in items if len(item["present"]) != len(BANDS)]
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a list of labelled images") from error
     if lacking:
         raise InputError(f"{path}: an image has no {lacking[0]!r}; expected name, group, level and present")
+    if odd:
+        raise InputError(f"{path}: {odd[0]} has another number of bands present; expected {len(BANDS)}")
     return items
 
 
@@ -253,8 +292,13 @@ def _verdicts(folder: Path) -> dict[str, Verdict]:
     path = folder / "labels" / "images_by_eye.csv"
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = {row["name"]: row["verdict"] for row in csv.DictReader(file)}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = {row["name"]: row["verdict"] or "" for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); expected a CSV with the columns name and verdict"
+        ) from error
     if unknown := set(rows.values()) - _VERDICTS.keys():
         raise InputError(
             f"{path}: found the verdict {min(unknown)!r}; expected one of {', '.join(_VERDICTS)}"
@@ -266,7 +310,7 @@ def _arrays(path: Path) -> Any:
     """Open a .npz file; InputError if it cannot be read."""
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a complete .npz file") from error
 
 
@@ -275,7 +319,16 @@ def _optional(path: Path) -> Mapping[str, Classes]:
     if not path.is_file():
         return {}
     with _arrays(path) as masks:
-        return dict(masks)
+        return {name: _mask(masks, name, path) for name in masks}
+
+
+def _mask(masks: Any, name: str, where: Path) -> Classes:
+    """Read one array of an open file."""
+    try:
+        found: Classes = masks[name]
+    except DAMAGED as error:
+        raise InputError(f"{where}: the array {name} cannot be read ({error}); copy it again") from error
+    return found
 
 
 @lru_cache
@@ -287,5 +340,6 @@ def _scenes(folder: Path) -> dict[str, str]:
 @lru_cache
 def _czech_groups(folder: Path) -> list[int]:
     """Group of each Czech tile; tiles of one group are neighbours."""
-    with np.load(folder / "optical" / "czech_forest_64px.npz", allow_pickle=False) as data:
-        return [int(group) for group in data["group"]]
+    path = folder / "optical" / "czech_forest_64px.npz"
+    with _arrays(path) as data:
+        return [int(group) for group in _mask(data, "group", path)]

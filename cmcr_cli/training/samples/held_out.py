@@ -20,6 +20,7 @@ from cmcr_cli.model.pdmsr import sample
 from cmcr_cli.training.data.images import Array, Pair, cirrus_subtracted, clear_of, has_cloud
 from cmcr_cli.training.data.library import Library, load_pairs
 from cmcr_cli.training.data.sen12mscr import SplitRule
+from cmcr_cli.training.data.watched import watched
 from cmcr_cli.training.metrics import covered_only
 from cmcr_cli.training.samples.patch_samples import Clouded, Sample, assemble, patch_inputs
 from cmcr_cli.training.samples.synthesis import cover_mask, transplant
@@ -116,7 +117,8 @@ def validation_samples(data: Path, library: Library, split_rule: SplitRule = "ex
         InputError: The val split is empty.
     """
     pairs = load_pairs(data, "val", split_rule)
-    truths = ((name, pairs[name]) for name in evenly(list(pairs), IMAGES))
+    names = evenly(list(pairs), IMAGES)
+    truths = ((name, pairs[name]) for name in watched(names, "images for validation", len(names)))
     samples = [check.sample() for check in transplanted(truths, library.pairs)]
     if not samples:
         raise InputError(

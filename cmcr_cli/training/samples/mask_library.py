@@ -34,11 +34,14 @@ from cmcr_cli.training.data.labels import (
     LabelledImage,
     fold_of,
     has_labels,
+    label_count,
     labelled_images,
     place_of,
 )
 from cmcr_cli.training.data.lazy import LazySequence
 from cmcr_cli.training.data.library import Library
+from cmcr_cli.training.data.series_file import open_series
+from cmcr_cli.training.data.watched import watched
 from cmcr_cli.training.samples.held_out import evenly
 from cmcr_cli.training.samples.mask_ground import B09, B10
 from cmcr_cli.training.samples.mask_samples import (
@@ -86,7 +89,7 @@ def mask_library(data: Path, library: Library, fold: int) -> MaskLibrary:
             library.pairs,
         )
     found, names, others = [], set(), _other_splits(data)
-    for image in labelled_images(data):
+    for image in _labelled(data, "masks"):
         names.add(image.name)
         if image.by_eye is None and image.place not in others:
             found.append(_of_labels(image))
@@ -109,7 +112,7 @@ def held_out(data: Path, library: Library, fold: int, most: int) -> list[MaskIma
         return [_of_pair(library.pairs[n]) for n in evenly(range(len(library.pairs)), most)]
     found = (
         _of_labels(image)
-        for image in labelled_images(data)
+        for image in _labelled(data, "masks for validation")
         if (fold_of(image.place) == fold if fold else image.by_eye is not None)
     )
     return evenly([image for image in found if not _is_clear(image)], most)
@@ -117,7 +120,7 @@ def held_out(data: Path, library: Library, fold: int, most: int) -> list[MaskIma
 
 def _pairs(data: Path, fold: int) -> list[Pair]:
     """Pairs from which clouds are extracted, except those labelled by eye and those of `fold`."""
-    by_eye = {image.name for image in labelled_images(data) if image.by_eye is not None}
+    by_eye = {image.name for image in _labelled(data, "masks by eye") if image.by_eye is not None}
     folders = {f"tri_{name}_cloudy": pair for name, pair in triplets(data, "train").items()}
     folders |= {f"pair_{path.name}_cloudy": read_folder(path) for path in pair_folders(data)}
     chosen = [
@@ -131,7 +134,7 @@ def _pairs(data: Path, fold: int) -> list[Pair]:
 def _series_pairs(data: Path, fold: int) -> Iterator[Pair]:
     """Yield cloudy dates of series, each with the nearest clear date, except those labelled by eye."""
     series: dict[str, list[LabelledImage]] = {}
-    for image in labelled_images(data):
+    for image in _labelled(data, "masks of series"):
         if image.name.rpartition("_")[2].isdecimal() and fold_of(image.place) != fold:
             series.setdefault(image.name.rpartition("_")[0], []).append(image)
     for dates in series.values():
@@ -161,6 +164,10 @@ def _completed(labelled: LabelledImage) -> Array:
     return image
 
 
+def _labelled(data: Path, what: str) -> Iterator[LabelledImage]:
+    return watched(labelled_images(data), what, label_count(data))
+
+
 def _other_splits(data: Path) -> set[str]:
     """Places of the triplets that are not for training."""
     return {f"triplets {row['scene']}" for row in index(data) if row["split"] != "train"}
@@ -186,7 +193,7 @@ def _of_labels(image: LabelledImage) -> MaskImage:
 def _further(data: Path, labelled: set[str]) -> Iterator[MaskImage]:
     """Yield the clear images of array files that have no label."""
     for path in series_files(data):
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_series(path) as arrays:
             optical, present = arrays["s2"], arrays["s2_present"]
             # The images of such a file are clear images of different places, not dates of a series.
             places = "place_id" in arrays.files

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from typer.core import TyperGroup as Group
+from typer.main import get_command
 
+from cmcr_cli.cli.commands.batch import _summary
+from cmcr_cli.cli.main import app
+from cmcr_cli.option_fields import Role, option_fields
+from cmcr_cli.options import COLUMNS, RemoveOptions
+from cmcr_cli.removal.many_scenes import Outcome
 from cmcr_cli.simulate import SimulatedScene
 
 Cmcr = Callable[..., Any]
@@ -78,6 +85,58 @@ def test_bad_lists_and_options_are_refused_before_any_work(
         ended = cmcr("batch", *args, "-o", tmp_path / "out")
         assert (ended.code, ended.out) == (code, "") and ended.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_names_every_fault_and_sums_up(
+    cmcr: Cmcr, scene: SimulatedScene, given: tuple[object, ...], tmp_path: Path
+) -> None:
+    """Of JSON lines; the folder of the outputs is not there, and is not left."""
+    listed, out = tmp_path / "scenes.jsonl", tmp_path / "out" / "deep"
+    rows = [{"s2": str(scene.s2), "s1": str(scene.s1)}, {"s2": "missing.tif", "output": "b.tif"}]
+    listed.write_text("\n".join(map(json.dumps, rows)))
+    ended = cmcr("batch", listed, "-o", out, *given, "--dry-run")
+    assert ended.code == 1
+    first, second, summary = ended.out.splitlines()
+    assert first.startswith(f"[1/2] {out / 's2_clear.tif'}: ") and "MB of disk" in first
+    assert "b.tif: failed: missing.tif" in second
+    assert summary.startswith("1 planned, 0 skipped, 1 failed; one after another about ")
+    assert "MB of memory" in summary and list(tmp_path.iterdir()) == [listed]
+
+
+def test_sums_are_those_of_scenes_one_after_another() -> None:
+    outcomes = [
+        Outcome("a", "planned", 10.0, 0.5, memory_mb=900, disk_mb=100, output_mb=30),
+        Outcome("b", "skipped"),
+        Outcome("c", "failed", error="why"),
+        Outcome("d", "planned", 5.5, 0.5, memory_mb=800, disk_mb=120, output_mb=20),
+    ]
+    summary = _summary(outcomes, dry_run=True)
+    assert summary == {
+        "planned": 2, "skipped": 1, "failed": 1, "seconds": 15.5, "memory_mb": 900, "output_mb": 50,
+        "disk_mb": 150,
+    }  # fmt: skip
+    assert _summary(outcomes[1:3], dry_run=True)["disk_mb"] == 0
+    assert _summary(outcomes[1:3], dry_run=False) == {"done": 0, "skipped": 1, "failed": 1}
+
+
+def test_a_batch_has_every_option_of_a_removal() -> None:
+    """As an option of all scenes, or as a column of the list; and what remove has besides fields."""
+    group = get_command(app)
+    assert isinstance(group, Group)
+    names = "remove", "batch"
+    remove, batch = ({o for each in group.commands[name].params for o in each.opts} for name in names)
+    fields = option_fields(RemoveOptions)
+    columns = {each.flag for each in fields if each.option.column} | {"s2", "s1"}
+    assert remove - batch <= columns and {"--dry-run", "--resume", "--native"} <= batch
+    of_the_scene = {each.name for each in fields if each.role is Role.INPUT} - {"mask_weights"}
+    assert of_the_scene <= set(COLUMNS), "what differs from scene to scene"
+
+
+def test_a_list_in_the_encoding_of_spreadsheets(cmcr: Cmcr, scene: SimulatedScene, tmp_path: Path) -> None:
+    listed = tmp_path / "scenes.txt"
+    listed.write_text(f"s2\toutput\n{tmp_path / 'missing.tif'}\tä.tif\n", encoding="utf-16")
+    ended = cmcr("batch", listed, "-o", tmp_path / "out", "--device", "cpu")
+    assert ended.code == 1 and "ä.tif: failed" in ended.out and "missing.tif" in ended.out
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ def test_what_is_broken_is_named_and_fails(cmcr: Callable[..., Any], sen12mscr: 
     ended = cmcr("data", "check", folder)
     assert ended.code == 1
     line = next(line for line in ended.out.splitlines() if line.startswith("  unreadable"))
-    assert line.startswith("  unreadable: 4 (ROIs1158_spring_s2/s2_1/ROIs1158_spring_s2_1_p30.tif, ")
+    assert line.startswith(
+        "  unreadable: 4 (ROIs1158_spring_s2/s2_1/ROIs1158_spring_s2_1_p30.tif (cannot be "
+    )
     assert line.count(".tif") == 3 and line.endswith(", ...)")
     told = cmcr("data", "check", folder, "--json", "-q")
     assert (told.code, told.err) == (1, "")

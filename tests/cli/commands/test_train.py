@@ -68,11 +68,17 @@ def test_values_out_of_range_are_usage_errors(cmcr: Callable[..., Any], calls: l
 def test_dry_run_prints_the_estimate(
     cmcr: Callable[..., Any], calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    estimate = TrainingEstimate(52, 26, 16, "cpu", 1, 1_491_600, 8.09, 0.5, 0.2, 30.0, 6000.0)
+    estimate = TrainingEstimate(52, 26, 16, "cpu", 1, 1_491_600, 8.09, 0.5, 0.2, 30.0, 88.0, 6000.0)
     monkeypatch.setattr(dry_run, "estimate_training", lambda *args: estimate)
     ended = cmcr("train", "teacher", "data", "--run-dir", "run", "--dry-run")
     assert (ended.code, calls) == (0, []), ended.err
-    for said in ("52 clear places", "1,491,600 values", "8.1 GFLOP", "1 process\n", "about 100 minutes"):
+    for said in (
+        "52 clear places",
+        "1,491,600 values",
+        "8.1 GFLOP",
+        "1 process\n",
+        "about 100 minutes, of which 88 s",
+    ):
         assert said in ended.out
 
 

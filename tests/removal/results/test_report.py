@@ -32,7 +32,7 @@ def session() -> Any:
     return SimpleNamespace(
         options=options, optical=optical(("B02",), np.uint16, 0), radar=None, area=None,
         weights=SimpleNamespace(label="tiny 1234"), device="cpu", warnings=warnings,
-        references=(), references_left_out=(), inputs=None,
+        references=(), references_left_out=(), inputs=None, native=(),
     )  # fmt: skip
 
 

@@ -20,7 +20,9 @@ def test_the_separator_is_that_of_the_heading() -> None:
     """References within a cell have semicolons between them."""
     assert cells_of(["s2,references", "a.tif,b.tif;c.tif"], COLUMNS)[1] == ["a.tif", "b.tif;c.tif"]
     assert cells_of(["s2;references", "a.tif;b, c.tif"], COLUMNS)[1] == ["a.tif", "b, c.tif"]
-    assert cells_of(["a.tif;b.tif"], COLUMNS) == [["a.tif;b.tif"]]
+    assert cells_of(["a.tif;b.tif"], COLUMNS) == [["a.tif", "b.tif"]]
+    assert cells_of(['"a;b.tif"', "c.tif,d.tif"], COLUMNS) == [["a;b.tif"], ["c.tif", "d.tif"]]
+    assert cells_of(["a.tif", "b.tif;c.tif"], COLUMNS) == [["a.tif"], ["b.tif", "c.tif"]]
     assert cells_of(["a.tif\tb.tif"], COLUMNS) == [["a.tif", "b.tif"]]
     assert cells_of(["sep=;", "s2;s1", "a;b"], COLUMNS) == [["s2", "s1"], ["a", "b"]]
     assert cells_of(["s2"], COLUMNS) == [["s2"]] and cells_of([], COLUMNS) == []

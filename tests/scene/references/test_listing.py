@@ -147,5 +147,6 @@ def test_collections_stand_for_their_items(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     assert list_references([str(path)])[1] == (LeftOut(str(path), "holds no items"),)
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [{}]}))
+    assert list_references([f"{path}#one"])[0] == (Listed(f"{path}#one"),), "one of them by its id"
     with pytest.raises(InputError, match="not a whole ItemCollection"):
         listed(path)

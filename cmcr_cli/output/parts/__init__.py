@@ -1,0 +1,1 @@
+"""What belongs to the hidden folders in which outputs are built."""
