@@ -18,10 +18,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import OptionError
 from cmcr_cli.option_paths import COG, Format
 
 T = TypeVar("T")
+
+MOST_SHOWN, LONGEST_LINE = 3, 160
+"""Values of one option, and characters of all, that a repr shows."""
 
 Command = Literal["remove", "batch", "mask", "info", "train", "distill"]
 """Commands whose options are fields."""
@@ -211,7 +215,7 @@ def option_fields(kind: type) -> tuple[OptionField, ...]:
 
 
 def documented(kind: type[T]) -> type[T]:
-    """Class decorator: say in the docstring what each option means, and keep the signature short.
+    """Class decorator: say in the docstring what each option means, and keep signature and repr short.
 
     Args:
         kind: A dataclass, each of whose fields is annotated with an `Option`.
@@ -224,7 +228,22 @@ def documented(kind: type[T]) -> type[T]:
         kind.__init__.__annotations__[field.name] = field.type
         lines.append(f"        {field.name}: {field.meaning}")
     kind.__doc__ = "\n".join([(kind.__doc__ or "").rstrip(), *lines])
+    kind.__repr__ = _shown  # type: ignore[method-assign]
     return kind
+
+
+def _shown(options: Any) -> str:
+    """The options that are not the defaults, in one line."""
+    stated = {field.name: (getattr(options, field.name), field) for field in option_fields(type(options))}
+    parts = []
+    for name, (value, field) in stated.items():
+        if value != field.default:
+            text = str(value) if isinstance(value, Path) else value
+            several = isinstance(value, tuple | Mapping) and len(value) > MOST_SHOWN
+            parts.append(f"{name}=({len(value)} values)" if several else f"{name}={text!r}")
+    line = public(", ".join(parts))
+    line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
+    return f"{type(options).__name__}({line})"
 
 
 def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, Any]]:

@@ -9,6 +9,7 @@ from cmcr_cli.errors import OptionError
 from cmcr_cli.option_fields import OUTPUTS, Role, option_fields, paths_by_role, values_by_role
 from cmcr_cli.option_paths import check_input_name, check_output_name
 from cmcr_cli.option_texts import check_datetime
+from cmcr_cli.option_types import checked
 from cmcr_cli.scene.masks.mask_codes import parse_codes
 from cmcr_cli.scene.references.entries import split_date
 
@@ -23,15 +24,14 @@ def check_fields(options: Any) -> None:
         options: A `RemoveOptions`, which is changed.
 
     Raises:
-        OptionError: A value is not one of the choices, or out of range.
+        OptionError: A value has another type, is not one of the choices, or is out of range.
     """
     for each in option_fields(type(options)):
         value = getattr(options, each.name)
-        if each.base is Path and isinstance(value, str):
-            object.__setattr__(options, each.name, Path(value))
-        elif each.listed:
-            texts = (value,) if isinstance(value, str | Path) else value
-            object.__setattr__(options, each.name, tuple(map(str, texts)))
+        if each.listed:
+            value = (value,) if isinstance(value, str | Path) else tuple(value)
+        value = checked(each.flag, each.type, value, path=each.role is Role.INPUT)
+        object.__setattr__(options, each.name, value)
         each.check(value)
 
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cmcr_cli"
 
 LIGHT = "addresses errors version warning_kinds"
 SCENE = f"{LIGHT} scene scene.backscatter scene.layers scene.masks scene.pixels scene.references"
-OPTIONS = "options option_fields option_paths option_rules option_texts"
+OPTIONS = "options option_fields option_paths option_rules option_texts option_types"
 REMOVAL = f"{SCENE} {OPTIONS} ground output output.catalogue model runtime"
 PASSES = f"{REMOVAL} removal.survey removal.opening"
 TRAINING = f"{SCENE} ground model output runtime simulate training"
@@ -22,10 +22,11 @@ IMPORTS = {
     "errors": "addresses",
     "version": "",
     "warning_kinds": "addresses",
-    "option_fields": "errors option_paths",
+    "option_fields": "addresses errors option_paths",
     "option_paths": "addresses errors",
-    "option_rules": f"{SCENE} option_fields option_paths option_texts",
+    "option_rules": f"{SCENE} option_fields option_paths option_texts option_types",
     "option_texts": SCENE,
+    "option_types": "errors",
     "options": f"{SCENE} {OPTIONS}",
     "scene": f"{LIGHT} scene.backscatter scene.layers scene.pixels scene.products scene.references",
     "scene.backscatter": f"{LIGHT} scene scene.pixels",
@@ -45,6 +46,7 @@ IMPORTS = {
     "removal.opening": f"{REMOVAL} removal.survey",
     "removal.restore": PASSES,
     "removal.results": f"{PASSES} removal.restore",
+    "arrays": f"{SCENE} {OPTIONS} output removal removal.opening",
     "simulate": f"{SCENE} output",
     "training": f"{TRAINING} training.data training.samples",
     "training.data": f"{SCENE} ground simulate training",
@@ -53,7 +55,7 @@ IMPORTS = {
     "evaluation": f"{TRAINING} training.data training.samples removal.survey removal.restore",
     "cli": f"{SCENE} {OPTIONS} cli.commands",
     "cli.commands": f"{TRAINING} {OPTIONS} training.data training.tasks removal evaluation cli",
-    "__init__": f"{LIGHT} removal",
+    "__init__": f"{LIGHT} arrays removal",
     "__main__": "cli",
 }
 """What each folder, and each module beside the folders, may import besides modules of its own folder."""

@@ -26,6 +26,7 @@ from cmcr_cli.removal.restore.second_pass import expectation_of, restorer_for
 from cmcr_cli.removal.restore.steps import Advanced, batches
 from cmcr_cli.removal.restore.strips import Strip, StripReader
 from cmcr_cli.removal.results.native import NativeBands, area_to_compute, grouped
+from cmcr_cli.removal.results.notebook import html_table
 from cmcr_cli.removal.results.rasters import RASTERS, Setting, image_spec
 from cmcr_cli.removal.results.report import ReportedReference, left_out_references, used_references
 from cmcr_cli.removal.survey.first_pass import Survey
@@ -67,6 +68,28 @@ class Estimate:
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
     inputs: Inputs  # as they were understood
+
+    def __repr__(self) -> str:
+        """The plan in one line."""
+        return (
+            f"Estimate({self.covered_share:.0%} covered, {self.patches_restored} of {self.patches} patches, "
+            f"{self.seconds:.0f} s, {self.memory_mb} MB)"
+        )
+
+    def _repr_html_(self) -> str:
+        """The plan as a table, for notebooks."""
+        rows = (
+            ("size", f"{self.width} x {self.height} px"),
+            ("covered", f"{self.covered_share:.1%}"),
+            ("to restore", f"{self.patches_restored} of {self.patches} patches"),
+            ("time", f"{self.seconds:.0f} s on {self.device}"),
+            ("memory", f"{self.memory_mb} MB"),
+            ("disk", f"{self.disk_mb} MB, of which {self.output_mb} MB stay"),
+            ("level", f"{self.level}, offset {self.offset:g} DN ({self.offset_source})"),
+            ("radar", "used" if self.radar else "none"),
+            ("references", ", ".join(each.date or "unknown date" for each in self.references) or "none"),
+        )
+        return html_table("Estimate", rows, self.warnings)
 
 
 def estimate(

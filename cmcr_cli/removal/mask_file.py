@@ -19,8 +19,9 @@ from cmcr_cli.output.cog import StripWriter
 from cmcr_cli.output.cog_spec import OutputSpec
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.lock import locked
-from cmcr_cli.removal.opening.session import Progress, Session, open_session
+from cmcr_cli.removal.opening.session import Progress, Session, check_options, open_session
 from cmcr_cli.removal.restore.budget import Budget
+from cmcr_cli.removal.results.notebook import html_table
 from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.optical import Optical
@@ -43,6 +44,20 @@ class MaskReport:
     covered_share: float
     cover: Cover
     warnings: tuple[CmcrWarning, ...]
+
+    def __repr__(self) -> str:
+        """The outcome in one line."""
+        return f"MaskReport({self.output}: {self.covered_share:.0%} covered, by {self.mask})"
+
+    def _repr_html_(self) -> str:
+        """The outcome as a table, for notebooks."""
+        rows = (
+            ("size", f"{self.width} x {self.height} px, {self.valid_share:.1%} valid"),
+            ("covered", f"{self.covered_share:.1%}"),
+            ("mask", self.mask),
+            *(() if self.confidence is None else (("confidence", self.confidence),)),
+        )
+        return html_table(self.output, rows, self.warnings)
 
 
 def write_mask(
@@ -70,6 +85,7 @@ def write_mask(
         OptionError: `confidence` is asked for, and the mask is not the network's.
         CmcrError: What `remove` raises before its first patch.
     """
+    check_options(options)
     if confidence is not None:
         if options.mask != "auto":
             raise OptionError(

@@ -65,6 +65,10 @@ class Grid:
             )
         return cls(dataset.crs, transform, dataset.width, dataset.height)
 
+    def __repr__(self) -> str:
+        """Size and CRS in one line."""
+        return f"Grid({self.describe() if self.crs else f'{self.width} x {self.height} px, no CRS'})"
+
     @property
     def pixel_size(self) -> tuple[float, float]:
         """Width and height of a pixel in units of the CRS, both positive."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import REFERENCE_NEEDS, SCENE_NEEDS, canonical
 from cmcr_cli.scene.grid import Grid
@@ -68,6 +69,10 @@ class Optical:
     scaled: bool = False  # whether the user states the scale
     original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
     own_files: Mapping[str, str] = field(default_factory=dict)  # of a product, by band; none of a stack
+
+    def __repr__(self) -> str:
+        """Path, level and grid in one line."""
+        return f"Optical({public(self.path)}: {self.level}, {self.grid.describe()})"
 
     @property
     def empty(self) -> float:

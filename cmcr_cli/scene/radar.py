@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.backscatter.polarisations import in_order, polarisations
 from cmcr_cli.scene.backscatter.units import (
@@ -98,6 +99,10 @@ class Radar:
     warnings: tuple[RadarWarning, ...]
     amplitude: bool = False  # whether values are the square root of linear power
     swapped: bool = False  # whether VH comes first
+
+    def __repr__(self) -> str:
+        """Path and units in one line."""
+        return f"Radar({public(self.path)}: {self.units})"
 
     @property
     def path(self) -> str:

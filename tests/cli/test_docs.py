@@ -37,6 +37,7 @@ NOT_RUN = {
     "docs/index.md": ["installs packages"],
     "docs/many-scenes.md": ["needs a cluster", "needs SLURM"],
     "docs/products.md": ["reads from a bucket"],
+    "docs/python.md": ["needs a catalogue"],
     "docs/sentinel-1.md": [
         *["reads from the Planetary Computer"] * 2,
         *["needs an account of the Copernicus Data Space"] * 2,

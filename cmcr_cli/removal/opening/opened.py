@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cmcr_cli.model import weights as weights_file
 from cmcr_cli.model.network import to_inference
 from cmcr_cli.model.weights import Weights
+from cmcr_cli.option_types import checked
 from cmcr_cli.options import RemoveOptions, Units
 from cmcr_cli.removal.survey.mask_choice import KnownMasks
 from cmcr_cli.runtime.device import pick_devices
@@ -31,6 +32,10 @@ class Model:
     devices: tuple[torch.device, ...]
     masks: KnownMasks = field(default_factory=KnownMasks, repr=False, compare=False)
     """What covers the references of earlier scenes."""
+
+    def __repr__(self) -> str:
+        """Weights and devices in one line."""
+        return f"Model({self.label} on {', '.join(map(str, self.devices))})"
 
     @property
     def label(self) -> str:
@@ -65,6 +70,10 @@ class Scene:
 
     optical: Optical
     radar: Radar | None
+
+    def __repr__(self) -> str:
+        """The scene in one line."""
+        return f"Scene({self.optical!r}, {'no radar' if self.radar is None else repr(self.radar)})"
 
     @property
     def grid(self) -> Grid:
@@ -143,10 +152,13 @@ def open_scene(
         The open scene.
 
     Raises:
+        OptionError: What is given is not a path.
         InputError: A file cannot be used.
         RadiometryError: Bands, polarisations or units are unknown.
         GridMismatchError: The radar does not cover the scene.
     """
+    s2 = checked("s2", str, s2, path=True)
+    s1 = checked("s1", str | tuple[str, str] | None, s1, path=True)
     with ExitStack() as stack:
         optical = stack.enter_context(open_optical(s2, bands=bands, scale=scale, offset=offset))
         radar = None

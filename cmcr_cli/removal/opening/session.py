@@ -10,8 +10,9 @@ from pathlib import Path
 import rasterio
 import torch
 
-from cmcr_cli.errors import WeightsError
+from cmcr_cli.errors import OptionError, WeightsError
 from cmcr_cli.model.weights import Weights, default_path
+from cmcr_cli.option_types import ARRAYS, kind_of
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.catalogue.stac_item import scene_time
 from cmcr_cli.output.claims import Claims, check_writable
@@ -135,6 +136,15 @@ def open_session(
         )
 
 
+def check_options(options: object) -> None:
+    """Raise OptionError unless `options` are RemoveOptions, and not an input itself."""
+    if not isinstance(options, RemoveOptions):
+        raise OptionError(
+            f"found {kind_of(options)}; expected RemoveOptions, as in remove(RemoveOptions(s2=..., "
+            f"output=...)). {ARRAYS}."
+        )
+
+
 def _area_of(options: RemoveOptions, grid: Grid) -> Area | None:
     """The area of interest on the grid of the scene, however it is given."""
     if options.aoi is not None:
@@ -153,8 +163,10 @@ def check_files(options: RemoveOptions, others: Sequence[Path] = ()) -> Claims:
         The claims.
 
     Raises:
+        OptionError: `options` are something else.
         OutputError: Files meet, or an output cannot be written.
     """
+    check_options(options)
     claims = Claims()
     claim(claims, options, others)
     claims.check()

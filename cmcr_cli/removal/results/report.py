@@ -11,6 +11,7 @@ from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.restore.plan import Plan
+from cmcr_cli.removal.results.notebook import html_table
 from cmcr_cli.removal.survey.first_pass import Survey
 from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -69,6 +70,28 @@ class Report:
     warnings: tuple[CmcrWarning, ...]
     inputs: Inputs  # as they were understood
     native: tuple[str, ...] = ()  # files of the bands in their own pixels
+
+    def __repr__(self) -> str:
+        """The outcome in one line."""
+        return (
+            f"Report({self.output}: {self.covered_share:.0%} covered, {self.patches_restored} of "
+            f"{self.patches} patches restored, {sum(self.seconds.values()):.1f} s)"
+        )
+
+    def _repr_html_(self) -> str:
+        """The outcome as a table, for notebooks."""
+        dates = [f"{each.date or 'unknown date'} ({each.weight or 0:.0%})" for each in self.references]
+        rows = (
+            ("size", f"{self.width} x {self.height} px, {self.valid_share:.1%} valid"),
+            ("covered", f"{self.covered_share:.1%}"),
+            ("restored", f"{self.patches_restored} of {self.patches} patches"),
+            ("level", f"{self.level}, offset {self.offset:g} DN ({self.offset_source})"),
+            ("radar", "used" if self.radar else "none"),
+            ("references", ", ".join(dates) or "none"),
+            ("made with", f"{self.weights} on {self.device}, steps {self.steps}, samples {self.samples}"),
+            ("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())),
+        )
+        return html_table(self.output, rows, self.warnings)
 
     @classmethod
     def of(

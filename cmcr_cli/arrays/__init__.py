@@ -1,0 +1,1 @@
+"""Arrays of xarray and numpy, and open rasterio datasets, in the place of files."""

@@ -1,0 +1,3 @@
+from tests.support.removals import make_scene, options, scene, weights
+
+__all__ = ["make_scene", "options", "scene", "weights"]
