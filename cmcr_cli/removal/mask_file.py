@@ -14,6 +14,7 @@ from cmcr_cli.option_paths import check_output_name
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.cog import OutputSpec, StripWriter
 from cmcr_cli.output.files import FileSet
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.session import Progress, Session, open_session
 from cmcr_cli.removal.restore.budget import Budget
@@ -41,6 +42,7 @@ class MaskReport:
     height: int
     valid_share: float
     covered_share: float
+    inputs: Inputs
     warnings: tuple[CmcrWarning, ...]
 
 
@@ -90,6 +92,7 @@ def write_mask(
             height=grid.height,
             valid_share=found.valid_share,
             covered_share=found.covered_share,
+            inputs=session.inputs,
             warnings=tuple(session.warnings),
         )
 

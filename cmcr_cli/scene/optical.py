@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import REFERENCE_NEEDS, SCENE_NEEDS, canonical
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.layers.brightness import check_range
 from cmcr_cli.scene.layers.converted import Original, as_dn, original_of
 from cmcr_cli.scene.layers.pixel_sizes import check_pixel_size
-from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, check_range, find_units
+from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, find_units
 from cmcr_cli.scene.layers.sensors import check_sensor
 from cmcr_cli.scene.layers.stack_layers import Layers, find_layers
 from cmcr_cli.scene.pixels.masks_of_files import open_validity, usable_nodata

@@ -17,7 +17,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from cmcr_cli.errors import GridMismatchError, InputError
-from cmcr_cli.scene.backscatter.polarisations import in_order, polarisations
+from cmcr_cli.scene.backscatter.polarisations import check_pair, in_order, polarisations
 from cmcr_cli.scene.backscatter.units import (
     RadarUnits,
     check_amplitude,
@@ -200,6 +200,7 @@ def _dataset(path: str | Path | tuple[str, str]) -> Iterator[tuple[Any, list[str
         files = (
             dict(zip(RADAR_BANDS, path, strict=True)) if isinstance(path, tuple) else radar_item(str(path))
         )
+        check_pair(files)
         with open_stack(files, "Sentinel-1") as (dataset, _):
             yield dataset, list(files.values())
         return

@@ -141,13 +141,7 @@ def read_safe(path: str) -> Product:
         note = f"{path}: is a part of the product {whole}, which is read"
         return replace(product, path=path, warnings=(*product.warnings, RadiometryWarning(note)))
     root, text = _metadata(path)
-    try:
-        tree = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # also unknown encodings
-        raise InputError(
-            f"{path}: its metadata cannot be parsed ({error}); expected the XML of a Sentinel-2 product. "
-            "Download the product again."
-        ) from error
+    tree = _parsed(text, path)
     files = _images(tree, root, path)
     scl = files.pop("SCL", None)
     uri, baseline, time = (
@@ -165,6 +159,33 @@ def read_safe(path: str) -> Product:
         nodata=_nodata(tree, path),
         tags={key: value for key, value in tags.items() if value},
     )
+
+
+def offset_at(metadata: str) -> float:
+    """Read the offset of all bands from the metadata of a product.
+
+    Args:
+        metadata: Its file MTD_MSIL1C.xml or MTD_MSIL2A.xml, at any path GDAL knows.
+
+    Returns:
+        DN; 0 for products before baseline 04.00.
+
+    Raises:
+        InputError: It cannot be read.
+        RadiometryError: The offsets are not one number.
+    """
+    return _offset(_parsed(read_bytes(metadata, LARGEST_MAIN), metadata), metadata)
+
+
+def _parsed(text: bytes, path: str) -> Element:
+    try:
+        tree: Element = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # also unknown encodings
+        raise InputError(
+            f"{path}: its metadata cannot be parsed ({error}); expected the XML of a Sentinel-2 product. "
+            "Download the product again."
+        ) from error
+    return tree
 
 
 def _metadata(path: str) -> tuple[str, bytes]:

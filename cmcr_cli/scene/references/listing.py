@@ -18,7 +18,8 @@ from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.scene.products.eopf import is_eopf
 from cmcr_cli.scene.products.safe import METADATA, whole_of
-from cmcr_cli.scene.products.stac import is_item, item_paths
+from cmcr_cli.scene.products.stac import is_item
+from cmcr_cli.scene.products.stac_lists import items_at
 from cmcr_cli.scene.raster import open_raster, read_start
 from cmcr_cli.scene.references.cells import MARK, cells_of
 from cmcr_cli.scene.references.entries import split_date
@@ -152,10 +153,12 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
         yield from _of_folder(place)
     elif _is_list(path):
         yield from _of_list(place)
-    elif not is_eopf(path) and is_item(path) and (items := item_paths(path)) is not None:
-        if not items:
+    elif not is_eopf(path) and is_item(path) and (items := items_at(path)) is not None:
+        if not items.paths:
             yield LeftOut(path, "holds no items")
-        yield from (Listed(item, named=False) for item in items)
+        if items.unread is not None:
+            yield LeftOut(f"{path} (in part)", items.unread)
+        yield from (Listed(item, named=False) for item in items.paths)
     else:
         yield Listed(path)
 
