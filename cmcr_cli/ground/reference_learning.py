@@ -121,11 +121,22 @@ class SampleCollector:
         self._found: dict[tuple[int, int], Samples] = {}
 
     def wants(self, top: int) -> bool:
-        """Tell whether anything is taken from the windows that begin at this row."""
+        """Tell whether the lattice has points in a row of windows; others need not be read.
+
+        Args:
+            top: First row of the windows in pixels.
+
+        Returns:
+            Whether anything is taken from them.
+        """
         return top // WINDOW % self._rows == 0
 
     def add(self, window: Seen) -> None:
-        """Take those pixels of a window that are clear today."""
+        """Take those pixels of a window that are on the lattice and clear today.
+
+        Args:
+            window: From `seen`, looked at in steps of 1. Windows may come in any order.
+        """
         rows, columns = (
             np.arange(-start % self._step, size, self._step)
             for start, size in zip((window.top, window.left), window.clear.shape, strict=True)
@@ -175,7 +186,11 @@ class ResidualCollector:
         self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def add(self, window: Seen) -> None:
-        """Take a window that is looked at in steps of `step`."""
+        """Take the residuals of a window into account.
+
+        Args:
+            window: From `seen`, looked at in steps of `step`. Windows may come in any order.
+        """
         step, cell, (image, clear) = self.step, self._references.cell, (window.image, window.clear)
         blocks = clear.shape if step > 1 else (clear.shape[0] // 2, clear.shape[1] // 2)
         basis = window.radar

@@ -125,6 +125,9 @@ def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
         library: Training images.
         mix: How often each kind is drawn.
         rng: Source of randomness.
+
+    Returns:
+        The scene, and its truth.
     """
     regime = rng.random()
     if regime < mix.hidden + mix.heavy:
@@ -201,6 +204,9 @@ def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
         library: Training images.
         mix: How often each kind is drawn.
         rng: Source of randomness.
+
+    Returns:
+        Inputs and target of the network.
     """
     scene = draw(library, mix, rng)
     while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
@@ -215,6 +221,9 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         scene: Ground with clouds.
         mix: How often radar, bands and context are removed, and masks are faulty.
         rng: Source of randomness.
+
+    Returns:
+        Inputs and target of the network.
     """
     radar = scene.ground.radar
     radar = None if radar is None or rng.random() < mix.no_radar else jittered_radar(radar, rng)
@@ -262,6 +271,9 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         radar: VV and VH in dB (2, H, W); None: no radar.
         context: Whether context and statistics are fitted to the scene; else those of the training data are
             used.
+
+    Returns:
+        Inputs and target of the network, most of them float16.
     """
     height, width = cover.shape
     optical, covered = scene.cloudy * present[:, None, None], cover > 0

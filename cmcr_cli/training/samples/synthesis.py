@@ -38,7 +38,15 @@ _DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
 
 
 def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
-    """Apply one of the eight flips and rotations (`turn`, 0 to 7) to the last two axes."""
+    """Flip or rotate an image.
+
+    Args:
+        array: Of shape (..., H, W).
+        turn: Which of the eight flips and rotations, 0 to 7; from 4 on it is mirrored.
+
+    Returns:
+        The image, H and W exchanged where it is turned by 90 degrees.
+    """
     turned = np.rot90(array, turn % 4, axes=(-2, -1))
     return turned[..., ::-1] if turn >= 4 else turned
 
@@ -89,10 +97,17 @@ def cloud_layer(cloudy: Array, clear: Array, opacity: Array) -> tuple[Array, Arr
 
 
 def recoloured(clear: Array, rng: np.random.Generator) -> Array:
-    """Vary level and contrast of each band of clear ground (13, H, W) at random.
+    """Vary level and contrast of each band of clear ground at random.
 
     Otherwise the network would memorise places. It should read the relation of radar and colour from the
     clear part of the scene.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        rng: Source of randomness.
+
+    Returns:
+        Reflectance (13, H, W), not negative.
     """
     mean = clear.mean(axis=(1, 2), keepdims=True)
     shared, own = rng.normal(0, 0.08, (2, 1)), rng.normal(0, 0.08, (2, len(clear)))
@@ -117,7 +132,14 @@ class Haze:
     high: bool
 
     def over(self, image: Array) -> Array:
-        """Return the image (13, H, W) under the layer."""
+        """Lay the layer over an image.
+
+        Args:
+            image: Reflectance (13, H, W).
+
+        Returns:
+            Reflectance (13, H, W).
+        """
         return np.asarray(image * self.kept + self.added, np.float32)
 
 
@@ -151,7 +173,15 @@ def draw_haze(shape: tuple[int, ...], rng: np.random.Generator) -> Haze:
 
 
 def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Add a part of a procedural sky to clear ground (13, H, W); returns the same as `transplant`."""
+    """Add a part of a procedural sky to clear ground.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        rng: Source of randomness.
+
+    Returns:
+        The same as `transplant`.
+    """
     sky, turn = _sky(int(rng.integers(SKIES))), int(rng.integers(8))
     height, width = clear.shape[1:]
     rows, cols = max(height, SKY_SIDE), max(width, SKY_SIDE)
@@ -302,20 +332,43 @@ def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Genera
 
 
 def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
-    """Vary real radar (2, H, W): random gain with a std of 0.7 dB, and a shift of up to 2 px."""
+    """Vary real radar at random: its level with a std of 0.7 dB, and its place by up to 2 px.
+
+    Args:
+        radar: VV and VH in dB (2, H, W).
+        rng: Source of randomness.
+
+    Returns:
+        Radar of the same shape; what is moved out comes in on the other side.
+    """
     rows, cols = rng.integers(-2, 3, size=2) if rng.random() < 0.3 else (0, 0)
     return np.roll(radar, (rows, cols), axis=(1, 2)) + np.float32(rng.normal(0, 0.7))
 
 
 def block_mean(array: Array, factor: int = 2) -> Array:
-    """Mean over `factor` x `factor` pixels of the last two axes, whose sizes are multiples of `factor`."""
+    """Average over blocks of pixels.
+
+    Args:
+        array: Of shape (..., H, W), both multiples of `factor`.
+        factor: Side of a block in pixels.
+
+    Returns:
+        Means (..., H / factor, W / factor).
+    """
     height, width = array.shape[-2] // factor, array.shape[-1] // factor
     blocks = array.reshape(*array.shape[:-2], height, factor, width, factor)
     return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)
 
 
 def draw_faintest(rng: np.random.Generator) -> float:
-    """Draw the opacity of the faintest cloud that a detector finds."""
+    """Draw how faint a cloud may be and yet be found by a detector.
+
+    Args:
+        rng: Source of randomness.
+
+    Returns:
+        Opacity, 0 to 1.
+    """
     return float(rng.uniform(0.025, 0.1))
 
 
