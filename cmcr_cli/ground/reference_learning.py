@@ -218,6 +218,9 @@ class ResidualCollector:
         Args:
             present: Bands that the scene has (13,).
             optimism: Mean square error of the readouts within their fit, as a part of that outside.
+
+        Returns:
+            The references, with the residual of the whole scene and what they are worth by distance.
         """
         squares = [self._squares[place] for place in sorted(self._squares)]
         total = np.sum([np.zeros(len(_PAIRS) + 1), *squares], axis=0)
@@ -303,7 +306,14 @@ def fit_references(
 
 
 def padded(view: View) -> View:
-    """Return a reference of the size of an image with MARGIN pixels more on each side."""
+    """Give a reference the margin that `looks` needs, by reflection.
+
+    Args:
+        view: A reference of the size of an image.
+
+    Returns:
+        The reference with MARGIN pixels more on each side.
+    """
     around = ((MARGIN, MARGIN),) * 2
     return View(
         np.pad(view.image, ((0, 0), *around), mode="reflect"), np.pad(view.clear, around, mode="reflect")

@@ -113,7 +113,14 @@ def _opened(path: str | Path, what: str) -> Any:
 
 
 def is_complete(path: Path) -> bool:
-    """Tell whether `path` is a raster down to its last block, which is the last of a COG's file too."""
+    """Tell whether a file is a raster down to its last block, which is at the end of a COG.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether that block can be read.
+    """
     try:
         with open_raster(path, "an image") as dataset:
             rows, columns = dataset.block_shapes[-1]

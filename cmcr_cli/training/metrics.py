@@ -81,7 +81,7 @@ def _pixels(image: Array, where: Mask | None) -> Array:
 def ssim(prediction: Array, target: Array) -> float:
     """Compute the structural similarity (Wang et al. 2004), mean over bands.
 
-    The window is a Gaussian of 1.5 px on 11 x 11 px, edges are padded with zeros, and the range of the data is 1.
+    The window is a Gaussian of 1.5 px on 11 x 11 px, edges are padded with zeros, the range of the data is 1.
 
     Args:
         prediction: Reflectance (13, H, W).

@@ -235,7 +235,15 @@ def _is_address(value: Any) -> bool:
 
 
 def is_list(value: Any, kind: type) -> bool:
-    """Whether a value of JSON is a list of values of one kind."""
+    """Tell whether a value of JSON is a list of one kind of values.
+
+    Args:
+        value: Any value.
+        kind: Type of the members.
+
+    Returns:
+        Whether it is; an empty list is.
+    """
     return isinstance(value, list) and all(isinstance(each, kind) for each in value)
 
 

@@ -37,11 +37,14 @@ FIRST_YEAR, LAST_YEAR = 1972, 2100
 
 
 def date_of(tags: Mapping[str, str], path: str) -> date | None:
-    """The day on which an image was taken, UTC; None where nothing tells.
+    """Find the day on which an image was taken.
 
     Args:
         tags: Of the product or its file.
         path: Of the product or its file. The name of its folder counts if it is that of a product.
+
+    Returns:
+        The day, UTC; None where nothing tells.
     """
     stated = (_day(tags[name]) for name in TIME_TAGS if name in tags)
     found = next((day for day in stated if day is not None), None)
@@ -49,10 +52,13 @@ def date_of(tags: Mapping[str, str], path: str) -> date | None:
 
 
 def date_of_name(path: str) -> date | None:
-    """The day that a path states as names of products do, or as the only date in the name of a file.
+    """Find the day in a name: that of a product, or the only date in the name of a file.
 
     Args:
         path: Any path or address; of an address, what follows a question mark does not count.
+
+    Returns:
+        The day; None where the name has none.
     """
     place = PurePath(path.partition("?")[0].rstrip("/"))
     for name in (place.name, place.parent.name):

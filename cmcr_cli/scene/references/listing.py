@@ -215,7 +215,15 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
 
 
 def reason_of(error: Exception, path: str) -> str:
-    """The message of an error without the path that it begins with, and without its advice."""
+    """Shorten the message of an error to what is wrong.
+
+    Args:
+        error: The error.
+        path: With which its message begins.
+
+    Returns:
+        The message without the path, and without its advice.
+    """
     return str(error).removeprefix(public(f"{path}: ")).partition("; expected")[0]
 
 

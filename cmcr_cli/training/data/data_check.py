@@ -51,7 +51,12 @@ class DataReport:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def fault(self, kind: str, path: Path) -> None:
-        """Record a broken file; `kind` describes the fault."""
+        """Record a broken file.
+
+        Args:
+            kind: What is wrong with it.
+            path: The file, in the folder of the data.
+        """
         self.broken.setdefault(kind, []).append(str(path.relative_to(self.folder)))
 
     def remark(self, kind: str, path: Path, more: str = "") -> None:

@@ -155,7 +155,7 @@ def has_cloud(pair: Pair) -> bool:
         pair: The pair.
 
     Returns:
-        Whether more than 5 % is under thick cloud, and what became brighter is not fresh snow (NDSI above 0.4).
+        Whether thick cloud is over more than 5 %, and what became brighter is not fresh snow (NDSI > 0.4).
     """
     if float((pair.opacity > 0.3).mean()) <= 0.05:
         return False

@@ -198,16 +198,7 @@ def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> Clear
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
-    """Draw a complete sample.
-
-    Args:
-        library: Training images.
-        mix: How often each kind is drawn.
-        rng: Source of randomness.
-
-    Returns:
-        Inputs and target of the network.
-    """
+    """Draw a complete sample: as for `draw`, and what the network sees of it."""
     scene = draw(library, mix, rng)
     while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
@@ -328,7 +319,7 @@ class Samples(Dataset[Sample]):
 def crop_batches(
     samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
 ) -> Iterator[Sample]:
-    """Yield batches of crops, rotated and flipped, float32.
+    """Make batches of crops, rotated and flipped.
 
     A batch is cropped from a buffer of `config.buffer` samples, in which one sample is replaced for every
     `config.crops_per_sample` crops. It is a pure function of the samples and its number, so that a continued
@@ -340,6 +331,9 @@ def crop_batches(
         count: Crops per batch.
         crop: Side of a crop in pixels.
         first: Number of the first batch.
+
+    Yields:
+        Batches of `count` crops, float32, without end.
 
     Raises:
         InputError: A sample is smaller than a crop.
