@@ -248,11 +248,18 @@ class Source:
         with self._errors(window):
             return self._cleaned(self.rows(top, rows, places), window, places)
 
-    def sample(self) -> NDArray[Any]:
-        """Read windows spread evenly over the grid: pixels (bands, n), in the stored dtype."""
+    def sample(self, side: int = SAMPLE_SIDE) -> NDArray[Any]:
+        """Read windows spread evenly over the grid.
+
+        Args:
+            side: Number of windows in each direction.
+
+        Returns:
+            Pixels (bands, n), in the stored dtype.
+        """
         height, width = min(SAMPLE_WINDOW, self.grid.height), min(SAMPLE_WINDOW, self.grid.width)
-        tops = np.unique(np.linspace(0, self.grid.height - height, SAMPLE_SIDE).astype(int))
-        lefts = np.unique(np.linspace(0, self.grid.width - width, SAMPLE_SIDE).astype(int))
+        tops = np.unique(np.linspace(0, self.grid.height - height, side).astype(int))
+        lefts = np.unique(np.linspace(0, self.grid.width - width, side).astype(int))
         windows = [Window(int(left), int(top), width, height) for top in tops for left in lefts]
         return np.concatenate(
             [

@@ -27,7 +27,7 @@ __all__ = ["write"]
 @pytest.fixture(scope="module")
 def reflectance() -> NDArray[np.float32]:
     """12 bands of L2A with clouds."""
-    image = simulate_window(3, 0, 0, 96, 96, 0.3).cloudy
+    image = simulate_window(7, 0, 0, 96, 96, 0.3).cloudy
     return np.delete(image, 10, axis=0)
 
 
