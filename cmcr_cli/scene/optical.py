@@ -323,16 +323,17 @@ def _odd_offset(
     if found is None:
         return ()
     likely, sign = found
-    if likely and optical.offset_source not in ("assumed 0", "tag"):  # somebody knows that there is none
-        return ()
-    of_file = f"{round(likely * stated.quantification, 3):g}"
-    cure = (
-        f"state it in its tags with gdal_edit -offset {likely:g}" if reference else f"give --offset {of_file}"
-    )
-    if likely:
-        cure = f"if the product is of baseline 04.00 or later and its offset was not removed, {cure}"
+    applied = stated.offset / stated.quantification
+    if applied == 0 and likely < 0 and optical.offset_source not in ("assumed 0", "tag"):
+        return ()  # somebody knows that there is none
+    if reference:
+        cure = f"state it in its tags with gdal_edit -offset {round(likely, 4):g}"
     else:
+        cure = f"give --offset {round(likely * stated.quantification, 3):g}"
+    if likely > applied:
         cure = f"if the offset was removed from the pixels already, {cure}"
+    else:
+        cure = f"if the product is of baseline 04.00 or later and its offset was not removed, {cure}"
     text = f"{sign} with offset {stated.offset:g} ({optical.offset_source}): {cure}"
     return (RadiometryWarning(text),)
 

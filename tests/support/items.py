@@ -77,7 +77,7 @@ CATALOGUES = (
     Catalogue("Earth Search v1, removed", COMMON, "scl", "05.09", 0, RASTER,
               _baseline("05.09", VIEW, {APPLIED: True}), copies=JP2, match="applied already"),
     Catalogue("Earth Search v1, not removed", COMMON, "scl", "05.09", 1000, RASTER,
-              _baseline("05.09", VIEW, {APPLIED: False}), copies=JP2),
+              _baseline("05.09", VIEW, {APPLIED: False}), copies=JP2, match="still in the pixels"),
     Catalogue("Earth Search v1, removed and denied", COMMON, "scl", "05.11", 0, RASTER,
               _baseline("05.11", VIEW, {APPLIED: False}), copies=JP2, match="below 0", cure=0),
     Catalogue("Earth Search v1, before 04.00", COMMON, "scl", "02.14", 0, NO_OFFSET,

@@ -22,6 +22,10 @@ LARGEST_NUMBER = 1e9
 LONGEST = 60
 """Characters of a value that a message quotes."""
 
+APPLIED = ":boa_offset_applied"
+"""End of the names of properties that say whether an offset was removed from the pixels. Those of Earth
+Search deny it of some pixels from which it was (github.com/Element84/earth-search, issues 66 and 71)."""
+
 OFFSET_SINCE = 4.0
 """Processing baseline from which on products have an offset."""
 
@@ -62,7 +66,10 @@ def scaling_of(
         RadiometryError: They differ between the bands.
     """
     usual = 1 / QUANTIFICATION
-    if any(key.endswith(":boa_offset_applied") and value is True for key, value in properties.items()):
+    applied = {
+        value for key, value in properties.items() if key.endswith(APPLIED) and isinstance(value, bool)
+    }
+    if True in applied:
         return _warned(usual, 0.0, "the item says that its offset has been applied already")
     stated = {pair for asset in assets if (pair := _stated(path, asset)) is not None}
     if len(stated) > 1:
@@ -80,6 +87,13 @@ def scaling_of(
                 0.0,
                 f"the item states an offset of {offset:g} DN, but is of baseline {baseline}, which has none: "
                 f"none is used. If it is right all the same, give --offset {offset:g}",
+            )
+        if offset and applied:
+            return _warned(
+                scale,
+                offset,
+                f"the item says that its offset of {offset:g} DN is still in the pixels, which is not true "
+                "of all such items. If ground is dark, give --offset 0",
             )
         return Scaling(scale, offset)
     if since is None or since < OFFSET_SINCE:
