@@ -173,8 +173,8 @@ def read_start(path: str | Path, what: str, most: int) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(most)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({why}); expected {what}. Check the path.") from error
+        why = why_not(path) or f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InputError(f"{path}: {why}; expected {what}. Check the path.") from error
 
 
 def _through_gdal(path: str, most: int) -> bytes:

@@ -119,7 +119,9 @@ def why_not(path: str | Path) -> str | None:
         if place.is_dir():
             next(place.iterdir(), None)
         else:
-            place.open("rb").close()
+            with place.open("rb") as file:
+                if not file.read(1):
+                    return "is empty"
     except FileNotFoundError:
         above = next((each for each in place.absolute().parents if os.path.lexists(each)), place)
         return f"does not exist; {above} does" if above != place.absolute().parent else "does not exist"

@@ -20,7 +20,7 @@ from cmcr_cli.scene.products.safe import METADATA
 from cmcr_cli.scene.products.stac_scaling import LARGEST_NUMBER, Asset, baseline_of, scaling_of, shortened
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.raster import read_bytes, read_start
-from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote
+from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote, why_not
 from cmcr_cli.scene.sun import Sun, sun_of
 
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")
@@ -153,8 +153,8 @@ def json_at(path: str) -> Any:
     try:
         state = Path(path).stat()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({why}); expected {WHAT}. Check the path.") from error
+        why = why_not(path) or f"cannot be read ({error})"
+        raise InputError(f"{path}: {why}; expected {WHAT}. Check the path.") from error
     return _parsed(path, state.st_size, state.st_mtime_ns)
 
 

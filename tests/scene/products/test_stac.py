@@ -199,7 +199,7 @@ def test_json_that_is_no_item(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_item_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"), open_optical(tmp_path / "gone.json"):
+    with pytest.raises(InputError, match="does not exist"), open_optical(tmp_path / "gone.json"):
         pass
 
 
