@@ -66,7 +66,7 @@ def items_at(path: str) -> Items | None:
 
 def _paths(content: Any, page: str) -> list[str]:
     """Paths of the items on a page."""
-    features = content.get("features") if isinstance(content, dict) else None
+    features: Any = content.get("features") if isinstance(content, dict) else None
     if not is_list(features, dict) or not all(isinstance(each.get("id"), str) for each in features):
         raise InputError(
             f"{page}: is not a whole ItemCollection; expected a list of features, each with an id."
@@ -76,7 +76,7 @@ def _paths(content: Any, page: str) -> list[str]:
 
 def _next(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The link to the next page."""
-    links = content.get("links")
+    links: Any = content.get("links")
     return next((each for each in links if each.get("rel") == "next"), None) if is_list(links, dict) else None
 
 
