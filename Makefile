@@ -16,10 +16,9 @@ demo: .venv/validate.stamp
 	@echo
 	@echo "Look at demo/clear.png: before, after, what changed."
 
-# Two processes; all tests of a file run in one of them. Threads that wait for each
-# other must not keep a core busy meanwhile, which others need.
+# Two processes, one thread each; all tests of a file run in one of them.
 WORKERS ?= 2
-TEST := OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+TEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test: lint
 	$(TEST)

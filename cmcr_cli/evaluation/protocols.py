@@ -16,6 +16,7 @@ from cmcr_cli.evaluation.cloud_scores import Truth, all_series, of_check, of_pai
 from cmcr_cli.evaluation.folds import load_folds
 from cmcr_cli.evaluation.mask_scores import mask_tables, network_masks, score_masks
 from cmcr_cli.evaluation.reference_scores import reference_tables, score_references
+from cmcr_cli.evaluation.regimes import by_regime, regime_tables, score_regimes
 from cmcr_cli.evaluation.restoration import (
     Scored,
     Setting,
@@ -200,9 +201,12 @@ def _by_split(
     if options.only != "clouds":
         setting = Setting.of(weights, _mean_colour(library), options.steps, options.samples)
         images = _restored(setting, library, chosen)
+        regimes = score_regimes(by_regime(chosen("regimes"), library.pairs, setting), setting)
+        images |= {f"C {regime}": scored for regime, scored in regimes.items()}
         found += [
             *_whole_tables(f"A, other date, {where}", A_NOTE, images["A"], setting),
             *_covered_tables(f"B, same date, {where}", images["B"], setting),
+            *regime_tables(f"C, same date, {where}", regimes),
             *_whole_tables(f"Thin cirrus or haze, same date, {where}", HAZE_NOTE, images["haze"], setting),
         ]
     if options.only != "restoration":

@@ -154,9 +154,14 @@ def under_haze(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[
 def _found(
     name: str, ground: ClearImage, seen: Array, opacity: Array, weights: Weights, *, same_date: bool
 ) -> Check:
-    cells = treatment(*find_mask(weights.clouds, seen, ground.present))
-    cover = COVER[cells].repeat(CELL, axis=0).repeat(CELL, axis=1)
+    cover = found_cover(weights, seen, ground.present)
     return Check(name, Clouded(ground, seen, opacity, np.zeros_like(opacity), same_date), cover)
+
+
+def found_cover(weights: Weights, seen: Array, present: Mask) -> Array:
+    """Cover (H, W), as for `assemble`, that the cloud network finds in an image (13, H, W)."""
+    cells = treatment(*find_mask(weights.clouds, seen, present))
+    return COVER[cells].repeat(CELL, axis=0).repeat(CELL, axis=1)
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cmcr_cli.model import shrinkage
+from cmcr_cli.model import shrinkage, weave
 from cmcr_cli.model.local_mean import level
 
 N_BANDS = 13
@@ -86,6 +86,7 @@ class Condition:
         hidden: (B, 1, H, W), see `shrinkage.hidden`.
         unexplained: (B, 1, H / 8, W / 8), see `shrinkage.unexplained`.
         kept: (B, 1, H, W), see `shrinkage.kept`.
+        woven: (B, 1, H, W), see `weave.woven`.
     """
 
     planes: Tensor
@@ -98,6 +99,7 @@ class Condition:
     hidden: Tensor
     unexplained: Tensor
     kept: Tensor
+    woven: Tensor
 
     def pasted(self, estimate: Tensor) -> Tensor:
         """Insert what is trusted of the image into an estimate (data consistency).
@@ -140,10 +142,11 @@ class Condition:
             hidden=shrinkage.hidden(brightness, inputs.cover, inputs.confidence),
             unexplained=shrinkage.unexplained(limited, inputs.cover),
             kept=shrinkage.kept(brightness, inputs.doubt),
+            woven=weave.woven(brightness, inputs.cover),
         )
 
     def finished(self, estimate: Tensor) -> Tensor:
-        """Shrink the last estimate towards the context where that is likely to be better.
+        """Finish the last estimate: remove its weave, and shrink it where the context is likely to be better.
 
         Args:
             estimate: Scene units (B, 13, H, W).
@@ -151,7 +154,8 @@ class Condition:
         Returns:
             Scene units (B, 13, H, W).
         """
-        return shrinkage.shrunk(estimate, self.hidden, self.unexplained) * self.kept
+        smooth = weave.without_weave(estimate, self.woven)
+        return shrinkage.shrunk(smooth, self.hidden, self.unexplained) * self.kept
 
 
 def _planes(inputs: PatchInputs, residual: Tensor, ground: Tensor) -> Tensor:

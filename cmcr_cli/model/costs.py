@@ -40,7 +40,7 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
     plane, cells = image[:, :1], image[:, :1, ::CELL, ::CELL]
     planes = torch.zeros(1, CHANNELS, PATCH, PATCH, device=device)
     vector = torch.zeros(1, VECTOR, device=device)
-    condition = Condition(planes, vector, image, image, image, image, plane, plane, cells, plane)
+    condition = Condition(planes, vector, image, image, image, image, plane, plane, cells, plane, plane)
     with FlopCounterMode(display=False) as counter:
         sample(denoiser, condition, steps, lambda step: image)
     return float(counter.get_total_flops() / 1e9)

@@ -36,6 +36,8 @@ def output_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except OutputError:
+        raise
     except GDAL_ERRORS as error:
         why = str(error) if isinstance(error, OSError) and error.errno else _no_room(path) or str(error)
         raise OutputError(

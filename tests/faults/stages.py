@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cmcr_cli.cli.main import main
-from cmcr_cli.output import cog, files, quicklook, stac_item
+from cmcr_cli.output import cog, files
 from cmcr_cli.removal import pipeline
 from cmcr_cli.removal.restore import steps
 from cmcr_cli.removal.results import html_report, resume
@@ -29,11 +29,9 @@ STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
     "checkpoint": (resume.Journal, "keep_rows", 1),
     "copy": (cog, "gdal_copy", 3),  # the first two try the creation options
     "check of the copy": (cog.StripWriter, "_check_copy", 1),
-    "picture": (quicklook, "write_whole", 1),
     "report": (html_report, "write_whole", 1),
-    "item": (stac_item, "write_whole", 1),
     **{f"sync {number}": (files, "flush_to_disk", number) for number in (1, 5)},
-    **{f"rename {number}": (files, "rename", number) for number in range(1, 6)},
+    **{f"rename {number}": (files, "rename", number) for number in (1, 3, 5)},
 }
 
 

@@ -48,6 +48,7 @@ NOTHING = Condition(
     hidden=torch.zeros(1),
     unexplained=torch.ones(1),
     kept=torch.ones(1),
+    woven=torch.zeros(1, 1, 1, 1),
 )
 """All is covered, and nothing is seen."""
 

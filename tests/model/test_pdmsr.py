@@ -41,9 +41,8 @@ def condition() -> Condition:
     nothing, cover = torch.zeros(1), torch.rand(2, 1, 8, 8)
     cover[0, 0, :4], cover[1, 0, :4] = 0, 1
     cells = torch.ones(2, 1, 1, 1)
-    return Condition(
-        *[nothing] * 5, torch.randn(SHAPE), cover, torch.zeros_like(cover), cells, torch.ones_like(cover)
-    )
+    shown, whole = torch.zeros_like(cover), torch.ones_like(cover)
+    return Condition(*[nothing] * 5, torch.randn(SHAPE), cover, shown, cells, whole, woven=shown)
 
 
 def noise(step: int) -> Tensor:

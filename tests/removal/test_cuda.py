@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.errors import CmcrError
-from cmcr_cli.model.locked_noise import ground_noise
 from cmcr_cli.output.provenance import OBSERVED
 from cmcr_cli.removal import RemoveOptions, estimate, remove, write_mask
 from cmcr_cli.removal.restore import steps
 from cmcr_cli.removal.restore.budget import Budget
+from cmcr_cli.removal.restore.locked_noise import ground_noise
 from cmcr_cli.runtime import workers
 from cmcr_cli.warning_kinds import MemoryWarning
 

@@ -35,8 +35,9 @@ def evaluate(
     """Score a weights file and compare it with baselines.
 
     A, other date: the whole reconstructed image against the clear date, as published for SEN12MS-CR. B, same
-    date: real clouds placed over clear images, scored on covered pixels. Then images under thin cirrus or
-    haze, and the cloud network alone. If the data have a folder labels/: masks of labelled images, compared
+    date: real clouds placed over clear images, scored on covered pixels. C: the same by how much clear ground
+    is left, with the true mask and with that of the network. Then images under thin cirrus or haze, and the
+    cloud network alone. If the data have a folder labels/: masks of labelled images, compared
     with the networks from which the labels come. R, references: clear dates of real series under painted
     cloud, restored with other dates of the place, compared with other ways to use these.
     """

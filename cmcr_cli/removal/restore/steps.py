@@ -12,10 +12,10 @@ from torch import Tensor
 
 from cmcr_cli.errors import WeightsError
 from cmcr_cli.model.condition import Condition, PatchInputs, to_reflectance
-from cmcr_cli.model.locked_noise import ground_noise
 from cmcr_cli.model.network import Features
 from cmcr_cli.model.pdmsr import resample, step_sigmas
 from cmcr_cli.removal.restore.composite import match_offsets
+from cmcr_cli.removal.restore.locked_noise import ground_noise
 from cmcr_cli.removal.restore.patch_inputs import InputMaker
 from cmcr_cli.removal.restore.strips import Strip
 from cmcr_cli.runtime.device import to_device

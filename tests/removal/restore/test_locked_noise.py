@@ -5,7 +5,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cmcr_cli.model.locked_noise import ground_noise
+from cmcr_cli.removal.restore.locked_noise import ground_noise
 
 POSITION = st.integers(-(2**34), 2**34)
 

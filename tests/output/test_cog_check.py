@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio.shutil import copy as gdal_copy
+
+from cmcr_cli.output.cog_check import overviews_fit
+
+
+def cog(folder: Path, pixels: NDArray[Any], *, resampling: str, **profile: Any) -> Path:
+    """A COG of `pixels` (H, W) with overviews down to 64 px."""
+    size = {"height": pixels.shape[0], "width": pixels.shape[1], "count": 1, "dtype": pixels.dtype}
+    place = {"crs": "EPSG:32631", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    with rasterio.open(folder / "rows.tif", "w", driver="GTiff", **place, **size, **profile) as file:
+        file.write(pixels, 1)
+    path = folder / "cog.tif"
+    options = {"BLOCKSIZE": "128", "OVERVIEW_RESAMPLING": resampling, "OVERVIEW_COUNT": "2"}
+    gdal_copy(folder / "rows.tif", path, driver="COG", **options)
+    return path
+
+
+def noisy(height: int, width: int, dtype: str) -> NDArray[Any]:
+    values = np.random.default_rng(height).normal(3000, 900, (height, width)).clip(1, 9000)
+    return values.astype(dtype)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (501, 333), (257, 800)])
+@pytest.mark.parametrize(
+    ("dtype", "resampling"), [("uint16", "AVERAGE"), ("uint8", "NEAREST"), ("float32", "AVERAGE")]
+)
+def test_overviews_of_gdal_fit(tmp_path: Path, size: tuple[int, int], dtype: str, resampling: str) -> None:
+    pixels = noisy(*size, dtype)
+    pixels[:, : size[1] // 3] = 0
+    assert overviews_fit(cog(tmp_path, pixels, resampling=resampling, nodata=0))
+
+
+def test_nodata_that_is_not_a_number(tmp_path: Path) -> None:
+    pixels = noisy(400, 300, "float32")
+    pixels[100:333, 51:] = np.nan
+    assert overviews_fit(cog(tmp_path, pixels, resampling="AVERAGE", nodata=np.nan))
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("content", ["nothing", "another tile"])
+def test_a_tile_that_is_missing_or_another_is_found(tmp_path: Path, level: int, content: str) -> None:
+    pixels = noisy(1024, 1024, "uint16")
+    pixels[512:] += 9000
+    path = cog(tmp_path, pixels, resampling="AVERAGE", nodata=0)
+    with rasterio.open(path, "r+", overview_level=level, IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        side = file.height // 2
+        tile = file.read(1, window=((side, 2 * side), (0, side)))
+        file.write(tile * 0 if content == "nothing" else tile - 9000, 1, window=((0, side), (0, side))[::-1])
+    assert not overviews_fit(path)
