@@ -24,7 +24,8 @@ SCALE_CURE = (
     "1.526e-05 for x 65535, 0.003922 for x 255, 0.001 for x 1000"
 )
 TAGS_CURE = (
-    "State it in its tags with gdal_edit -scale 0.0001 -offset 0, with the reflectance of one DN and of DN 0"
+    "State the reflectance of one DN and of DN 0 in the tags of the file, as in gdal_edit -scale 0.0001 "
+    "-offset 0"
 )
 """What to do about a scale: an option for the scene, tags for references, which have no options."""
 

@@ -28,6 +28,9 @@ from cmcr_cli.warning_kinds import BandWarning, RadiometryWarning, ReferenceWarn
 TAKEN = re.compile(r"(S2[A-D])_MSIL(?:1C|2A)_(\d{8}T\d{6})_N\d{4}_(R\d{3})_(T\d{2}[A-Z]{3})_", re.IGNORECASE)
 """What the names of products have in common that were made of the same image, at any level and baseline."""
 
+OF_SCENE = re.compile(r"--(bands|scale|offset)\b")
+"""Options that a message may recommend, and that references do not have."""
+
 SAME_SHARE = 0.2
 """Share of identical pixels above which two images are one: less has been reconstructed in a copy."""
 
@@ -208,6 +211,11 @@ def _leaving_out(listed: Listed, left_out: list[LeftOut]) -> Iterator[None]:
         left_out.append(LeftOut(listed.path, reason_of(error, listed.path)))
     except CmcrError as error:
         if listed.named:
+            if OF_SCENE.search(str(error)):
+                raise type(error)(
+                    f"{error} These options are those of the scene: a reference says it in its tags and "
+                    "descriptions, as gdal_edit writes them."
+                ) from error
             raise
         left_out.append(LeftOut(listed.path, reason_of(error, listed.path)))
 

@@ -249,6 +249,16 @@ def test_a_reference_with_another_offset(
     assert re.search(match, told) and "--offset" not in told
 
 
+def test_advice_for_scenes_is_not_left_alone(scene: Path, write: Write) -> None:
+    """No option states the units or bands of a reference."""
+    other = write("20240610.tif", (ground(1) // 30).astype(np.uint8))
+    with (
+        pytest.raises(RadiometryError, match=r"--scale .*are those of the scene.*gdal_edit"),
+        opened(scene, other),
+    ):
+        pass
+
+
 def stored(path: Path, scale: float, offset: float, tagged: float | None = None) -> Path:
     """Simulated ground, 12 bands of 64 x 64 px where the scene is, with other DN."""
     image = np.delete(simulate_window(7, 0, 0, 64, 64, 0.3).cloudy, 10, axis=0)
