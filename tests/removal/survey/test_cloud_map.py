@@ -178,7 +178,7 @@ def test_only_thin_cloud_that_b10_shows_well_is_lifted() -> None:
 
 def test_what_is_bright_is_more_than_thin_cirrus() -> None:
     b10 = np.full(3, SEEN + 1e-3, np.float32)
-    shown = thin_cirrus(b10, np.array([0.1, 0.3, 0.5], np.float32))
+    shown = thin_cirrus(b10, np.array([0.1, 0.18, 0.25], np.float32))
     assert shown.tolist() == [b10[0], b10[0], 0]
     assert lifted_cells(np.full(3, THIN, np.uint8), shown, TYPICAL_RATIO).tolist() == [True, True, False]
 
