@@ -169,7 +169,7 @@ def test_thin_cloud_that_b10_shows_is_learnt_through(
     """By the network, and by a mask that says the same."""
     files = make_scene(90, 81)
     image = np.full((13, 90, 81), 0.2, np.float32)
-    image[3, :30], image[3, 60:] = 0.3, 0.14
+    image[1], image[3, :30], image[3, 60:] = 0.15, 0.3, 0.14
     image[cirrus.B10] = cirrus.GROUND + added / cirrus.TYPICAL_RATIO
     with rasterio.open(files.s2, "r+") as file:
         file.write(np.rint(image * 10_000).astype(np.uint16))
