@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-ADDRESS = r"(?:\w+://|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)\w*)"
+ADDRESS = r"(?:\w+://|\b(?:https?|ftp):/|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)\w*)"
 
 QUERY = re.compile(rf"({ADDRESS}[^\s?'\"<>]*)\?[^\s'\"<>]*?(?=[:,;.)\]]*(?:[\s'\"<>]|$))", re.IGNORECASE)
 
-# Keys may contain slashes; a number before the first one is a port.
-USER = re.compile(r"(\w://)(?:[^/\s'\"<>?]*|[^/:\s'\"<>?]*:(?!\d+/)[^\s'\"<>?@]*)@")
+# Keys may contain slashes; a number before the first one is a port. A path has lost one slash of an address.
+USER = re.compile(r"(\w://|\b(?:https?|ftp):/)(?:[^/\s'\"<>?]*|[^/:\s'\"<>?]*:(?!\d+/)[^\s'\"<>?@]*)@")
 
 PASSWORD = re.compile(
     r"\b(passw(?:or)?d|pwd|token|secret|signature|sig|api[_-]?key|access[_-]?key)=[^\s'\"&<>]+", re.IGNORECASE

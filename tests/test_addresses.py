@@ -19,6 +19,7 @@ from cmcr_cli.warning_kinds import RadarWarning
         ("GTIFF_DIR:1:/vsiaz/box/a.tif?sv=2", "GTIFF_DIR:1:/vsiaz/box/a.tif"),
         ("https://me:pass@host/a.tif, ftp://me@host", "https://host/a.tif, ftp://host"),
         ("https://me:p@ss@host/a", "https://host/a"),
+        ("PosixPath('https:/me:pass@host/a.json?sig=1')", "PosixPath('https:/host/a.json')"),
         ("s3://key:se/cret@bucket/a", "s3://bucket/a"),
         ("https://host:8080/a@2x.png", "https://host:8080/a@2x.png"),
         ("PG:host=h password=abc dbname=x", "PG:host=h password=... dbname=x"),

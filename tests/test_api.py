@@ -54,7 +54,9 @@ def values() -> list[Any]:
         **plain, output="<out>.tif", steps=4, samples=1, seed=0, radar_shift=None, valid_share=1.0,
         seconds={"open": 0.5, "restore": 2.0},
     )  # fmt: skip
-    mask = MaskReport("<mask>.tif", "sure.tif", "auto", 10, 20, 1.0, 0.25, COVER, plain["warnings"])
+    mask = MaskReport(
+        "<mask>.tif", "sure.tif", "auto", 10, 20, 1.0, 0.25, COVER, plain["inputs"], plain["warnings"]
+    )
     return [report, Estimate(**plain, seconds=12.3, memory_mb=900, disk_mb=70, output_mb=30), mask]
 
 

@@ -68,11 +68,11 @@ UNTESTED = {
     "removal.opening.inspection": "tested by what it shows, in cli/commands/test_info.py",
     **{
         f"scene.layers.{name}": "tested on files of that kind, in test_inputs_as_they_come.py"
-        for name in ("band_pixels", "pixel_sizes", "reflectance_units", "sensors", "stack_layers")
+        for name in ("reflectance_units", "stack_layers")
     },
     **{
         f"scene.pixels.{name}": "tested on files of that kind, in test_validity.py"
-        for name in ("masks_of_files", "virtual", "warped")
+        for name in ("masks_of_files", "virtual")
     },
     "scene.raster": "tested through what reads with it: test_lines.py, test_remote.py, test_placed.py",
     "version": "one constant",

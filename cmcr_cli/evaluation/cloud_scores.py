@@ -144,7 +144,7 @@ def _rates(tally: Counter[str]) -> dict[str, float]:
 
 
 def ground_kinds(image: Array, present: Mask) -> NDArray[np.intp]:
-    """Kind of ground of each cell of a clear image (13, H, W), as an index into KINDS; first match.
+    """Tell the kind of ground of each cell of a clear image by rules on its spectrum; the first counts.
 
         snow            NDSI > 0.4 and B08 > 0.11
         water           NDWI > 0 and B08 < 0.15
@@ -154,6 +154,13 @@ def ground_kinds(image: Array, present: Mask) -> NDArray[np.intp]:
         other           the rest, and all cells if one of these bands is absent
 
     NDSI of B03 and B11, NDWI of B03 and B08, NDVI of B08 and B04.
+
+    Args:
+        image: Reflectance (13, H, W), H and W even.
+        present: Bands that the image has (13,).
+
+    Returns:
+        Indices into KINDS (H / 2, W / 2).
     """
     blue, green, red, infrared, shortwave = (
         block_mean(image[BANDS.index(name)], CELL) for name in ("B02", "B03", "B04", "B08", "B11")
@@ -176,7 +183,14 @@ def ground_kinds(image: Array, present: Mask) -> NDArray[np.intp]:
 
 
 def of_check(check: Check) -> Truth:
-    """Truth of clouds that were added to clear ground: opacity and shadow are known everywhere."""
+    """Take the truth of clouds that were added to clear ground: opacity and shadow are known everywhere.
+
+    Args:
+        check: A validation sample.
+
+    Returns:
+        The truth. Cells above SEEN are covered, those below FAINT clear; the rest is neither.
+    """
     scene = check.scene
     opacity, shadow = block_mean(scene.opacity), block_mean(scene.shadow)
     strongest = np.maximum(opacity, shadow)
@@ -187,10 +201,16 @@ def of_check(check: Check) -> Truth:
 
 
 def of_pair(pair: Pair) -> Truth:
-    """Truth of a real pair.
+    """Take the truth of a real pair.
 
     A cell is covered if the opacity is 0.3 or more. It is clear if it is 200 m from any cloud and has not
     become darker by 10 %. Shadows are unknown, so darker cells are not scored.
+
+    Args:
+        pair: A cloudy and a clear date of one place.
+
+    Returns:
+        The truth.
     """
     opacity = block_mean(pair.opacity)
     infrared = BANDS.index("B08")
@@ -201,11 +221,17 @@ def of_pair(pair: Pair) -> Truth:
 
 
 def of_series(path: Path) -> Iterator[Truth]:
-    """Yield the dates of an array file with their truth.
+    """Read the dates of an array file with their truth.
 
     If the file has a cloud probability, it is the truth: on dates with at most 10 % of the image above 50 %,
     cells below 20 % are clear; on all other dates, cells above 90 % are cloud. Otherwise only dates without
     cloud are used, and all their cells are clear.
+
+    Args:
+        path: A file of `gathered.series_files`.
+
+    Yields:
+        The truth of at most DATES dates.
     """
     with np.load(path, allow_pickle=False) as data:
         optical, present = data["s2"], data["s2_present"]
@@ -229,7 +255,14 @@ def of_series(path: Path) -> Iterator[Truth]:
 
 
 def all_series(folder: Path) -> dict[str, list[Path]]:
-    """Array files of a folder by source (the first word of their names), marked if used for training."""
+    """Group the array files of a folder of training data by their source.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Files by source, which is the first word of their names; it is marked where training uses the file.
+    """
     sources: dict[str, list[Path]] = {}
     for path in series_files(folder):
         mark = " (trained on)" if any(True for _ in series(path)) else ""

@@ -69,7 +69,14 @@ class Tally:
     shares: dict[Key, dict[str, float]] = field(default_factory=dict)
 
     def add(self, name: str, key: Key, hit: Mask, among: Mask) -> None:
-        """Add an image: the pixels `among`, and the `hit` ones of these; ignored if `among` is empty."""
+        """Add an image. One without pixels that count is ignored.
+
+        Args:
+            name: Of the image.
+            key: Row of the table, and measure.
+            hit: Pixels that the mask gets right, or wrong, as the measure has it (H, W).
+            among: Pixels that count (H, W).
+        """
         hits, count = int((hit & among).sum()), int(among.sum())
         if count:
             self.hits[key] += hits
@@ -77,7 +84,14 @@ class Tally:
             self.shares.setdefault(key, {})[name] = hits / count
 
     def per_cent(self, *keys: Key) -> float | None:
-        """Return the share of hits over all `keys` in per cent, or None without pixels."""
+        """Sum up what was counted.
+
+        Args:
+            keys: Rows and measures that are taken together.
+
+        Returns:
+            Share of hits in per cent; None where no pixels were counted.
+        """
         among = sum(self.among[key] for key in keys)
         return 100 * sum(self.hits[key] for key in keys) / among if among else None
 
@@ -118,9 +132,15 @@ def network_masks(network_of: Callable[[LabelledImage], CloudNetwork]) -> Maker:
 
 
 def teacher_masks(item: LabelledImage) -> dict[str, Classes]:
-    """Masks of the networks that made the labels, by maker.
+    """Make masks of what the networks say that made the labels.
 
     B10 and the spectral network do not state the class; such pixels count as thick cloud.
+
+    Args:
+        item: A labelled image.
+
+    Returns:
+        Masks (H, W) by the name of the network.
     """
     network = np.where(item.network > SHADOW, CLEAR, item.network).astype(np.uint8)
     masks = {NETWORK: network}
@@ -160,7 +180,15 @@ def score_masks(images: Iterable[LabelledImage], make: Maker) -> MaskScores:
 
 
 def without(item: LabelledImage, bands: Iterable[str]) -> LabelledImage | None:
-    """Remove some bands of an image; None if it has none of them."""
+    """Take bands away from an image, as if it had come without them.
+
+    Args:
+        item: A labelled image.
+        bands: Names of the bands.
+
+    Returns:
+        The image, these bands 0 and absent; None if it has none of them.
+    """
     taken = np.isin(BANDS, list(bands))
     if not (item.present & taken).any():
         return None

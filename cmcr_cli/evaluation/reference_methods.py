@@ -29,24 +29,52 @@ _RIDGE = 1e-3
 
 
 def mean_colour(case: Case) -> Array:
-    """Mean reflectance of the clear pixels."""
+    """Fill with one colour.
+
+    Args:
+        case: An image and its references.
+
+    Returns:
+        Mean reflectance of the clear pixels, the same everywhere (13, H, W).
+    """
     clear = case.seen[:, case.clear]
     colour = clear.mean(axis=1) if clear.size else np.zeros(len(clear), np.float32)
     return np.broadcast_to(colour[:, None, None], case.seen.shape).astype(np.float32)
 
 
 def copied(case: Case) -> Array:
-    """Nearest reference; where it is not clear, the next one."""
+    """Copy the nearest reference that is clear at a pixel, as most mosaics do.
+
+    Args:
+        case: An image and its references, nearest first.
+
+    Returns:
+        Reflectance (13, H, W).
+    """
     return _first(case, (reference.reflectance for reference in case.references))
 
 
 def matched(case: Case) -> Array:
-    """As `copied`, with the histogram of each band matched to the image on ground that is clear in both."""
+    """Copy as `copied` does, after the histogram of each band is matched on ground that is clear in both.
+
+    Args:
+        case: An image and its references, nearest first.
+
+    Returns:
+        Reflectance (13, H, W).
+    """
     return _first(case, _matched(case))
 
 
 def median(case: Case) -> Array:
-    """Median of the references that are clear at a pixel."""
+    """Take the median of the references that are clear at a pixel, as median composites do.
+
+    Args:
+        case: An image and its references.
+
+    Returns:
+        Reflectance (13, H, W).
+    """
     stack = np.stack([np.where(each.clear, each.reflectance, np.nan) for each in case.references])
     known = np.any([each.clear for each in case.references], axis=0)
     out = mean_colour(case)
@@ -55,10 +83,16 @@ def median(case: Case) -> Array:
 
 
 def by_class(case: Case) -> Array:
-    """Classes of ground by k-means, a regression on the references for each, and the residual, interpolated.
+    """Predict by a regression on the references for each class of ground, and add the interpolated residual.
 
-    This is the recipe of CLEAR, with normalised convolution for the residual. Holes of a reference are filled
-    with the next one, matched to it.
+    Classes are found by k-means. This is the recipe of CLEAR, with normalised convolution for the residual.
+    Holes of a reference are filled with the next one, matched to it.
+
+    Args:
+        case: An image and its references.
+
+    Returns:
+        Reflectance (13, H, W), not negative.
     """
     bands = np.flatnonzero(case.present)
     stack, known = _filled(case)

@@ -77,10 +77,13 @@ def score_references(
 
 
 def sample_of(case: Case) -> Sample:
-    """Make the inputs of the network without references.
+    """Make the inputs of the network for a case without its references.
 
     Args:
         case: The case.
+
+    Returns:
+        The sample; its context is fitted to what is clear.
     """
     ground = ClearImage(case.target, case.present, case.radar, case.place)
     shadow = np.zeros_like(case.opacity)
@@ -90,7 +93,15 @@ def sample_of(case: Case) -> Sample:
 
 @torch.inference_mode()
 def without_references(sample: Sample, weights: Weights) -> dict[str, Array]:
-    """Restore a case as `remove` does without references: the context alone, and 1 step."""
+    """Restore a case as `remove` does without references.
+
+    Args:
+        sample: From `sample_of`.
+        weights: The networks.
+
+    Returns:
+        Reflectance (13, H, W) by row: the context alone, and 1 step.
+    """
     image = restored(weights.denoiser, as_batch(sample), 1)[0].numpy()
     return {CONTEXT: sample.context.float().numpy(), ALONE: image}
 

@@ -61,7 +61,17 @@ class Setting:
 
     @classmethod
     def of(cls, weights: Weights, colour: Array, steps: tuple[int, ...], samples: int) -> Setting:
-        """Make a setting, and count the GFLOP of every row that runs the network."""
+        """Make a setting, and count the GFLOP of every row that runs the network.
+
+        Args:
+            weights: The networks.
+            colour: Mean reflectance of clear training images (13,).
+            steps: Numbers of steps that are compared.
+            samples: Number of samples in a mean; 1: there is no such row.
+
+        Returns:
+            The setting.
+        """
         gflop = {label(count): gflop_per_patch(weights.denoiser, count) for count in steps}
         if samples > 1:
             gflop[mean_label(samples)] = samples * gflop_per_patch(weights.denoiser, SAMPLED_STEPS)
@@ -84,24 +94,54 @@ class Scored:
 
 
 def label(steps: int) -> str:
-    """Name of the row for a number of steps."""
+    """Name the row of a table.
+
+    Args:
+        steps: Number of steps.
+
+    Returns:
+        Such as `1 step` or `4 steps`.
+    """
     return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def mean_label(samples: int) -> str:
-    """Name of the row for a mean of samples."""
+    """Name the row of a mean of samples.
+
+    Args:
+        samples: Number of samples.
+
+    Returns:
+        The name, with the number of steps of each sample.
+    """
     return f"mean of {samples} samples, {label(SAMPLED_STEPS)}"
 
 
 def other_date(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
-    """Yield pairs of two dates, with the cover that the cloud network finds (protocol A)."""
+    """Make samples of two dates of one place (protocol A): the clear one is not exactly what was covered.
+
+    Args:
+        pairs: Names and pairs.
+        weights: Of which the cloud network finds what is covered.
+
+    Yields:
+        Samples with the clear date as truth.
+    """
     for name, pair in pairs:
         clear = np.zeros(pair.clear.shape[1:], np.float32)
         yield _found(name, clear_of(pair), pair.cloudy, clear, weights, same_date=False)
 
 
 def under_haze(pairs: Iterable[tuple[str, Pair]], weights: Weights) -> Iterator[Check]:
-    """Yield clear images with cirrus or haze, the same in every run, with the cover that is found."""
+    """Make samples of clear images under cirrus or haze, the same in every run.
+
+    Args:
+        pairs: Names and pairs, of which the clear date is taken.
+        weights: Of which the cloud network finds what is covered.
+
+    Yields:
+        HAZES samples for each image.
+    """
     rng = np.random.default_rng(1375)
     for name, pair in pairs:
         ground = clear_of(pair)
@@ -131,6 +171,9 @@ def whole_image(check: Check, setting: Setting) -> Scored:
     Args:
         check: Image with truth.
         setting: What is compared.
+
+    Returns:
+        The scores, a row for each baseline and number of steps.
     """
     target = check.scene.ground.optical
     images, seconds = _images(check, setting)
@@ -149,6 +192,9 @@ def covered_pixels(check: Check, setting: Setting) -> Scored:
     Args:
         check: Image with truth.
         setting: What is compared.
+
+    Returns:
+        The scores. A kind of cover with fewer than LEAST pixels has none of its own.
     """
     target, where = check.scene.ground.optical, check.covered
     images, seconds = _images(check, setting)

@@ -38,7 +38,7 @@ class Table:
 def mean_table(
     title: str, note: str, metrics: Sequence[str], scored: Sequence[Scored], gflop: Mapping[str, float]
 ) -> Table:
-    """Mean scores over images, with the cost.
+    """Make a table of mean scores over images, with the cost.
 
     Args:
         title: Title.
@@ -46,6 +46,9 @@ def mean_table(
         metrics: Which scores.
         scored: Scores of the images, at least one.
         gflop: GFLOP by row; these rows also get the median of the seconds.
+
+    Returns:
+        The table; its title states the number of images.
     """
     rows: dict[str, Row] = {}
     for name in scored[0].rows:
@@ -64,7 +67,15 @@ def _values(scored: Sequence[Scored], name: str, metric: str) -> list[float]:
 
 
 def cover_table(title: str, scored: Sequence[Scored]) -> Table:
-    """Mean PSNR by cloud cover of the image."""
+    """Make a table of the mean PSNR by cloud cover of the image.
+
+    Args:
+        title: Title.
+        scored: Scores of the images, at least one.
+
+    Returns:
+        The table, a column for each of BINS.
+    """
     index = np.digitize([one.cover for one in scored], _UPPER)
     groups = [[one for one, bin_ in zip(scored, index, strict=True) if bin_ == n] for n in range(len(BINS))]
     values = {
@@ -75,7 +86,16 @@ def cover_table(title: str, scored: Sequence[Scored]) -> Table:
 
 
 def region_table(title: str, note: str, scored: Sequence[Scored]) -> Table:
-    """Mean PSNR on thin cloud, thick cloud and shadow, over the images that have enough of it."""
+    """Make a table of the mean PSNR on thin cloud, thick cloud and shadow.
+
+    Args:
+        title: Title.
+        note: Explanation.
+        scored: Scores of the images, at least one.
+
+    Returns:
+        The table; each column is over the images that have enough of that cover.
+    """
     values = {}
     for region in REGIONS:
         found = {name: _values(scored, name, f"psnr {region}") for name in scored[0].rows}
@@ -93,7 +113,16 @@ def _by_column(title: str, note: str, values: Mapping[str, Mapping[str, list[flo
 
 
 def context_table(title: str, scored: Sequence[Scored], names: Sequence[str]) -> Table:
-    """Mean gain over the context alone in dB, number of images below it, and the worst difference."""
+    """Make a table of what the network adds to the context alone.
+
+    Args:
+        title: Title.
+        scored: Scores of the images, at least one.
+        names: Rows that are compared with the context.
+
+    Returns:
+        The table: mean gain in PSNR (dB), number of images below the context, and the worst difference.
+    """
     rows = {}
     for name in names:
         gains = [one.rows[name]["psnr"] - one.rows[CONTEXT]["psnr"] for one in scored]
@@ -104,10 +133,13 @@ def context_table(title: str, scored: Sequence[Scored], names: Sequence[str]) ->
 
 
 def cloud_tables(rows: Mapping[str, Row]) -> list[Table]:
-    """Scores of the cloud network, and its false alarms by kind of ground.
+    """Make tables of the cloud network: its scores, and its false alarms by kind of ground.
 
     Args:
         rows: Results of `score_clouds` by set of images.
+
+    Returns:
+        Both tables.
     """
     rates = ("images", "iou", "covered", "thick", "thin", "shadow", "false alarms")
     kinds = tuple(f"{what} {kind}" for kind in KINDS for what in ("on", "cells"))

@@ -120,7 +120,7 @@ class SceneContext:
         return self.from_basis(top, left, height, width, basis)
 
     def from_basis(self, top: int, left: int, height: int, width: int, basis: Floats | None) -> Floats:
-        """The same, given the `radar_basis` of these blocks; None where there is no radar."""
+        """Evaluate as `blocks` does, given the `radar_basis` of the blocks; None where there is no radar."""
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
         used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)

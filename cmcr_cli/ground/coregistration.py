@@ -96,13 +96,16 @@ class Layer:
 def optical_layer(
     optical: Optical, names: Sequence[str], clear: Callable[[int, NDArray[Any]], Bools]
 ) -> Layer:
-    """Make of an optical image what `measure_alignment` takes.
+    """Prepare an image for `measure_alignment`.
 
     Args:
         optical: The image.
         names: Bands to compare; those that the image lacks do not count.
         clear: Says which pixels of full-width rows show the ground, from their first row and the DN of all
             bands.
+
+    Returns:
+        The square root of its reflectance, which gives dark ground contrast too.
     """
     places = [optical.names.index(name) for name in names if name in optical.names]
 
@@ -117,10 +120,13 @@ def optical_layer(
 
 
 def radar_layer(radar: Radar) -> Layer:
-    """Make of radar what `measure_alignment` takes.
+    """Prepare radar for `measure_alignment`.
 
     Args:
         radar: The radar.
+
+    Returns:
+        Its dB, clipped, with the middle of the range where there are none.
     """
 
     def bands(db: NDArray[Any]) -> Floats:

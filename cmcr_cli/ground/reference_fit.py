@@ -80,13 +80,27 @@ class Readout:
 
 
 def subsets(count: int) -> list[tuple[int, ...]]:
-    """Return all non-empty subsets of that many references."""
+    """List what may be clear at a pixel.
+
+    Args:
+        count: Number of references.
+
+    Returns:
+        All subsets of their places but the empty one, smaller ones first.
+    """
     sizes = range(1, count + 1)
     return [subset for size in sizes for subset in itertools.combinations(range(count), size)]
 
 
 def classes_of(samples: Samples) -> Floats:
-    """Return the centres of the classes of each reference (references, CLASSES, bands)."""
+    """Divide the ground of each reference into classes by its spectrum.
+
+    Args:
+        samples: What is known of the scene.
+
+    Returns:
+        Centres of the classes (references, CLASSES, bands), in the units of `spectral_basis.spectrum`.
+    """
     seen = samples.references[..., : len(USED)].astype(np.float32)
     return np.stack([class_centres(seen[samples.clear[:, k], k]) for k in range(samples.clear.shape[1])])
 
@@ -147,7 +161,15 @@ def explains_nothing(samples: Samples, present: Bools, variance: Floats) -> list
 
 
 def mean_error(readouts: Mapping[tuple[int, ...], Readout], samples: Samples) -> tuple[float, float]:
-    """Return error and optimism of the readouts, on average over the samples."""
+    """Average how far readouts err over the samples, at each by the largest subset that is clear.
+
+    Args:
+        readouts: From `fit_readouts`.
+        samples: What they were fitted on.
+
+    Returns:
+        Error and optimism, as of a `Readout`.
+    """
     errors, kept = np.zeros(len(samples.clear)), np.ones(len(samples.clear))
     for subset, readout in readouts.items():  # the largest that is clear comes last
         seen = samples.clear[:, subset].all(1)

@@ -121,11 +121,22 @@ class SampleCollector:
         self._found: dict[tuple[int, int], Samples] = {}
 
     def wants(self, top: int) -> bool:
-        """Tell whether anything is taken from the windows that begin at this row."""
+        """Tell whether the lattice has points in a row of windows; others need not be read.
+
+        Args:
+            top: First row of the windows in pixels.
+
+        Returns:
+            Whether anything is taken from them.
+        """
         return top // WINDOW % self._rows == 0
 
     def add(self, window: Seen) -> None:
-        """Take those pixels of a window that are clear today."""
+        """Take those pixels of a window that are on the lattice and clear today.
+
+        Args:
+            window: From `seen`, looked at in steps of 1. Windows may come in any order.
+        """
         rows, columns = (
             np.arange(-start % self._step, size, self._step)
             for start, size in zip((window.top, window.left), window.clear.shape, strict=True)
@@ -175,7 +186,11 @@ class ResidualCollector:
         self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
 
     def add(self, window: Seen) -> None:
-        """Take a window that is looked at in steps of `step`."""
+        """Take the residuals of a window into account.
+
+        Args:
+            window: From `seen`, looked at in steps of `step`. Windows may come in any order.
+        """
         step, cell, (image, clear) = self.step, self._references.cell, (window.image, window.clear)
         blocks = clear.shape if step > 1 else (clear.shape[0] // 2, clear.shape[1] // 2)
         basis = window.radar
@@ -203,6 +218,9 @@ class ResidualCollector:
         Args:
             present: Bands that the scene has (13,).
             optimism: Mean square error of the readouts within their fit, as a part of that outside.
+
+        Returns:
+            The references, with the residual of the whole scene and what they are worth by distance.
         """
         squares = [self._squares[place] for place in sorted(self._squares)]
         total = np.sum([np.zeros(len(_PAIRS) + 1), *squares], axis=0)
@@ -288,7 +306,14 @@ def fit_references(
 
 
 def padded(view: View) -> View:
-    """Return a reference of the size of an image with MARGIN pixels more on each side."""
+    """Give a reference the margin that `looks` needs, by reflection.
+
+    Args:
+        view: A reference of the size of an image.
+
+    Returns:
+        The reference with MARGIN pixels more on each side.
+    """
     around = ((MARGIN, MARGIN),) * 2
     return View(
         np.pad(view.image, ((0, 0), *around), mode="reflect"), np.pad(view.clear, around, mode="reflect")

@@ -263,7 +263,14 @@ def _chances(
 
 
 def arrays_of(references: References) -> dict[str, Any]:
-    """Return all values by name, ready for `numpy.savez`."""
+    """Take references apart, to store them with `numpy.savez`.
+
+    Args:
+        references: The references.
+
+    Returns:
+        Arrays and numbers by name.
+    """
     named: dict[str, Any] = {
         "reference_field": references.field,
         "reference_cell": references.cell,
@@ -280,7 +287,14 @@ def arrays_of(references: References) -> dict[str, Any]:
 
 
 def references_from(arrays: Mapping[str, Any]) -> References | None:
-    """Return what `arrays_of` was made from; None where there was none."""
+    """Put references together again.
+
+    Args:
+        arrays: From `arrays_of`, perhaps with others.
+
+    Returns:
+        The references; None where there were none.
+    """
     if "reference_centres" not in arrays:
         return None
     readouts = {}

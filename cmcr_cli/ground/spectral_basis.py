@@ -48,14 +48,29 @@ _BITS = 9  # of what learns: 16-bit floats hold such fractions exactly up to _LI
 
 
 def spectrum(image: Floats) -> Floats:
-    """Return the used bands of reflectance (13, ...), scaled to about -1 to 1, (bands, ...)."""
+    """Scale reflectance so that typical ground is between about -1 and 1.
+
+    Args:
+        image: Reflectance (13, ...).
+
+    Returns:
+        The bands of USED (bands, ...), cut off at -3 and 3.
+    """
     shape = (-1, *[1] * (image.ndim - 1))
     values = (image[list(USED)] - _CENTRE.reshape(shape)) / _SCALE.reshape(shape)
     return np.asarray(np.clip(values, -_LIMIT, _LIMIT, out=values))
 
 
 def surroundings(values: Floats, clear: Bools) -> Floats:
-    """Return the mean of clear blocks in 3 x 3 (bands, h, w), from `spectrum` of blocks."""
+    """Average the clear blocks around each block.
+
+    Args:
+        values: `spectrum` of blocks (bands, h, w).
+        clear: Whether their ground shows (h, w).
+
+    Returns:
+        Means over 3 x 3 blocks (bands, h, w); near 0 where few of them are clear.
+    """
     weight = ndimage.uniform_filter(clear.astype(np.float32), 3, mode="nearest")
     sums = ndimage.uniform_filter(values * clear, (0, 3, 3), mode="nearest")
     return np.asarray(sums / np.maximum(weight, np.float32(0.1)))
@@ -81,7 +96,15 @@ def looks(image: Floats, clear: Bools, step: int = 1) -> Floats:
 
 
 def features(seen: Floats, centres: Floats) -> Floats:
-    """Features (FEATURES, ...) of `looks` (LOOKS, ...), given the centres (CLASSES, bands) of the classes."""
+    """Make all features by which a reference explains today.
+
+    Args:
+        seen: From `looks` (LOOKS, ...).
+        centres: Of the classes of the reference (CLASSES, bands), from `class_centres`.
+
+    Returns:
+        Features (FEATURES, ...), in the order that FEATURES states.
+    """
     values = seen[: len(USED)]
     member = memberships(values, centres)
     own = member[:, None] * values
@@ -89,7 +112,15 @@ def features(seen: Floats, centres: Floats) -> Floats:
 
 
 def memberships(values: Floats, centres: Floats) -> Floats:
-    """Compute how far each `spectrum` (bands, ...) belongs to each class (CLASSES, ...); the sum is 1."""
+    """Compute how far spectra belong to each class; classes merge into each other.
+
+    Args:
+        values: From `spectrum` (bands, ...).
+        centres: Of the classes (CLASSES, bands).
+
+    Returns:
+        Shares (CLASSES, ...) with a sum of 1, by the distance as in a mixture of Gaussians.
+    """
     flat = values.reshape(len(values), -1)
     near = (-2 * centres) @ flat
     near += np.square(centres).sum(1)[:, None]  # less what all classes have in common
@@ -135,9 +166,15 @@ def _read_out(seen: Floats, centres: Floats, weights: Floats) -> Floats:
 
 
 def class_centres(values: Floats) -> Floats:
-    """Centres (CLASSES, bands) of the spectra (n, bands) of a reference, by Lloyd's algorithm (1982).
+    """Divide the ground of a reference into classes by Lloyd's algorithm (1982).
 
     It begins with spectra that are as far as possible from each other, so the result is always the same.
+
+    Args:
+        values: From `spectrum` (n, bands), of pixels whose ground shows.
+
+    Returns:
+        Centres of the classes (CLASSES, bands); 0 without pixels.
     """
     if not len(values):
         return np.zeros((CLASSES, len(USED)), np.float32)
@@ -177,7 +214,14 @@ def trust(clear: Bools) -> Floats:
 
 
 def random_features(values: Floats) -> Floats:
-    """Random features (RANDOM, ...) of `spectrum` (bands, ...)."""
+    """Make saturating random features (Rahimi and Recht 2008), the same ones for all scenes.
+
+    Args:
+        values: From `spectrum` (bands, ...).
+
+    Returns:
+        Features (RANDOM, ...) from -1 to 1.
+    """
     flat = values.reshape(len(values), -1)
     found = _WEIGHTS @ flat
     found += _OFFSETS[:, None]
@@ -185,9 +229,11 @@ def random_features(values: Floats) -> Floats:
 
 
 def identity() -> NDArray[np.float64]:
-    """Return the readout (13, 1 + FEATURES) that gives the reference itself: what is known before any fit.
+    """Make the readout that gives the reference itself: what is known before any fit.
 
-    It maps to reflectance. Bands that are not `USED` follow the nearest that is.
+    Returns:
+        Weights (13, 1 + FEATURES) of a constant and the features, which give reflectance. Bands that are not
+        in USED follow the nearest that is.
     """
     readout = np.zeros((len(BANDS), 1 + FEATURES))
     for band in range(len(BANDS)):

@@ -180,16 +180,29 @@ def _with_mirror(squares: Tensor) -> Tensor:
 
 
 def seen(optical: Tensor) -> Tensor:
-    """Convert reflectance to the scale of the network, same shape.
+    """Convert reflectance to the scale of the network.
 
     The square root gives dark ground, where shadow must be distinguished from water, as much contrast as
     bright cloud.
+
+    Args:
+        optical: Reflectance of any shape.
+
+    Returns:
+        Values of the same shape, about -0.4 to 0.8.
     """
     return optical.clamp(0, 1.5).sqrt() - 0.4
 
 
 def squares_of(optical: Tensor) -> Tensor:
-    """Mean and 4 std of each square on the network's scale: (B, 13, h, w) to (B, 26, h / 8, w / 8)."""
+    """Summarise cells for the part of the network that looks far.
+
+    Args:
+        optical: Reflectance of cells (B, 13, h, w), h and w multiples of 8.
+
+    Returns:
+        Mean and 4 std of each square of 8 x 8 cells on the network's scale (B, 26, h / 8, w / 8).
+    """
     x = seen(optical)
     mean = F.avg_pool2d(x, SQUARE)
     variance = F.avg_pool2d(x.square(), SQUARE) - mean.square()

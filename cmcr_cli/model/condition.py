@@ -102,7 +102,14 @@ class Condition:
     woven: Tensor
 
     def pasted(self, estimate: Tensor) -> Tensor:
-        """Replace the trusted part of an estimate (B, 13, H, W) by the image (data consistency)."""
+        """Insert what is trusted of the image into an estimate (data consistency).
+
+        Args:
+            estimate: Scene units (B, 13, H, W).
+
+        Returns:
+            The same where pixels are covered, the image elsewhere.
+        """
         return torch.addcmul(self.mean, self.cover, estimate)
 
     @classmethod
@@ -139,7 +146,14 @@ class Condition:
         )
 
     def finished(self, estimate: Tensor) -> Tensor:
-        """Finish the last estimate (B, 13, H, W): remove its weave, shrink it where the context is better."""
+        """Finish the last estimate: remove its weave, and shrink it where the context is likely to be better.
+
+        Args:
+            estimate: Scene units (B, 13, H, W).
+
+        Returns:
+            Scene units (B, 13, H, W).
+        """
         smooth = weave.without_weave(estimate, self.woven)
         return shrinkage.shrunk(smooth, self.hidden, self.unexplained) * self.kept
 
@@ -192,11 +206,27 @@ def _detail(residual: Tensor) -> Tensor:
 
 
 def to_scene_units(reflectance: Tensor, inputs: PatchInputs) -> Tensor:
-    """Convert reflectance (B, 13, H, W) to scene units; absent bands become 0."""
+    """Convert reflectance to scene units: (reflectance - context) / std.
+
+    Args:
+        reflectance: Of a batch (B, 13, H, W).
+        inputs: The batch.
+
+    Returns:
+        Scene units (B, 13, H, W); absent bands are 0.
+    """
     scale = inputs.present / inputs.std
     return (reflectance - inputs.context).mul_(scale[:, :, None, None])
 
 
 def to_reflectance(z: Tensor, inputs: PatchInputs) -> Tensor:
-    """Convert scene units (B, 13, H, W) to reflectance; absent bands get the reflectance of the context."""
+    """Convert scene units to reflectance.
+
+    Args:
+        z: Scene units (B, 13, H, W).
+        inputs: The batch.
+
+    Returns:
+        Reflectance (B, 13, H, W); absent bands have that of the context.
+    """
     return inputs.context + z * (inputs.std * inputs.present)[:, :, None, None]

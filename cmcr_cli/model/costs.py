@@ -26,11 +26,14 @@ RESIDENT_BYTES = 110 * 2**20
 
 @torch.inference_mode()
 def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
-    """Count the GFLOP of a patch of 256 x 256 px, from the operations that are executed.
+    """Count the operations of a patch of 256 x 256 px, as they are executed; a multiply-add counts two.
 
     Args:
         denoiser: The network.
         steps: Number of steps.
+
+    Returns:
+        GFLOP.
     """
     device = next(denoiser.parameters()).device
     image = torch.zeros(1, N_BANDS, PATCH, PATCH, device=device)
@@ -45,10 +48,13 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
 
 @torch.inference_mode()
 def gflop_of_mask(network: CloudNetwork) -> float:
-    """Count the GFLOP of the mask of a patch of 256 x 256 px (128 x 128 cells of 20 m), without margins.
+    """Count the operations of the mask of a patch of 256 x 256 px (128 x 128 cells of 20 m), without margins.
 
     Args:
         network: The cloud network.
+
+    Returns:
+        GFLOP.
     """
     device = next(network.parameters()).device
     cells = torch.zeros(1, N_BANDS, PATCH // 2, PATCH // 2, device=device)
@@ -59,11 +65,14 @@ def gflop_of_mask(network: CloudNetwork) -> float:
 
 
 def feature_bytes(config: NetworkConfig, size: int) -> int:
-    """Bytes of the features of a patch between two steps, in 16 bits.
+    """Compute the memory of the features of a patch between two steps.
 
     Args:
         config: Sizes of the network.
         size: Side of the patch in pixels.
+
+    Returns:
+        Bytes, of numbers of 16 bits.
     """
     levels = enumerate(config.widths, 1)
     return sum(2 * width * (size >> level) ** 2 for level, width in levels)

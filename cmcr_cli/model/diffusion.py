@@ -55,7 +55,14 @@ class Denoiser(nn.Module):
         self.step = StepNetwork(network)
 
     def encode(self, condition: Condition) -> Features:
-        """Compute the features of a condition; they do not depend on sigma, so once per patch is enough."""
+        """Compute the features of a condition. They do not depend on sigma, so once per patch is enough.
+
+        Args:
+            condition: Inputs of the denoiser.
+
+        Returns:
+            A feature map for each level of the network.
+        """
         features: Features = self.encoder(condition.planes, condition.vector)
         return features
 
@@ -104,7 +111,15 @@ def scalings(sigma: Tensor, config: DiffusionConfig) -> tuple[Tensor, Tensor, Te
 
 
 def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:
-    """Noise levels (count,), ascending, sigma_min to sigma_max, by rho (Karras et al. 2022, equation 5)."""
+    """Spread noise levels as Karras et al. (2022), equation 5, do: evenly in sigma to the power of 1 / rho.
+
+    Args:
+        count: How many.
+        config: Constants of the diffusion.
+
+    Returns:
+        Levels (count,), ascending from sigma_min to sigma_max.
+    """
     ramp = torch.linspace(0, 1, count, dtype=torch.float64)
     low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
     sigmas: Tensor = (low + ramp * (high - low)) ** config.rho
@@ -112,7 +127,18 @@ def karras_sigmas(count: int, config: DiffusionConfig) -> Tensor:
 
 
 def diffuse(x0: Tensor, sigma: Tensor, noise: Tensor, mean: Tensor, config: DiffusionConfig) -> Tensor:
-    """Add noise: x_sigma = x0 + sigma (noise + alpha mean); images (B, 13, H, W), sigma (B,)."""
+    """Add noise to images: x_sigma = x0 + sigma (noise + alpha mean).
+
+    Args:
+        x0: Clear images in scene units (B, 13, H, W).
+        sigma: Noise levels (B,).
+        noise: Of mean 0 and std 1 (B, 13, H, W).
+        mean: Of the noise (B, 13, H, W).
+        config: Constants of the diffusion, alpha among them.
+
+    Returns:
+        Noisy images (B, 13, H, W).
+    """
     return torch.addcmul(x0, sigma[:, None, None, None], torch.add(noise, mean, alpha=config.alpha))
 
 

@@ -91,7 +91,14 @@ def downsample(source: int, target: int) -> nn.Conv2d:
 
 
 def zeroed(layer: Layer) -> Layer:
-    """Set weights and bias to zero, so that a residual branch starts as the identity; returns the layer."""
+    """Set a layer to zero, so that a residual branch starts as the identity.
+
+    Args:
+        layer: The layer, changed in place.
+
+    Returns:
+        The same layer.
+    """
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -99,7 +106,15 @@ def zeroed(layer: Layer) -> Layer:
 
 
 def fourier(values: Tensor, count: int) -> Tensor:
-    """Embed values (B,) as sines and cosines at octave-spaced frequencies, (B, 2 * count)."""
+    """Embed numbers as sines and cosines at frequencies that are octaves apart.
+
+    Args:
+        values: Numbers (B,).
+        count: Number of frequencies.
+
+    Returns:
+        Embedding (B, 2 * count), -1 to 1.
+    """
     frequencies = torch.exp2(torch.linspace(-1, 4, count, device=values.device)) * math.pi
     angles = values[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -25,11 +25,14 @@ redraw its detail."""
 
 
 def step_sigmas(steps: int, config: DiffusionConfig) -> list[float]:
-    """Decreasing noise levels, one per step; the first is always sigma_max.
+    """List the noise levels of a run.
 
     Args:
         steps: Number of steps, 1 or more.
         config: Constants of the diffusion.
+
+    Returns:
+        One level per step, decreasing; the first is sigma_max.
     """
     if steps == 2:
         return [config.sigma_max, (FIRST * LAST) ** 0.5]

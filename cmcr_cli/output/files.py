@@ -251,7 +251,12 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file. All renames of a set go through here."""
+    """Rename a file within its file system. All renames of a set go through here.
+
+    Args:
+        source: The file.
+        target: Its new name; what has it is replaced.
+    """
     source.replace(target)
 
 

@@ -18,6 +18,7 @@ from cmcr_cli.output.catalogue.qgis_style import style_of
 from cmcr_cli.output.cog import StripWriter
 from cmcr_cli.output.cog_spec import OutputSpec
 from cmcr_cli.output.files import FileSet, write_whole
+from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal.opening.session import Progress, Session, check_options, open_session
 from cmcr_cli.removal.restore.budget import Budget
@@ -43,6 +44,7 @@ class MaskReport:
     valid_share: float
     covered_share: float
     cover: Cover
+    inputs: Inputs
     warnings: tuple[CmcrWarning, ...]
 
     def __repr__(self) -> str:
@@ -110,6 +112,7 @@ def write_mask(
             valid_share=found.cover.valid,
             covered_share=found.cover.covered,
             cover=found.cover,
+            inputs=session.inputs,
             warnings=tuple(session.warnings),
         )
 

@@ -57,14 +57,16 @@ def scenes_at(address: str) -> list[Scene] | None:
         A scene for each item; None where it is not the address of items.
 
     Raises:
-        InputError: There is no ItemCollection at the address, or it is empty.
+        InputError: There is no ItemCollection at the address, it is empty, or only a part of it can be read.
     """
     items = items_of(address)
     if items is None:
         return None
-    if not items:
+    if items.unread is not None:
+        raise InputError(f"{address}: {items.unread}.")
+    if not items.paths:
         raise InputError(f"{address}: holds no items; expected a STAC ItemCollection of scenes.")
-    return [{"s2": item} for item in items]
+    return [{"s2": item} for item in items.paths]
 
 
 def _of_csv(text: str, source: str) -> list[Scene]:
@@ -124,7 +126,7 @@ def _of_items(source: str, *, single: bool) -> list[Scene]:
             f"{source}: is STAC, whose items are opened by the path of the file; expected a file that ends "
             "in .json or .geojson. Save it under such a name, and give that."
         )
-    return [{"s2": item} for item in ([source] if items is None else items)]
+    return [{"s2": item} for item in ((source,) if items is None else items.paths)]
 
 
 def _parsed(line: str, source: str, number: int) -> Any:

@@ -16,9 +16,10 @@ from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import REFERENCE_NEEDS, SCENE_NEEDS, canonical
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.layers.brightness import SCALE_CURE, TAGS_CURE, check_offset, check_range
 from cmcr_cli.scene.layers.converted import Original, as_dn, original_of
 from cmcr_cli.scene.layers.pixel_sizes import check_pixel_size
-from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, check_range, find_units
+from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, find_units
 from cmcr_cli.scene.layers.sensors import check_sensor
 from cmcr_cli.scene.layers.stack_layers import Layers, find_layers
 from cmcr_cli.scene.pixels.masks_of_files import open_validity, usable_nodata
@@ -41,8 +42,8 @@ MEAN_REFLECTANCE = (-0.05, 1.6)
 ODD_SHARE = 0.005
 """Of valid pixels, in which a band is 0 or saturated: more than dark and bright pixels here and there."""
 
-LIKELY_OFFSET = 1000
-"""Products of processing baseline 04.00 and later store reflectance x 10000 + 1000."""
+REFERENCE_SIDE = 3
+"""A sample of a reference is 3 x 3 windows: of a product in JPEG 2000, each window takes a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,11 +279,13 @@ def _dataset(path: str | Path, product: Product | None) -> Iterator[tuple[Any, B
         yield opened
 
 
-def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
+def check_radiometry(optical: Optical, *, reference: bool = False) -> tuple[RadiometryWarning, ...]:
     """Look at a sample of the pixels.
 
     Args:
-        optical: The scene.
+        optical: The scene, or a reference.
+        reference: Whether it is a reference. It has no options of its own, may show little of the scene, and
+            less of it is looked at.
 
     Returns:
         Warnings of what is odd about them.
@@ -291,38 +294,58 @@ def check_radiometry(optical: Optical) -> tuple[RadiometryWarning, ...]:
         InputError: The whole scene is nodata.
         RadiometryError: Its reflectance is impossible.
     """
-    dn = optical.source.sample()
+    dn = optical.source.sample(REFERENCE_SIDE) if reference else optical.source.sample()
     dn = dn[:, optical.valid(dn)]
     if dn.shape[1] == 0:
-        if not any(optical.valid(strip).any() for strip in optical.source.strips()):
+        if not reference and not any(optical.valid(strip).any() for strip in optical.source.strips()):
             raise InputError(
                 f"{optical.path}: every pixel is nodata ({optical.nodata or 0:g} in all bands); expected "
                 "measurements. Check the nodata tag and that this is the right file."
             )
         return ()
-    mean = float(optical.radiometry.reflectance(dn).mean())
+    reflectance = optical.radiometry.reflectance(dn)
+    mean = float(reflectance.mean())
     low, high = MEAN_REFLECTANCE
+    stated = optical.original.radiometry if optical.original else optical.radiometry
     if not low <= mean <= high:
         raise RadiometryError(
-            f"{optical.path}: the mean reflectance is {mean:.2f} with offset {optical.radiometry.offset:g} "
+            f"{optical.path}: the mean reflectance is {mean:.2f} with offset {stated.offset:g} "
             f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
-            "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of one DN "
-            "with --scale."
+            + (
+                f"{TAGS_CURE}."
+                if reference
+                else "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of "
+                "one DN with --scale."
+            )
         )
-    odd = _odd_shares(optical, dn)
+    odd = () if reference else _odd_shares(optical, dn)
     if not optical.scaled:
-        odd += check_range(dn, optical.radiometry, optical.names, optical.path)
-    darkest = float(np.percentile(dn, 1, axis=1).min())
-    usual = optical.radiometry.quantification == QUANTIFICATION and optical.original is None
-    if usual and optical.offset_source == "assumed 0" and darkest >= LIKELY_OFFSET:
-        return (
-            RadiometryWarning(
-                f"the darkest band never falls below DN {darkest:.0f}: if the product is of baseline 04.00 "
-                "or later and its offset was not removed, give --offset -1000"
-            ),
-            *odd,
-        )
-    return odd
+        cure = TAGS_CURE if reference else SCALE_CURE
+        odd += check_range(dn, optical.radiometry, optical.names, optical.path, cure)
+    return (*_odd_offset(optical, reflectance, stated, reference), *odd)
+
+
+def _odd_offset(
+    optical: Optical, reflectance: NDArray[np.float32], stated: Radiometry, reference: bool
+) -> tuple[RadiometryWarning, ...]:
+    """A warning where another offset is likely, which is given in the numbers of the file."""
+    found = check_offset(reflectance, optical.names, stated.offset / stated.quantification)
+    if found is None:
+        return ()
+    likely, sign = found
+    applied = stated.offset / stated.quantification
+    if applied == 0 and likely < 0 and optical.offset_source not in ("assumed 0", "tag"):
+        return ()  # somebody knows that there is none
+    if reference:
+        cure = f"state it in its tags with gdal_edit -offset {round(likely, 4):g}"
+    else:
+        cure = f"give --offset {round(likely * stated.quantification, 3):g}"
+    if likely > applied:
+        cure = f"if the offset was removed from the pixels already, {cure}"
+    else:
+        cure = f"if the product is of baseline 04.00 or later and its offset was not removed, {cure}"
+    text = f"{sign} with offset {stated.offset:g} ({optical.offset_source}): {cure}"
+    return (RadiometryWarning(text),)
 
 
 def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:

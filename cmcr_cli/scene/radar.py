@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from cmcr_cli.addresses import public
 from cmcr_cli.errors import GridMismatchError, InputError
-from cmcr_cli.scene.backscatter.polarisations import in_order, polarisations
+from cmcr_cli.scene.backscatter.polarisations import check_pair, in_order, polarisations
 from cmcr_cli.scene.backscatter.units import (
     RadarUnits,
     check_amplitude,
@@ -66,14 +66,29 @@ class Stored:
     masks: tuple[Mask, ...] = ()
 
     def read(self, window: Window, bands: Sequence[int] = (0, 1)) -> Floats:
-        """Read a window in the units of the file (bands, rows, columns), NaN where nothing was measured."""
+        """Read a window in the units of the file.
+
+        Args:
+            window: Of the file's own grid.
+            bands: 0 for VV, 1 for VH.
+
+        Returns:
+            Values (bands, rows, columns), NaN where nothing was measured.
+        """
         values = self.measured(self.dataset.read(self.indexes, window=window))
         for mask in self.masks:
             values[:, ~mask(window)] = np.nan
         return values[list(bands)]
 
     def measured(self, stored: NDArray[Any]) -> Floats:
-        """Apply scale and offset to stored values (2, ...); 0, nodata, marks and infinity become NaN."""
+        """Apply scale and offset of the tags.
+
+        Args:
+            stored: VV and VH as they are stored (2, ...).
+
+        Returns:
+            Values (2, ...); 0, nodata, marks and infinity are NaN.
+        """
         values = stored.astype(np.float32)
         absent = ~np.isfinite(values) | (values == 0)
         for band, gone, nodata in zip(values, absent, self.nodata, strict=True):
@@ -205,6 +220,7 @@ def _dataset(path: str | Path | tuple[str, str]) -> Iterator[tuple[Any, list[str
         files = (
             dict(zip(RADAR_BANDS, path, strict=True)) if isinstance(path, tuple) else radar_item(str(path))
         )
+        check_pair(files)
         with open_stack(files, "Sentinel-1") as (dataset, _):
             yield dataset, list(files.values())
         return

@@ -113,7 +113,14 @@ def _opened(path: str | Path, what: str) -> Any:
 
 
 def is_complete(path: Path) -> bool:
-    """Tell whether `path` is a raster down to its last block, which is the last of a COG's file too."""
+    """Tell whether a file is a raster down to its last block, which is at the end of a COG.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether that block can be read.
+    """
     try:
         with open_raster(path, "an image") as dataset:
             rows, columns = dataset.block_shapes[-1]
@@ -166,8 +173,8 @@ def read_start(path: str | Path, what: str, most: int) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(most)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({why}); expected {what}. Check the path.") from error
+        why = why_not(path) or f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InputError(f"{path}: {why}; expected {what}. Check the path.") from error
 
 
 def _through_gdal(path: str, most: int) -> bytes:
@@ -241,11 +248,18 @@ class Source:
         with self._errors(window):
             return self._cleaned(self.rows(top, rows, places), window, places)
 
-    def sample(self) -> NDArray[Any]:
-        """Read windows spread evenly over the grid: pixels (bands, n), in the stored dtype."""
+    def sample(self, side: int = SAMPLE_SIDE) -> NDArray[Any]:
+        """Read windows spread evenly over the grid.
+
+        Args:
+            side: Number of windows in each direction.
+
+        Returns:
+            Pixels (bands, n), in the stored dtype.
+        """
         height, width = min(SAMPLE_WINDOW, self.grid.height), min(SAMPLE_WINDOW, self.grid.width)
-        tops = np.unique(np.linspace(0, self.grid.height - height, SAMPLE_SIDE).astype(int))
-        lefts = np.unique(np.linspace(0, self.grid.width - width, SAMPLE_SIDE).astype(int))
+        tops = np.unique(np.linspace(0, self.grid.height - height, side).astype(int))
+        lefts = np.unique(np.linspace(0, self.grid.width - width, side).astype(int))
         windows = [Window(int(left), int(top), width, height) for top in tops for left in lefts]
         return np.concatenate(
             [

@@ -61,7 +61,14 @@ def check_readable(path: str | Path, what: str) -> None:
 
 
 def gdal_path(address: str) -> str:
-    """Spell an address such as https://... as GDAL does; other paths stay as they are."""
+    """Spell an address as GDAL does.
+
+    Args:
+        address: An address such as https://..., or any path.
+
+    Returns:
+        Such as /vsicurl/https://...; other paths stay as they are.
+    """
     for scheme, prefix in SCHEMES.items():
         if address.startswith(scheme):
             return prefix + address[len(scheme) :]
@@ -69,12 +76,26 @@ def gdal_path(address: str) -> str:
 
 
 def is_remote(path: str) -> bool:
-    """Whether GDAL asks the network for a path, as `gdal_path` spells it."""
+    """Tell whether GDAL asks the network for a path.
+
+    Args:
+        path: As `gdal_path` spells it.
+
+    Returns:
+        Whether that is so.
+    """
     return STREAMED.match(path) is not None
 
 
 def streamed(path: str) -> str:
-    """Spell a remote path so that GDAL asks for all of the file at once; some servers give no parts."""
+    """Spell a remote path so that GDAL asks for all of the file at once; some servers give no parts.
+
+    Args:
+        path: As `gdal_path` spells it.
+
+    Returns:
+        Such as /vsicurl_streaming/https://...; other paths stay as they are.
+    """
     return STREAMED.sub(r"/vsi\1_streaming/", path, count=1) if is_remote(path) else path
 
 
@@ -98,7 +119,9 @@ def why_not(path: str | Path) -> str | None:
         if place.is_dir():
             next(place.iterdir(), None)
         else:
-            place.open("rb").close()
+            with place.open("rb") as file:
+                if not file.read(1):
+                    return "is empty"
     except FileNotFoundError:
         above = next((each for each in place.absolute().parents if os.path.lexists(each)), place)
         return f"does not exist; {above} does" if above != place.absolute().parent else "does not exist"

@@ -222,7 +222,14 @@ def _shadow_of(layer: _Layer, window: Window, sun_zenith: float, sun_azimuth: fl
 
 
 def check_cover(cloud_cover: float) -> None:
-    """Raise OptionError unless `cloud_cover` is from 0 to 1."""
+    """Check a share of cloud that a user asks for.
+
+    Args:
+        cloud_cover: The share.
+
+    Raises:
+        OptionError: It is not from 0 to 1.
+    """
     if not 0 <= cloud_cover <= 1:
         raise OptionError(f"--cloud-cover {cloud_cover}: expected a share of the scene, 0 to 1")
 

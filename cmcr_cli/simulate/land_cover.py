@@ -54,7 +54,15 @@ class Cover:
     """Share of the pixel per material; the shares sum to 1 at the end."""
 
     def lay(self, material: str, share: Field) -> Field:
-        """Cover `share` of the free part with a material; returns the covered share of the whole pixel."""
+        """Cover a part of what is still free with a material.
+
+        Args:
+            material: One of `palette.MATERIALS`.
+            share: Part of the free share of each pixel, 0 to 1 (height, width).
+
+        Returns:
+            The covered share of the whole pixel (height, width).
+        """
         part = self.free * share
         self.free = self.free - part
         self.shares[material] = self.shares[material] + part if material in self.shares else part

@@ -37,36 +37,80 @@ class Window:
         return self.height, self.width
 
     def shifted(self, rows: int, cols: int) -> Window:
-        """Return the window moved by `rows` down and `cols` to the right."""
+        """Move the window.
+
+        Args:
+            rows: Pixels down; negative: up.
+            cols: Pixels to the right; negative: to the left.
+
+        Returns:
+            A window of the same size.
+        """
         return Window(self.top + rows, self.left + cols, self.height, self.width)
 
     def grown(self, margin: int) -> Window:
-        """Return the window extended by `margin` pixels on each side."""
+        """Extend the window on all sides.
+
+        Args:
+            margin: Pixels on each side.
+
+        Returns:
+            The larger window; it may begin at negative rows and columns.
+        """
         return Window(
             self.top - margin, self.left - margin, self.height + 2 * margin, self.width + 2 * margin
         )
 
     def aligned(self, step: int) -> Window:
-        """Return the smallest window around this one whose edges are multiples of `step`."""
+        """Extend the window to a lattice that begins at the scene's upper left corner.
+
+        Args:
+            step: Pixels between the lines of the lattice.
+
+        Returns:
+            The smallest window around this one whose edges are multiples of `step`.
+        """
         top, left = self.top // step * step, self.left // step * step
         bottom = -(-(self.top + self.height) // step) * step
         right = -(-(self.left + self.width) // step) * step
         return Window(top, left, bottom - top, right - left)
 
     def slices_in(self, outer: Window) -> tuple[slice, slice]:
-        """Return the slices of this window in an array that covers `outer`."""
+        """Find the window in an array.
+
+        Args:
+            outer: Window that the array covers; it contains this one.
+
+        Returns:
+            Rows and columns, to index the last two axes.
+        """
         row, col = self.top - outer.top, self.left - outer.left
         return slice(row, row + self.height), slice(col, col + self.width)
 
 
 @lru_cache(maxsize=4096)
 def key_of(seed: int, name: str) -> int:
-    """Return a 63-bit key for the field `name` of scene `seed`; different names give independent fields."""
+    """Make the key of a random field.
+
+    Args:
+        seed: Of the scene.
+        name: Of the field; fields of different names are independent.
+
+    Returns:
+        A number of 63 bits, from the BLAKE2b hash of both.
+    """
     return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()) >> 1
 
 
 def scramble(values: Keys) -> Keys:
-    """Apply the finaliser of splitmix64 (Steele, Lea and Flood 2014): each bit depends on all bits."""
+    """Mix the bits of keys with the finaliser of splitmix64 (Steele, Lea and Flood 2014).
+
+    Args:
+        values: Keys of any shape.
+
+    Returns:
+        As many keys, each bit of which depends on all bits of the key that it was made of.
+    """
     mixed = values ^ (values >> np.uint64(30))
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(27)
@@ -76,19 +120,44 @@ def scramble(values: Keys) -> Keys:
 
 
 def hash_grid(key: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Keys:
-    """Random 64-bit keys at integer positions; `rows` and `cols` broadcast against each other."""
+    """Make random keys at integer positions.
+
+    Args:
+        key: Of the field, see `key_of`.
+        rows: Rows, which are broadcast against `cols`.
+        cols: Columns.
+
+    Returns:
+        64-bit keys of the common shape.
+    """
     by_row = scramble(np.atleast_1d(rows).astype(np.uint64) + np.uint64(key))
     return scramble(by_row + np.atleast_1d(cols).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
 
 
 def uniform(keys: Keys, part: int = 0) -> Field:
-    """Uniform numbers in [0, 1) from 16 of the keys' 64 bits; parts 0 to 3 are independent."""
+    """Make uniform random numbers of 16 of the 64 bits of keys.
+
+    Args:
+        keys: Keys of any shape.
+        part: Which 16 bits, 0 to 3. Numbers of different parts are independent.
+
+    Returns:
+        Numbers in [0, 1) of the same shape.
+    """
     bits = (keys >> np.uint64(16 * part)) & np.uint64(0xFFFF)
     return np.asarray(bits.astype(np.float32) * np.float32(2**-16))
 
 
 def pixel_keys(key: int, window: Window) -> Keys:
-    """One random key per pixel, shape (height, width)."""
+    """Make a random key for each pixel of a window.
+
+    Args:
+        key: Of the field, see `key_of`.
+        window: The pixels.
+
+    Returns:
+        64-bit keys (height, width).
+    """
     rows = np.arange(window.top, window.top + window.height)
     cols = np.arange(window.left, window.left + window.width)
     return hash_grid(key, rows[:, None], cols[None, :])
@@ -125,7 +194,16 @@ def _taps(first: int, count: int, cell: float, origin: float) -> tuple[int, NDAr
 
 
 def octave(key: int, window: Window, cell: float) -> Field:
-    """Value noise of one cell size in pixels: zero mean, unit variance, twice differentiable."""
+    """Make value noise of one size: random values on a lattice, joined by cubic B-splines.
+
+    Args:
+        key: Of the field, see `key_of`.
+        window: The pixels.
+        cell: Spacing of the lattice in pixels.
+
+    Returns:
+        Noise (height, width) of mean 0 and variance 1, twice differentiable.
+    """
     # Each octave has its own origin, because coinciding nodes would show as a grid.
     row, y, wy = _taps(window.top, window.height, cell, (key & 0xFFFF) / 1024)
     col, x, wx = _taps(window.left, window.width, cell, (key >> 16 & 0xFFFF) / 1024)
@@ -135,7 +213,16 @@ def octave(key: int, window: Window, cell: float) -> Field:
 
 
 def octave_at(key: int, y: NDArray[np.float64], x: NDArray[np.float64]) -> Field:
-    """Value noise of cell size 1 at arbitrary positions (height, width); slower than `octave`."""
+    """Make value noise at any positions; slower than `octave`, which is for whole pixels.
+
+    Args:
+        key: Of the field, see `key_of`.
+        y: Rows in units of the lattice's spacing (height, width).
+        x: Columns in the same units (height, width).
+
+    Returns:
+        Noise (height, width) of mean 0 and variance 1.
+    """
     row, col = int(np.floor(y.min())) - 2, int(np.floor(x.min())) - 2
     lattice = _lattice(key, row, col, int(np.floor(y.max())) - row + 4, int(np.floor(x.max())) - col + 4)
     values = map_coordinates(lattice, [y - row, x - col], order=3, prefilter=False, output=np.float32)
@@ -143,7 +230,18 @@ def octave_at(key: int, y: NDArray[np.float64], x: NDArray[np.float64]) -> Field
 
 
 def fbm(key: int, window: Window, cell: float, octaves: int, gain: float = 0.5) -> Field:
-    """Fractal noise: octaves of halving cell size with amplitudes `gain`**k, scaled to unit variance."""
+    """Make fractal noise: a sum of octaves, each with half the spacing of the one before.
+
+    Args:
+        key: Of the field, see `key_of`.
+        window: The pixels.
+        cell: Spacing of the first octave in pixels.
+        octaves: How many there are.
+        gain: Amplitude of each over that of the one before, 0 to 1; higher is rougher.
+
+    Returns:
+        Noise (height, width) of mean 0 and variance 1.
+    """
     total = np.zeros(window.shape, dtype=np.float32)
     for k in range(octaves):
         total += octave(key_of(key, str(k)), window, cell / 2**k) * np.float32(gain**k)
@@ -167,7 +265,17 @@ class Cells:
 
 
 def voronoi(key: int, y: Field, x: Field, cell: float) -> Cells:
-    """Voronoi cells about `cell` pixels wide around positions `y`, `x` in pixels (Worley 1996)."""
+    """Divide the plane into irregular cells (Worley 1996): around one random site per square of a lattice.
+
+    Args:
+        key: Of the field, see `key_of`.
+        y: Rows in pixels, of any shape.
+        x: Columns in pixels, of the same shape.
+        cell: Side of the squares in pixels, about the width of a cell.
+
+    Returns:
+        The cell of each position, and its nearest edge.
+    """
     iy, ix = np.floor(y / cell).astype(np.int32), np.floor(x / cell).astype(np.int32)
     row, col = int(iy.min()) - 1, int(ix.min()) - 1
     rows, cols = int(iy.max()) - row + 2, int(ix.max()) - col + 2
@@ -207,6 +315,15 @@ def voronoi(key: int, y: Field, x: Field, cell: float) -> Cells:
 
 
 def smoothstep(low: float, high: float, values: Field) -> Field:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Make a smooth step of a field.
+
+    Args:
+        low: Value up to which the step is 0.
+        high: Value from which on it is 1.
+        values: The field, of any shape.
+
+    Returns:
+        Values 0 to 1 of the same shape, with a slope of 0 at both ends (3 t^2 - 2 t^3).
+    """
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)

@@ -151,7 +151,14 @@ class Recipe:
 
 
 def draw_recipe(seed: int) -> Recipe:
-    """Draw the values of scene `seed`."""
+    """Draw what holds for a whole scene: landscape, season, sun, relief, fields and water.
+
+    Args:
+        seed: Of the scene.
+
+    Returns:
+        The values; the same for the same seed.
+    """
     rng = np.random.default_rng(key_of(seed, "recipe"))
     biome = BIOMES[str(rng.choice(list(BIOMES), p=[0.4, 0.22, 0.25, 0.13]))]
     relief = float(rng.choice([0.08, 0.3, 0.85], p=[0.45, 0.35, 0.2]) * rng.uniform(0.6, 1.2))

@@ -49,7 +49,14 @@ class Date:
 
 
 def scene_date(seed: int) -> Date:
-    """Return the date of scene `seed` itself."""
+    """Draw the date of a scene itself; earlier ones come from `draw_dates`.
+
+    Args:
+        seed: Of the scene.
+
+    Returns:
+        The date, a day in the season of its landscape, at 10:30 of the local solar time.
+    """
     recipe = draw_recipe(seed)
     biome = recipe.biome
     rng = np.random.default_rng(key_of(seed, "date"))

@@ -28,7 +28,14 @@ _TINTED = ("soil", "sand", "ripe")
 
 
 def native(bands: Field) -> Field:
-    """Average each band (13, height, width) over its native pixels, in place; aligned to BLOCK."""
+    """Give each band its native pixel size of 10, 20 or 60 m, by means over its pixels.
+
+    Args:
+        bands: Reflectance (13, height, width), changed in place. Its window is aligned to BLOCK.
+
+    Returns:
+        The same array.
+    """
     for band, size in zip(bands, NATIVE, strict=True):
         if size > 1:
             # Not mean(): its order of summation depends on the shape of the array.
@@ -122,7 +129,16 @@ def simulate_ground(seed: int, window: Window) -> tuple[Field, Field]:
 
 
 def simulate_optical(seed: int, window: Window, date: Date) -> Field:
-    """Simulate the clear reflectance (13, height, width) of a window on any date of scene `seed`."""
+    """Simulate the ground of a window on any date, as Sentinel-2 sees it without clouds.
+
+    Args:
+        seed: Of the scene.
+        window: Which pixels.
+        date: From `scene_date` or `draw_dates` of the same seed.
+
+    Returns:
+        Top-of-atmosphere reflectance (13, height, width).
+    """
     whole = window.aligned(BLOCK)
     rows, cols = window.slices_in(whole)
     return np.ascontiguousarray(_optical(date, seed, whole, *_covered(date, seed, whole))[:, rows, cols])

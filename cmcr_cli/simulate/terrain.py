@@ -37,7 +37,14 @@ class Terrain:
 
 
 def threshold(share: float) -> float:
-    """Return the value that `share` of a standardised noise field exceeds."""
+    """Find the value that a share of a noise field exceeds.
+
+    Args:
+        share: Of the pixels, 0 to 1.
+
+    Returns:
+        The value, for a field of mean 0 and variance 1 that is taken as normally distributed.
+    """
     return float(-ndtri(np.clip(share, 1e-6, 1 - 1e-6)))
 
 
@@ -57,7 +64,16 @@ def _level_distance(values: Field) -> Field:
 
 
 def shape_terrain(recipe: Recipe, seed: int, window: Window) -> Terrain:
-    """Simulate the terrain of scene `seed` in `window`; heights and distances are in pixels of 10 m."""
+    """Simulate relief, rivers and lakes of a window.
+
+    Args:
+        recipe: Values of the scene.
+        seed: Of the scene.
+        window: Which pixels.
+
+    Returns:
+        The terrain; heights and distances are in pixels of 10 m.
+    """
     outer = window.grown(MARGIN)
     inner = window.slices_in(outer)
     meander = fbm(key_of(seed, "river"), outer, 560.0, 4, 0.42)

@@ -43,10 +43,13 @@ def save(path: Path, modules: Modules, optimizer: AdamW, images: int, signature:
 
 
 def signature_of(path: Path) -> dict[str, str]:
-    """Return the signature of a checkpoint.
+    """Read what a checkpoint says of the run that wrote it.
 
     Args:
         path: File to read.
+
+    Returns:
+        Texts by name.
 
     Raises:
         InputError: The file is damaged.

@@ -53,10 +53,18 @@ def mae(prediction: Array, target: Array, where: Mask | None = None) -> float:
 
 
 def sam(prediction: Array, target: Array, where: Mask | None = None) -> float:
-    """Spectral angle mapper: mean angle between the spectra, in degrees; arguments as for `psnr`.
+    """Compute the spectral angle (SAM): the mean angle between the spectra of prediction and target.
 
     A spectrum of zeros has no direction. Its angle is 0 degrees to another spectrum of zeros and 90 degrees
     to any other spectrum, so that no pixel is silently excluded from the mean.
+
+    Args:
+        prediction: Reflectance (13, H, W).
+        target: Reflectance (13, H, W).
+        where: Pixels to score (H, W); None: all.
+
+    Returns:
+        Degrees, 0 to 90 for reflectance that is not negative.
     """
     p, t = (_pixels(image, where).astype(np.float64) for image in (prediction, target))
     long_p, long_t = np.linalg.norm(p, axis=0), np.linalg.norm(t, axis=0)
@@ -71,11 +79,16 @@ def _pixels(image: Array, where: Mask | None) -> Array:
 
 
 def ssim(prediction: Array, target: Array) -> float:
-    """Structural similarity, mean over bands: 11 x 11 Gaussian window of 1.5 px, zero-padded, data range 1.
+    """Compute the structural similarity (Wang et al. 2004), mean over bands.
+
+    The window is a Gaussian of 1.5 px on 11 x 11 px, edges are padded with zeros, the range of the data is 1.
 
     Args:
         prediction: Reflectance (13, H, W).
         target: Reflectance (13, H, W).
+
+    Returns:
+        The similarity, 1 for equal images.
     """
 
     def blur(image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -122,7 +135,7 @@ def covered_only(prediction: Array, target: Array, where: Mask) -> dict[str, flo
 
 
 def detail(prediction: Array, target: Array, where: Mask) -> dict[str, float]:
-    """Amount of detail relative to the truth, and its correlation with the truth.
+    """Compare the detail of an image with that of the truth: its amount, and its correlation.
 
     Only windows in which `where` is True throughout are used. In each window, the mean of each band of
     TEN_METRES is subtracted and a Hann window applied. P and T are the Fourier coefficients of prediction and

@@ -27,13 +27,23 @@ def true_colour(images: Sequence[NDArray[np.float32]], reference: NDArray[np.flo
     Args:
         images: Reflectance, each (13, H, W).
         reference: Reflectance (13, H, W) that defines the stretch.
+
+    Returns:
+        A panel for each image.
     """
     low, span = stretch_of(reference[_COLOURS].reshape(3, -1))
     return [stretched(image[_COLOURS], low, span) for image in images]
 
 
 def grey(plane: NDArray[np.float32]) -> Panel:
-    """Convert a plane (H, W), 0 to 1, to a panel."""
+    """Show a plane in grey.
+
+    Args:
+        plane: Values 0 to 1 (H, W).
+
+    Returns:
+        A panel.
+    """
     return np.broadcast_to(plane, (3, *plane.shape))
 
 

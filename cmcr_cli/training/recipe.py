@@ -190,6 +190,9 @@ def parse_recipe(text: str) -> Recipe:
     Args:
         text: TOML.
 
+    Returns:
+        The recipe.
+
     Raises:
         ValueError: Something is wrong; the message names the key.
     """
@@ -197,11 +200,14 @@ def parse_recipe(text: str) -> Recipe:
 
 
 def with_knobs(recipe: Recipe, **chosen: Any) -> Recipe:
-    """Return a recipe with some settings of its loop and data replaced.
+    """Replace some settings of the loop and the data.
 
     Args:
         recipe: The recipe.
         chosen: New values by name of the setting.
+
+    Returns:
+        The recipe with these values.
 
     Raises:
         OptionError: A value is out of range.
@@ -216,7 +222,14 @@ def with_knobs(recipe: Recipe, **chosen: Any) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Format a recipe as TOML; `parse_recipe` reads it back to the same values."""
+    """Format a recipe as TOML.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        Text that `parse_recipe` reads back to the same values.
+    """
     tables = (
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
         for name, table in asdict(recipe).items()
@@ -225,7 +238,15 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def differences(recipe: Recipe, other: Recipe) -> list[str]:
-    """List the settings in which two recipes differ, each as `table.key: value, value`."""
+    """List the settings in which two recipes differ.
+
+    Args:
+        recipe: One of them.
+        other: The other.
+
+    Returns:
+        Texts `table.key: value, value`.
+    """
     one, two = asdict(recipe), asdict(other)
     return [
         f"{table}.{key}: {json.dumps(one[table][key])}, {json.dumps(two[table][key])}"

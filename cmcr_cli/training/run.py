@@ -69,7 +69,14 @@ class Run:
     process: Process
 
     def trainable(self, network: Network) -> Network:
-        """Return a copy of a network on the device of the process, in channels_last."""
+        """Copy a network for training.
+
+        Args:
+            network: The network, which stays as it is.
+
+        Returns:
+            The copy on the device of the process, in channels_last.
+        """
         twin = copy.deepcopy(network)
         twin.to(device=self.process.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return twin
@@ -205,7 +212,14 @@ def _fold(training: Training, recipe: Recipe) -> int:
 
 
 def crops(run: Run) -> Batches:
-    """Batches of crops of samples with clouds and context, for the denoiser."""
+    """Make the sequence of batches on which a denoiser is trained.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Function that yields crops of samples with clouds and context, from the batch of a number on.
+    """
     loop, process = run.recipe.loop, run.process
     samples = Samples(run.library, run.recipe.mix, loop.seed, process.rank)
     count = loop.batch // process.world_size
@@ -218,7 +232,19 @@ def crops(run: Run) -> Batches:
 
 
 def clouded_checks(data: Path, library: Library, recipe: Recipe) -> list[Sample]:
-    """Validation samples of the denoiser; arguments and errors as for `validation_samples`."""
+    """Make the validation samples of a denoiser.
+
+    Args:
+        data: Folder of training data, or the word `simulated`.
+        library: Training images.
+        recipe: Of the run.
+
+    Returns:
+        The samples, see `validation_samples`.
+
+    Raises:
+        InputError: The val split is empty.
+    """
     return validation_samples(data, library, recipe.data.split_rule)
 
 

@@ -150,7 +150,7 @@ def test_files_that_hold_no_area(tmp_path: Path, text: str, message: str) -> Non
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         area_of_file(path, GRID)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         area_of_file(tmp_path / "gone.geojson", GRID)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.scene.readable import check_readable
+from cmcr_cli.scene.optical import open_optical
+from cmcr_cli.scene.readable import check_readable, why_not
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 
@@ -49,6 +50,16 @@ def test_files_and_folders_can_be_read(tmp_path: Path) -> None:
 def test_names_of_a_pipe(pipe: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"a pipe; expected a scene in a file\. Save it as one first"):
         check_readable(name.format(pipe), "a scene")
+
+
+def test_why_a_file_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "broken.json").symlink_to("/nowhere/item.json")
+    assert why_not(tmp_path / "empty.tif") == "is empty"
+    assert why_not(tmp_path / "gone.tif") == "does not exist"
+    for name, said in (("empty.tif", "is empty"), ("broken.json", "is a broken link to /nowhere/item.json")):
+        with pytest.raises(InputError, match=f"{name}: .*{said}.*; expected"), open_optical(tmp_path / name):
+            pass
 
 
 @pytest.mark.parametrize("name", ["/vsistdin/", "/vsistdin?buffer=1", "/vsigzip//vsistdin/", "/vsifd/0"])

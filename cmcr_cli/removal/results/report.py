@@ -156,6 +156,9 @@ def used_references(
         survey: What the first passes found.
         sources: Reconstructed pixels by the number of the reference that counts most, 0 for none; empty
             before there are any.
+
+    Returns:
+        Path, date and share of each, in the order of their numbers.
     """
     used = () if survey.references is None else survey.references.used
     total = max(sum(sources), 1)
@@ -186,6 +189,9 @@ def left_out_references(session: Session, survey: Survey) -> tuple[LeftOut, ...]
     Args:
         session: What is open.
         survey: What the first passes found.
+
+    Returns:
+        Paths and reasons, without secrets.
     """
     unfit = () if survey.references is None else survey.references.unfit
     late = (LeftOut(session.references[index].path, why) for index, why in unfit)

@@ -68,7 +68,15 @@ class Rows:
     radar_valid: NDArray[np.bool_] | None
 
     def views(self, left: int, width: int) -> list[View]:
-        """Cut the references out from a column on."""
+        """Cut the references out, mirrored beyond the edges of the scene.
+
+        Args:
+            left: First column.
+            width: Number of columns.
+
+        Returns:
+            Each reference with MARGIN pixels more on each side.
+        """
         columns = reflected(left - self.phase[1] - MARGIN, width + 2 * MARGIN, self.width)
         lines = np.arange(self.height + 2 * MARGIN)
         return [
@@ -77,7 +85,16 @@ class Rows:
         ]
 
     def around(self, left: int, width: int) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
-        """Cut the radar out from a column on."""
+        """Cut the radar out, mirrored beyond the edges of the scene.
+
+        Args:
+            left: First column.
+            width: Number of columns.
+
+        Returns:
+            dB (2, rows, columns) and where they are valid, with RADAR_MARGIN pixels more on each side; None
+            twice where there is no radar.
+        """
         if self.radar is None or self.radar_valid is None:
             return None, None
         columns = reflected(left - self.phase[1] - RADAR_MARGIN, width + 2 * RADAR_MARGIN, self.width)
@@ -100,7 +117,15 @@ class ReferenceReader:
         )
 
     def rows(self, top: int, height: int) -> Rows:
-        """Read rows from `top`, an even number."""
+        """Read rows of the references and the radar, mirrored beyond the edges of the scene.
+
+        Args:
+            top: First row, an even number.
+            height: Number of rows.
+
+        Returns:
+            The rows.
+        """
         size = self._optical.grid.height
         lines = reflected(top - self.phase[0] - MARGIN, height + 2 * MARGIN, size)
         first, count = int(lines.min()), int(lines.max() - lines.min()) + 1
@@ -121,9 +146,14 @@ class ReferenceReader:
         )
 
     def scene(self, top: int, height: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read the scene itself: DN (bands, height, width) from `top`, and where the ground shows.
+        """Read rows of the scene itself. What lies beyond its edges is not clear.
 
-        What lies beyond its edges is not clear.
+        Args:
+            top: First row.
+            height: Number of rows.
+
+        Returns:
+            DN (bands, height, width), and where the ground shows (height, width).
         """
         lines = np.arange(top, top + height) - self.phase[0]
         inside = (lines >= 0) & (lines < self._optical.grid.height)
@@ -136,7 +166,7 @@ class ReferenceReader:
     def seen(
         self, rows: Rows, dn: NDArray[Any], clear: NDArray[np.bool_], left: int, ratio: np.float32, step: int
     ) -> Seen | None:
-        """Look at a window of these rows; None where nothing is clear.
+        """Look at a window of rows.
 
         Args:
             rows: Of references and radar.
@@ -145,6 +175,9 @@ class ReferenceReader:
             left: First column.
             ratio: Of its cirrus.
             step: Every how many rows and columns a pixel is looked at: 1, or an even number.
+
+        Returns:
+            What is learnt from; None where nothing is clear.
         """
         width = min(COLUMNS, clear.shape[1] - left) // 2 * 2
         here = (..., slice(None, None, step), slice(left, left + width, step))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,24 @@ def polarisations(dataset: Any, path: str | Path) -> tuple[tuple[int, ...], bool
             "say which these are. Give single files with --s1-vv and --s1-vh."
         )
     return tuple(indexes), False, ()
+
+
+def check_pair(files: Mapping[str, str]) -> None:
+    """Refuse a pair of files of which the names say that one holds another polarisation.
+
+    Args:
+        files: Paths by what they are given as, VV and VH.
+
+    Raises:
+        RadiometryError: A name contradicts.
+    """
+    for name, path in files.items():
+        spoken = set(SPOKEN.findall(Path(path.partition("?")[0]).name.upper()))
+        if len(spoken) == 1 and name not in spoken:
+            raise RadiometryError(
+                f"{path}: is given as {name}, but its name says {spoken.pop()}; expected VV as --s1-vv and "
+                "VH as --s1-vh. Give them the other way round, or rename the file."
+            )
 
 
 def in_order(

@@ -49,7 +49,10 @@ def marks(values: Floats) -> tuple[float, ...]:
     """Find values of a band that stand for no measurement: the lowest ones, where many pixels share them.
 
     Args:
-        values: A sample of the band as it is stored, without what tags say is not valid.
+        values: A sample of the band as it is stored (n,), without what tags say is not valid.
+
+    Returns:
+        At most MOST_MARKS values, the lowest first.
     """
     found: list[float] = []
     for _ in range(MOST_MARKS):
@@ -73,6 +76,9 @@ def units_of(sample: Iterable[Floats], path: str | Path) -> RadarUnits:
     Args:
         sample: Valid values of VV and VH, (n,) each.
         path: Name of the file, for messages.
+
+    Returns:
+        Units of both.
 
     Raises:
         RadiometryError: They fit neither, or the bands contradict each other.
@@ -106,10 +112,13 @@ def units_of(sample: Iterable[Floats], path: str | Path) -> RadarUnits:
 
 
 def check_brightness(sample: Iterable[Floats]) -> tuple[RadarWarning, ...]:
-    """Warn where dB are so high that they may be something else.
+    """Look for dB that are so high that they may be something else.
 
     Args:
         sample: Valid values of VV and VH in dB, (n,) each.
+
+    Returns:
+        A warning, if so.
     """
     medians = [float(np.median(values)) for values in sample]
     if max(medians) < BRIGHTEST_DB:
@@ -167,16 +176,22 @@ def is_amplitude(paths: Sequence[str], texts: Sequence[str | None]) -> bool:
     Args:
         paths: Of the files.
         texts: Descriptions of the bands.
+
+    Returns:
+        Whether a name of HyP3, or a description, says so.
     """
     hyp3 = [found[1].lower() for path in paths if (found := HYP3.search(Path(path).name))]
     return "a" in hyp3 or any(AMPLITUDE.search(text or "") for text in texts)
 
 
 def check_amplitude(sample: Iterable[Floats]) -> tuple[RadarWarning, ...]:
-    """Warn where linear power is so high that it may be amplitude.
+    """Look for linear power that is so high that it may be amplitude.
 
     Args:
         sample: Valid values of VV and VH as linear power, (n,) each.
+
+    Returns:
+        A warning, if so.
     """
     medians = [float(np.median(values)) for values in sample]
     if not all(median > most for median, most in zip(medians, AMPLITUDE_MEDIAN, strict=True)):

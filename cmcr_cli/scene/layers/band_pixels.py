@@ -108,7 +108,7 @@ def looks_like_codes(values: NDArray[Any]) -> bool:
     if not 0 < len(distinct) <= FEW_VALUES:
         return False
     whole = bool((distinct == np.rint(distinct)).all() and distinct[0] >= 0)
-    return whole and (distinct[-1] < FEW_VALUES or set(distinct) <= {0, 1, 255, 65535})
+    return whole and bool(distinct[-1] < FEW_VALUES or set(distinct) <= {0, 1, 255, 65535})
 
 
 def are_alike(reflectance: Floats) -> bool:
@@ -120,11 +120,13 @@ def are_alike(reflectance: Floats) -> bool:
     Returns:
         Whether that is so.
     """
+    if len(reflectance) < 2 or reflectance.std(axis=1).min() == 0:
+        return False
     nearest = [
         min(_difference(one, other) for place, other in enumerate(reflectance) if place != own)
         for own, one in enumerate(reflectance)
     ]
-    if len(reflectance) < 2 or np.median(nearest) >= ALIKE or reflectance.std(axis=1).min() == 0:
+    if np.median(nearest) >= ALIKE:
         return False
     correlations = np.corrcoef(reflectance) - 2 * np.eye(len(reflectance))
     return bool(np.median(correlations.max(axis=0)) > LEAST_CORRELATION)

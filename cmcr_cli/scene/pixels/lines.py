@@ -24,7 +24,16 @@ class Lines:
         self._held: tuple[NDArray[Any], ...] = ()
 
     def window(self, first: int, stop: int, following: int) -> tuple[NDArray[Any], ...]:
-        """Read lines from `first` to before `stop`; those from `following` on are kept for the next one."""
+        """Read the lines of a window. Windows move down.
+
+        Args:
+            first: First line.
+            stop: Line after the last.
+            following: First line of the next window; those from there on are kept for it.
+
+        Returns:
+            Arrays (..., stop - first, columns).
+        """
         shared: tuple[NDArray[Any], ...] = ()
         start = first
         if self._first <= first < self._stop < stop:
@@ -56,7 +65,15 @@ class RollingRows:
         self._buffer: NDArray[Any] | None = None
 
     def window(self, first: int, stop: int) -> NDArray[Any]:
-        """Read rows from `first` to before `stop` (bands, rows, width); valid until the next call."""
+        """Read the rows of a window. Windows move down.
+
+        Args:
+            first: First row.
+            stop: Row after the last; no more than `most` rows.
+
+        Returns:
+            Pixels (bands, rows, width), valid until the next call.
+        """
         start = first
         if self._first <= first < self._stop:
             start = min(self._stop, stop)

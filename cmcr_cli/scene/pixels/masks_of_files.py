@@ -107,11 +107,14 @@ def _spread(dataset: Any, index: int) -> Iterator[NDArray[Any]]:
 
 
 def usable_nodata(nodata: float | None, dtype: Any) -> float:
-    """The nodata value of a file, or 0 where it states none or one that its pixels cannot hold.
+    """Choose what pixels without a measurement hold.
 
     Args:
-        nodata: What the file states.
+        nodata: The nodata value that the file states.
         dtype: Of its pixels.
+
+    Returns:
+        That value; 0 where there is none, or one that the pixels cannot hold.
     """
     return 0.0 if nodata is None or not _fits(nodata, dtype) else float(nodata)
 

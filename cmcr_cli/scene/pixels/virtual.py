@@ -73,10 +73,13 @@ def _told(source: Element, nodata: float | None, folder: Path, files: dict[str, 
 
 
 def says_more_than_nodata(flags: Sequence[MaskFlags]) -> bool:
-    """Whether GDAL's flags of the mask of a band tell of another one than by its nodata value.
+    """Tell whether a band has a mask that says more than its nodata value.
 
     Args:
-        flags: The flags; none: the band has a mask of its own.
+        flags: GDAL's flags of its mask; none: the band has a mask of its own.
+
+    Returns:
+        Whether that is so.
     """
     return MaskFlags.all_valid not in flags and list(flags) != [MaskFlags.nodata]
 

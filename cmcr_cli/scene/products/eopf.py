@@ -102,7 +102,7 @@ def read_eopf(path: str) -> Product:
         placing = _placing(store, (arrays[array], first, item, attributes))
         return f'vrt://ZARR:"{root}":/{array}?{placing}'
 
-    _check_readable(store, file(next(iter(bands.values()))))
+    _check_readable(store, file(next(iter(bands.values()))), sharded=_is_sharded(first))
     _check_chunks(store, root, {array: file(array) for array in bands.values()})
     scaling = _scaling(store, [arrays[array] for array in bands.values()])
     return Product(
@@ -270,18 +270,24 @@ def _tags(store: str, product: Attributes, item: Attributes) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value and value.isprintable()}
 
 
-def _check_readable(store: str, file: str) -> None:
+def _is_sharded(array: Attributes) -> bool:
+    codecs = array.get("codecs")
+    return isinstance(codecs, list) and any(_dict(each).get("name") == "sharding_indexed" for each in codecs)
+
+
+def _check_readable(store: str, file: str, *, sharded: bool) -> None:
     """Raise InputError where GDAL cannot read the arrays, as of Zarr v3, or where they are on the map."""
     try:
         with open_raster(file, "a band") as dataset:
             placed = not dataset.transform.is_identity
     except InputError as error:
         why = str(error.__cause__)
-        if "codec" not in why.lower():
+        if not sharded and "codec" not in why.lower():
             raise
+        kind = "its chunks are in shards, which" if sharded else f"its arrays ({why}), which"
         raise InputError(
-            f"{store}: GDAL {rasterio.__gdal_version__} cannot read its arrays ({why}); expected a newer "
-            "GDAL (3.13 reads all of Zarr v3). Update rasterio, or give the product in Zarr v2 or as SAFE."
+            f"{store}: {kind} GDAL {rasterio.__gdal_version__} cannot read; expected a newer GDAL (3.13 "
+            "reads all of Zarr v3). Update rasterio, or give the product in Zarr v2 or as SAFE."
         ) from error
     if not placed:
         raise InputError(

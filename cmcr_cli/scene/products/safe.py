@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import posixpath
 import re
 from dataclasses import replace
@@ -24,7 +25,7 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import open_raster, read_bytes
-from cmcr_cli.scene.readable import check_readable, from_zip, why_not
+from cmcr_cli.scene.readable import check_readable, from_zip, gdal_path, why_not
 from cmcr_cli.scene.sun import Sun, sun_of
 from cmcr_cli.warning_kinds import RadiometryWarning
 
@@ -67,11 +68,12 @@ def is_safe(path: str) -> bool:
     """Recognise a Sentinel-2 product by its path.
 
     Args:
-        path: A path.
+        path: A path or address.
 
     Returns:
         Whether it is that of a .SAFE folder, a zip, their metadata file, or a part of such a folder.
     """
+    path = gdal_path(path)
     name = posixpath.basename(path.rstrip("/"))
     if METADATA.fullmatch(name) or name.upper().endswith((".SAFE", ".ZIP")) or whole_of(path) is not None:
         return True
@@ -104,7 +106,8 @@ def whole_of(path: str) -> str | None:
                 return str(inner[0])
         elif not (place.is_file() and PART_NAME.search(place.name)):
             return None
-        above = place.absolute().parents[:DEEPEST]
+        place = Path(os.path.abspath(place))  # noqa: PTH100 - leaves links as they are, and takes .. away
+        above = place.parents[:DEEPEST]
         return next((str(each) for each in above if _metadata_in(each) and _inside(place, each)), None)
     except (OSError, ValueError):
         return None
@@ -118,7 +121,7 @@ def _metadata_in(folder: Path) -> list[Path]:
 
 def _inside(place: Path, product: Path) -> bool:
     """Whether something below a product is a part of it, and not what a user put there."""
-    first = place.absolute().relative_to(product).parts[0]
+    first = place.relative_to(product).parts[0]
     return first.upper() in PARTS or PART_NAME.search(place.name) is not None
 
 
@@ -126,7 +129,7 @@ def read_safe(path: str) -> Product:
     """Read the metadata of a Sentinel-2 product.
 
     Args:
-        path: A .SAFE folder, its zip, or the metadata file.
+        path: A .SAFE folder, its zip, the metadata file, or the address of one.
 
     Returns:
         The product.
@@ -135,19 +138,14 @@ def read_safe(path: str) -> Product:
         InputError: There is no product, or its metadata is damaged or names files outside of it.
         RadiometryError: Its offsets are not one number.
     """
+    path = gdal_path(path)
     whole = whole_of(path)
     if whole is not None:
         product = read_safe(whole)
         note = f"{path}: is a part of the product {whole}, which is read"
         return replace(product, path=path, warnings=(*product.warnings, RadiometryWarning(note)))
     root, text = _metadata(path)
-    try:
-        tree = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # also unknown encodings
-        raise InputError(
-            f"{path}: its metadata cannot be parsed ({error}); expected the XML of a Sentinel-2 product. "
-            "Download the product again."
-        ) from error
+    tree = _parsed(text, path)
     files = _images(tree, root, path)
     scl = files.pop("SCL", None)
     uri, baseline, time = (
@@ -165,6 +163,33 @@ def read_safe(path: str) -> Product:
         nodata=_nodata(tree, path),
         tags={key: value for key, value in tags.items() if value},
     )
+
+
+def offset_at(metadata: str) -> float:
+    """Read the offset of all bands from the metadata of a product.
+
+    Args:
+        metadata: Its file MTD_MSIL1C.xml or MTD_MSIL2A.xml, at any path GDAL knows.
+
+    Returns:
+        DN; 0 for products before baseline 04.00.
+
+    Raises:
+        InputError: It cannot be read.
+        RadiometryError: The offsets are not one number.
+    """
+    return _offset(_parsed(read_bytes(metadata, LARGEST_MAIN), metadata), metadata)
+
+
+def _parsed(text: bytes, path: str) -> Element:
+    try:
+        tree: Element = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # also unknown encodings
+        raise InputError(
+            f"{path}: its metadata cannot be parsed ({error}); expected the XML of a Sentinel-2 product. "
+            "Download the product again."
+        ) from error
+    return tree
 
 
 def _metadata(path: str) -> tuple[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -12,29 +12,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from cmcr_cli.errors import InputError, RadiometryError
+from cmcr_cli.errors import InputError
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS, band_name
 from cmcr_cli.scene.layers.sensors import check_sensor
 from cmcr_cli.scene.products.eopf import is_eopf, read_eopf
+from cmcr_cli.scene.products.safe import METADATA
+from cmcr_cli.scene.products.stac_scaling import LARGEST_NUMBER, Asset, baseline_of, scaling_of, shortened
 from cmcr_cli.scene.products.stack import Product
-from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.scene.raster import read_bytes, read_start
-from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote
+from cmcr_cli.scene.readable import check_readable, gdal_path, is_remote, why_not
 from cmcr_cli.scene.sun import Sun, sun_of
-from cmcr_cli.warning_kinds import RadiometryWarning
 
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")
-
-LARGEST_NUMBER = 1e9
-"""No size, scale or offset is as large."""
-
-LONGEST = 60
-"""Characters of a value that a message quotes."""
 
 LARGEST_ITEM = 64 * 2**20
 """Bytes; real items have 30 kB, and collections of them as many times that."""
 
-IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json|\w+://.+?)#(.+)", re.IGNORECASE | re.DOTALL)
+IN_COLLECTION = re.compile(r"(.+\.(?:geo)?json|(?:/vsicurl/)?\w+://.+?)#(.+)", re.IGNORECASE | re.DOTALL)
 """An item of an ItemCollection: the path of the file, and the id."""
 
 OF_API = re.compile(r"https?://.+/(items(/[^/]+)?|search)/?", re.IGNORECASE)
@@ -42,7 +36,8 @@ OF_API = re.compile(r"https?://.+/(items(/[^/]+)?|search)/?", re.IGNORECASE)
 
 WHAT = "a STAC item"
 
-Asset = Mapping[str, Any]
+METADATA_KEYS = ("product_metadata", "product-metadata")
+"""Assets that hold the metadata of the product from which an item was made."""
 
 
 def is_item(path: str) -> bool:
@@ -54,32 +49,9 @@ def is_item(path: str) -> bool:
     Returns:
         Whether it is a name of an item.
     """
-    file = _file_of(path)[0]
+    file = file_of(path)[0]
     name = file.partition("?")[0] if is_remote(gdal_path(file)) else file
     return name.lower().endswith((".json", ".geojson")) or OF_API.fullmatch(name) is not None
-
-
-def item_paths(path: str) -> list[str] | None:
-    """List the items of an ItemCollection.
-
-    Args:
-        path: A file or address.
-
-    Returns:
-        Their paths, as `optical_item` takes them; None if it is not an ItemCollection, but an item.
-
-    Raises:
-        InputError: The file cannot be read, or its features have no ids.
-    """
-    content = None if _file_of(path)[1] is not None else _json(path)
-    if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
-        return None
-    features = content.get("features")
-    if not _is_list(features, dict) or not all(isinstance(each.get("id"), str) for each in features or []):
-        raise InputError(
-            f"{path}: is not a whole ItemCollection; expected a list of features, each with an id."
-        )
-    return [f"{path}#{each['id']}" for each in features or []]
 
 
 def optical_item(path: str) -> Product:
@@ -113,8 +85,14 @@ def optical_item(path: str) -> Product:
             f"{path}: none of its assets is a Sentinel-2 band; expected assets named B02, B03, ... or blue, "
             "green, ... of a raster type. The Sentinel-2 item comes first, then the Sentinel-1 item."
         )
-    (scale, offset), warnings = _scaling(path, properties, [asset for _, _, asset in bands.values()])
-    time = properties.get("datetime") or properties.get("start_datetime")
+    metadata = _product_metadata(item, path)
+    pixels = scaling_of(path, properties, [asset for _, _, asset in bands.values()], metadata)
+    scale, offset = pixels.scale, pixels.offset
+    tags = {
+        "PRODUCT_URI": properties.get("s2:product_uri") or item["id"],
+        "PROCESSING_BASELINE": baseline_of(properties),
+        "PRODUCT_START_TIME": properties.get("datetime") or properties.get("start_datetime"),
+    }
     return Product(
         path=path,
         form="STAC item",
@@ -124,12 +102,8 @@ def optical_item(path: str) -> Product:
         quantification=None if offset is None else round(1 / scale, 3),
         sun=_sun([properties, *(asset for _, _, asset in bands.values())]),
         nodata=0,
-        tags={
-            name: _tag(value)
-            for name, value in (("PRODUCT_URI", item["id"]), ("PRODUCT_START_TIME", time))
-            if value
-        },
-        warnings=warnings,
+        tags={name: _tag(value) for name, value in tags.items() if value},
+        warnings=pixels.warnings,
     )
 
 
@@ -155,21 +129,39 @@ def radar_item(path: str) -> dict[str, str]:
     return {name: found[name] for name in RADAR_BANDS}
 
 
-def _file_of(path: str) -> tuple[str, str | None]:
-    """The file in which an item is, and its id if the file holds several; a file of the whole name wins."""
+def file_of(path: str) -> tuple[str, str | None]:
+    """Find the file of an item.
+
+    Args:
+        path: Of an item, or `FILE#ID` of one of several. A file of the whole name wins.
+
+    Returns:
+        The file, and the id if the file holds several.
+    """
     found = IN_COLLECTION.fullmatch(path)
     return (path, None) if found is None or Path(path).exists() else (found[1], found[2])
 
 
-def _json(path: str) -> Any:
+def json_at(path: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: A file or address.
+
+    Returns:
+        Its content, whatever it is; that of the last file is kept.
+
+    Raises:
+        InputError: It cannot be read, is too large, or is not JSON.
+    """
     if is_remote(gdal_path(path)):
         return _parsed(path)
     check_readable(path, WHAT)
     try:
         state = Path(path).stat()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read ({why}); expected {WHAT}. Check the path.") from error
+        why = why_not(path) or f"cannot be read ({error})"
+        raise InputError(f"{path}: {why}; expected {WHAT}. Check the path.") from error
     return _parsed(path, state.st_size, state.st_mtime_ns)
 
 
@@ -190,8 +182,8 @@ def _parsed(path: str, size: int = 0, modified: int = 0) -> Any:
 
 def _read(path: str) -> dict[str, Any]:
     """The item at a path, and the shapes of all that is read of it checked."""
-    file, name = _file_of(path)
-    item = _json(file)
+    file, name = file_of(path)
+    item = json_at(file)
     if name is not None:
         features = item.get("features") if isinstance(item, dict) else None
         found = features if isinstance(features, list) else []
@@ -227,9 +219,9 @@ def _check_asset(path: str, key: str, asset: Asset) -> None:
     shapes: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
         ("href", "an address of printable characters", _is_address),
         ("type", "a text", lambda value: isinstance(value, str)),
-        ("roles", "a list of texts", lambda value: _is_list(value, str)),
+        ("roles", "a list of texts", lambda value: is_list(value, str)),
         ("gsd", "a number of metres", lambda value: _is_number(value) and value > 0),
-        *((name, "a list of objects", lambda value: _is_list(value, dict)) for name in BAND_LISTS),
+        *((name, "a list of objects", lambda value: is_list(value, dict)) for name in BAND_LISTS),
     )
     for name, expected, fits in shapes:
         value = asset.get(name)
@@ -249,25 +241,21 @@ def _is_address(value: Any) -> bool:
     return isinstance(value, str) and not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", value)
 
 
-def _is_list(value: Any, kind: type) -> bool:
+def is_list(value: Any, kind: type) -> bool:
+    """Tell whether a value of JSON is a list of one kind of values.
+
+    Args:
+        value: Any value.
+        kind: Type of the members.
+
+    Returns:
+        Whether it is; an empty list is.
+    """
     return isinstance(value, list) and all(isinstance(each, kind) for each in value)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
-
-
-def shortened(value: Any) -> str:
-    """Write a value for a message.
-
-    Args:
-        value: Any value.
-
-    Returns:
-        The value as Python writes it, shortened if it is long.
-    """
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
@@ -280,6 +268,13 @@ def _rasters(item: Mapping[str, Any]) -> Iterator[tuple[str, Asset]]:
             "visual",
         }:
             yield key, asset
+
+
+def _product_metadata(item: Mapping[str, Any], path: str) -> str | None:
+    """The metadata of the product from which an item was made, if it refers to it."""
+    hrefs = [item["assets"][key]["href"] for key in METADATA_KEYS if key in item["assets"]]
+    named = [href for href in hrefs if METADATA.fullmatch(posixpath.basename(href.partition("?")[0]))]
+    return _href(named[0], path) if named else None
 
 
 def _band(key: str, asset: Asset) -> str | None:
@@ -296,53 +291,6 @@ def _metres(key: str, asset: Asset) -> float:
     """Pixel size in metres, if it is stated: catalogues with several sizes state it in the key."""
     said = re.search(r"_([126]0)m$", key)
     return float(said[1] if said else asset.get("gsd") or 10)
-
-
-def _scaling(
-    path: str, properties: Mapping[str, Any], assets: list[Asset]
-) -> tuple[tuple[float, float | None], tuple[RadiometryWarning, ...]]:
-    """Reflectance of one DN, and the offset in DN that the item states, else None; and warnings about it."""
-    usual = 1 / QUANTIFICATION
-    if properties.get("earthsearch:boa_offset_applied") is True:
-        text = "the item says that its offset has been applied already"
-        return (usual, 0.0), (RadiometryWarning(text),)
-    stated = set()
-    for asset in assets:
-        bands = asset.get("raster:bands") or asset.get("bands") or [{}]
-        first = bands[0] | {
-            key.removeprefix("raster:"): value for key, value in asset.items() if key.startswith("raster:")
-        }
-        scale = first.get("scale", first.get("raster:scale"))
-        shift = first.get("offset", first.get("raster:offset"))
-        if scale is not None or shift is not None:
-            try:
-                factor = float(usual if scale is None else scale)
-                offset = round(float(shift or 0) / factor, 3)
-            except (ArithmeticError, TypeError, ValueError):
-                factor, offset = 0.0, math.inf
-            if not (abs(offset) < LARGEST_NUMBER and 1 / LARGEST_NUMBER < factor < LARGEST_NUMBER):
-                raise InputError(
-                    f"{path}: states scale {shortened(scale)} and offset {shortened(shift)}; expected "
-                    "numbers, such as 0.0001 and -0.1. Correct the item, or download it again."
-                )
-            stated.add((factor, offset))
-    if len(stated) > 1:
-        raise RadiometryError(
-            f"{path}: its bands have different scales or offsets {sorted(stated)}; expected one pair. "
-            "Give them "
-            "with --scale and --offset."
-        )
-    if stated:
-        return stated.pop(), ()
-    baseline = str(properties.get("s2:processing_baseline") or properties.get("processing:version") or "")
-    if baseline >= "04.00":
-        return (usual, None), (
-            RadiometryWarning(
-                f"the item is of baseline {baseline} and does not state an offset; unless it was removed "
-                "from the pixels, give --offset -1000"
-            ),
-        )
-    return (usual, None), ()
 
 
 def _tag(value: Any) -> str:
@@ -364,7 +312,7 @@ def _sun(stated: Iterable[Mapping[str, Any]]) -> Sun | None:
 
 def _href(href: str, path: str) -> str:
     """An asset's address as a path for GDAL; a relative one starts at the folder of the item at `path`."""
-    item = _file_of(path)[0]
+    item = file_of(path)[0]
     if is_remote(gdal_path(item)):
         address = re.sub(r"^/vsicurl/", "", item)
         found = gdal_path(href if "://" in href else urljoin(address, href))

@@ -64,7 +64,14 @@ class Look:
 
 
 def coarse_grid(grid: Grid) -> Grid:
-    """The grid of a look at a scene: the same extent, at most LOOK_SIDE pixels along each side."""
+    """Make the grid of a look at a scene.
+
+    Args:
+        grid: Of the scene.
+
+    Returns:
+        The same extent, of at most LOOK_SIDE pixels along each side.
+    """
     step = max(1.0, max(grid.width, grid.height) / LOOK_SIDE)
     width, height = (max(1, round(size / step)) for size in (grid.width, grid.height))
     a, _, c, _, e, f = grid.transform[:6]
@@ -78,6 +85,9 @@ def look_at(optical: Optical, grid: Grid) -> Look:
     Args:
         optical: The scene, or a reference on its grid.
         grid: Of the look, see `coarse_grid`.
+
+    Returns:
+        What it shows.
 
     Raises:
         InputError: The file is damaged.
@@ -158,9 +168,16 @@ def _onto(mask: Bools, own: Grid, grid: Grid) -> Bools:
 
 
 def worth(scene: date | None, reference: date | None) -> float:
-    """What a clear reference is worth by its date, 0 to 1: 1 on the day of the scene.
+    """Estimate by its date what a clear reference is worth.
 
     The distance is that in days, or, if it is less, that in the season with a surcharge for each year.
+
+    Args:
+        scene: Date of the scene; None: not known.
+        reference: Date of the reference; None: not known.
+
+    Returns:
+        1 on the day of the scene, falling to a third in FADES days.
     """
     away = UNKNOWN_AWAY
     if scene is not None and reference is not None:

@@ -48,6 +48,9 @@ def taken(tags: Mapping[str, str], path: str) -> Moment | None:
     Args:
         tags: Of the product or its file.
         path: Of the product or its file. The name of its folder counts if it is that of a product.
+
+    Returns:
+        The day, UTC; None where nothing tells.
     """
     stated = [moment(tags[name]) for name in TIME_TAGS if name in tags]
     known = [each for each in (*stated, taken_of_name(path)) if each is not None]
@@ -57,20 +60,26 @@ def taken(tags: Mapping[str, str], path: str) -> Moment | None:
 
 
 def date_of(tags: Mapping[str, str], path: str) -> date | None:
-    """The day on which an image was taken, UTC; None where nothing tells, not even when it was written.
+    """Find the day on which an image was taken.
 
     Args:
         tags: Of the product or its file.
         path: As for `taken`.
+
+    Returns:
+        The day, UTC; that on which the file was written where nothing else tells, or None.
     """
     return day_of(taken(tags, path) or moment(tags.get(WRITTEN_TAG, "").replace(":", "-", 2)))
 
 
 def date_of_name(path: str) -> date | None:
-    """The day that a path states, see `taken_of_name`.
+    """Find the day that a path states, see `taken_of_name`.
 
     Args:
         path: Any path or address.
+
+    Returns:
+        The day; None if there is none.
     """
     return day_of(taken_of_name(path))
 
@@ -80,6 +89,9 @@ def taken_of_name(path: str) -> Moment | None:
 
     Args:
         path: Any path or address; of an address, what follows a question mark does not count.
+
+    Returns:
+        The day; None where the name has none.
     """
     place = PurePath(path.partition("?")[0].rstrip("/"))
     for name in (place.name, place.parent.name):

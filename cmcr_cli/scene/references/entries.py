@@ -17,6 +17,9 @@ def split_date(entry: str) -> tuple[str, date | None]:
     Args:
         entry: PATH or PATH@YYYY-MM-DD. A file or folder of that whole name wins.
 
+    Returns:
+        The path, and the date; None where it states none.
+
     Raises:
         OptionError: There is no path, or the calendar has no such day.
     """
@@ -35,7 +38,14 @@ def split_date(entry: str) -> tuple[str, date | None]:
 
 
 def path_of_entry(entry: str) -> str:
-    """The path with which an entry begins."""
+    """Take the path of an entry.
+
+    Args:
+        entry: PATH or PATH@YYYY-MM-DD, whether there is such a day or not.
+
+    Returns:
+        The path.
+    """
     found = DATED.fullmatch(entry)
     return entry if found is None or _exists(entry) else found[1]
 

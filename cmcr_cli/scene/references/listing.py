@@ -18,7 +18,8 @@ from cmcr_cli.addresses import public
 from cmcr_cli.errors import InputError, OptionError
 from cmcr_cli.scene.products.eopf import is_eopf
 from cmcr_cli.scene.products.safe import METADATA, whole_of
-from cmcr_cli.scene.products.stac import is_item, item_paths
+from cmcr_cli.scene.products.stac import is_item
+from cmcr_cli.scene.products.stac_lists import Items, items_at
 from cmcr_cli.scene.raster import open_raster, read_start
 from cmcr_cli.scene.references.cells import MARK, cells_of
 from cmcr_cli.scene.references.entries import split_date
@@ -124,19 +125,19 @@ def candidates(path: str) -> Iterator[Listed]:
         yield Listed(path)
 
 
-def items_of(path: str) -> list[str] | None:
+def items_of(path: str) -> Items | None:
     """List the items of a STAC ItemCollection.
 
     Args:
         path: Any path or address.
 
     Returns:
-        The path of each, as a scene may have it; None where `path` is not an ItemCollection.
+        The items; None where `path` is not an ItemCollection.
 
     Raises:
         InputError: It has the name of one, and cannot be read.
     """
-    return None if is_eopf(path) or not is_item(path) else item_paths(path)
+    return None if is_eopf(path) or not is_item(path) else items_at(path)
 
 
 def made_by_cmcr(place: Path) -> bool:
@@ -168,9 +169,11 @@ def _group(path: str) -> Iterator[Listed | LeftOut]:
     elif _is_list(path):
         yield from _of_list(place)
     elif (items := items_of(path)) is not None:
-        if not items:
+        if not items.paths:
             yield LeftOut(path, "holds no items")
-        yield from (Listed(item, named=False) for item in items)
+        if items.unread is not None:
+            yield LeftOut(f"{path} (in part)", items.unread)
+        yield from (Listed(item, named=False) for item in items.paths)
     else:
         yield Listed(path)
 
@@ -227,7 +230,15 @@ def _in_folder(place: Path) -> Listed | LeftOut | None:
 
 
 def reason_of(error: Exception, path: str) -> str:
-    """The message of an error without the path that it begins with, and without its advice."""
+    """Shorten the message of an error to what is wrong.
+
+    Args:
+        error: The error.
+        path: With which its message begins.
+
+    Returns:
+        The message without the path, and without its advice.
+    """
     return str(error).removeprefix(public(f"{path}: ")).partition("; expected")[0]
 
 

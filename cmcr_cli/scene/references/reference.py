@@ -18,7 +18,7 @@ from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.masks.mask_codes import CloudClass
 from cmcr_cli.scene.masks.mask_raster import CoverRows
-from cmcr_cli.scene.optical import Optical, open_optical
+from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.references.choice import coarse_grid, look_at, ranked, worth
 from cmcr_cli.scene.references.dates import date_of
@@ -27,6 +27,9 @@ from cmcr_cli.warning_kinds import BandWarning, RadiometryWarning, ReferenceWarn
 
 TAKEN = re.compile(r"(S2[A-D])_MSIL(?:1C|2A)_(\d{8}T\d{6})_N\d{4}_(R\d{3})_(T\d{2}[A-Z]{3})_", re.IGNORECASE)
 """What the names of products have in common that were made of the same image, at any level and baseline."""
+
+OF_SCENE = re.compile(r"--(bands|scale|offset)\b")
+"""Options that a message may recommend, and that references do not have."""
 
 SAME_SHARE = 0.2
 """Share of identical pixels above which two images are one: less has been reconstructed in a copy."""
@@ -52,6 +55,7 @@ class Reference:
         shift: Where it was found as seen from the scene, metres to the east and north, before a large shift
             was undone; None: not measured.
         undone: Shift that was undone, in units of the CRS; zero where none was.
+        doubts: What is odd about its pixels.
     """
 
     optical: Optical
@@ -61,6 +65,7 @@ class Reference:
     label: str
     shift: tuple[float, float] | None = None
     undone: tuple[float, float] = (0.0, 0.0)
+    doubts: tuple[RadiometryWarning, ...] = ()
 
     @property
     def path(self) -> str:
@@ -150,6 +155,7 @@ def open_references(
                         days=None if taken is None or each.date is None else (each.date - taken).days,
                         mask=each.listed.mask,
                         label=label_of(optical),
+                        doubts=check_radiometry(optical, reference=True),
                     )
                 )
                 stack.push(own.pop_all())
@@ -169,6 +175,7 @@ def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Opt
                 "the tags"
             )
         odd += [str(warning) for warning in optical.warnings if isinstance(warning, BandWarning)]
+        odd += map(str, each.doubts)
         if optical.source.warped:
             own = Grid.from_dataset(optical.source.dataset.src_dataset)
             odd.append(f"is resampled (cubic) from {own.describe()} to the grid of the scene")
@@ -204,6 +211,11 @@ def _leaving_out(listed: Listed, left_out: list[LeftOut]) -> Iterator[None]:
         left_out.append(LeftOut(listed.path, reason_of(error, listed.path)))
     except CmcrError as error:
         if listed.named:
+            if OF_SCENE.search(str(error)):
+                raise type(error)(
+                    f"{error} These options are those of the scene: a reference says it in its tags and "
+                    "descriptions, as gdal_edit writes them."
+                ) from error
             raise
         left_out.append(LeftOut(listed.path, reason_of(error, listed.path)))
 

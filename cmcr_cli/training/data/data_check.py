@@ -52,7 +52,13 @@ class DataReport:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def fault(self, kind: str, path: Path, why: str = "") -> None:
-        """Record a broken file; `kind` describes the fault, `why` says more of this one."""
+        """Record a broken file.
+
+        Args:
+            kind: What is wrong with it.
+            path: The file, in the folder of the data.
+            why: More of this one.
+        """
         more = f" ({why})" if why else ""
         self.broken.setdefault(kind, []).append(f"{path.relative_to(self.folder)}{more}")
 

@@ -60,7 +60,17 @@ def triplets(folder: Path, split: str) -> dict[str, Pair]:
 
 
 def index(folder: Path) -> list[dict[str, str]]:
-    """Read the rows of triplets/index.csv, [] if there is no such file; InputError for missing columns."""
+    """Read triplets/index.csv.
+
+    Args:
+        folder: Folder of the gathered layout.
+
+    Returns:
+        Its rows, by the names of the columns; none if there is no such file.
+
+    Raises:
+        InputError: A column is missing.
+    """
     path = folder / "triplets" / "index.csv"
     if not path.is_file():
         return []
@@ -79,28 +89,66 @@ def index(folder: Path) -> list[dict[str, str]]:
 
 
 def pair_folders(folder: Path) -> list[Path]:
-    """List the folders of pairs without radar."""
+    """List the pairs without radar.
+
+    Args:
+        folder: Folder of the gathered layout.
+
+    Returns:
+        Their folders, sorted.
+    """
     return sorted(path for path in folder.glob("pairs_s2/*") if path.is_dir())
 
 
 def series_files(folder: Path) -> list[Path]:
-    """List the array files (.npz)."""
+    """List the array files (.npz), which hold series of dates or several places.
+
+    Args:
+        folder: Folder of the gathered layout.
+
+    Returns:
+        The files, sorted within places/ and optical/.
+    """
     return sorted([*folder.glob("places/*.npz"), *folder.glob("optical/*.npz")])
 
 
 def scene_files(folder: Path) -> list[Path]:
-    """List the clear scenes without radar."""
+    """List the clear scenes without radar.
+
+    Args:
+        folder: Folder of the gathered layout.
+
+    Returns:
+        The files, sorted.
+    """
     return sorted(folder.glob("scenes/*_L2A_12band.tif"))
 
 
 def read_folder(folder: Path) -> Pair:
-    """Read the pair of one folder, with its radar if there is one; raises the errors of `read_pair`."""
+    """Read a pair, with its radar if there is one.
+
+    Args:
+        folder: Of s2_cloudy.tif, s2_clear.tif and perhaps s1.tif.
+
+    Returns:
+        The pair.
+
+    Raises:
+        InputError: A file cannot be used.
+    """
     radar = folder / "s1.tif"
     return read_pair(folder / "s2_cloudy.tif", folder / "s2_clear.tif", radar if radar.is_file() else None)
 
 
 def series(path: Path) -> Iterator[ClearImage]:
-    """Yield the clear images of an array file, padded by `grown`, with the radar of the nearest date."""
+    """Read the clear images of an array file, each with the radar of the nearest date.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Images, padded and cropped by `grown`; none if a visible band is missing.
+    """
     for _, image in chosen(path, {}):
         yield grown(image)
 
@@ -130,7 +178,14 @@ def chosen(path: Path, known: Mapping[str, bool]) -> Iterator[tuple[str, ClearIm
 
 
 def is_series(path: Path) -> bool:
-    """Tell whether the images of an array file are dates of one place, not different places."""
+    """Tell whether the images of an array file are dates of one place, not different places.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether it has no `place_id`.
+    """
     with open_series(path) as data:
         return "place_id" not in data.files
 
@@ -199,7 +254,16 @@ def clear_dates(optical: NDArray[Any]) -> list[int]:
 
 
 def nearest_radar(index: int, dates: list[str], radar_dates: list[str]) -> int:
-    """Index of the radar of the nearest date; without days, of the same month name or the same rank."""
+    """Choose the radar of the nearest date.
+
+    Args:
+        index: Place of the image among the dates.
+        dates: Of the images: days in ISO 8601, names of months, or nothing.
+        radar_dates: Of the radar, likewise; at least one.
+
+    Returns:
+        Index of the radar; where the days are not known, that of the same month, or of the same rank.
+    """
     date = dates[index] if index < len(dates) else ""
     if len(date) >= 8:
         return int(np.argmin([abs(_day(d) - _day(date)) for d in radar_dates]))
@@ -212,14 +276,28 @@ def _day(date: str) -> int:
 
 
 def decode_radar(raw: NDArray[np.int16]) -> Array:
-    """Convert stored radar to dB, NaN where it is not valid."""
+    """Convert stored radar to dB.
+
+    Args:
+        raw: dB x 100, -32768 where it is not valid, of any shape.
+
+    Returns:
+        dB of the same shape, NaN where it is not valid.
+    """
     db = raw.astype(np.float32) / np.float32(100)
     db[raw == -32768] = np.nan
     return db
 
 
 def grown(image: ClearImage) -> ClearImage:
-    """Pad an image by reflection to MIN_SIZE and crop its sides to multiples of 16, as all networks need."""
+    """Bring an image to a size that all networks can take.
+
+    Args:
+        image: Of any size.
+
+    Returns:
+        The image, padded by reflection to MIN_SIZE at least, its sides cropped to multiples of 16 pixels.
+    """
     radar = None if image.radar is None else _grown(image.radar)
     return replace(image, optical=_grown(image.optical), radar=radar)
 
@@ -233,7 +311,18 @@ def _grown(image: Array) -> Array:
 
 
 def tiles(path: Path, size: int = 256) -> Iterator[ClearImage]:
-    """Yield the squares of `size` pixels of a clear scene."""
+    """Cut a clear scene into squares.
+
+    Args:
+        path: File of 12 bands of Level-2A, DN.
+        size: Side of a square in pixels.
+
+    Yields:
+        The whole squares, row by row, without radar.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
     names = tuple(name for name in BANDS if name != "B10")
     image = canonical(read_stack(path, len(names)), names)
     present = np.array([name in names for name in BANDS])

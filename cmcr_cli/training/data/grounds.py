@@ -87,7 +87,14 @@ def training_images(folder: Path, fold: int = 0) -> tuple[list[list[ClearImage]]
 
 
 def is_clear(image: LabelledImage) -> bool:
-    """Tell whether an image is clear, by the verdict of the eye, or else by the masks of other networks."""
+    """Tell whether an image is clear, by the verdict of the eye, or else by the masks of other networks.
+
+    Args:
+        image: A labelled image.
+
+    Returns:
+        Whether the eye says so, or at most MOST_COVERED of it is covered.
+    """
     if image.verdict is not None:
         return image.verdict == "clear"
     mask = image.network

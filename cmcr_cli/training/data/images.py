@@ -89,7 +89,18 @@ def read_pair(cloudy: Path, clear: Path, radar: Path | None) -> Pair:
 
 
 def read_stack(path: Path, bands: int) -> Array:
-    """Read reflectance (bands, H, W) from a file of DN without offset; raises as `read_raster` does."""
+    """Read an image.
+
+    Args:
+        path: File of DN without offset.
+        bands: Expected number of bands.
+
+    Returns:
+        Reflectance (bands, H, W).
+
+    Raises:
+        InputError: The file is damaged or has another number of bands.
+    """
     return read_raster(path, bands) / np.float32(QUANTIFICATION)
 
 
@@ -138,7 +149,14 @@ def opacity(cloudy: Array, clear: Array) -> Array:
 
 
 def has_cloud(pair: Pair) -> bool:
-    """Tell whether a pair has enough cloud to extract: thick cloud over more than 5 %, and not fresh snow."""
+    """Tell whether a pair has enough cloud to extract.
+
+    Args:
+        pair: The pair.
+
+    Returns:
+        Whether thick cloud is over more than 5 %, and what became brighter is not fresh snow (NDSI > 0.4).
+    """
     if float((pair.opacity > 0.3).mean()) <= 0.05:
         return False
     brighter = pair.opacity > 0.1
@@ -170,7 +188,14 @@ def cirrus_subtracted(pair: Pair) -> Pair:
 
 
 def ground_of(pair: Pair) -> Iterator[ClearImage]:
-    """Yield the clear images of a pair: the clear date, and the other date if it is nearly cloudless."""
+    """Take the clear images of a pair: the clear date, and the other date if it is nearly cloudless.
+
+    Args:
+        pair: The pair.
+
+    Yields:
+        None, one or two images; none where the clear date is only good enough to extract clouds.
+    """
     if not pair.lifted:
         yield clear_of(pair)
         if not is_under_cirrus(pair.cloudy) and _cloudless(pair.cloudy, pair.clear):
@@ -178,12 +203,26 @@ def ground_of(pair: Pair) -> Iterator[ClearImage]:
 
 
 def clear_of(pair: Pair) -> ClearImage:
-    """Return the clear date of a pair, with all bands."""
+    """Take the clear date of a pair.
+
+    Args:
+        pair: The pair.
+
+    Returns:
+        The image, with all bands and the radar of the pair.
+    """
     return ClearImage(pair.clear, np.ones(13, bool), pair.radar, pair.place)
 
 
 def is_under_cirrus(image: Array) -> bool:
-    """Tell whether thin cirrus covers a clear image (13, H, W); B10 of clear ground is near 0.001."""
+    """Tell whether thin cirrus covers a clear image as a whole.
+
+    Args:
+        image: Reflectance (13, H, W).
+
+    Returns:
+        Whether the median of B10 is well above the 0.001 of clear ground.
+    """
     blue, cirrus = np.median(image[_BLUE]), np.median(image[_CIRRUS])
     return bool(cirrus > 0.004 + 0.01 * blue)
 

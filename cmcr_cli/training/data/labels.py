@@ -110,12 +110,26 @@ class LabelledImage:
 
 
 def has_labels(folder: Path) -> bool:
-    """Tell whether a folder of training data has labels."""
+    """Tell whether training data have labels.
+
+    Args:
+        folder: Folder of training data.
+
+    Returns:
+        Whether it has labels/items.json.
+    """
     return (folder / "labels" / "items.json").is_file()
 
 
 def label_count(folder: Path) -> int:
-    """Number of images in items.json."""
+    """Count the labelled images, whether their files are there or not.
+
+    Args:
+        folder: Folder of training data, with labels/.
+
+    Returns:
+        Number of images in items.json.
+    """
     return len(_items(folder))
 
 
@@ -220,7 +234,14 @@ def place_of(name: str, folder: Path) -> str:
 
 
 def fold_of(place: str) -> int:
-    """Return the fold of a place, 1 to FOLDS."""
+    """Assign a place to a fold, always to the same.
+
+    Args:
+        place: Its name.
+
+    Returns:
+        1 to FOLDS.
+    """
     return _FOLD_OF.get(place) or zlib.crc32(place.encode()) % FOLDS + 1
 
 

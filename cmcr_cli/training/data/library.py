@@ -84,7 +84,14 @@ def load_pairs(folder: Path, split: str, split_rule: SplitRule = "exact") -> Map
 
 
 def is_simulated(folder: Path) -> bool:
-    """Tell whether `folder` is the word `simulated` and there is no folder of that name."""
+    """Tell whether simulated scenes are asked for.
+
+    Args:
+        folder: What stands for the training data.
+
+    Returns:
+        Whether it is the word `simulated`, and there is no folder of that name.
+    """
     return folder == Path(simulated.NAME) and not folder.is_dir()
 
 
@@ -94,6 +101,9 @@ def layout_of(folder: Path, split_rule: SplitRule = "exact") -> Layout:
     Args:
         folder: The folder.
         split_rule: How SEN12MS-CR is split; `legacy` applies to SEN12MS-CR only.
+
+    Returns:
+        SEN12MS-CR if any of its folders is there, else gathered.
 
     Raises:
         InputError: The folder does not exist.

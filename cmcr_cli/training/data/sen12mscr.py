@@ -73,16 +73,38 @@ class Roi:
     missing: tuple[Path, ...]
 
     def file(self, kind: str, patch: int) -> Path:
-        """Return the path of a file of a patch; `kind` is s1, s2 or s2_cloudy."""
+        """Name a file of a patch.
+
+        Args:
+            kind: s1, s2 or s2_cloudy.
+            patch: Number of the patch.
+
+        Returns:
+            Its path, whether there is such a file or not.
+        """
         place = self.folder / f"{self.season}_{kind}" / f"{kind}_{self.number}"
         return place / f"{self.season}_{kind}_{self.number}_p{patch}.tif"
 
     def name(self, patch: int) -> str:
-        """Return the name of a patch in tables, such as ROIs1158_spring_106_p30."""
+        """Name a patch in tables.
+
+        Args:
+            patch: Number of the patch.
+
+        Returns:
+            Such as ROIs1158_spring_106_p30.
+        """
         return f"{self.season}_{self.number}_p{patch}"
 
     def splits(self, rule: SplitRule) -> tuple[str, ...]:
-        """Return the splits of the ROI: one, up to two with "legacy", none if it is not in the lists."""
+        """Tell in which splits the ROI is.
+
+        Args:
+            rule: How the lists of ROIs are read.
+
+        Returns:
+            One split, up to two with "legacy", none if it is not in the lists.
+        """
         return tuple(
             split
             for split, seasons in SPLITS.items()
@@ -94,12 +116,26 @@ class Roi:
 
 
 def is_sen12mscr(folder: Path) -> bool:
-    """Tell whether a folder contains any of the folders of SEN12MS-CR."""
+    """Recognise SEN12MS-CR.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether it contains a folder of a season, such as ROIs1158_spring_s2.
+    """
     return any((folder / f"{season}_{kind}").is_dir() for season in SPLITS["train"] for kind in KINDS)
 
 
 def find_rois(folder: Path) -> Iterator[Roi]:
-    """Yield the ROIs of a folder; no file is opened."""
+    """Find the ROIs of a folder by the names of their files; none is opened.
+
+    Args:
+        folder: Folder of SEN12MS-CR.
+
+    Yields:
+        ROIs by season and number.
+    """
     for season in SPLITS["train"]:
         numbers = {
             path.name.removeprefix(f"{kind}_")
@@ -143,7 +179,16 @@ def training_images(
 
 
 def pairs_of(folder: Path, split: str, rule: SplitRule) -> LazyMapping[tuple[Roi, int], Pair]:
-    """Open the patches of a split by name; they are read on access."""
+    """Open the patches of a split; they are read on access.
+
+    Args:
+        folder: Folder of SEN12MS-CR.
+        split: train, val or test.
+        rule: How it is split.
+
+    Returns:
+        Pairs by the name of the patch.
+    """
     rois = [roi for roi in find_rois(folder) if split in roi.splits(rule)]
     return LazyMapping({roi.name(patch): (roi, patch) for roi in rois for patch in roi.patches}, _pair)
 

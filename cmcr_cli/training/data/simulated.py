@@ -21,13 +21,24 @@ SCENES = {"train": range(1000), "val": range(1000, 1004), "test": range(2000, 20
 
 
 def training_images() -> tuple[Sequence[Sequence[ClearImage]], Sequence[Pair]]:
-    """Return the places (one clear image each) and the pairs of the training split."""
+    """Open the simulated training images; they are made on access.
+
+    Returns:
+        Places, of one clear image each, and pairs.
+    """
     places = [LazySequence([seed], _clear) for seed in SCENES["train"]]
     return places, LazySequence(SCENES["train"], _pair)
 
 
 def pairs_of(split: str) -> LazyMapping[int, Pair]:
-    """Return the pairs of a split by name."""
+    """Open the pairs of a split; they are made on access.
+
+    Args:
+        split: train, val or test.
+
+    Returns:
+        Pairs by name.
+    """
     return LazyMapping({f"{NAME} {seed}": seed for seed in SCENES[split]}, _pair)
 
 

@@ -59,6 +59,9 @@ class Check:
         Args:
             radar: Whether the sample includes the radar.
             context: Whether the sample includes the context.
+
+        Returns:
+            The sample; whatever it leaves out is as in a scene that lacks it.
         """
         ground = self.scene.ground
         known = ground.radar if radar else None
@@ -71,6 +74,9 @@ def evenly(items: Sequence[Item], count: int | None) -> list[Item]:
     Args:
         items: The items.
         count: How many; None: all.
+
+    Returns:
+        The items, no more than there are.
     """
     if count is None or count >= len(items):
         return list(items)
@@ -129,7 +135,14 @@ def validation_samples(data: Path, library: Library, split_rule: SplitRule = "ex
 
 
 def as_batch(one: Sample) -> Sample:
-    """Convert a sample to a batch of one, float32."""
+    """Convert a sample to what networks take.
+
+    Args:
+        one: The sample, float16.
+
+    Returns:
+        A batch of one, float32.
+    """
     return Sample(**{name: getattr(one, name)[None].float() for name in Sample.__slots__})
 
 

@@ -88,6 +88,9 @@ class Clouds:
             side: Side in cells.
             rng: Source of randomness.
             sun: Position of the sun (4,); None: random.
+
+        Returns:
+            The layer, `side` x `side` cells.
         """
         if not self._pairs:
             return self.procedural(side, rng)
@@ -117,7 +120,15 @@ class Clouds:
         return self._layers[index]
 
     def procedural(self, side: int, rng: np.random.Generator) -> Layer:
-        """Draw a part of a procedural sky, rotated together with its sun; arguments as for `real`."""
+        """Draw a part of a procedural sky, rotated together with its sun.
+
+        Args:
+            side: Side in cells.
+            rng: Source of randomness.
+
+        Returns:
+            The layer, `side` x `side` cells.
+        """
         index, turn = int(rng.integers(SKIES)), int(rng.integers(8))
         if index not in self._skies:
             self._skies[index] = _sky(index)
@@ -132,7 +143,15 @@ class Clouds:
         return Layer(light, gain, opacity, shadow, sun)
 
     def deck(self, side: int, rng: np.random.Generator) -> Layer:
-        """Draw a deck of droplets or ice with hardly any texture, dark or bright, over all or part."""
+        """Draw a deck of droplets or ice with hardly any texture, dark or bright, over all or part.
+
+        Args:
+            side: Side in cells.
+            rng: Source of randomness.
+
+        Returns:
+            The layer, `side` x `side` cells, without a shadow.
+        """
         edge = self._noise.draw(rng, side, 8, 64) + np.float32(rng.normal(0, 1.5))
         most = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1)
         opacity = np.clip(edge * np.float32(rng.uniform(1, 8)), 0, 1) * np.float32(most)
@@ -200,13 +219,29 @@ def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool
 
 
 def is_like_snow(layer: Layer) -> NDArray[np.bool_]:
-    """Where a layer is thick and as dark in the shortwave infrared as snow, (h, w)."""
+    """Find where clouds cannot be told from snow by their colour.
+
+    Args:
+        layer: The clouds.
+
+    Returns:
+        Cells (h, w) where the layer is thick and as dark in the shortwave infrared as snow (NDSI above 0.3).
+    """
     green, shortwave = layer.light[BANDS.index("B03")], layer.light[BANDS.index("B11")]
     return np.asarray((layer.opacity > 0.3) & (green - shortwave > 0.3 * (green + shortwave)))
 
 
 def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> Array:
-    """Crop a random part (..., side, side); arrays that are too small are mirrored."""
+    """Crop a random part of an array.
+
+    Args:
+        array: Of shape (..., h, w); one that is too small is mirrored at its end.
+        side: Rows and columns of the part.
+        rng: Source of randomness.
+
+    Returns:
+        The part (..., side, side).
+    """
     rows, columns = (max(side - size, 0) for size in array.shape[-2:])
     if rows or columns:
         pad = [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, columns)]
@@ -216,7 +251,16 @@ def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> A
 
 
 def turned(row: float, column: float, turn: int) -> tuple[float, float]:
-    """Transform a direction (row, column) like an image that `dihedral` has transformed."""
+    """Turn a direction as `dihedral` turns an image.
+
+    Args:
+        row: Its part downwards.
+        column: Its part to the right.
+        turn: Which flip or rotation, 0 to 7.
+
+    Returns:
+        Row and column of the direction in the turned image.
+    """
     for _ in range(turn % 4):
         row, column = -column, row
     return row, -column if turn >= 4 else column

@@ -43,7 +43,17 @@ class Noise:
         ]
 
     def draw(self, rng: np.random.Generator, side: int, low: float, high: float) -> Array:
-        """Return a field (side, side) of mean 0 and std 1, with structures of `low` to `high` cells."""
+        """Draw a smooth field.
+
+        Args:
+            rng: Source of randomness.
+            side: Rows and columns in cells.
+            low: Smallest size of structures in cells, and
+            high: the largest; the size is drawn between them.
+
+        Returns:
+            Field (side, side) of mean 0 and std 1.
+        """
         scale = np.exp(rng.uniform(np.log(low), np.log(high)))
         field = self._fields[int(np.abs(np.log(_SCALES / scale)).argmin())]
         top, left = (int(n) for n in rng.integers(_BANK - side + 1, size=2))
@@ -52,23 +62,43 @@ class Noise:
 
 
 def spectrum(values: Array, rng: np.random.Generator, deviation: float) -> Array:
-    """Vary a spectrum (13,) randomly by `deviation` (std of the logarithm) per band, (13, 1, 1)."""
+    """Vary a spectrum at random.
+
+    Args:
+        values: Reflectance, or a factor, per band (13,).
+        rng: Source of randomness.
+        deviation: Std of the logarithm of each band.
+
+    Returns:
+        The spectrum (13, 1, 1).
+    """
     return np.asarray(values.reshape(-1, 1, 1) * jitter(rng, deviation), np.float32)
 
 
 def jitter(rng: np.random.Generator, deviation: float) -> Array:
-    """Random factors near 1 per band, with `deviation` as the std of the logarithm, (13, 1, 1)."""
+    """Draw factors near 1.
+
+    Args:
+        rng: Source of randomness.
+        deviation: Std of the logarithm of each band.
+
+    Returns:
+        Factors (13, 1, 1).
+    """
     factors: Array = np.exp(deviation * rng.standard_normal((len(BANDS), 1, 1), np.float32))
     return factors
 
 
 def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Vary the ground of a clear image randomly, or not at all; it stays clear.
+    """Vary the ground of a clear image at random, or not at all; it stays clear.
 
     Args:
         x: Reflectance (13, h, w).
         noise: Random fields.
         rng: Source of randomness.
+
+    Returns:
+        Reflectance (13, h, w).
     """
     if rng.random() < 0.25:
         x = with_relief(x, noise, rng)
@@ -174,5 +204,12 @@ def with_roofs(x: Array, rng: np.random.Generator) -> Array:
 
 
 def haze(exponent: float) -> Array:
-    """Spectrum of haze, wavelength to the power of -`exponent`, 1 in B02, (13, 1, 1)."""
+    """Make the spectrum of haze.
+
+    Args:
+        exponent: The haze falls with the wavelength to the power of minus this (Angstrom's law).
+
+    Returns:
+        Spectrum (13, 1, 1), 1 in B02.
+    """
     return np.asarray((MICROMETRES / 0.49) ** -exponent, np.float32)[:, None, None]

@@ -77,6 +77,9 @@ def mask_library(data: Path, library: Library, fold: int) -> MaskLibrary:
         library: Training images of the same folder.
         fold: Fold of places to exclude; 0: none.
 
+    Returns:
+        The images.
+
     Raises:
         InputError: The labels cannot be used.
     """
@@ -107,6 +110,9 @@ def held_out(data: Path, library: Library, fold: int, most: int) -> list[MaskIma
         library: Training images of the same folder; their pairs are used if there are no labels.
         fold: Fold of places to use; 0: the scenes labelled by eye, which are never used for training.
         most: Largest number of images.
+
+    Returns:
+        The images.
     """
     if not has_labels(data):
         return [_of_pair(library.pairs[n]) for n in evenly(range(len(library.pairs)), most)]

@@ -145,7 +145,15 @@ class MaskSamples(Dataset[MaskSample]):
         )
 
     def real(self, side: int, rng: np.random.Generator) -> MaskSample:
-        """Make a sample of an observed image: a clear one may get varied ground, others more clouds."""
+        """Make a sample of an observed image: a clear one may get varied ground, others more clouds.
+
+        Args:
+            side: Side in cells.
+            rng: Source of randomness.
+
+        Returns:
+            The sample.
+        """
         covered, bare = (len(images) > 0 for images in self._images)
         clear = bare and (not covered or rng.random() < self._mix.clear)
         image = self._any(rng, clear=clear)
@@ -242,12 +250,15 @@ def _sample(optical: Array, present: NDArray[np.bool_], sun: Array, *others: NDA
 
 
 def mask_batches(samples: MaskSamples, workers: int, first: int = 0) -> Iterator[MaskSample]:
-    """Yield batches.
+    """Make batches of samples, ahead of time in other processes.
 
     Args:
         samples: Sequence of batches.
         workers: Processes that make batches; 0: this process.
         first: Number of the first batch.
+
+    Returns:
+        The batches, without end.
     """
     prefetched = 8 if workers else None
     numbers = itertools.count(first)

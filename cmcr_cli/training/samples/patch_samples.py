@@ -125,6 +125,9 @@ def draw(library: Library, mix: Mix, rng: np.random.Generator) -> Clouded:
         library: Training images.
         mix: How often each kind is drawn.
         rng: Source of randomness.
+
+    Returns:
+        The scene, and its truth.
     """
     regime = rng.random()
     if regime < mix.hidden + mix.heavy:
@@ -195,13 +198,7 @@ def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> Clear
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
-    """Draw a complete sample.
-
-    Args:
-        library: Training images.
-        mix: How often each kind is drawn.
-        rng: Source of randomness.
-    """
+    """Draw a complete sample: as for `draw`, and what the network sees of it."""
     scene = draw(library, mix, rng)
     while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
@@ -215,6 +212,9 @@ def sample_of(scene: Clouded, mix: Mix, rng: np.random.Generator) -> Sample:
         scene: Ground with clouds.
         mix: How often radar, bands and context are removed, and masks are faulty.
         rng: Source of randomness.
+
+    Returns:
+        Inputs and target of the network.
     """
     radar = scene.ground.radar
     radar = None if radar is None or rng.random() < mix.no_radar else jittered_radar(radar, rng)
@@ -262,6 +262,9 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         radar: VV and VH in dB (2, H, W); None: no radar.
         context: Whether context and statistics are fitted to the scene; else those of the training data are
             used.
+
+    Returns:
+        Inputs and target of the network, most of them float16.
     """
     height, width = cover.shape
     optical, covered = scene.cloudy * present[:, None, None], cover > 0
@@ -316,7 +319,7 @@ class Samples(Dataset[Sample]):
 def crop_batches(
     samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
 ) -> Iterator[Sample]:
-    """Yield batches of crops, rotated and flipped, float32.
+    """Make batches of crops, rotated and flipped.
 
     A batch is cropped from a buffer of `config.buffer` samples, in which one sample is replaced for every
     `config.crops_per_sample` crops. It is a pure function of the samples and its number, so that a continued
@@ -328,6 +331,9 @@ def crop_batches(
         count: Crops per batch.
         crop: Side of a crop in pixels.
         first: Number of the first batch.
+
+    Yields:
+        Batches of `count` crops, float32, without end.
 
     Raises:
         InputError: A sample is smaller than a crop.

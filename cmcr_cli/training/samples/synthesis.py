@@ -38,7 +38,15 @@ _DRY = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 0.3, 0, 1, 1])
 
 
 def dihedral(array: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
-    """Apply one of the eight flips and rotations (`turn`, 0 to 7) to the last two axes."""
+    """Flip or rotate an image.
+
+    Args:
+        array: Of shape (..., H, W).
+        turn: Which of the eight flips and rotations, 0 to 7; from 4 on it is mirrored.
+
+    Returns:
+        The image, H and W exchanged where it is turned by 90 degrees.
+    """
     turned = np.rot90(array, turn % 4, axes=(-2, -1))
     return turned[..., ::-1] if turn >= 4 else turned
 
@@ -308,7 +316,15 @@ def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
 
 
 def block_mean(array: Array, factor: int = 2) -> Array:
-    """Mean over `factor` x `factor` pixels of the last two axes, whose sizes are multiples of `factor`."""
+    """Average over blocks of pixels.
+
+    Args:
+        array: Of shape (..., H, W), both multiples of `factor`.
+        factor: Side of a block in pixels.
+
+    Returns:
+        Means (..., H / factor, W / factor).
+    """
     height, width = array.shape[-2] // factor, array.shape[-1] // factor
     blocks = array.reshape(*array.shape[:-2], height, factor, width, factor)
     return np.asarray(blocks.mean(axis=(-3, -1)), dtype=np.float32)

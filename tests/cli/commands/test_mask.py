@@ -23,6 +23,10 @@ def test_writes_the_mask_of_the_network(
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
     assert (report["output"], report["mask"]) == (str(output), "auto")
+    looked_at = cmcr("info", scene.s2, "--json")
+    shown = json.loads(looked_at.out)["inputs"]
+    assert report["inputs"]["scene"] == shown["scene"] | {"valid_share": None}
+    assert (report["inputs"]["radar"], report["inputs"]["references"]) == (None, [])
     with rasterio.open(output) as file:
         assert set(np.unique(file.read())) <= {0, 1, 2, 3, 255}
     assert list(tmp_path.iterdir()) == [output]

@@ -246,7 +246,7 @@ UNITS = [
 @pytest.fixture(scope="module")
 def reflectance() -> dict[str, NDArray[np.float32]]:
     """A scene with clouds, 13 bands of 96 x 96 px, and other layers by kind."""
-    image = simulate_window(3, 0, 0, 96, 96, 0.3).cloudy
+    image = simulate_window(7, 0, 0, 96, 96, 0.3).cloudy
     rows, columns = np.indices(image.shape[1:])
     found = dict(zip(BANDS, image.astype(np.float32), strict=True))
     found["flags"] = (rows > columns).astype(np.float32)

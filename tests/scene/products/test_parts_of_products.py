@@ -13,7 +13,7 @@ import pytest
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.products.safe import whole_of
+from cmcr_cli.scene.products.safe import is_safe, read_safe, whole_of
 from cmcr_cli.scene.references.listing import list_references
 
 PARTS = ("GRANULE", "GRANULE/G", "GRANULE/G/IMG_DATA", "GRANULE/G/MTD_TL.xml", "manifest.safe", "DATASTRIP/D")
@@ -36,6 +36,8 @@ def test_a_part_stands_for_its_product(product: Any) -> None:
     with open_optical(product.folder / image) as optical:
         assert np.array_equal(optical.read(0, 240), product.dn)
         assert "is a part of the product" in str(optical.warnings[0])
+    roundabout = product.folder / "GRANULE" / ".." / image
+    assert whole_of(str(roundabout)) == str(product.folder)
     listed, _ = list_references([str(product.folder / "GRANULE")])
     assert [each.path for each in listed] == [str(product.folder / "GRANULE")]
 
@@ -49,6 +51,14 @@ def test_what_a_user_put_beside_or_into_a_product_is_no_part(product: Any, tmp_p
     shutil.copy(next(product.folder.rglob("*_B04_10m.jp2")), lone)
     assert whole_of(str(lone)) is None
     shutil.rmtree(own)
+
+
+def test_products_by_their_addresses(product: Any) -> None:
+    with open_optical(f"file://{product.folder}") as optical:
+        assert np.array_equal(optical.read(0, 240), product.dn)
+    assert is_safe("s3://eodata/Sentinel-2/MSI/L2A/2024/06/01/S2A_MSIL2A_20240601T102031.SAFE/GRANULE")
+    with pytest.raises(InputError, match=r"/vsis3/bucket/S2A\.SAFE: its name does not say whether"):
+        read_safe("s3://bucket/S2A.SAFE")
 
 
 def test_remote_parts_by_their_names() -> None:

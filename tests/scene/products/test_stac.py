@@ -16,9 +16,8 @@ from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.products.formats import read_product
-from cmcr_cli.scene.products.stac import is_item, item_paths, radar_item
+from cmcr_cli.scene.products.stac import radar_item
 from cmcr_cli.scene.radar import open_radar
-from cmcr_cli.scene.references.listing import list_references
 from cmcr_cli.scene.sun import Sun
 from tests.support.eopf import Eopf
 from tests.support.server import Whole, served
@@ -200,7 +199,7 @@ def test_json_that_is_no_item(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_item_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"), open_optical(tmp_path / "gone.json"):
+    with pytest.raises(InputError, match="does not exist"), open_optical(tmp_path / "gone.json"):
         pass
 
 
@@ -264,23 +263,6 @@ def test_items_at_addresses(item: Item, bands: Any, tmp_path: Path, monkeypatch:
                 assert optical.tags["PRODUCT_START_TIME"] == "2024-06-01T10:20:31.024000Z"
         with pytest.raises(InputError, match=r"gone\.json: cannot be read; expected"):
             read_product(f"http://{host}/gone.json")
-
-
-def test_items_of_a_collection_at_an_address(
-    item: Item, bands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    one = json.loads(item({key: {"href": file} for key, file in bands[0].items()}).read_text())
-    features = [one | {"id": name} for name in ("monday", "friday")]
-    (tmp_path / "search").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    with served(tmp_path) as host:
-        paths = item_paths(address := f"http://{host}/search?limit=2")
-        assert paths == [f"{address}#monday", f"{address}#friday"] and all(map(is_item, paths))
-        with open_optical(paths[1]) as optical:
-            assert optical.tags["PRODUCT_URI"] == "friday"
-            assert np.array_equal(optical.read(0, 40), bands[1])
-        listed, left_out = list_references([address])
-        assert ([each.path for each in listed], left_out) == (sorted(paths), ())
 
 
 def test_an_address_does_not_choose_among_the_files_of_this_machine(

@@ -130,7 +130,7 @@ def test_lists_that_are_wrong(tmp_path: Path, name: str, content: bytes, words: 
 
 
 def test_a_list_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.txt: does not exist"):
         listed(tmp_path / "gone.txt")
 
 

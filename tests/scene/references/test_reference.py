@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
 
 from cmcr_cli.errors import InputError, RadiometryError
+from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.references.reference import References, Wanted, open_references
+from cmcr_cli.simulate.write import simulate_window
 from tests.support.rasters import CORNER, write
 
 if TYPE_CHECKING:
@@ -212,3 +216,60 @@ def test_many_that_are_left_out_are_said_in_few_words(scene: Path, write: Write)
 def test_without_entries_there_is_nothing_to_say(scene: Path) -> None:
     with opened(scene) as found:
         assert found == References()
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "match"),
+    [(4.0, 0, r"s2_20240610.*above .*; expected 2.4 at most.*gdal_edit -scale"),
+     (0.02, 0, "nothing is above|mean reflectance|have too few")],
+)  # fmt: skip
+def test_a_reference_in_other_units(
+    scene: Path, tmp_path: Path, scale: float, offset: float, match: str
+) -> None:
+    """By name it is an error, which says what to do; in a folder it is left out."""
+    other = stored(tmp_path / "others" / "s2_20240610.tif", scale, offset)
+    with pytest.raises(RadiometryError, match=match) as refused, opened(scene, other):
+        pass
+    assert "--scale" not in str(refused.value) and "--offset" not in str(refused.value)
+    with opened(scene, other.parent) as found:
+        assert found.used == () and "reflectance" in reasons(found)[other.name]
+
+
+@pytest.mark.parametrize(
+    ("offset", "tagged", "match"),
+    [(1000, 0.0, "hardly a pixel is below .* with offset 0 .*: if the product .*gdal_edit -offset -0.1"),
+     (0, -0.1, "below 0 in the visible bands with offset -1000 .*gdal_edit -offset 0")],
+)  # fmt: skip
+def test_a_reference_with_another_offset(
+    scene: Path, tmp_path: Path, offset: float, tagged: float, match: str
+) -> None:
+    other = stored(tmp_path / "s2_20240610.tif", 1, offset, tagged)
+    with opened(scene, other) as found:
+        (told,) = map(str, found.warnings)
+    assert re.search(match, told) and "--offset" not in told
+
+
+def test_advice_for_scenes_is_not_left_alone(scene: Path, write: Write) -> None:
+    """No option states the units or bands of a reference."""
+    other = write("20240610.tif", (ground(1) // 30).astype(np.uint8))
+    with (
+        pytest.raises(RadiometryError, match=r"--scale .*are those of the scene.*gdal_edit"),
+        opened(scene, other),
+    ):
+        pass
+
+
+def stored(path: Path, scale: float, offset: float, tagged: float | None = None) -> Path:
+    """Simulated ground, 12 bands of 64 x 64 px where the scene is, with other DN."""
+    image = np.delete(simulate_window(7, 0, 0, 64, 64, 0.3).cloudy, 10, axis=0)
+    dn = np.rint(image * 10_000 * scale + offset).clip(1, 65_535).astype(np.uint16)
+    path.parent.mkdir(exist_ok=True)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=12, height=64, width=64, dtype="uint16", crs="EPSG:32631",
+        transform=CORNER,
+    ) as dataset:  # fmt: skip
+        dataset.write(dn)
+        dataset.descriptions = L2A_BANDS
+        if tagged is not None:
+            dataset.scales, dataset.offsets = (0.0001,) * 12, (tagged,) * 12
+    return path
