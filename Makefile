@@ -35,7 +35,7 @@ lint: .venv/dev.stamp
 # Line and branch coverage by folder.
 coverage: .venv/dev.stamp
 	$(BIN)/coverage run -m pytest
-	@for folder in scene ground output model runtime removal cli training evaluation simulate; do \
+	@for folder in scene ground output model runtime removal arrays cli training evaluation simulate; do \
 	    echo "$$folder: $$($(BIN)/coverage report --include="cmcr_cli/$$folder/*" --format total) %"; done
 
 # SBOM of the installed packages (offline), and their known vulnerabilities (queries pypi.org).

@@ -130,7 +130,7 @@ def style_beside(path: Path) -> Path:
     Returns:
         Path of the style.
     """
-    return path.with_suffix(STYLE.ending)
+    return path.parent / f"{path.stem}{STYLE.ending}"
 
 
 def check_output_folder(option: str, path: Path) -> None:

@@ -29,7 +29,8 @@ def check_fields(options: Any) -> None:
     for each in option_fields(type(options)):
         value = getattr(options, each.name)
         if each.listed:
-            value = (value,) if isinstance(value, str | Path) else tuple(value)
+            value = (value,) if isinstance(value, str | Path) else value
+            value = tuple(value) if isinstance(value, list) else value
         value = checked(each.flag, each.type, value, path=each.role is Role.INPUT)
         object.__setattr__(options, each.name, value)
         each.check(value)

@@ -219,7 +219,8 @@ class RemoveOptions:
     datetime: Annotated[
         str | None,
         Option(
-            "When S2 was taken, UTC, or the day; default: from its metadata, tags or name. For --stac.",
+            "When S2 was taken, UTC, or the day; default: from its metadata, tags or name. For --stac and "
+            "references.",
             commands=("remove", "batch", "info"),
             column=True,
             metavar="YYYY-MM-DD[THH:MM:SSZ]",
@@ -336,7 +337,7 @@ class RemoveOptions:
         ),
     ] = None
     qml: Annotated[
-        bool, Option("Write a style of QGIS (.qml) beside each raster, with its name.", commands=ALL)
+        bool, Option("Write a style of QGIS (.qml) beside each raster that an option names.", commands=ALL)
     ] = False
     overwrite: Annotated[bool, Option("Replace existing outputs.", Role.RUN, commands=ALL)] = False
     resume: Annotated[

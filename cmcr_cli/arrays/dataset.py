@@ -27,7 +27,7 @@ def remove_dataset(
     progress: Progress = lambda stage, done: None,
     **options: Any,
 ) -> xr.Dataset:
-    """Remove the clouds of a scene that is an array; needs the extra `cmcr[xarray]`.
+    """Remove the clouds of a scene that is an array; needs the extra `xarray`.
 
     `ds`, `s1`, each of `references` and the option `mask` may be a Dataset with a variable for each band, a
     DataArray (band, y, x), both in memory or lazy, an array of numpy or Dask with `transform` and `crs`, an
@@ -106,6 +106,6 @@ def _tools(module: str) -> Any:
     except ImportError as error:
         raise InputError(
             f"xarray and rioxarray are not installed ({error}); expected them for arrays. Install them with "
-            "pip install 'cmcr[xarray]'."
+            "pip install rioxarray, which brings xarray."
         ) from error
     return import_module(f"cmcr_cli.arrays.{module}")

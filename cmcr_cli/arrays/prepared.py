@@ -147,6 +147,12 @@ def as_files(arguments: Arguments, progress: Progress) -> Iterator[Files]:
         CmcrError: An argument cannot be used.
     """
     options = dict(arguments.options)
+    for name in ("stac", "report"):
+        if options.get(name) is not None:
+            raise OptionError(
+                f"{name}={options[name]} with arrays: it would name temporary files as inputs; expected "
+                "files. Write the arrays to files, as with ds.rio.to_raster, or leave it out."
+            )
     if options.get("resume"):
         raise OptionError(
             "resume=True with arrays, which are in temporary files that a later run does not find; expected "
@@ -202,7 +208,8 @@ def _unnamed(options: Mapping[str, Any], references: bool) -> tuple[str, ...]:
 
 def _references(value: Any, scene: ArrayImage | None, plan: _Plan) -> Iterator[str]:
     """Paths of the references."""
-    lone = isinstance(value, str | os.PathLike | xr.Dataset | xr.DataArray | OpenFile | np.ndarray)
+    # What has dimensions is one array, of whatever library.
+    lone = isinstance(value, str | os.PathLike | xr.Dataset | OpenFile) or hasattr(value, "ndim")
     try:
         several = [value] if lone else list(value)
     except TypeError as error:

@@ -76,7 +76,7 @@ Retries = Annotated[
     Option(help="With --scheduler: how often to try a scene again after a temporary error or a lost worker."),
 ]
 DryRun = Annotated[
-    bool, Option("--dry-run", help="Print what would be done, and the time and memory needed; write nothing.")
+    bool, Option("--dry-run", help="Print what would be done, and the time, memory and disk needed.")
 ]
 
 # of several commands

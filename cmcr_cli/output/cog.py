@@ -181,12 +181,19 @@ class StripWriter:
         if not (
             checksum_of(cog, self.written, NUM_THREADS=threads()) == self.checksum
             and _described_alike(cog, self._temporary)
-            and overviews_fit(cog, NUM_THREADS=threads())
+            and self._overviews_fit(cog)
         ):
             raise OutputError(
                 f"{self._spec.path}: the copy differs from what was written; expected the same. The "
                 "disk is full or damaged: choose another folder with -o."
             )
+
+    def _overviews_fit(self, cog: Path) -> bool:
+        # Other resampling than ours may overshoot, and is not checked.
+        asked = {name.upper() for name in self._spec.creation_options}
+        return bool(asked & {"OVERVIEW_RESAMPLING", "RESAMPLING"}) or overviews_fit(
+            cog, NUM_THREADS=threads()
+        )
 
     @property
     def _temporary(self) -> Path:

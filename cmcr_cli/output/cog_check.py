@@ -21,7 +21,7 @@ REACH = 2
 
 
 def overviews_fit(cog: Path, **options: str) -> bool:
-    """Tell whether each overview can follow from the level above it, by resampling of any kind.
+    """Tell whether each overview can follow from the level above it, by averages or by nearest pixels.
 
     Each pixel must lie within the range of the pixels around its place, in the first band and in the mask.
     All bands of a tile are stored together, so that one band shows whether a tile is right.

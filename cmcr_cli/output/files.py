@@ -69,6 +69,7 @@ class FileSet:
     def __enter__(self) -> Self:
         """Make the folders, and tidy up what a killed run has left; OutputError when they are not ours."""
         opened: list[Path] = []
+        needed: tuple[str, ...] = (*KEPT, OLD, NONE, MEMBERS)
         try:
             with output_errors(self.paths[0]):
                 for path in self.paths:
@@ -76,6 +77,7 @@ class FileSet:
                     opened.append(path)
                 whole = _with_members(self.paths)
                 _put_back(whole)
+                needed = KEPT
                 for path in whole[len(self.paths) :]:
                     empty(folder_of(path), ())
                 for path in self.paths:
@@ -85,7 +87,7 @@ class FileSet:
                     note_members(folder_of(self.paths[0]), self.paths)
         except BaseException:
             for path in opened:
-                empty(folder_of(path), (*KEPT, OLD, NONE, MEMBERS))
+                empty(folder_of(path), needed)
             raise
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import rasterio
@@ -15,8 +16,8 @@ from cmcr_cli.scene.raster import is_complete
 ENDS = {"--stac": "}", "--report": "</html>"}
 """Last characters of files of text, by the option that names them; all others are styles."""
 
-SAYS_ITS_OWN = ("CMCR_VALUES",)
-"""Tags of cmcr in which the rasters of one run differ."""
+SAYS_ITS_OWN = ("CMCR_VALUES", "CMCR_REFERENCE_")
+"""How tags of cmcr begin in which the rasters of one run differ."""
 
 
 def unfinished(options: RemoveOptions) -> str | None:
@@ -49,7 +50,7 @@ def _unfinished_native(image: Path, folder: Path) -> str | None:
     names = dict(tags).get(NATIVE_TAG, "")
     if not names:
         return f"{image} was made without --native"
-    for path in (folder / name for name in names.split(", ")):
+    for path in (folder / name for name in re.split(r"(?<=\.tif), ", names)):
         if not path.exists():
             return f"{path} is not there, which --native asks for"
         if not is_complete(path):
@@ -63,7 +64,7 @@ def _origin(path: Path) -> tuple[tuple[int, int], Affine, CRS, list[tuple[str, s
     """Grid of a raster, and what cmcr wrote into it of how it was made."""
     with rasterio.open(path) as dataset:
         tags = {name: text for name, text in dataset.tags().items() if name.startswith("CMCR_")}
-        kept = sorted(item for item in tags.items() if item[0] not in SAYS_ITS_OWN)
+        kept = sorted(item for item in tags.items() if not item[0].startswith(SAYS_ITS_OWN))
         return dataset.shape, dataset.transform, dataset.crs, kept
 
 

@@ -181,7 +181,11 @@ def help_each_other(jobs: Sequence[RemoveOptions], days: int) -> list[RemoveOpti
             continue
         if day is None:
             log.warning("%s: has no references and is none, as its date is not known", path)
-    return [replace(job, references=(*job.references, *_others(job.s2, taken, days))) for job in jobs]
+    named = {path: path if when is None else f"{path}@{when[:10]}" for path, when in stated.items()}
+    return [
+        replace(job, references=(*job.references, *(named[path] for path in _others(job.s2, taken, days))))
+        for job in jobs
+    ]
 
 
 def _others(scene: str, taken: Mapping[str, tuple[Grid, date]], days: int) -> Iterator[str]:
@@ -250,8 +254,8 @@ def run_batch(
         skip_existing: Whether scenes with a complete output are skipped. Those that resume are, unless they
             overwrite.
         scheduler: Address of a Dask scheduler. Scenes then go to its workers in any order, one GPU each if
-            workers
-            declare a resource GPU, and paths must mean the same files on every worker. None: this process.
+            workers declare a resource GPU, and paths must mean the same files on every worker. None: this
+            process.
         retries: How often a scene is repeated that was lost with a worker.
         dry_run: Whether scenes are only checked and estimated; nothing is written.
         progress: Called with the stage of the scene at work and the part of it that is done, in this process.

@@ -96,9 +96,9 @@ def write_mask(
             )
         check_output_name("--confidence", confidence, COG)
     others = [] if confidence is None else [confidence]
-    others += [style_beside(path) for path in others] if options.qml else []
-    paths = [*options.outputs.values(), *others]
-    with open_session(options, others=others) as session:
+    own = [options.output, *others]
+    paths = own + ([style_beside(path) for path in own] if options.qml else [])
+    with open_session(options, others=paths[1:]) as session:
         Budget.of(session).check()
         with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:
             found = _write(session, files, confidence, progress)

@@ -60,13 +60,16 @@ def scenes_at(address: str) -> list[Scene] | None:
         InputError: There is no ItemCollection at the address, it is empty, or only a part of it can be read.
     """
     items = items_of(address)
-    if items is None:
-        return None
-    if items.unread is not None:
-        raise InputError(f"{address}: {items.unread}.")
-    if not items.paths:
-        raise InputError(f"{address}: holds no items; expected a STAC ItemCollection of scenes.")
-    return [{"s2": item} for item in items.paths]
+    return None if items is None else _all_of(items.paths, items.unread, address)
+
+
+def _all_of(paths: Sequence[str], unread: str | None, source: str) -> list[Scene]:
+    """A scene for each item, if all of them are known, and there are any."""
+    if unread is not None:
+        raise InputError(f"{source}: {unread}.")
+    if not paths:
+        raise InputError(f"{source}: holds no items; expected a STAC ItemCollection of scenes.")
+    return [{"s2": item} for item in paths]
 
 
 def _of_csv(text: str, source: str) -> list[Scene]:
@@ -126,7 +129,7 @@ def _of_items(source: str, *, single: bool) -> list[Scene]:
             f"{source}: is STAC, whose items are opened by the path of the file; expected a file that ends "
             "in .json or .geojson. Save it under such a name, and give that."
         )
-    return [{"s2": item} for item in ((source,) if items is None else items.paths)]
+    return [{"s2": source}] if items is None else _all_of(items.paths, items.unread, source)
 
 
 def _parsed(line: str, source: str, number: int) -> Any:

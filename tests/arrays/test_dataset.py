@@ -143,5 +143,5 @@ def test_other_functions_name_the_one_for_arrays(function: Callable[..., Any], v
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rioxarray", None)
-    with pytest.raises(InputError, match=r"not installed .*pip install 'cmcr\[xarray\]'"):
+    with pytest.raises(InputError, match=r"not installed .*pip install rioxarray"):
         remove_dataset("s2.tif")

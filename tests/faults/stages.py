@@ -27,7 +27,7 @@ STAGES: dict[str, tuple[Any, str, int]] = {  # where, what, and at which call
     "first patch": (steps.Restorer, "advance", 1),
     "first rows": (cog.StripWriter, "write", 1),
     "checkpoint": (resume.Journal, "keep_rows", 1),
-    "copy": (cog, "gdal_copy", 3),  # the first two try the creation options
+    "copy": (cog, "gdal_copy", 1),
     "check of the copy": (cog.StripWriter, "_check_copy", 1),
     "report": (html_report, "write_whole", 1),
     **{f"sync {number}": (files, "flush_to_disk", number) for number in (1, 5)},

@@ -86,7 +86,7 @@ def meets(options: RemoveOptions) -> None:
 
 
 FORMS = ["itself", "dated", "vrt", "list", "list with date", "csv", "mask of a csv", "vrt in a list",
-         "vrt in a folder", "folder", "list itself", "item", "item of a collection"]  # fmt: skip
+         "vrt in a folder", "folder", "item", "item of a collection"]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -123,9 +123,6 @@ def test_an_output_that_is_read_for_a_reference(
         target = folder / "june.tif"
         shutil.copy(june, target)
         entry = str(folder)
-    elif form == "list itself":
-        target = listed
-        target.write_text(f"{june}\n")
     else:
         target = out / "i.json"
         item = {"type": "Feature", "id": "a", "assets": {"B02": {"href": "./clear.tif"}}}
@@ -133,7 +130,11 @@ def test_an_output_that_is_read_for_a_reference(
         entry = f"{target}#a" if "collection" in form else str(target)
     if not there and form in ("vrt", "vrt in a list", "vrt in a folder"):
         return  # what a virtual raster lacks cannot be read
-    meets(chosen(output=target, references=(entry,)))
+    if form.startswith("item"):
+        with pytest.raises(OutputError, match=MEETS):
+            check_files(chosen(stac=target, datetime="2024-07-01", references=(entry,)))
+    else:
+        meets(chosen(output=target, references=(entry,)))
 
 
 @pytest.mark.parametrize("name", [".june.tif.cmcr-part", "june.tif.msk", "june.tif.aux.xml"])

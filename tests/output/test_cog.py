@@ -293,6 +293,16 @@ def test_creation_options_override_the_defaults(tmp_path: Path, options: list[st
         assert dataset.block_shapes[0] == (128, 128)
 
 
+def test_overviews_may_overshoot_where_the_user_asks_for_it(tmp_path: Path) -> None:
+    """CUBIC makes values at a step that are in neither side of it."""
+    spec = _optical(tmp_path / "out.tif", 600, 600, creation_options={"OVERVIEW_RESAMPLING": "CUBIC"})
+    pixels = np.full((13, 600, 600), 1000, np.uint16)
+    pixels[:, :, 301:] = 9000
+    _write(spec, pixels)
+    with rasterio.open(spec.path, overview_level=0) as dataset:
+        assert dataset.read(1).min() < 1000
+
+
 @pytest.mark.parametrize("what", ["pixel", "tag", "nothing"])
 def test_a_copy_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """As when a write fails that GDAL does not report."""

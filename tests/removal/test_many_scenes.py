@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +89,8 @@ def test_scenes_of_a_batch_help_each_other(tmp_path: Path, caplog: pytest.LogCap
     jobs = jobs_of([{"s2": path} for path in paths], tmp_path, {"references": ("more",)})
     helped = {Path(job.s2).name: job.references for job in help_each_other(jobs, 45)}
     june, july, august = paths[:3]
+    stated = [replace(jobs[0], references=()), replace(jobs[3], datetime="2024-06-10T10:00:00Z")]
+    assert help_each_other(stated, 45)[0].references == (f"{paths[3]}@2024-06-10",), "the day that is stated"
     assert helped == {
         "s2_20240601.tif": ("more", july),
         "s2_20240620.tif": ("more", june, august),

@@ -77,7 +77,10 @@ def test_items_of_a_collection(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(InputError, match="holds no items"):
         scenes_at(str(path))
-    with pytest.raises(InputError, match="lists no scenes"):
+    with pytest.raises(InputError, match="holds no items"):
+        read_scenes(path.read_text(), str(path))
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features, "numberMatched": 9}))
+    with pytest.raises(InputError, match="holds 2 of the 9 items"):
         read_scenes(path.read_text(), str(path))
     with pytest.raises(InputError, match="-: is STAC"):
         read_scenes(path.read_text(), "-")

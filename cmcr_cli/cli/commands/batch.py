@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   cmcr batch scenes.csv -o clear --steps 4 --provenance --resume
-  cmcr batch items.json -o clear --dry-run
   cmcr batch - -o clear --scheduler tcp://10.0.0.1:8786 <scenes.csv"""
 
 LARGEST_LIST = 256 * 2**20
@@ -104,12 +103,13 @@ def batch(
 def _text(scenes: str) -> str:
     try:
         if scenes == "-":
-            return sys.stdin.read()
+            text = sys.stdin.read(LARGEST_LIST + 1)
+            _check_size(text)
+            return text
         _check_list(Path(scenes))
         with Path(scenes).open("rb") as file:
             content = file.read(LARGEST_LIST + 1)
-        if len(content) > LARGEST_LIST:
-            raise ValueError(f"it has more than {LARGEST_LIST} bytes")
+        _check_size(content)
         # Spreadsheet programs call this encoding Unicode text.
         return content.decode("utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a name with a zero byte
@@ -117,6 +117,11 @@ def _text(scenes: str) -> str:
             f"{scenes}: cannot be read ({error}); expected a CSV of scenes, JSON lines, a STAC "
             "ItemCollection, or - for stdin."
         ) from error
+
+
+def _check_size(content: str | bytes) -> None:
+    if len(content) > LARGEST_LIST:
+        raise ValueError(f"it has more than {LARGEST_LIST} bytes")
 
 
 def _check_list(path: Path) -> None:

@@ -22,7 +22,12 @@ def check(
     data: opt.Data,
     *,
     split_rule: opt.SplitRule = "exact",
-    full: Annotated[bool, typer.Option("--full", help="Read every pixel, not only headers.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Read every pixel, not only headers, dates, labels and the end of each file."
+        ),
+    ] = False,
     json: opt.Json = False,
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,

@@ -43,7 +43,6 @@ EXTENSIONS = [
     )
 ]
 
-ADDRESS = re.compile(r"https?://")
 
 ITEM = re.compile(r".+\.(geo)?json(#.+)?|https?://.+/items/[^/]+", re.IGNORECASE | re.DOTALL)
 """Path of a STAC item, or of one in an ItemCollection."""
@@ -237,7 +236,7 @@ def _links(path: Path, sources: Sequence[str]) -> list[dict[str, str]]:
     """What it was made from, each once: items in the relation that STAC has for them, other files `via`."""
     links = []
     for source in dict.fromkeys(map(public, sources)):
-        here = not (ADDRESS.match(source) or source.startswith("/vsi"))
+        here = "://" not in source and not source.startswith("/vsi")
         link = {"rel": "via", "href": _relative(Path(source), path) if here else source}
         if ITEM.fullmatch(source):
             link |= {"rel": "derived_from", "type": "application/geo+json"}

@@ -78,7 +78,8 @@ def image_spec(setting: Setting, path: Path) -> OutputSpec:
         descriptions=optical.names,
         scales=scales,
         offsets=offsets,
-        tags={**optical.tags, **setting.tags},
+        # Those of cmcr tell of this run, also where the scene is itself an output of cmcr.
+        tags={n: text for n, text in optical.tags.items() if not n.startswith("CMCR_")} | dict(setting.tags),
         creation_options=setting.options.creation_options,
         masked=optical.masked,
         spectrum=tuple(SPECTRUM[name] for name in optical.names),

@@ -97,7 +97,8 @@ def test_restored_comes_back_in_reflectance(denoiser: Denoiser, checks: list[Sam
     oracle.truth = to_scene_units(batch.target, inputs)
     expected = to_reflectance(Condition.of(inputs).finished(oracle.truth), inputs)
     torch.testing.assert_close(restored(oracle, batch, steps), expected, rtol=0, atol=1e-5)
-    seen = Condition.of(inputs).hidden == 0
+    condition = Condition.of(inputs)
+    seen = (condition.hidden == 0) & (condition.woven == 0)
     assert seen.float().mean() > 0.5
     shown = seen.expand_as(expected)
     torch.testing.assert_close(expected[shown], batch.target[shown], rtol=0, atol=1e-5)
