@@ -75,7 +75,7 @@ class FileSet:
                 for path in self.paths:
                     claim_folder(folder_of(path))
                     opened.append(path)
-                whole = _with_members(self.paths)
+                whole = with_members(self.paths)
                 _put_back(whole)
                 needed = KEPT
                 for path in whole[len(self.paths) :]:
@@ -290,7 +290,7 @@ def remove_parts(paths: Sequence[Path]) -> None:
     Args:
         paths: The set.
     """
-    whole = _with_members(paths)
+    whole = with_members(paths)
     if put_back(whole):
         for path in whole:
             empty(folder_of(path), ())
@@ -308,12 +308,21 @@ def put_back(paths: Sequence[Path]) -> bool:
     there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
     if not there or not all(map(is_ours, there)):
         return False
-    _put_back(_with_members(paths))
+    _put_back(with_members(paths))
     return True
 
 
-def _with_members(paths: Sequence[Path]) -> list[Path]:
-    """The paths, and after them what else a killed run has begun to build as parts of the same set."""
+def with_members(paths: Sequence[Path]) -> list[Path]:
+    """Find what else a killed run has begun to build as parts of the same set.
+
+    Args:
+        paths: A set of outputs.
+
+    Returns:
+        The paths, and the others after them.
+    """
+    if not paths or not os.path.lexists(folder_of(paths[0])) or not is_ours(folder_of(paths[0])):
+        return list(paths)
     known = {path.absolute() for path in paths}
     others = [each for each in members_of(folder_of(paths[0])) if each not in known]
     return [*paths, *(each for each in others if folder_of(each).is_dir() and is_ours(folder_of(each)))]

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cmcr_cli.errors import OutputError
-from cmcr_cli.output.files import folder_of, lock_of, put_back
+from cmcr_cli.output.files import folder_of, lock_of, put_back, with_members
 
 PATIENCE, RETRY = 0.2, 0.02
 """Seconds in which a lock is tried, and between two tries: whoever had it may have just removed its file."""
@@ -25,7 +25,8 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 def locked(outputs: Iterable[Path]) -> Iterator[None]:
     """Hold a lock for each output until the context is left or the process ends, however it ends.
 
-    Nothing is locked where the file system of the output has no locks.
+    Nothing is locked where the file system of the output has no locks. Locked as well is what a killed run
+    has left of the same set, since it will be put back: another run may be writing that by now.
 
     Args:
         outputs: The outputs.
@@ -34,7 +35,7 @@ def locked(outputs: Iterable[Path]) -> Iterator[None]:
         OutputError: Another run holds one of the locks.
     """
     with ExitStack() as stack:
-        for output in outputs:
+        for output in with_members(list(outputs)):
             stack.enter_context(_locked(output))
         yield
 

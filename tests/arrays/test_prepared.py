@@ -120,6 +120,7 @@ PIXELS = np.ones((13, 4, 5), "uint16")
         (arguments(PIXELS, transform=CORNER.to_gdal(), crs=UTM31), OptionError, "transform: found tuple"),
         (arguments(PIXELS, transform=CORNER, crs="here"), OptionError, "crs: 'here' is not understood"),
         (arguments(PIXELS, transform=CORNER, crs=UTM31, resume=True), OptionError, "resume=True with arrays"),
+        (arguments(PIXELS, transform=CORNER, crs=UTM31, stac="a.json"), OptionError, "stac=a.json"),
         (arguments("s2.tif", steps=0), OptionError, "--steps 0"),
         (arguments("s2.tif", output="gone/clear.tif"), OutputError, "gone"),
     ],

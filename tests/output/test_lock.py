@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from cmcr_cli.errors import OutputError
+from cmcr_cli.output.files import folder_of
 from cmcr_cli.output.lock import locked
+from cmcr_cli.output.parts.part_folder import note_members
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -55,6 +57,19 @@ def test_a_name_that_is_taken_by_something_else_is_not_touched(tmp_path: Path) -
     with pytest.raises(OutputError, match="cannot be written"), locked([tmp_path / "a.tif"]):
         pass
     assert path.is_symlink() and not (tmp_path / "elsewhere").exists()
+
+
+def test_what_a_killed_run_has_left_is_locked_too(tmp_path: Path) -> None:
+    """Another set may have one of its files by now, which must not be tidied up under it."""
+    one, two, shared = (tmp_path / name for name in ("one.tif", "two.tif", "which.tif"))
+    for path in (one, shared):
+        folder_of(path).mkdir()
+    note_members(folder_of(one), [one, shared])
+    refused = pytest.raises(OutputError, match=r"which\.tif: another run")
+    with locked([two, shared]), refused, locked([one]):
+        pass
+    with locked([one]), pytest.raises(OutputError, match="another run"), locked([shared]):
+        pass
 
 
 def test_all_locks_are_let_go_together(tmp_path: Path) -> None:
