@@ -108,6 +108,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except CmcrError as error:
         log.debug("traceback", exc_info=error)
+        _end_if_stopped(error)
         _fail(f"error: {error}")
         sys.exit(error.exit_code)
     except MemoryError as error:
@@ -116,8 +117,18 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except Exception as error:
         log.debug("traceback", exc_info=error)
+        _end_if_stopped(error)
         _fail(f"unexpected error: {type(error).__name__}: {error} (-vv shows where)")
         sys.exit(1)
+
+
+def _end_if_stopped(error: BaseException | None) -> None:
+    """Exit as after a signal where one caused the error: Python and libraries may wrap KeyboardInterrupt."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            _fail("interrupted")
+            sys.exit(INTERRUPTED)
+        error = error.__cause__
 
 
 def _fail(message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from cmcr_cli import __version__
 from cmcr_cli.cli.commands import remove
+from cmcr_cli.errors import OutputError
 from cmcr_cli.removal import RemoveOptions
 
 COMMANDS = ("remove", "batch", "mask", "info", "simulate", "validate", "train", "distill")
@@ -98,6 +99,22 @@ def test_unexpected_errors_are_one_line(
         ended.err.splitlines()[-1] == "cmcr: unexpected error: RuntimeError: out of cheese (-vv shows where)"
     )
     assert ("Traceback" in ended.err) == (verbosity == "-vv")
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OutputError])
+def test_a_signal_within_another_error_is_still_one(
+    cmcr: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """As Python wraps what is raised while a class is made, and we what GDAL raises."""
+
+    def stopped(*args: object, **options: object) -> None:
+        error = SystemError("a result with an exception set")
+        error.__cause__ = KeyboardInterrupt()
+        raise kind("went wrong") from error
+
+    monkeypatch.setattr("cmcr_cli.output.validation.validate_output", stopped)
+    ended = cmcr("validate", "clear.tif")
+    assert (ended.code, ended.out, ended.err) == (130, "", "cmcr: interrupted\n")
 
 
 def test_a_reader_that_went_away_is_no_error() -> None:
