@@ -223,6 +223,7 @@ def removals(work: Path, steps: int) -> Bench:
 
     def command(folder: Path, words: list[str]) -> int:
         args: list[Any] = ["remove", inputs / "s2.tif", inputs / "s1.tif", "--mask", inputs / "mask.tif"]
+        args += ["--datetime", "2024-06-01"]
         args += ["--weights", inputs / "tiny.safetensors", "--steps", steps, "--quiet", *words]
         args += ["--reference", inputs / "june.tif@2024-06-01", "--co", "BLOCKSIZE=128"]
         args += ["--samples", 2] if steps > 1 else []
