@@ -140,12 +140,8 @@ class FileSet:
         except BaseException:
             # Once the first file has its name the set is complete, and there is nothing to put back.
             if os.path.lexists(self.part(self.paths[0])) and not _undone(moves):
-                self._keep = (
-                    *self._keep,
-                    OLD,
-                    NONE,
-                    MEMBERS,
-                )  # from which the next set of these paths puts back
+                # From which the next set of these paths puts back.
+                self._keep = (*self._keep, OLD, NONE, MEMBERS)
             raise
         for folder in {path.parent for path in self.paths}:
             with contextlib.suppress(OSError):  # too late to fail: all bear their names
@@ -321,7 +317,10 @@ def with_members(paths: Sequence[Path]) -> list[Path]:
     Returns:
         The paths, and the others after them.
     """
-    if not paths or not os.path.lexists(folder_of(paths[0])) or not is_ours(folder_of(paths[0])):
+    try:
+        if not paths or not is_ours(folder_of(paths[0])):
+            return list(paths)
+    except OSError:  # there is none, or nobody can write there
         return list(paths)
     known = {path.absolute() for path in paths}
     others = [each for each in members_of(folder_of(paths[0])) if each not in known]

@@ -39,6 +39,11 @@ def test_a_whole_set_lacks_nothing(options: RemoveOptions) -> None:
     assert unfinished(options) is None
 
 
+def test_dates_of_references_are_on_one_raster_only(options: RemoveOptions, tmp_path: Path) -> None:
+    image(tmp_path / "dates.tif", CMCR_SEED="1", CMCR_REFERENCE_1="2024-06-01")
+    assert unfinished(replace(options, source_date=tmp_path / "dates.tif")) is None
+
+
 def test_what_is_missing_is_named(options: RemoveOptions, tmp_path: Path) -> None:
     assert "--quicklook asks for" in str(unfinished(replace(options, quicklook=tmp_path / "look.png")))
     options.output.unlink()
