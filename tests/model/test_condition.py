@@ -20,7 +20,7 @@ from cmcr_cli.model.condition import (
     to_scene_units,
 )
 from cmcr_cli.model.local_mean import CELL
-from cmcr_cli.model.shrinkage import HALF
+from cmcr_cli.model.shrinkage import PART
 
 Patches = Callable[..., PatchInputs]
 ABSENT = (1, [0, 10])
@@ -203,6 +203,6 @@ def test_far_from_clear_ground_a_part_of_the_estimate_is_kept_whatever_its_size(
     white = replace(inputs, optical=torch.full_like(inputs.optical, 0.9), cover=torch.ones_like(inputs.cover))
     estimate = torch.full_like(inputs.optical, 0.3)
     blind = Condition.of(replace(white, confidence=torch.zeros_like(inputs.confidence)))
-    torch.testing.assert_close(blind.finished(estimate), HALF * estimate, rtol=0, atol=1e-6)
+    torch.testing.assert_close(blind.finished(estimate), PART * estimate, rtol=0, atol=1e-6)
     sure = Condition.of(replace(white, confidence=torch.ones_like(inputs.confidence)))
     assert not torch.equal(sure.finished(estimate), estimate)

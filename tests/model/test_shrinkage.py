@@ -8,8 +8,8 @@ from cmcr_cli.model.local_mean import CELL
 from cmcr_cli.model.shrinkage import (
     AROUND,
     FAR,
-    HALF,
     HIDES,
+    PART,
     UNSUPPORTED,
     hidden,
     shrunk,
@@ -48,10 +48,10 @@ def test_only_bright_cloud_over_a_known_context_hides_the_ground(
 @pytest.mark.parametrize(
     ("brightness", "cover", "confidence", "expected"),
     [
-        (UNSUPPORTED[1], 1, 0, HALF),
-        (0.9, 1, 0, HALF),
-        (0.9, 1, FAR / 2, (1 + HALF) / 2),
-        (sum(UNSUPPORTED) / 2, 1, 0, (1 + HALF) / 2),
+        (UNSUPPORTED[1], 1, 0, PART),
+        (0.9, 1, 0, PART),
+        (0.9, 1, FAR / 2, (1 + PART) / 2),
+        (sum(UNSUPPORTED) / 2, 1, 0, (1 + PART) / 2),
         (UNSUPPORTED[0], 1, 0, 1),  # the ground shines through
         (0.9, 1, FAR, 1),
         (0.9, 0, 0, 1),  # not covered
