@@ -32,12 +32,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_tests_that_pages_name_exist() -> None:
-    for page in (ROOT / "docs").glob("*.md"):
-        for path, name in re.findall(r'\]\(\.\./(tests/[\w/]+\.py) "(\w+)"\)', page.read_text()):
-            assert f"def {name}(" in (ROOT / path).read_text(), (page.name, path, name)
-
-
 def test_site_asks_for_nothing_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 9
