@@ -18,7 +18,9 @@ from rasterio.enums import ColorInterp
 
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
+from cmcr_cli.scene.layers.reflectance_units import OURS
+from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.simulate.write import simulate_window
 
 COMMON = dict(
@@ -153,7 +155,7 @@ NAMED = [
        band_tags=[{"CENTRAL_WAVELENGTH_UM": str(NANOMETRES[name] / 1000)} for name in L2A_BANDS]),
     ok("long_name of the file", LAST, tags={"long_name": str(LAST)}),
     ok("FORCE's wavelength tags", TEN, band_tags=[{"Wavelength": str(NANOMETRES[name] / 1000)} for name in TEN]),
-    ok("cmcr's own", L2A_BANDS, L2A_BANDS, colours=[ColorInterp.undefined] * 12),
+    ok("cmcr's own", L2A_BANDS, L2A_BANDS, colours=[ColorInterp.undefined] * 12, tags={OURS: "0 (assumed 0)"}),
     ok("names and alpha", (*L2A_BANDS, "full"), [*L2A_BANDS, None],
        colours=[*[ColorInterp.gray] * 12, ColorInterp.alpha]),
 ]  # fmt: skip
@@ -310,6 +312,11 @@ def test_read_as_it_is(case: Case, make: Make, reflectance: dict[str, NDArray[np
     with open_optical(make(case), **case.options) as optical:
         assert optical.names == tuple(case.found)
         told = [str(warning) for warning in (*optical.warnings, *check_radiometry(optical))]
+        unstated = [text for text in told if "not stated: reflectance = " in text]
+        assert len(unstated) == (
+            case.scaling is None and "scale" not in case.options and not case.tags.get(OURS)
+        )
+        told = [text for text in told if text not in unstated]
         assert (case.match in " ".join(told)) if case.match else told == []
         assert not optical.guessed
         check_values(optical, case, reflectance)
