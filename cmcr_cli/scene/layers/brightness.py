@@ -50,8 +50,8 @@ NEGATIVE_CIRRUS = -0.02
 """Reflectance that B10 exceeds in the median: it is 0 or more in all real images."""
 
 VAPOUR = 0.05
-"""Reflectance that water vapour takes off B09 in the median of Level-1C, as seen beside B8A: more in 97 % of 156
-real images, and in 1 of 39 of Level-2A."""
+"""Reflectance that water vapour takes off B09 in the median of Level-1C, as seen beside B8A: more in 97 % of
+156 real images, and in 1 of 39 of Level-2A."""
 
 LEAST_BLUE, BLUER = 0.07, 1.2
 """Reflectance of B01 in Level-1C that its darkest 1 % exceed, which is that of the air (0.092 at least in 156

@@ -24,6 +24,7 @@ OTHER_LAYERS = re.compile(
     r"|prob(ability)?|cs|cdf|shadows?|snow|valid(ity)?|tci|ndvi|evi2?|m?ndwi|ndmi|nbr|m?savi|ndre|ndbi|std(dev)?"
     r"|stdev|sigma|variance|uncertainty|count|azimuth|zenith|[sv][az]a|angles?|sun(azimuth|zenith)angles"
     r"|view(azimuth|zenith)mean|dem|elevation|slope|doy|nodata|classification|class(es)?|detfoo|provenance|[vh][vh]"
+    r"|diff(erence)?|delta|change|anomal(y|ies)|trend|rank|z?scores?|normali[sz]ed|norm|pc|errors?|flags?"
 )
 """Words for layers that are no reflectance."""
 

@@ -153,4 +153,18 @@ def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, 
                     "as one; if it is nodata, set it in all bands, or leave out a band that is empty"
                 )
             )
-    return tuple(found)
+    return (*found, *_one_value(optical, dn))
+
+
+def _one_value(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:
+    """A warning where many valid pixels (bands, n) hold one value in all bands, which no ground does."""
+    bands = dn[[name != "B10" for name in optical.names]]
+    values, counts = np.unique(bands[0, (bands == bands[0]).all(axis=0)], return_counts=True)
+    share = counts.max(initial=0) / dn.shape[1]
+    if share < ODD_SHARE:
+        return ()
+    text = (
+        f"{share:.1%} of the pixels hold {values[counts.argmax()]:g} in all bands, and are taken as "
+        "measured; if it is nodata, state it with gdal_edit -a_nodata"
+    )
+    return (RadiometryWarning(text),)

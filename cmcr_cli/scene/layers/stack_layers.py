@@ -106,7 +106,23 @@ def find_layers(
     names = _by_texts(path, rest, [named[index - 1] for index in indexes], needs)
     if "B8A" not in names and "B05" in names:  # others number their bands as well, but have no 8A
         _check_pixels(dataset, path, indexes, names)
+    elif needs is SCENE_NEEDS:
+        warnings += _doubts(dataset, indexes, names)
     return Layers(names, indexes, False, scl, warnings)
+
+
+def _doubts(dataset: Any, indexes: tuple[int, ...], names: tuple[str, ...]) -> tuple[BandWarning, ...]:
+    """A warning where pixels contradict the names that the file gives to its bands."""
+    reflectance, _ = _reflectance(dataset, indexes, sample_windows(dataset, indexes))
+    why = misfits(reflectance, names)
+    if not why:
+        return ()
+    text = (
+        f"the bands are named {' '.join(names)}, but the pixels do not look like these ({why[0]}). If the "
+        "names are in another order than the bands, or some bands have other units, correct the file, or "
+        "name its bands with --bands"
+    )
+    return (BandWarning(text),)
 
 
 def _as_said(
