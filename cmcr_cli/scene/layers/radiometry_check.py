@@ -22,6 +22,9 @@ from cmcr_cli.warning_kinds import RadiometryWarning
 MEAN_REFLECTANCE = (-0.05, 1.6)
 """No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
 
+CUT_BANDS, CUT_SHARE = 3, 0.01
+"""Bands that end at one DN, and share of the pixels of each that hold it, where DN were clipped."""
+
 ODD_SHARE = 0.005
 """Of valid pixels, in which a band is 0 or saturated: more than dark and bright pixels here and there."""
 
@@ -153,7 +156,22 @@ def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, 
                     "as one; if it is nodata, set it in all bands, or leave out a band that is empty"
                 )
             )
-    return (*found, *_one_value(optical, dn))
+    return (*found, *_one_value(optical, dn), *_cut_off(optical, dn))
+
+
+def _cut_off(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:
+    """A warning where several bands of valid pixels (bands, n) end at one DN, which many pixels have."""
+    tops = dn.max(axis=1)
+    values, counts = np.unique(tops, return_counts=True)
+    cap = values[counts.argmax()]
+    shares = (dn[tops == cap] == cap).mean(axis=1)
+    if counts.max() < CUT_BANDS or cap >= np.iinfo(optical.dtype).max or (shares < CUT_SHARE).any():
+        return ()
+    text = (
+        f"{counts.max()} bands end at DN {cap:g}, which up to {shares.max():.1%} of their pixels hold: what "
+        "is brighter was cut off. Give an image that was not clipped"
+    )
+    return (RadiometryWarning(text),)
 
 
 def _one_value(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:

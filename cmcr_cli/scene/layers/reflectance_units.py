@@ -28,6 +28,9 @@ LEAST_OF_TAGGED = 0.001
 ONE = 20.0
 """Fractions are reflectance up to this value, and DN above."""
 
+LARGEST = 1e6
+"""Numbers that are as large are no DN; netCDF fills with 1e20 and more."""
+
 BASELINE_TAG = "PROCESSING_BASELINE"
 """Tag of GDAL with the processing baseline of a product."""
 
@@ -195,7 +198,7 @@ def _check_tagged(dataset: Any, indexes: Sequence[int], path: str, tagged: Radio
 def _high(dataset: Any, indexes: Sequence[int]) -> float:
     """What 1 % of the valid pixels are above in the brightest band; 0 where none is valid."""
     pixels = sample_windows(dataset, indexes)
-    values = pixels[:, np.isfinite(pixels).all(axis=0)]
+    values = pixels[:, (np.abs(pixels) < LARGEST).all(axis=0)]  # others are infinite, NaN, or fill values
     nodata = 0 if dataset.nodata is None else dataset.nodata
     values = values[:, (values != nodata).any(axis=0)]
     return float(np.percentile(values, 99, axis=1).max()) if values.size else 0.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmcr_cli.errors import RadiometryError
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS, SCENE_NEEDS, band_name, check_names
 from cmcr_cli.scene.layers.band_pixels import looks_like_codes, misfits, sample_windows
-from cmcr_cli.scene.layers.layer_texts import is_other_layer, names_of_texts, says_nothing, texts_of
+from cmcr_cli.scene.layers.layer_texts import days_of, is_other_layer, names_of_texts, says_nothing, texts_of
 from cmcr_cli.scene.pixels.masks_of_files import mask_bands
 from cmcr_cli.warning_kinds import BandWarning
 
@@ -94,7 +94,7 @@ def find_layers(
             f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of Sentinel-2. "
             "Check that this is the image, or name its bands in file order with --bands."
         )
-    warnings = _left_out(texts, others)
+    warnings = (*_left_out(texts, others), *_of_days(dataset))
     scl = next((index for index in others if texts[index - 1].upper().startswith("SCL")), None)
     if says_nothing(rest):
         names = _by_order(dataset, path, indexes, needs)
@@ -159,6 +159,17 @@ def _left_out(texts: Sequence[str], others: Sequence[int]) -> tuple[BandWarning,
     text = f"{', '.join(map(repr, called))} in its layers: not a band of Sentinel-2, left out of the image"
     if any(name.upper().startswith("SCL") for name in called):
         text += "; --mask scl uses the scene classification"
+    return (BandWarning(text),)
+
+
+def _of_days(dataset: Any) -> tuple[BandWarning, ...]:
+    days = days_of(dataset)
+    if len(days) < 2:
+        return ()
+    text = (
+        f"the layers are of several dates ({', '.join(days)}), by their names; expected one image. Give the "
+        "bands of one date, and other dates as --reference"
+    )
     return (BandWarning(text),)
 
 
