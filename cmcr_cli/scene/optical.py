@@ -181,7 +181,7 @@ def open_optical(
         if product is None:
             check_sensor(str(path), stored.tags(), stored.descriptions)
         needs = SCENE_NEEDS if onto is None else REFERENCE_NEEDS
-        layers = find_layers(stored, str(path), bands=bands, needs=needs)
+        layers = find_layers(stored, str(path), bands=bands, needs=needs, certain=product is not None)
         units = find_units(stored, layers.indexes, str(path), scale=scale, offset=offset)
         tags = stored.tags() | ({} if time is None else {TIME_TAGS[0]: time})
         dataset, original = stored, None

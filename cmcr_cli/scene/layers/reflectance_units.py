@@ -44,7 +44,7 @@ OFFSET_DAY = date(2022, 1, 25)
 """Day of the first products of baseline 04.00."""
 
 OURS = "CMCR_OFFSET"
-"""Tag of an image that cmcr wrote, with the offset of which that run has told already."""
+"""Tag of an image that cmcr wrote, by which it states its offset."""
 
 
 @dataclass(frozen=True, slots=True)

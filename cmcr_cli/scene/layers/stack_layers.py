@@ -60,6 +60,7 @@ def find_layers(
     *,
     bands: tuple[str, ...] | None = None,
     needs: tuple[tuple[str, ...], ...] = SCENE_NEEDS,
+    certain: bool = False,
 ) -> Layers:
     """Find the bands of Sentinel-2 among the layers of a file.
 
@@ -68,6 +69,7 @@ def find_layers(
         path: Its path, for messages.
         bands: What the layers are by `--bands`: names of bands, or LEFT_OUT or the name of another layer.
         needs: Sets of bands, as `check_names` takes them.
+        certain: Whether names are those of a product, which pixels need not confirm.
 
     Returns:
         The layers.
@@ -106,7 +108,7 @@ def find_layers(
     names = _by_texts(path, rest, [named[index - 1] for index in indexes], needs)
     if "B8A" not in names and "B05" in names:  # others number their bands as well, but have no 8A
         _check_pixels(dataset, path, indexes, names)
-    elif needs is SCENE_NEEDS:
+    elif needs is SCENE_NEEDS and not certain:
         warnings += _doubts(dataset, indexes, names)
     return Layers(names, indexes, False, scl, warnings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,3 +72,29 @@ def test_real_scenes(shared_data: Path) -> None:
         open_optical(shared_data / "triplets" / "oriolac_00581" / "s2_cloudy.tif"),
     ):
         pass
+
+
+@pytest.mark.parametrize("value", [1, 255, 2000])
+def test_one_value_in_all_bands(write: Write, value: int) -> None:
+    """Which no ground has: a mark of nodata that nothing states."""
+    pixels = dn(12)
+    pixels[:, :4] = value
+    with open_optical(write("s2.tif", pixels)) as optical:
+        assert f"10.0% of the pixels hold {value} in all bands" in " ".join(
+            map(str, check_radiometry(optical))
+        )
+
+
+def test_dn_that_were_cut_off(write: Write) -> None:
+    with open_optical(write("s2.tif", dn(12).clip(0, 3500))) as optical:
+        assert "12 bands end at DN 3500" in " ".join(map(str, check_radiometry(optical)))
+
+
+def test_a_scale_by_option_is_doubted_but_not_refused(write: Write) -> None:
+    path = write("s2.tif", dn(12))
+    for scale, text in ((0.0002, "--scale 0.0002 is used, but the DN look like reflectance x 10000"),
+                        (0.0007, r"above .* Check --scale 0.0007")):  # fmt: skip
+        with open_optical(path, scale=scale) as optical:
+            assert re.search(text, " ".join(map(str, check_radiometry(optical))))
+    with open_optical(write("wide.tif", dn(12, low=3000, high=60000)), scale=1 / 65535) as optical:
+        assert check_radiometry(optical) == ()
