@@ -68,7 +68,7 @@ UNTESTED = {
     "removal.opening.inspection": "tested by what it shows, in cli/commands/test_info.py",
     **{
         f"scene.layers.{name}": "tested on files of that kind, in test_inputs_as_they_come.py"
-        for name in ("reflectance_units", "stack_layers")
+        for name in ("stack_layers",)
     },
     **{
         f"scene.pixels.{name}": "tested on files of that kind, in test_validity.py"

@@ -82,8 +82,8 @@ def all_of(scenes: Iterable[Callable[[], T]]) -> list[T]:
             shown.append(f"- and {len(errors) - MOST_ERRORS} more")
         kind = type(next(iter(errors.values())))
         raise kind("\n".join([f"{len(errors)} scenes of the list cannot be used:", *shown]))
-    for error in errors.values():
-        raise error
+    if errors:
+        raise next(iter(errors.values()))
     return made
 
 

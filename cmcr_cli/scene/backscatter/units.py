@@ -141,7 +141,7 @@ def check_brightness(sample: Iterable[Floats]) -> tuple[RadarWarning, ...]:
     )
 
 
-def check_alike(sample: Sequence[Floats]) -> tuple[RadarWarning, ...]:
+def check_alike(sample: Iterable[Floats]) -> tuple[RadarWarning, ...]:
     """Look for one value that many pixels hold in VV and VH alike, as if it were no measurement.
 
     Args:

@@ -22,6 +22,8 @@ from cmcr_cli.scene.layers.radiometry_check import check_radiometry
 from cmcr_cli.scene.layers.reflectance_units import OURS
 from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.simulate.write import simulate_window
+from tests.support.items import CATALOGUES
+from tests.support.tables import cases_of_table
 
 COMMON = dict(
     zip(
@@ -238,6 +240,20 @@ UNITS = [
         "openEO, reflectance and NaN", TEN, TEN, scale=1, profile={"dtype": "float32", "nodata": float("nan")}
     ),
     ok("xarray, DN as fractions", TEN, TEN, profile={"dtype": "float32", "nodata": float("nan")}),
+    ok(
+        "stackstac, rescaled",
+        L2A_BANDS,
+        [COMMON[name] for name in L2A_BANDS],
+        scale=1,
+        profile={"dtype": "float64", "nodata": float("nan")},
+    ),
+    ok(
+        "rioxarray with scale and offset",
+        L2A_BANDS,
+        [COMMON[name] for name in L2A_BANDS],
+        offset=1000,
+        scaling=(0.0001, -0.1),
+    ),
     ok("double precision", TEN, TEN, scale=1, profile={"dtype": "float64"}),
     ok("scale and offset of 04.00", TEN, TEN, offset=1000, scaling=(0.0001, -0.1)),
     ok("a scale of its own", TEN, TEN, scale=50_000, scaling=(2e-5, 0.0)),
@@ -345,6 +361,12 @@ def test_refused_with_a_cure(case: Case, make: Make) -> None:
     ):
         check_radiometry(optical)
     assert case.cure in str(refused.value)
+
+
+def test_the_table_of_tools_names_cases() -> None:
+    """Each row of the documentation is shown by cases here, or by items of catalogues."""
+    labels = {case.label for case in (*NAMED, *UNITS, *WARNED, *REFUSED, *CATALOGUES)}
+    assert cases_of_table("files") <= labels
 
 
 def test_the_table_is_large_enough() -> None:
