@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -276,7 +277,7 @@ def run_batch(
         skips = skip_existing or (job.resume and not job.overwrite)
         if skips and (lacking := unfinished(job)) is None:
             yield Outcome(str(job.output), "skipped")
-        elif job.output.exists() and not job.overwrite:
+        elif os.path.lexists(job.output) and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
             if skips:
                 text = (
