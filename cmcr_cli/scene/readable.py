@@ -163,7 +163,7 @@ def check_sidecars(path: str, files: Iterable[str]) -> None:
 
 def _unusable(sidecar: Path, known: Collection[str]) -> str | None:
     why = why_not(sidecar)
-    if why is None and os.path.normpath(sidecar) not in known:
+    if why is None and sidecar.suffix == ".msk" and os.path.normpath(sidecar) not in known:
         return "GDAL does not know its format"
     if why is None and sidecar.suffix == ".xml":
         try:
