@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.removal.survey.reference_rows import Around
 from cmcr_cli.runtime.device import to_device
 from cmcr_cli.runtime.spill import Tensors
 from cmcr_cli.scene.optical import Optical
@@ -24,8 +25,7 @@ from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Expect = Callable[[int, Span], tuple[NDArray[np.float16], NDArray[np.uint8]]]
-
+Expect = Callable[[int, Span, Around | None], tuple[NDArray[np.float16], NDArray[np.uint8]]]
 
 _ARRAYS = "dn", "cover", "radar", "radar_valid", "expected", "source"
 
@@ -155,8 +155,8 @@ class StripReader:
             radar: Its radar.
             cloud_map: What covers the scene.
             tops: First rows of the patches of each strip.
-            expect: Gives `expected` and `source` for a strip and its rows of the scene, where there are
-                references.
+            expect: Gives `expected` and `source` for a strip, its rows of the scene and the radar around
+                them, where there are references.
         """
         self._cloud_map, self._tops, self._height = cloud_map, tops, optical.grid.height
         self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
@@ -176,14 +176,18 @@ class StripReader:
         span = self._shown(top, PATCH)
         (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)
         cover = self._cloud_map.pixels(span.start, span.size)
-        expected = (None, None) if self._expect is None else self._expect(index, span)
-        if self._radar is None:
+        around = None if self._radar is None else self._around(top, below)
+        expected = (None, None) if self._expect is None else self._expect(index, span, around)
+        if around is None:
             return Strip(top, span.start, dn, cover, 0, None, None, *expected)
+        return Strip(top, span.start, dn, cover, around.first, around.db, around.valid, *expected)
+
+    def _around(self, top: int, below: Sequence[int]) -> Around:
+        """Read the radar around the patches from `top`; the first of those `below` begins the next strip."""
         wider = PATCH + 2 * MARGIN
-        around = self._shown(top - MARGIN, wider)
-        following = self._shown(below[0] - MARGIN, wider).start if below else around.stop
-        radar = self._radar.window(*around, following)
-        return Strip(top, span.start, dn, cover, around.start, *radar, *expected)
+        span = self._shown(top - MARGIN, wider)
+        following = self._shown(below[0] - MARGIN, wider).start if below else span.stop
+        return Around(span.start, *self._radar.window(*span, following))
 
     def _shown(self, top: int, count: int) -> Span:
         """Rows of the scene in a window that may hang over its edges."""
