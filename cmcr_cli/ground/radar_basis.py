@@ -33,8 +33,8 @@ def radar_basis(radar: Floats, valid: Bools, inner: tuple[Any, ...] | None = Non
     Args:
         radar: VV and VH in dB (2, height + 2 MARGIN, width + 2 MARGIN).
         valid: Where it holds data.
-        inner: Chosen blocks of the window itself, as slices of its rows and columns, after "..." if you like. By
-            default all of them, and one block more on each side.
+        inner: Chosen blocks of the window itself, as slices of its rows and columns, perhaps after "...".
+            By default all of them, and one block more on each side.
 
     Returns:
         (1 + RADAR_BASIS, rows, columns): validity (1 or 0), then saturating random features (Rahimi and

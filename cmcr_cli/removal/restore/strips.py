@@ -51,7 +51,7 @@ class Strip:
         first: First row of the scene in `dn` and `cover`.
         dn: The scene as it is stored (bands, rows, W).
         cover: 0, CIRRUS or CLOUD (rows, W), see `survey.cloud_map`.
-        radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
+        radar_first: First row of the scene in the radar, with MARGIN rows or more above and below.
         radar: VV and VH in dB (2, rows, W); None: there is no radar.
         radar_valid: Where it is valid (rows, W).
         expected: Reflectance that the references lead to expect, confidence and doubt (15, rows, W), where
@@ -176,17 +176,21 @@ class StripReader:
         span = self._shown(top, PATCH)
         (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)
         cover = self._cloud_map.pixels(span.start, span.size)
-        around = None if self._radar is None else self._around(top, below)
+        around = self._around(top, below)
         expected = (None, None) if self._expect is None else self._expect(index, span, around)
         if around is None:
             return Strip(top, span.start, dn, cover, 0, None, None, *expected)
         return Strip(top, span.start, dn, cover, around.first, around.db, around.valid, *expected)
 
-    def _around(self, top: int, below: Sequence[int]) -> Around:
+    def _around(self, top: int, below: Sequence[int]) -> Around | None:
         """Read the radar around the patches from `top`; the first of those `below` begins the next strip."""
-        wider = PATCH + 2 * MARGIN
-        span = self._shown(top - MARGIN, wider)
-        following = self._shown(below[0] - MARGIN, wider).start if below else span.stop
+        if self._radar is None:
+            return None
+        # Where patches hang over an edge, the rows that they show may end within a block that is predicted.
+        margin = MARGIN if self._expect is None else MARGIN + 2
+        wider = PATCH + 2 * margin
+        span = self._shown(top - margin, wider)
+        following = self._shown(below[0] - margin, wider).start if below else span.stop
         return Around(span.start, *self._radar.window(*span, following))
 
     def _shown(self, top: int, count: int) -> Span:

@@ -67,7 +67,7 @@ class OtherDate:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """Full-width rows of the radar, from `first` of the scene on: dB (2, rows, width), and where it is valid."""
+    """Full-width rows of the radar from `first` on: dB (2, rows, width), and where they are valid."""
 
     first: int
     db: NDArray[np.float32]
@@ -166,7 +166,7 @@ class ReferenceReader:
         images: Any = [lines.window(*span, following) for lines in self._images]
         if radar is None and self._radar is not None:
             wider, following = self._needed(top, height, RADAR_MARGIN)
-            radar = Around(wider.start, *self._radar.window(*wider, following))  # type: ignore[arg-type]
+            radar = Around(wider.start, *self._radar.window(*wider, following))
         size = grid.height, grid.width
         return Rows(top, height, self.phase, size, self.others, span.start, images, radar)
 

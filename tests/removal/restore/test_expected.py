@@ -84,3 +84,25 @@ def test_only_the_columns_of_patches_are_expected(optical: Optical, monkeypatch:
     found, _ = Expectation(reader, Places(), numbers, context, [[70]], map).of(0, Span(0, 20), None)  # type: ignore[arg-type]
     shown = found[14].any(axis=0)
     assert shown[70:110].all() and not shown[:60].any() and not shown[130:].any()
+
+
+def test_what_two_strips_share_is_predicted_once(optical: Optical) -> None:
+    """The last windows of a strip are the first of the next, wherever both need them."""
+    cloud_map = CloudMap.empty(optical.grid)
+    reader = ReferenceReader(optical, None, cloud_map, [OtherDate(optical, cloud_map)])
+    asked: list[int] = []
+
+    class Counted(Places):
+        def evaluate(self, context: Any, top: int, *others: Any) -> Expected:
+            asked.append(top)
+            return super().evaluate(context, top, *others)
+
+    numbers, context = np.array([0, 7], np.uint8), constant_context(np.ones(13, bool))
+    down = reader.phase[0]
+    first, second = Span(0, 96 - down), Span(64 - down, 128 - down)
+    of = Expectation(reader, Counted(), numbers, context, [[0], [0]], map).of  # type: ignore[arg-type]
+    both = [of(number, span, None) for number, span in enumerate((first, second))]
+    assert asked == [0, 32, 64, 96]
+    fresh = Expectation(reader, Places(), numbers, context, [[0], [0]], map).of(1, second, None)  # type: ignore[arg-type]
+    for found, known in zip(both[1], fresh, strict=True):
+        np.testing.assert_array_equal(found, known)
