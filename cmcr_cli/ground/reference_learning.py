@@ -35,6 +35,7 @@ MOST_CELLS = 700
 """Cells along the longer side of a scene; they are 2 px wide, or as wide as this asks for."""
 
 _LARGE = 1024  # of wider or higher scenes not every row and column is looked at for the residual
+_ARRAYS = "image", "radar", "references", "clear", "fold"  # of samples
 _CLOSE = 8  # pixels between samples up to which all rows of windows are read
 _PER_CELL = 2  # rows and columns that are looked at in each cell of large scenes
 _SQUARE = 32  # pixels along the side of the squares that belong to one fold
@@ -111,15 +112,15 @@ def _at_pixels(blocks: NDArray[Any]) -> NDArray[Any]:
 class SampleCollector:
     """Collects the pixels on a lattice over the scene."""
 
-    def __init__(self, height: int, width: int, references: int) -> None:
-        """Collector for a scene of that many rows and columns of pixels."""
+    def __init__(self, height: int, width: int, references: int, guides: tuple[int, ...] = ()) -> None:
+        """Collector for a scene of that many rows and columns of pixels; `guides` as in `Samples`."""
         apart = np.sqrt(height * width / MOST_SAMPLES)
         # Steps divide windows. Of large scenes some rows of windows are left out: not all must be read.
         self.step = 2 ** int(np.ceil(np.log2(max(apart, 1))))
         if apart > _CLOSE:
             self.step = min(max(_CLOSE, 2 ** round(np.log2(np.sqrt(_CLOSE * apart)))), WINDOW)
         self._rows = int(max(np.ceil((apart / self.step) ** 2), 1))
-        self._references = references
+        self._references, self._guides = references, guides
         self._square = min(max(min(height, width) // 16, 8), _SQUARE)
         self._found: dict[tuple[int, int], Samples] = {}
 
@@ -169,8 +170,8 @@ class SampleCollector:
             fold=np.zeros(0, np.intp),
         )
         parts = [nothing, *(self._found[place] for place in sorted(self._found))]
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__}
-        return Samples(**joined)
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+        return Samples(**joined, guides=self._guides)
 
 
 class ResidualCollector:

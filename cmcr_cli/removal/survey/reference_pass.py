@@ -111,7 +111,8 @@ def survey_references(
     while used:
         others = [OtherDate(references[each.index].optical, each.cloud_map) for each in used]
         reader = ReferenceReader(optical, radar, cloud_map, others)
-        collector = SampleCollector(reader.height, reader.width, len(others))
+        guides = tuple(place for place, one in enumerate(used) if references[one.index].guide)
+        collector = SampleCollector(reader.height, reader.width, len(others), guides)
         part = _part(progress, steps - 2, steps)
         _pass(reader, ground, collector.add, collector.wants, WINDOW, collector.step, each, part)
         samples = collector.samples()
@@ -197,7 +198,7 @@ def _pass(
                 if window is not None:
                     take(window)
             trim_heap()
-        progress(top / reader.height)
+        progress(min(top + high, reader.height) / reader.height)
 
 
 def _part(progress: Progress, step: int, steps: int) -> Progress:
