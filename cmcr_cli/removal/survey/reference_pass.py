@@ -28,6 +28,9 @@ from cmcr_cli.scene.references.reference import Reference
 FEWEST = 0.005
 """Share of a scene that a reference must show clear to be of use."""
 
+HIGH = 2 * WINDOW
+"""Rows of windows where all are read: margins take less time in higher ones, and more memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class SurveyedReference:
@@ -108,8 +111,10 @@ def survey_references(
     while used:
         others = [OtherDate(references[each.index].optical, each.cloud_map) for each in used]
         reader = ReferenceReader(optical, radar, cloud_map, others)
-        collector = SampleCollector(reader.height, reader.width, len(others))
-        _pass(reader, ground, collector.add, collector.wants, 1, each, _part(progress, steps - 2, steps))
+        guides = tuple(place for place, one in enumerate(used) if references[one.index].guide)
+        collector = SampleCollector(reader.height, reader.width, len(others), guides)
+        part = _part(progress, steps - 2, steps)
+        _pass(reader, ground, collector.add, collector.wants, WINDOW, collector.step, each, part)
         samples = collector.samples()
         bands = present(optical.names)
         useless = explains_nothing(samples, bands, np.square(ground.context.std))
@@ -127,6 +132,7 @@ def survey_references(
         ground,
         residuals.add,
         lambda top: True,
+        HIGH,
         residuals.step,
         each,
         _part(progress, steps - 1, steps),
@@ -168,16 +174,17 @@ def _pass(
     ground: Ground,
     take: Callable[[Seen], None],
     wants: Callable[[int], bool],
+    high: int,
     step: int,
     each: Each,
     progress: Progress,
 ) -> None:
     """Read the scene with its references once, and hand over all windows in which anything is clear.
 
-    Of their rows and columns every `step`-th is looked at.
+    They are `high` rows high, and of their rows and columns every `step`-th is looked at.
     """
-    for top in range(0, reader.height, WINDOW):
-        height = min(WINDOW, reader.height - top) // 2 * 2
+    for top in range(0, reader.height, high):
+        height = min(high, reader.height - top) // 2 * 2
         if not height or not wants(top):
             continue
         dn, clear = reader.scene(top, height)
@@ -191,7 +198,7 @@ def _pass(
                 if window is not None:
                     take(window)
             trim_heap()
-        progress(top / reader.height)
+        progress(min(top + high, reader.height) / reader.height)
 
 
 def _part(progress: Progress, step: int, steps: int) -> Progress:
