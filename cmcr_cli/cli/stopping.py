@@ -28,6 +28,9 @@ RETRY = 0.05
 _imports = 0
 """Imports that were under way when signals were first listened to: those of the program around cmcr."""
 
+_stopped = False
+"""Whether a signal has been raised as KeyboardInterrupt since `listen`."""
+
 
 def listen() -> None:
     """Let all signals of STOPS end a run as Ctrl-C does: KeyboardInterrupt, and exit code 130.
@@ -35,13 +38,19 @@ def listen() -> None:
     Those that the shell told the process to ignore, as nohup does, stay ignored. Nothing is done outside of
     the main thread, where Python lets nobody listen.
     """
-    global _imports
+    global _imports, _stopped
     if threading.current_thread() is not threading.main_thread():
         return
+    _stopped = False
     _imports = _imports_in(sys._getframe())
     for number in STOPS:
         if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def is_stopped() -> bool:
+    """Tell whether a signal has stopped the run: libraries may make any error of KeyboardInterrupt."""
+    return _stopped
 
 
 def leave() -> None:
@@ -81,11 +90,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
     Libraries that are half imported answer with an ImportError, or abort the process.
     """
+    global _stopped
     if _imports_in(frame) > _imports:
         stop_again()
         return
     if signal.Signals(number).name in ONCE:
         signal.signal(number, signal.SIG_IGN)
+    _stopped = True
     raise KeyboardInterrupt
 
 

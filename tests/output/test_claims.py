@@ -93,7 +93,7 @@ def test_outputs_that_meet_inputs(tmp_path: Path, output: str) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    ["o.tif.msk", "o.tif.aux.xml", ".o.tif.cmcr-part", ".o.tif.cmcr-part/rows.tif", ".o.tif.cmcr-lock"],
+    ["o.tif.msk", "o.tif.aux.xml", ".o.tif.cmcr-part", ".o.tif.cmcr-part/rows.raw", ".o.tif.cmcr-lock"],
 )
 def test_inputs_that_bear_names_an_output_needs(tmp_path: Path, read: str) -> None:
     claims = Claims()

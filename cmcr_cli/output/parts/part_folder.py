@@ -18,10 +18,10 @@ WHOLE, OLD, NONE = "whole", "old", "none"
 MEMBERS = "set.json"
 """List of the files of the set, beside the first of them."""
 
-OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE, MEMBERS)
-"""All that cmcr and GDAL put there begins like one of these."""
+OWN = ("rows.raw", "journal.json", "survey.npz", WHOLE, OLD, NONE, MEMBERS, "rows.tif")
+"""All that cmcr and GDAL put there begins like one of these; the last is of version 0.4."""
 
-KEPT = ("rows.tif", "journal.json", "survey.npz")
+KEPT = ("rows.raw", "journal.json", "survey.npz")
 """Files that a later run with `--resume` may use."""
 
 
