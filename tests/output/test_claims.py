@@ -91,6 +91,13 @@ def test_outputs_that_meet_inputs(tmp_path: Path, output: str) -> None:
         claims.check()
 
 
+def test_two_outputs_of_one_name_are_told_by_that_name(tmp_path: Path) -> None:
+    claims = Claims()
+    claims.write(tmp_path / "o.tif")
+    with pytest.raises(OutputError, match=r"o\.tif: is also used as .*o\.tif in this run"):
+        claims.write(tmp_path / "x" / ".." / "o.tif")
+
+
 @pytest.mark.parametrize(
     "read",
     ["o.tif.msk", "o.tif.aux.xml", ".o.tif.cmcr-part", ".o.tif.cmcr-part/rows.raw", ".o.tif.cmcr-lock"],
