@@ -2,8 +2,8 @@
 
     python benchmarks/plans.py [--times 10000]
 
-Each plan is a folder of inputs and unrelated files, and one to three scenes, with products in folders and with
-references in folders and lists. Their inputs and outputs, also styles and folders of --native, are drawn from
+Each plan is a folder of inputs and unrelated files, and one to three scenes, also products in folders and
+references in folders and lists. Inputs and outputs, with styles and the folders of --native, are drawn from
 all names in the folder, their sidecars, the names of temporary files, and other spellings. The
 rules for files run as in `cmcr remove` and `cmcr batch`, from the claims to the last rename; some bytes are
 written instead of pixels. A model knows the sources of every file and states which files may change. A fault
