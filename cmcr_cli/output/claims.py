@@ -170,6 +170,11 @@ def check_writable(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: is not a regular file; expected the name of a file to write. See -o.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; give --overwrite to replace it.")
+    if path.exists() and _belongs_to_another(path):
+        raise OutputError(
+            f"{path}: belongs to another user, in a folder where only owners may replace files (sticky bit); "
+            "expected a file of yours. Choose another name with -o."
+        )
     if not path.parent.is_dir():
         raise OutputError(
             f"{path}: folder {path.parent} does not exist; create it or choose another with -o."
@@ -191,6 +196,12 @@ def check_writable(path: Path, overwrite: bool) -> None:
             f"{path}: no file can be created in {path.parent} ({error.strerror}); expected a writable "
             "folder. Choose another with -o."
         ) from error
+
+
+def _belongs_to_another(path: Path) -> bool:
+    """Whether renaming a file would be refused, as in a folder like /tmp."""
+    folder, user = path.parent.stat(), getattr(os, "geteuid", lambda: 0)()
+    return bool(folder.st_mode & stat.S_ISVTX) and user not in (0, folder.st_uid, path.lstat().st_uid)
 
 
 def files_behind(address: str) -> Iterator[Path]:

@@ -62,7 +62,9 @@ class FileSet:
             overwrite: Whether files may be replaced that are there already.
             kept: Whether to keep what `--resume` can use when an exception is on its way.
         """
-        self.paths, self.kept, self._overwrite = list(paths), kept, overwrite
+        # By their real places, so that a link on the way that changes during the run leads nowhere else.
+        self._places = {path: real_place(path) for path in paths}
+        self.paths, self.kept, self._overwrite = list(self._places.values()), kept, overwrite
         self._finished: set[Path] = set()
         self._keep: tuple[str, ...] = ()
         self._before: dict[Path, State | None] = {}
@@ -102,7 +104,7 @@ class FileSet:
         Returns:
             Path of the file.
         """
-        return folder_of(path) / name
+        return folder_of(self._places.get(path, path)) / name
 
     def finish(self, path: Path) -> None:
         """State that an output is built: its file WHOLE is complete.
@@ -110,7 +112,7 @@ class FileSet:
         Args:
             path: The output.
         """
-        self._finished.add(path)
+        self._finished.add(self._places.get(path, path))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

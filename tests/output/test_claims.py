@@ -221,3 +221,17 @@ def test_folders_and_devices_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "o.tif").symlink_to("/dev/null")
     with pytest.raises(OutputError, match="is a link to /dev/null"):
         check_writable(tmp_path / "o.tif", overwrite=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users of POSIX")
+def test_a_file_that_only_its_owner_may_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder like /tmp, the rename would fail when all the work is done."""
+    (tmp_path / "o.tif").touch()
+    check_writable(tmp_path / "o.tif", overwrite=True)
+    tmp_path.chmod(0o1777)
+    check_writable(tmp_path / "o.tif", overwrite=True)
+    other = tmp_path.stat().st_uid + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    check_writable(tmp_path / "p.tif", overwrite=True)
+    with pytest.raises(OutputError, match="belongs to another user"):
+        check_writable(tmp_path / "o.tif", overwrite=True)

@@ -231,3 +231,19 @@ def test_the_cache_of_an_old_image_goes_with_it(tmp_path: Path, monkeypatch: pyt
     cache.write_text("not GDAL's")
     _build([path])
     assert cache.read_text() == "not GDAL's"
+
+
+def test_a_link_on_the_way_may_change_during_the_run(tmp_path: Path) -> None:
+    """What was checked at the start is where the files come."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "o.tif").write_text(name)
+    link = tmp_path / "link"
+    link.symlink_to("here")
+    with FileSet([link / "o.tif", link / "p.tif"]) as files:
+        link.unlink()
+        link.symlink_to("there")
+        for path in (link / "o.tif", link / "p.tif"):
+            write_whole(path, b"new", files)
+    assert [path.read_text() for path in (tmp_path / "here").iterdir()] == ["new", "new"]
+    assert [path.read_text() for path in (tmp_path / "there").iterdir()] == ["there"]
