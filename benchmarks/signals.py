@@ -71,6 +71,8 @@ def run(args: list[str], log: Path, moment: tuple[float, int, float] | None = No
         os.dup2(said, 1)
         os.dup2(said, 2)
         signal.alarm(SECONDS)
+        for number in SIGNALS:  # nohup and a shell's & may have them ignored, which cmcr respects
+            signal.signal(number, signal.SIG_DFL)
         listen = stopping.listen
 
         def listen_and_wait() -> None:
@@ -194,6 +196,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other use processor time
     prepare(options.work)
     rows = list(tried(options.work.resolve(), options.times, options.seed))
     from common import write_table

@@ -27,7 +27,7 @@ from cmcr_cli.cli.commands import (
     validate,
 )
 from cmcr_cli.cli.console import say
-from cmcr_cli.cli.stopping import INTERRUPTED, is_stopped, listen
+from cmcr_cli.cli.stopping import INTERRUPTED, end, is_stopped, listen
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -99,8 +99,8 @@ def main(args: Sequence[str] | None = None) -> None:
             # The commands print those of a run together, at its end.
             warnings.simplefilter("ignore", CmcrWarning)
             app(args, prog_name="cmcr")
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
             _fail("interrupted")
         raise
     except KeyboardInterrupt:
@@ -120,6 +120,8 @@ def main(args: Sequence[str] | None = None) -> None:
         _end_if_stopped()
         _fail(f"unexpected error: {type(error).__name__}: {error} (-vv shows where)")
         sys.exit(1)
+    finally:
+        end()
 
 
 def _end_if_stopped() -> None:
