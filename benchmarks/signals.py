@@ -181,7 +181,7 @@ def prepare(work: Path) -> None:
 
     from cmcr_cli.simulate import simulate_scene
 
-    simulate_scene(work, size=128, seed=3, cloud_cover=0.4)
+    simulate_scene(work, size=128, seed=3, cloud_cover=0.4, overwrite=True)
     tiny_weights(work / "tiny.safetensors")
     os._exit(0)
 
