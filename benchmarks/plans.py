@@ -275,10 +275,11 @@ def write(options: RemoveOptions, bands: Sequence[str]) -> list[Path]:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--times", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first plan")
     options = parser.parse_args()
     counts: Counter[str] = Counter()
     folder = options.work / "plan"
-    for number in range(options.times):
+    for number in range(options.first, options.first + options.times):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         plan = Plan(folder.resolve(), random.Random(number))
