@@ -51,6 +51,7 @@ def listen() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     _stopped = False
+    sys.unraisablehook = _lost
     _imports = _imports_in(sys._getframe())
     for number in STOPS:
         if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
@@ -128,6 +129,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _stopped = True
     stop_again(PATIENCE)
     raise KeyboardInterrupt
+
+
+def _lost(lost: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that came where none can be raised, as in a callback of C; print all else."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        stop_again()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _is_noticed() -> bool:

@@ -62,3 +62,33 @@ def test_an_interrupt_that_somebody_swallows_comes_again(monkeypatch: pytest.Mon
         for number, handler in before.items():
             signal.signal(number, handler)
     assert tidied and stopping.is_stopped()
+
+
+def test_an_interrupt_where_none_can_be_raised_comes_a_little_later(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in what C calls while modules are imported; other errors there are printed as before."""
+
+    class Deleted:
+        def __init__(self, error: type[BaseException]) -> None:
+            self.error = error
+
+        def __del__(self) -> None:
+            raise self.error
+
+    before = {number: signal.getsignal(number) for number in stopping.STOPS}
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # so that it returns
+    try:
+        stopping.listen()
+        Deleted(ZeroDivisionError)
+        assert "ZeroDivisionError" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                Deleted(KeyboardInterrupt)
+                time.sleep(20)
+            finally:
+                stopping.end()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert capfd.readouterr().err == ""
