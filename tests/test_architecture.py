@@ -34,7 +34,7 @@ IMPORTS = {
     "scene.masks": f"{LIGHT} scene",
     "scene.pixels": f"{LIGHT} scene",
     "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
-    "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
+    "scene.references": f"{LIGHT} scene scene.layers scene.masks scene.pixels scene.products",
     "ground": SCENE,
     "output": f"{SCENE} output.catalogue output.parts",
     "output.catalogue": f"{SCENE} output",
@@ -68,7 +68,7 @@ UNTESTED = {
     "removal.opening.inspection": "tested by what it shows, in cli/commands/test_info.py",
     **{
         f"scene.layers.{name}": "tested on files of that kind, in test_inputs_as_they_come.py"
-        for name in ("reflectance_units", "stack_layers")
+        for name in ("stack_layers",)
     },
     **{
         f"scene.pixels.{name}": "tested on files of that kind, in test_validity.py"

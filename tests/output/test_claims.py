@@ -235,3 +235,16 @@ def test_a_file_that_only_its_owner_may_replace(tmp_path: Path, monkeypatch: pyt
     check_writable(tmp_path / "p.tif", overwrite=True)
     with pytest.raises(OutputError, match="belongs to another user"):
         check_writable(tmp_path / "o.tif", overwrite=True)
+
+
+def test_folders_that_nobody_may_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user who is not root has them."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    with pytest.raises(
+        OutputError, match=r"a\.tif: nobody may look into .*Permission denied.*another with -o"
+    ):
+        check_writable(tmp_path / "a.tif", overwrite=False)

@@ -349,16 +349,21 @@ def test_shadow_is_doubtful_the_less_likely_it_is_if_there_is_no_cloud() -> None
         assert not doubtful(cells, np.full_like(classes, kind)).any()
 
 
-def test_rims_grow_only_beside_what_is_covered_and_only_where_it_is_not_clear() -> None:
-    just, below, sure = (RIM + 0.01, 0, 0), (RIM - 0.01, 0, 0), (0, 0, 0.9)
+def test_rims_grow_only_beside_cloud_and_only_where_it_is_not_clear() -> None:
+    just, below, sure = (RIM + 0.01, 0, 0), (RIM - 0.01, 0, 0), (0, 0.9, 0)
     row = [just] * 4 + [sure] + [just] * 5 + [below] * 3 + [sure, below, just, just]
     classes, certainty = classified(likely(*row))
     near = [min(abs(index - 4), abs(index - 13)) <= REACH and cell != below for index, cell in enumerate(row)]
-    assert classes[0].tolist() == [3 * grown for grown in near] and sum(near) > 3
+    assert classes[0].tolist() == [THIN * grown for grown in near] and sum(near) > 3
     rim = round(100 * just[0])
     found = certainty[0, :5].tolist()
     added = [rim if grown else 100 - rim for grown in near[:4]]
     assert found == [*added, 90], "what was added is not likely covered"
+
+
+def test_shadows_have_no_rim() -> None:
+    classes, _ = classified(likely((RIM + 0.01, 0, 0), (0, 0, 0.9), (0, 0, SHADED - 0.01)))
+    assert classes[0].tolist() == [CLEAR, SHADOW, CLEAR]
 
 
 def test_rims_are_the_most_opaque_neighbours_and_take_no_cell_from_them() -> None:
