@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import re
 import shutil
@@ -60,8 +61,8 @@ KINDS = ("create", "write", "sync", "rename", "remove")
 VARYING = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.+Z]+|\d+\.\d+ s| --(overwrite|resume)\b|<li>[^<]*</li>")
 """What differs between the reports and items of two runs: times, notes, and how the run was begun."""
 
-SECONDS = 300
-"""After which a run counts as hanging."""
+SECONDS = 1800
+"""After which a run counts as hanging; alone it takes some 3."""
 
 FROM_GDAL = re.compile(r"(_tiff\w+: |ERROR \d+: ).*\n")
 """What libraries print themselves, before cmcr tells of the error."""
@@ -104,6 +105,7 @@ class Bench:
 
         def work() -> int:
             signal.alarm(SECONDS)
+            faulthandler.enable(2)
             return self.command(self.out, words)
 
         return watched(work, decide, self.work / "log")
@@ -173,7 +175,7 @@ class Bench:
         left = self._left()
         if set(left) != set(self.names):
             return f"left {sorted(left)}"
-        differ = [name for name in self.names if plain(name, left[name]) != self.new[name]]
+        differ = [name for name in self.names if not alike(name, left[name], self.new[name])]
         return f"other bytes: {differ}" if differ else self.foreign()
 
     def state(self) -> str:

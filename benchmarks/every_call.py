@@ -19,6 +19,8 @@ too, or the disk takes nothing any more. Then the set must be the old one, or (w
 one, and nothing else may be left. One line tells of it, and the exit code is 1. Where rows are kept for
 --resume, or where nothing could be removed, and after each kill, the next run must end in the bytes of an
 undisturbed one, and leave nothing else. A set is never mixed. Inputs and unrelated files are compared, too.
+Each run is noted in --work as soon as it has ended, and the same command goes on after the last one; empty
+--work after a change of the code.
 In the tables, "calls" are all that undisturbed runs make, and "tried" are those of them that were chosen.
 """
 
@@ -26,12 +28,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import random
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from call_bench import ERRORS, FROM_GDAL, KINDS, WAYS, Bench, Target, masks, removals, simulations, writers
@@ -42,6 +46,9 @@ from cmcr_cli.output import cog
 from cmcr_cli.removal.restore.schedule import Schedule
 
 COUNTED = ("calls", "tried", "runs")
+
+ENDS = {1: "refused", 0: "done", -signal.SIGALRM: "hung"}
+"""How a run ends, by its exit code."""
 
 
 def writer(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -67,22 +74,44 @@ def _failing(bench: Bench, options: argparse.Namespace, *, resumes: bool = True)
     chance = random.Random(options.seed)
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     ways = [(kept, old) for kept in (False, True) for old in (False, True) if resumes or not kept]
-    for number, (target, kept, old) in enumerate(_chosen(bench, ways, options, chance, counts)):
+    journal = Path(f"{bench.work}-runs.jsonl")
+    tried = _read(journal, options)
+    for number, (target, kept, old) in enumerate(_chosen(bench, ways, options, chance, counts, tried)):
         way, error = chance.choice(WAYS), chance.choice(ERRORS)
-        bench.reset(old=old)
-        decide, hit = bench.stopper(target, error, way)
-        code, said = bench.run(decide, kept=kept, overwrite=old)
-        again = kept or way == "dead" or target[0] == "remove"
-        found = _verdict(bench, code, said, way, old, kept, again) if hit else "never came"
-        count, name = counts[target[0]], errno.errorcode[error]
-        count[name] += 1
-        count["refused" if code == 1 else "done" if code == 0 else "crashed in GDAL"] += 1
-        count["faults"] += bool(found)
-        if found:
-            print(f"{number} {target} {name} {way} kept={kept} old={old}: {found}", flush=True)
-    names = (*COUNTED, *map(errno.errorcode.get, ERRORS), "refused", "done", "crashed in GDAL", "faults")
+        if number not in tried and number % options.of != options.part:
+            continue
+        if number not in tried:
+            bench.reset(old=old)
+            decide, hit = bench.stopper(target, error, way)
+            code, said = bench.run(decide, kept=kept, overwrite=old)
+            again = kept or way == "dead" or target[0] == "remove"
+            found = _verdict(bench, code, said, way, old, kept, again) if hit else "never came"
+            name = errno.errorcode[error]
+            tried[number] = {
+                "seed": options.seed, "number": number, "call": target, "error": name, "way": way,
+                "kept": kept, "old": old, "code": code, "found": found, "said": said[-4000:],
+            }  # fmt: skip
+            with journal.open("a") as file:
+                file.write(json.dumps(tried[number]) + "\n")
+            if found or code not in ENDS:
+                print(f"{number} {target} {name} {way} kept={kept} old={old}: {code} {found}", flush=True)
+        done = tried[number]
+        count = counts[target[0]]
+        count[done["error"]] += 1
+        count[ENDS.get(done["code"], "crashed in GDAL")] += 1
+        count["faults"] += bool(done["found"])
+    names = (*COUNTED, *map(errno.errorcode.get, ERRORS), *ENDS.values(), "crashed in GDAL", "faults")
     for kind, count in counts.items():
         yield {"call": kind, **{str(name): count[str(name)] for name in names}}
+
+
+def _read(journal: Path, options: argparse.Namespace) -> dict[int, dict[str, Any]]:
+    """The runs of an earlier process, by number; those of another version of the code have no place there."""
+    if not journal.exists():
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return {}
+    runs = map(json.loads, journal.read_text().splitlines())
+    return {run["number"]: run for run in runs if run["seed"] == options.seed}
 
 
 def _verdict(bench: Bench, code: int, said: str, way: str, old: bool, kept: bool, again: bool) -> str:
@@ -133,6 +162,7 @@ def _chosen(
     options: argparse.Namespace,
     chance: random.Random,
     counts: dict[str, Counter[str]],
+    finished: Container[int] = (),
 ) -> Iterator[tuple[Target, bool, bool]]:
     """Calls to try, with whether rows are kept and whether there is an old set; counts them by kind."""
     calls = [(call, *way) for way in settings for call in bench.listed(kept=way[0], old=way[1])]
@@ -156,7 +186,7 @@ def _chosen(
     times, end = options.times or len(chosen), time.monotonic() + 60 * options.minutes
     tried = set()
     for number in range(times):
-        if time.monotonic() > end:
+        if time.monotonic() > end and number not in finished:
             print(f"the time is over: {times - number} calls are left out", flush=True)
             return
         drawn = chosen[number] if number < len(chosen) else chance.choice(calls)
@@ -181,6 +211,8 @@ def main() -> None:
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--times", type=int, help="default: each chosen call once")
     parser.add_argument("--minutes", type=float, default=600, help="after which no more calls are tried")
+    parser.add_argument("--part", type=int, default=0, help="of the runs, for several processes at a time")
+    parser.add_argument("--of", type=int, default=1, help="number of parts")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if not available():

@@ -1,9 +1,10 @@
-"""Random plans of runs: names, links, VRTs, archives, lists. Only outputs may be touched.
+"""Random plans of runs: names, links, VRTs, archives, lists, folders. Only outputs may be touched.
 
     python benchmarks/plans.py [--times 10000]
 
-Each plan is a folder of inputs and unrelated files, and one to three scenes. Their inputs and outputs are
-drawn from all names in the folder, their sidecars, the names of temporary files, and other spellings. The
+Each plan is a folder of inputs and unrelated files, and one to three scenes, also products in folders and
+references in folders and lists. Inputs and outputs, with styles and the folders of --native, are drawn from
+all names in the folder, their sidecars, the names of temporary files, and other spellings. The
 rules for files run as in `cmcr remove` and `cmcr batch`, from the claims to the last rename; some bytes are
 written instead of pixels. A model knows the sources of every file and states which files may change. A fault
 is any other change of contents, inodes, times, links or names; an incomplete output; or a hidden file that is
@@ -18,6 +19,7 @@ import shutil
 import sys
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,12 @@ from typing import Any
 from common import arguments, write_table
 
 from cmcr_cli.errors import CmcrError
+from cmcr_cli.output.claims import check_writable
 from cmcr_cli.output.files import FileSet, write_whole
 from cmcr_cli.output.lock import locked
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.removal.many_scenes import check_batch, jobs_of
+from cmcr_cli.removal.opening.native_files import native_folder
 from cmcr_cli.removal.opening.session import check_files
 
 NAMES = ("a.tif", "b.tif", "c.tif", "s2.vrt", "m.vrt", "i.json", "z.zip", "w.bin", "old.tif")
@@ -36,7 +40,23 @@ TOLD = tuple(name for name in NAMES if name != "b.tif")
 """Names whose inodes must not change; b.tif may have a second name."""
 
 ENDINGS = (".msk", ".ovr", ".aux.xml")
-OUTPUTS = ("provenance", "quicklook", "report", "stac")
+OUTPUTS = ("provenance", "quicklook", "report", "stac", "source_date")
+FOLDERS = (
+    "nat",
+    "prod",
+    "prod/R10m",
+    "deep",
+    "dates",
+    ".",
+    "a.tif",
+    "new.tif",
+    ".new.tif.cmcr-part",
+    "gone/nat",
+)
+"""Some that --native may be given."""
+
+BANDS = ("new_B02_10m.tif", "B02.tif", "d1.tif", "new.tif", "a.tif", "new2.tif")
+"""Names that bands may have there."""
 
 
 @dataclass
@@ -72,7 +92,13 @@ class Plan:
         if self.chance.random() < 0.3:
             (self.folder / "hard.tif").hardlink_to(self.folder / "b.tif")
         (self.folder / "sub").symlink_to(".")
-        (self.folder / "deep").mkdir()
+        for name in ("deep", "prod", "prod/R10m", "dates"):
+            (self.folder / name).mkdir()
+        for name in ("prod/MTD_MSIL1C.xml", "prod/R10m/B02.tif", "dates/d1.tif", "dates/d2.tif"):
+            self.write(name, f"II*\0 {name}")
+        self.write("refs.txt", f"path\n{raster}\ndates/d1.tif\n", raster, "dates/d1.tif")
+        self.behind["prod"] = {"prod/MTD_MSIL1C.xml", "prod/R10m/B02.tif"}
+        self.behind["dates"] = {"dates/d1.tif", "dates/d2.tif"}
         if self.chance.random() < 0.15:
             self.planted = True
             name = f".{pick(('new.tif', 'old.tif'))}{pick(('.cmcr-part', '.cmcr-lock'))}"
@@ -88,11 +114,16 @@ class Plan:
 
     def input(self) -> tuple[str, set[Path]]:
         """An address, and the files that it refers to according to the model."""
-        name = self.chance.choice([*NAMES, *(n for n in ("soft.tif", "hard.tif") if self.there(n))])
+        name = self.chance.choice([*NAMES, "prod", *(n for n in ("soft.tif", "hard.tif") if self.there(n))])
         sources = {self.folder / each for each in self.behind.get(name, {name})}
         if name == "z.zip":
             return f"/vsizip/{self.spelled(name)}/in/x.tif", sources
         return self.spelled(name), sources
+
+    def reference(self) -> tuple[str, set[Path]]:
+        """A date, or a folder or list of some, and the files that it refers to according to the model."""
+        name = self.chance.choice(("dates", "refs.txt", "c.tif", "prod"))
+        return self.spelled(name), {self.folder / each for each in self.behind[name]}
 
     def output(self) -> Path:
         """Path of an output: usually a new one, sometimes any other."""
@@ -119,13 +150,20 @@ class Plan:
 def seen(folder: Path) -> dict[str, Any]:
     """State of every name in the folder, from which any change can be detected."""
     found: dict[str, Any] = {}
-    for path in folder.iterdir():
-        state = path.lstat()
-        content = path.readlink() if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
-        # The inode of a file with two names changes when its other name does.
-        changed = state.st_ctime_ns if path.name in TOLD and not path.is_dir() else 0
-        found[path.name] = state.st_ino, state.st_mtime_ns if not path.is_dir() else 0, changed, content
+    for root, folders, files in os.walk(folder):
+        for path in (Path(root) / name for name in (*folders, *files)):
+            state = path.lstat()
+            content = path.readlink() if path.is_symlink() else b"" if path.is_dir() else path.read_bytes()
+            # The inode of a file with two names changes when its other name does.
+            changed = state.st_ctime_ns if path.name in TOLD and not path.is_dir() else 0
+            named = state.st_ino, state.st_mtime_ns if not path.is_dir() else 0, changed, content
+            found[str(path.relative_to(folder))] = named
     return found
+
+
+def place_in(folder: Path, path: Path) -> str:
+    """Name of a file in the folder, whatever its spelling."""
+    return os.path.relpath(path.parent.resolve() / path.name, folder)
 
 
 def harmless(outputs: list[Path], inputs: set[Path], plan: Plan, overwrite: bool) -> bool:
@@ -166,28 +204,38 @@ def tried(plan: Plan) -> tuple[str, str]:
         for name in ("s2", *chance.sample(("mask", "s1", "weights"), chance.randint(0, 2))):
             chosen[name], behind = plan.input() if name != "weights" else (plan.folder / "w.bin", set[Path]())
             inputs |= behind or {plan.folder / "w.bin"}
+        if chance.random() < 0.3:
+            reference, behind = plan.reference()
+            chosen["references"] = (reference,)
+            inputs |= behind
         if not listed:
             chosen |= {name: plan.output() for name in OUTPUTS if chance.random() < 0.3}
+            chosen["qml"] = chance.random() < 0.2
+            if chance.random() < 0.3:
+                chosen["native"] = Path(plan.spelled(chance.choice(FOLDERS)))
         jobs.append(chosen)
     extras = [name for name in OUTPUTS if listed and chance.random() < 0.3]
     before, outputs, ended = seen(plan.folder), list[Path](), "written"
     done: list[Path] = []
+    bands = {index: tuple(chance.sample(BANDS, chance.randint(1, 3))) for index in range(3)}
     try:
         options = planned(plan, jobs, listed, extras)
         outputs = [path for each in options for path in each.outputs.values()]
         if listed:
             check_batch(options)
-        for each in options:
-            write(each)
-            done += each.outputs.values()
+        for index, each in enumerate(options):
+            done += write(each, bands[index])
     except CmcrError:
         ended = "refused"
     after = seen(plan.folder)
-    may = {path.name for path in done} | {path.name + ".aux.xml" for path in done if path.name in before}
+    may = {place_in(plan.folder, path) for path in done}
+    may |= {f"{name}.aux.xml" for name in may & before.keys()}
+    may |= {str(parent) for name in may - before.keys() for parent in Path(name).parents} - before.keys()
     wrong = sorted(name for name in {*before, *after} - may if before.get(name) != after.get(name))
     wrong += [path.name for path in done if not path.read_bytes().startswith(b"new ")]
     wrong += [str(path) for path in done for read in inputs if same(path, read)]
-    if ended == "refused" and not done and outputs and harmless(outputs, inputs, plan, overwrite):
+    plain = not any("native" in job for job in jobs)  # what becomes of its folder is not modelled
+    if ended == "refused" and not done and outputs and plain and harmless(outputs, inputs, plan, overwrite):
         ended = "refused for nothing"
     return ended, ", ".join(wrong)
 
@@ -197,31 +245,41 @@ def planned(plan: Plan, jobs: list[dict[str, Any]], listed: bool, extras: list[s
     if not listed:
         return [RemoveOptions(**job) for job in jobs]
     rows = [
-        {name: str(value) for name, value in job.items() if name not in ("overwrite", "weights")}
+        {name: "".join(value) if name == "references" else str(value) for name, value in job.items()}
         for job in jobs
     ]
+    for row in rows:
+        row.pop("overwrite"), row.pop("weights", None)
     for row in rows:
         row["output"] = os.path.relpath(row["output"], plan.folder)
     weights = next((job["weights"] for job in jobs if "weights" in job), None)
     return jobs_of(rows, plan.folder, {"overwrite": jobs[0]["overwrite"], "weights": weights}, extras)
 
 
-def write(options: RemoveOptions) -> None:
-    """Handle files as `remove` does."""
+def write(options: RemoveOptions, bands: Sequence[str]) -> list[Path]:
+    """Handle files as `remove` does; returns what was written."""
     paths = list(options.outputs.values())
-    check_files(options)
-    with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:
-        for path in paths:
-            write_whole(path, f"new {path.name}".encode(), files)
+    claims = check_files(options)
+    with native_folder(options.native):
+        for path in (options.native / name for name in bands) if options.native is not None else ():
+            claims.write(path)
+            check_writable(path, options.overwrite)
+            paths.append(path)
+        claims.check()
+        with locked(paths), FileSet(paths, overwrite=options.overwrite) as files:
+            for path in paths:
+                write_whole(path, f"new {path.name}".encode(), files)
+    return paths
 
 
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--times", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first plan")
     options = parser.parse_args()
     counts: Counter[str] = Counter()
     folder = options.work / "plan"
-    for number in range(options.times):
+    for number in range(options.first, options.first + options.times):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         plan = Plan(folder.resolve(), random.Random(number))

@@ -19,6 +19,7 @@ def main() -> None:
         print("cmcr: interrupted", file=sys.stderr)
         sys.exit(stopping.INTERRUPTED)
     finally:
+        stopping.end()
         stopping.leave()
 
 

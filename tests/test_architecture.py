@@ -45,7 +45,7 @@ IMPORTS = {
     "removal.survey": REMOVAL,
     "removal.opening": f"{REMOVAL} removal.survey",
     "removal.restore": PASSES,
-    "removal.results": f"{PASSES} removal.restore",
+    "removal.results": f"{PASSES} output.parts removal.restore",
     "arrays": f"{SCENE} {OPTIONS} output removal removal.opening",
     "simulate": f"{SCENE} output",
     "training": f"{TRAINING} training.data training.samples",

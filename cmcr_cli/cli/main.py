@@ -28,7 +28,7 @@ from cmcr_cli.cli.commands import (
     validate,
 )
 from cmcr_cli.cli.console import say
-from cmcr_cli.cli.stopping import INTERRUPTED, listen
+from cmcr_cli.cli.stopping import INTERRUPTED, end, is_stopped, listen
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -119,8 +119,8 @@ def main(args: Sequence[str] | None = None) -> None:
             # The commands print those of a run together, at its end.
             warnings.simplefilter("ignore", CmcrWarning)
             app(args, prog_name="cmcr")
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
+    except SystemExit as left:
+        if left.code == INTERRUPTED:
             _fail("interrupted")
         raise
     except KeyboardInterrupt:
@@ -128,7 +128,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except CmcrError as error:
         log.debug("traceback", exc_info=error)
-        _end_if_stopped(error)
+        _end_if_stopped()
         _fail(f"error: {error}")
         sys.exit(error.exit_code)
     except MemoryError as error:
@@ -137,18 +137,18 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except Exception as error:
         log.debug("traceback", exc_info=error)
-        _end_if_stopped(error)
+        _end_if_stopped()
         _fail(f"unexpected error: {type(error).__name__}: {error} (-vv shows where)")
         sys.exit(1)
+    finally:
+        end()
 
 
-def _end_if_stopped(error: BaseException | None) -> None:
-    """Exit as after a signal where one caused the error: Python and libraries may wrap KeyboardInterrupt."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            _fail("interrupted")
-            sys.exit(INTERRUPTED)
-        error = error.__cause__
+def _end_if_stopped() -> None:
+    """Exit as after a signal where one came: libraries make any error of KeyboardInterrupt, or none."""
+    if is_stopped():
+        _fail("interrupted")
+        sys.exit(INTERRUPTED)
 
 
 def _fail(message: str) -> None:

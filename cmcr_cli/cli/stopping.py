@@ -25,8 +25,20 @@ ONCE = ("SIGHUP", "SIGXCPU")
 RETRY = 0.05
 """Seconds after which a stop that could not be raised is tried again."""
 
+PATIENCE = 1.0
+"""Seconds after which one is raised again that nobody has noticed: libraries may catch all exceptions."""
+
 _imports = 0
 """Imports that were under way when signals were first listened to: those of the program around cmcr."""
+
+_stopped = False
+"""Whether a signal has been raised as KeyboardInterrupt since `listen`."""
+
+_runs = 0
+"""Runs that are over, in which nothing is raised again."""
+
+_again = False
+"""Whether the next signal is one that is raised again, and no new one."""
 
 
 def listen() -> None:
@@ -35,13 +47,26 @@ def listen() -> None:
     Those that the shell told the process to ignore, as nohup does, stay ignored. Nothing is done outside of
     the main thread, where Python lets nobody listen.
     """
-    global _imports
+    global _imports, _stopped
     if threading.current_thread() is not threading.main_thread():
         return
+    _stopped = False
+    sys.unraisablehook = _lost
     _imports = _imports_in(sys._getframe())
     for number in STOPS:
         if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
+
+
+def is_stopped() -> bool:
+    """Tell whether a signal has stopped the run: libraries may make any error of KeyboardInterrupt."""
+    return _stopped
+
+
+def end() -> None:
+    """State that the run is over: no stop is raised again."""
+    global _runs
+    _runs += 1
 
 
 def leave() -> None:
@@ -66,12 +91,21 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
-def stop_again() -> None:
-    """Stop the run in a moment: KeyboardInterrupt cannot be raised here, as in an import or a callback."""
+def stop_again(after: float = RETRY) -> None:
+    """Stop the run in a moment: KeyboardInterrupt cannot be raised here, as in an import or a callback.
+
+    Args:
+        after: Seconds.
+    """
+
+    run = _runs
 
     def wait_and_stop() -> None:
-        time.sleep(RETRY)
-        interrupt_main(signal.SIGTERM)
+        global _again
+        time.sleep(after)
+        if _runs == run:
+            _again = True
+            interrupt_main(signal.SIGTERM)
 
     start_new_thread(wait_and_stop, ())
 
@@ -79,14 +113,40 @@ def stop_again() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; in the middle of an import, as soon as it is over.
 
-    Libraries that are half imported answer with an ImportError, or abort the process.
+    Libraries that are half imported answer with an ImportError, or abort the process. Where one catches the
+    interrupt and goes on, it is raised again.
     """
+    global _stopped, _again
+    again, _again = _again, False
     if _imports_in(frame) > _imports:
         stop_again()
         return
+    if again and _stopped and _is_noticed():
+        stop_again(PATIENCE)
+        return
     if signal.Signals(number).name in ONCE:
         signal.signal(number, signal.SIG_IGN)
+    _stopped = True
+    stop_again(PATIENCE)
     raise KeyboardInterrupt
+
+
+def _lost(lost: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that came where none can be raised, as in a callback of C; print all else."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        stop_again()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _is_noticed() -> bool:
+    """Whether the interrupt is on its way up, with somebody tidying up on account of it."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

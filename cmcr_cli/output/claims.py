@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cmcr_cli.errors import InputError, OptionError, OutputError
 from cmcr_cli.output.files import CACHE, PART, SIDECARS, folder_of, is_cache, lock_of
+from cmcr_cli.output.parts.part_folder import real_place
 from cmcr_cli.scene.references.listing import candidates, made_by_cmcr
 
 Key = str | tuple[int, int]
@@ -113,7 +114,10 @@ class Claims:
         Raises:
             OutputError: Another output needs one of its names.
         """
-        keys = {key: name for name in reversed(_touched(path)) for key in _keys(name, parents=name == path)}
+        keys: dict[Key, Path] = {}
+        for name in _touched(path):
+            for key in _keys(name, parents=name == path):
+                keys.setdefault(key, name)
         for key, name in keys.items():
             if key in self._written:
                 raise _meeting(path, name, str(self._written[key]))
@@ -137,7 +141,7 @@ class Claims:
                             "which is read for references; give the output another name with -o."
                         )
             for tree, named in self._trees.items() if os.path.lexists(path) else ():
-                if tree in _real(path).parents:
+                if tree in real_place(path).parents:
                     raise OutputError(
                         f"{path}: is a part of {named}, which is read; give the output another name with -o."
                     )
@@ -174,6 +178,11 @@ def check_writable(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: is not a regular file; expected the name of a file to write. See -o.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; give --overwrite to replace it.")
+    if path.exists() and _belongs_to_another(path):
+        raise OutputError(
+            f"{path}: belongs to another user, in a folder where only owners may replace files (sticky bit); "
+            "expected a file of yours. Choose another name with -o."
+        )
     if not path.parent.is_dir():
         raise OutputError(
             f"{path}: folder {path.parent} does not exist; create it or choose another with -o."
@@ -195,6 +204,12 @@ def check_writable(path: Path, overwrite: bool) -> None:
             f"{path}: no file can be created in {path.parent} ({error.strerror}); expected a writable "
             "folder. Choose another with -o."
         ) from error
+
+
+def _belongs_to_another(path: Path) -> bool:
+    """Whether renaming a file would be refused, as in a folder like /tmp."""
+    folder, user = path.parent.stat(), getattr(os, "geteuid", lambda: 0)()
+    return bool(folder.st_mode & stat.S_ISVTX) and user not in (0, folder.st_uid, path.lstat().st_uid)
 
 
 def files_behind(address: str) -> Iterator[Path]:
@@ -288,15 +303,10 @@ def _touched(path: Path) -> list[Path]:
     return [path, *sidecars, lock_of(path), folder_of(path)]
 
 
-def _real(path: Path) -> Path:
-    """The real path of the name itself, which may be a link."""
-    return path.parent.resolve() / path.name
-
-
 def _keys(path: Path, *, parents: bool = True) -> Iterator[Key]:
     """All by which a file is known: its real paths, its inode, and the folders of outputs that hold it."""
     try:
-        places = {_real(path), path.resolve()}
+        places = {real_place(path), path.resolve()}
     except (OSError, RuntimeError, ValueError):  # a loop of links, or no path at all
         return
     for place in places:

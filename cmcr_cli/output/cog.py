@@ -1,6 +1,6 @@
 """Writing Cloud-Optimized GeoTIFFs from strips, whole or not at all.
 
-Rows go to a tiled GeoTIFF in a hidden folder beside the output; GDAL's COG driver copies it; the copy takes
+Rows go to a plain file in a hidden folder beside the output; GDAL's COG driver copies it; the copy takes
 the final name when it is complete. Tags must be set before that copy, since a COG that is edited loses its
 layout.
 """
@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.output.catalogue.attribute_table import embed, reserve
 from cmcr_cli.output.catalogue.categories import attribute_table, colour_table
-from cmcr_cli.output.cog_check import overviews_fit
+from cmcr_cli.output.cog_check import laid_out, overviews_fit
 from cmcr_cli.output.cog_spec import (
     BLOCK,
     OutputSpec,
@@ -34,6 +36,7 @@ from cmcr_cli.output.cog_spec import (
     threads,
 )
 from cmcr_cli.output.files import FileSet, flush_to_disk
+from cmcr_cli.output.parts.rows_file import RowsFile
 from cmcr_cli.output.write_errors import output_errors
 from cmcr_cli.scene.bands import band_name
 
@@ -59,24 +62,22 @@ class StripWriter:
             checksum: That of these rows.
         """
         self._spec, self._given, self._resumed = spec, files, resumed
-        self._buffer = np.empty((spec.count, BLOCK, spec.grid.width), dtype=spec.dtype)
-        self._valid = np.empty((BLOCK, spec.grid.width), np.bool_) if spec.masked else None
-        self._buffered = 0
+        self._tags = dict(spec.tags)
         self.written = resumed  # rows that are in the temporary file
         self.checksum = checksum  # of these rows
 
     def __enter__(self) -> Self:
         """Check the creation options and create the temporary file, or open the one that was left."""
-        check_creation_options(self._spec)
+        spec = self._spec
+        check_creation_options(spec)
         with ExitStack() as stack:
-            self._files = self._given or stack.enter_context(FileSet([self._spec.path]))
-            with output_errors(self._spec.path):
-                if self._resumed:
-                    self._dataset = rasterio.open(self._temporary, "r+", driver="GTiff")
-                else:
-                    self._temporary.unlink(missing_ok=True)
-                    self._dataset = _create(self._temporary, self._spec)
-            stack.callback(lambda: self._dataset.close())
+            self._files = self._given or stack.enter_context(FileSet([spec.path]))
+            with output_errors(spec.path):
+                shape = spec.count, spec.grid.width
+                self._rows = RowsFile(
+                    self._temporary, shape, spec.dtype, masked=spec.masked, resumed=self._resumed
+                )
+            stack.push(self._let_go)
             self._stack = stack.pop_all()
         return self
 
@@ -91,24 +92,17 @@ class StripWriter:
             ValueError: They do not fit.
             OutputError: They cannot be written.
         """
-        height = self._spec.grid.height
-        if rows.dtype != self._buffer.dtype or rows.shape[::2] != self._buffer.shape[::2]:
-            raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {self._spec}")
-        if self.written + self._buffered + rows.shape[1] > height:
-            raise ValueError(f"{self._spec.path}: more than {height} rows")
-        while rows.shape[1]:
-            taken = min(BLOCK - self._buffered, rows.shape[1])
-            self._buffer[:, self._buffered : self._buffered + taken] = rows[:, :taken]
-            if self._valid is not None and valid is not None:
-                self._valid[self._buffered : self._buffered + taken] = valid[:taken]
-                valid = valid[taken:]
-            self._buffered += taken
-            rows = rows[:, taken:]
-            if self._buffered == BLOCK or self.written + self._buffered == height:
-                self._flush()
+        spec = self._spec
+        if rows.dtype != spec.dtype or rows.shape[::2] != (spec.count, spec.grid.width):
+            raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {spec}")
+        if self.written + rows.shape[1] > spec.grid.height:
+            raise ValueError(f"{spec.path}: more than {spec.grid.height} rows")
+        with output_errors(spec.path):
+            self.checksum = self._rows.write(rows, valid if spec.masked else None, self.checksum)
+        self.written += rows.shape[1]
 
     def read(self, top: int, rows: int) -> NDArray[Any]:
-        """Read rows that were written before this writer was opened.
+        """Read rows that were written before.
 
         Args:
             top: First row.
@@ -121,33 +115,21 @@ class StripWriter:
             OutputError: They cannot be read.
         """
         with output_errors(self._spec.path):
-            pixels: NDArray[Any] = self._dataset.read(window=Window(0, top, self._spec.grid.width, rows))
-        return pixels
-
-    def flush(self) -> None:
-        """Write what waits for a whole block."""
-        if self._buffered:
-            self._flush()
+            return self._rows.read(top, rows)
 
     def add_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags that were not known when the writer was opened.
 
         Args:
             tags: Texts by name.
-
-        Raises:
-            OutputError: They cannot be written.
         """
-        with output_errors(self._spec.path):
-            self._dataset.update_tags(**tags)
+        self._tags |= tags
 
     def checkpoint(self) -> None:
-        """Make the rows written so far outlast this process, and the machine where the set is kept."""
-        with output_errors(self._spec.path):
-            self._dataset.close()  # which is when GDAL completes a file
-            if self._files.kept:
+        """Make the rows written so far outlast the machine, where the set is kept."""
+        if self._files.kept:
+            with output_errors(self._spec.path):
                 flush_to_disk(self._temporary)
-            self._dataset = rasterio.open(self._temporary, "r+", driver="GTiff")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -162,54 +144,66 @@ class StripWriter:
                     f"{self._spec.path}: only {self.written} of {self._spec.grid.height} rows written"
                 )
             with output_errors(self._spec.path):
-                add_statistics(self._dataset)
-                self._dataset.close()
-                cog = self._files.part(self._spec.path)
-                cog.unlink(missing_ok=True)
-                # Where the environment has another folder for GDAL's overviews, they would be left there.
-                with rasterio.Env(CPL_TMPDIR=str(cog.parent)):
-                    gdal_copy(self._temporary, cog, driver="COG", **cog_options(self._spec))
-                if self._spec.categories:
-                    embed(cog, attribute_table(self._spec.categories))
-                self._check_copy(cog)
+                self._rows.close()
+                grid = self._spec.grid
+                with self._rows.opened(grid.height, grid.transform) as rows:
+                    self._copy(rows)
                 if not self._files.kept:  # else a run that is stopped before the end begins here again
                     self._temporary.unlink()
             self._files.finish(self._spec.path)
 
-    def _check_copy(self, cog: Path) -> None:
+    def _let_go(self, *error: object) -> None:
+        """Close the file of rows, which is closed already unless an exception is on its way."""
+        with suppress(OSError):
+            self._rows.close()
+
+    def _copy(self, rows: Any) -> None:
+        """Make the COG of the finished rows, and check it."""
+        _describe(rows, self._spec, self._tags)
+        add_statistics(rows)
+        cog = self._files.part(self._spec.path)
+        cog.unlink(missing_ok=True)
+        # Where the environment has another folder for GDAL's overviews, they would be left there.
+        with rasterio.Env(CPL_TMPDIR=str(cog.parent)):
+            gdal_copy(rows, cog, driver="COG", **cog_options(self._spec))
+        if self._spec.categories:
+            embed(cog, attribute_table(self._spec.categories))
+        self._check_copy(cog, rows)
+
+    def _check_copy(self, cog: Path, rows: Any) -> None:
         """Read the whole copy: neither GDAL's threads nor its closing of a file report a full disk."""
         if not (
-            checksum_of(cog, self.written, NUM_THREADS=threads()) == self.checksum
-            and _described_alike(cog, self._temporary)
-            and self._overviews_fit(cog)
+            self._checksum_of(cog) == self.checksum
+            and _described_alike(cog, rows)
+            and laid_out(cog)
+            and self._overviews_fit(cog, rows)
         ):
             raise OutputError(
                 f"{self._spec.path}: the copy differs from what was written; expected the same. The "
                 "disk is full or damaged: choose another folder with -o."
             )
 
-    def _overviews_fit(self, cog: Path) -> bool:
+    def _overviews_fit(self, cog: Path, rows: Any) -> bool:
         # Other resampling than ours may overshoot, and is not checked.
         asked = {name.upper() for name in self._spec.creation_options}
         return bool(asked & {"OVERVIEW_RESAMPLING", "RESAMPLING"}) or overviews_fit(
-            cog, NUM_THREADS=threads()
+            cog, rows, NUM_THREADS=threads()
         )
 
     @property
     def _temporary(self) -> Path:
         return rows_of(self._files, self._spec.path)
 
-    def _flush(self) -> None:
-        window = Window(0, self.written, self._spec.grid.width, self._buffered)
-        with output_errors(self._spec.path):
-            rows = self._buffer[:, : self._buffered]
-            self._dataset.write(rows, window=window)
-            if self._valid is not None:
-                with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"):
-                    self._dataset.write_mask(self._valid[: self._buffered], window=window)
-        self.checksum = zlib.crc32(np.ascontiguousarray(rows).data, self.checksum)
-        self.written += self._buffered
-        self._buffered = 0
+    def _checksum_of(self, cog: Path) -> int:
+        """The checksum of a COG's pixels, as that of its rows is counted."""
+        checksum = 0
+        with rasterio.open(cog, NUM_THREADS=threads()) as dataset:
+            for top in range(0, dataset.height, BLOCK):
+                window = Window(0, top, dataset.width, min(BLOCK, dataset.height - top))
+                valid = dataset.read_masks(1, window=window) > 0 if self._spec.masked else None
+                for content in self._rows.packed(dataset.read(window=window), valid):
+                    checksum = zlib.crc32(content, checksum)
+        return checksum
 
 
 def rows_of(files: FileSet, path: Path) -> Path:
@@ -222,59 +216,35 @@ def rows_of(files: FileSet, path: Path) -> Path:
     Returns:
         Path of the file.
     """
-    return files.part(path, "rows.tif")
+    return files.part(path, "rows.raw")
 
 
-def _described_alike(cog: Path, rows: Path) -> bool:
+def _described_alike(cog: Path, source: Any) -> bool:
     """Whether a copy says of itself what its source does."""
-    with rasterio.open(rows) as source, rasterio.open(cog) as copy:
-        names = ["crs", "transform", "shape", "dtypes", "nodata"]
-        names += ["descriptions", "scales", "offsets", "colorinterp"]
+    with rasterio.open(cog) as copy:
+        names = ["transform", "shape", "dtypes", "descriptions", "scales", "offsets", "colorinterp"]
         alike = all(repr(getattr(source, name)) == repr(getattr(copy, name)) for name in names)
+        nodata = [None if each is None else float(each) for each in (source.nodata, copy.nodata)]
+        alike = alike and repr(nodata[0]) == repr(nodata[1]) and copy.crs == _as_stored(source.crs)
         return alike and bool(source.tags().items() <= copy.tags().items())
 
 
-def checksum_of(path: Path, rows: int, **options: str) -> int:
-    """Compute the checksum of the first rows of a raster, as its writer has counted it.
-
-    Args:
-        path: The raster.
-        rows: Number of rows.
-        **options: Options of GDAL to open it with.
-
-    Returns:
-        CRC-32 of the rows.
-
-    Raises:
-        RasterioError: They cannot be read.
-    """
-    checksum = 0
-    with rasterio.open(path, **options) as dataset:
-        for top in range(0, rows, BLOCK):
-            window = Window(0, top, dataset.width, min(BLOCK, rows - top))
-            checksum = zlib.crc32(dataset.read(window=window).data, checksum)
-    return checksum
+def _as_stored(crs: Any) -> Any:
+    """What a GeoTIFF makes of a CRS: it does not hold all that there may be."""
+    with MemoryFile() as memory:
+        place = {"crs": crs, "transform": Affine.translation(1, 1)}
+        with memory.open(driver="GTiff", width=1, height=1, count=1, dtype="uint8", **place):
+            pass
+        with memory.open() as stored:
+            return stored.crs
 
 
-def _create(path: Path, spec: OutputSpec) -> Any:
-    dataset = rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        crs=spec.grid.crs,
-        transform=spec.grid.transform,
-        width=spec.grid.width,
-        height=spec.grid.height,
-        count=spec.count,
-        dtype=spec.dtype,
-        nodata=spec.nodata,
-        tiled=True,
-        blockxsize=BLOCK,
-        blockysize=BLOCK,
-        # Not compressed: a file that is opened again would be compressed at GDAL's slow default level.
-        bigtiff="IF_SAFER",
-    )
-    dataset.update_tags(**spec.tags)
+def _describe(dataset: Any, spec: OutputSpec, tags: Mapping[str, str]) -> None:
+    """Say of an open raster what it is."""
+    dataset.crs = spec.grid.crs
+    if spec.nodata is not None:
+        dataset.nodata = spec.nodata
+    dataset.update_tags(**tags)
     for index, description in enumerate(spec.descriptions, 1):
         if description:
             dataset.set_band_description(index, description)
@@ -291,4 +261,5 @@ def _create(path: Path, spec: OutputSpec) -> Any:
     names = [band_name(description or "") for description in spec.descriptions]
     if TRUE_COLOUR.keys() <= set(names):
         dataset.colorinterp = [TRUE_COLOUR.get(name or "", ColorInterp.undefined) for name in names]
-    return dataset
+    elif not spec.categories:
+        dataset.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (spec.count - 1)]

@@ -23,7 +23,7 @@ from cmcr_cli.output.write_errors import GDAL_ERRORS, gdal_warnings, output_erro
 from cmcr_cli.scene.grid import Grid
 
 BLOCK = 256
-"""Rows and columns of the temporary file's blocks. Strips that do not end on a block are compressed twice."""
+"""Rows that are checked at once, and the side of the blocks of small images."""
 
 COG_BLOCK = 512
 

@@ -28,6 +28,7 @@ from cmcr_cli.output.parts.part_folder import (
     is_ours,
     members_of,
     note_members,
+    real_place,
 )
 from cmcr_cli.output.write_errors import output_errors
 
@@ -61,7 +62,9 @@ class FileSet:
             overwrite: Whether files may be replaced that are there already.
             kept: Whether to keep what `--resume` can use when an exception is on its way.
         """
-        self.paths, self.kept, self._overwrite = list(paths), kept, overwrite
+        # By their real places, so that a link on the way that changes during the run leads nowhere else.
+        self._places = {path: real_place(path) for path in paths}
+        self.paths, self.kept, self._overwrite = list(self._places.values()), kept, overwrite
         self._finished: set[Path] = set()
         self._keep: tuple[str, ...] = ()
         self._before: dict[Path, State | None] = {}
@@ -75,16 +78,16 @@ class FileSet:
                 for path in self.paths:
                     claim_folder(folder_of(path))
                     opened.append(path)
-                whole = with_members(self.paths)
-                _put_back(whole)
+                former = _former_sets(self.paths)
+                for each in former:
+                    _put_back(each)
                 needed = KEPT
-                for path in whole[len(self.paths) :]:
-                    empty(folder_of(path), ())
+                _tidy(former, self.paths)
                 for path in self.paths:
                     clear(folder_of(path), KEPT if self.kept else ())
                     self._before[path] = _state(path)
-                if len(self.paths) > 1:
-                    note_members(folder_of(self.paths[0]), self.paths)
+                for path in self.paths if len(self.paths) > 1 else ():
+                    note_members(folder_of(path), self.paths)
         except BaseException:
             for path in opened:
                 empty(folder_of(path), needed)
@@ -101,7 +104,7 @@ class FileSet:
         Returns:
             Path of the file.
         """
-        return folder_of(path) / name
+        return folder_of(self._places.get(path, path)) / name
 
     def finish(self, path: Path) -> None:
         """State that an output is built: its file WHOLE is complete.
@@ -109,7 +112,7 @@ class FileSet:
         Args:
             path: The output.
         """
-        self._finished.add(path)
+        self._finished.add(self._places.get(path, path))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -286,14 +289,15 @@ def remove_parts(paths: Sequence[Path]) -> None:
     Args:
         paths: The set.
     """
-    whole = with_members(paths)
-    if put_back(whole):
-        for path in whole:
+    former = _former_sets(paths)
+    if put_back(paths):
+        _tidy(former, paths)
+        for path in paths:
             empty(folder_of(path), ())
 
 
 def put_back(paths: Sequence[Path]) -> bool:
-    """Undo the renames of a run that was killed between them. The caller holds the locks.
+    """Undo the renames of runs that were killed between them. The caller holds the locks.
 
     Args:
         paths: The set of outputs.
@@ -304,12 +308,13 @@ def put_back(paths: Sequence[Path]) -> bool:
     there = [folder for folder in map(folder_of, paths) if os.path.lexists(folder)]
     if not there or not all(map(is_ours, there)):
         return False
-    _put_back(with_members(paths))
+    for each in _former_sets(paths):
+        _put_back(each)
     return True
 
 
 def with_members(paths: Sequence[Path]) -> list[Path]:
-    """Find what else a killed run has begun to build as parts of the same set.
+    """Find what else belongs to sets that killed runs have begun to build with one of these outputs.
 
     Args:
         paths: A set of outputs.
@@ -317,14 +322,35 @@ def with_members(paths: Sequence[Path]) -> list[Path]:
     Returns:
         The paths, and the others after them.
     """
+    others = dict.fromkeys(path for each in _former_sets(paths) for path in each if path not in paths)
+    return [*paths, *others]
+
+
+def _former_sets(paths: Sequence[Path]) -> list[list[Path]]:
+    """Sets of killed runs with one of `paths`, as far as they are ours, and `paths` themselves."""
+    own = {real_place(path): path for path in paths}
+    found: dict[tuple[Path, ...], None] = {}
+    for path in paths:
+        members = tuple(own.get(each, each) for each in members_of(folder_of(path), path))
+        if members and all(each in paths or _has_our_folder(each) for each in members[:1]):
+            found[tuple(each for each in members if each in paths or _has_our_folder(each))] = None
+    # Last, since an image that has returned tells that its set is whole.
+    return [list(each) for each in (*found, tuple(paths)) if each]
+
+
+def _has_our_folder(path: Path) -> bool:
     try:
-        if not paths or not is_ours(folder_of(paths[0])):
-            return list(paths)
-    except OSError:  # there is none, or nobody can write there
-        return list(paths)
-    known = {path.absolute() for path in paths}
-    others = [each for each in members_of(folder_of(paths[0])) if each not in known]
-    return [*paths, *(each for each in others if folder_of(each).is_dir() and is_ours(folder_of(each)))]
+        return folder_of(path).is_dir() and is_ours(folder_of(path))
+    except OSError:  # nobody can write there
+        return False
+
+
+def _tidy(former: Sequence[Sequence[Path]], paths: Sequence[Path]) -> None:
+    """Remove the folders of what only earlier runs of the same image have built."""
+    for each in former:
+        for path in each if each[0] in paths else ():
+            if path not in paths:
+                empty(folder_of(path), ())
 
 
 def _undone(moves: Sequence[tuple[Path, Path]]) -> bool:

@@ -360,6 +360,8 @@ def _on_cluster(
     with client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
+        # An empty folder that was there before is the user's.
+        ours = {id(job) for job in jobs if job.native is not None and not job.native.exists()}
         futures = {
             client.submit(
                 work,
@@ -374,7 +376,7 @@ def _on_cluster(
         for future in distributed.as_completed(futures):
             job, failure = futures[future], future.exception()
             if not (failure and job.resume):
-                _remove_parts(job)
+                _remove_parts(job, folder=id(job) in ours)
             yield _failed(job, failure) if failure else replace(future.result(), output=str(job.output))
 
 
@@ -383,10 +385,13 @@ def _absolute(job: RemoveOptions) -> RemoveOptions:
     return replace(job, **absolute_paths(job))
 
 
-def _remove_parts(job: RemoveOptions) -> None:
-    """Remove what attempts left behind whose worker was killed; not while one still writes."""
+def _remove_parts(job: RemoveOptions, *, folder: bool) -> None:
+    """Remove what attempts left behind whose worker was killed; not while one still writes.
+
+    The folder of `--native` is part of it where `folder` says so.
+    """
     paths = list(job.outputs.values())
     with suppress(OSError, OutputError), locked(paths):
         remove_parts(paths)
-        if job.native is not None:
+        if job.native is not None and folder:
             job.native.rmdir()  # unless something is in it

@@ -3,6 +3,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -37,3 +39,56 @@ def test_streams_that_are_none_get_a_place(monkeypatch: pytest.MonkeyPatch) -> N
     stopping.open_streams()
     with sys.stdin, sys.stderr:
         assert sys.stdin.read() == "" and sys.stderr.write("lost") == 4
+
+
+def test_an_interrupt_that_somebody_swallows_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But it leaves those in peace who tidy up on account of it, and whatever comes after the run."""
+    before = {number: signal.getsignal(number) for number in stopping.STOPS}
+    monkeypatch.setattr(stopping, "PATIENCE", 0.02)
+    tidied = False
+    try:
+        stopping.listen()
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                time.sleep(20)
+            finally:
+                time.sleep(0.2)
+                tidied = True
+                stopping.end()
+        time.sleep(0.1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert tidied and stopping.is_stopped()
+
+
+def test_an_interrupt_where_none_can_be_raised_comes_a_little_later(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in what C calls while modules are imported; other errors there are printed as before."""
+
+    class Deleted:
+        def __init__(self, error: type[BaseException]) -> None:
+            self.error = error
+
+        def __del__(self) -> None:
+            raise self.error
+
+    before = {number: signal.getsignal(number) for number in stopping.STOPS}
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # so that it returns
+    try:
+        stopping.listen()
+        Deleted(ZeroDivisionError)
+        assert "ZeroDivisionError" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                Deleted(KeyboardInterrupt)
+                time.sleep(20)
+            finally:
+                stopping.end()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert capfd.readouterr().err == ""

@@ -91,9 +91,16 @@ def test_outputs_that_meet_inputs(tmp_path: Path, output: str) -> None:
         claims.check()
 
 
+def test_two_outputs_of_one_name_are_told_by_that_name(tmp_path: Path) -> None:
+    claims = Claims()
+    claims.write(tmp_path / "o.tif")
+    with pytest.raises(OutputError, match=r"o\.tif: is also used as .*o\.tif in this run"):
+        claims.write(tmp_path / "x" / ".." / "o.tif")
+
+
 @pytest.mark.parametrize(
     "read",
-    ["o.tif.msk", "o.tif.aux.xml", ".o.tif.cmcr-part", ".o.tif.cmcr-part/rows.tif", ".o.tif.cmcr-lock"],
+    ["o.tif.msk", "o.tif.aux.xml", ".o.tif.cmcr-part", ".o.tif.cmcr-part/rows.raw", ".o.tif.cmcr-lock"],
 )
 def test_inputs_that_bear_names_an_output_needs(tmp_path: Path, read: str) -> None:
     claims = Claims()
@@ -213,6 +220,20 @@ def test_folders_and_devices_that_cannot_be_written(tmp_path: Path) -> None:
         check_writable(Path("/dev/null"), overwrite=True)
     (tmp_path / "o.tif").symlink_to("/dev/null")
     with pytest.raises(OutputError, match="is a link to /dev/null"):
+        check_writable(tmp_path / "o.tif", overwrite=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users of POSIX")
+def test_a_file_that_only_its_owner_may_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder like /tmp, the rename would fail when all the work is done."""
+    (tmp_path / "o.tif").touch()
+    check_writable(tmp_path / "o.tif", overwrite=True)
+    tmp_path.chmod(0o1777)
+    check_writable(tmp_path / "o.tif", overwrite=True)
+    other = tmp_path.stat().st_uid + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    check_writable(tmp_path / "p.tif", overwrite=True)
+    with pytest.raises(OutputError, match="belongs to another user"):
         check_writable(tmp_path / "o.tif", overwrite=True)
 
 

@@ -158,13 +158,13 @@ def test_what_can_be_resumed_is_kept_but_no_links(tmp_path: Path) -> None:
     path, other = tmp_path / "clear.tif", tmp_path / "other"
     other.write_text("mine")
     with pytest.raises(KeyboardInterrupt), FileSet([path], kept=True) as made:
-        for name in ("rows.tif", "journal.json", "whole"):
+        for name in ("rows.raw", "journal.json", "whole"):
             made.part(path, name).write_text(name)
         raise KeyboardInterrupt
     folder = folder_of(path)
-    assert {each.name for each in folder.iterdir()} == {"rows.tif", "journal.json"}
-    (folder / "rows.tif").unlink()
-    (folder / "rows.tif").symlink_to(other)
+    assert {each.name for each in folder.iterdir()} == {"rows.raw", "journal.json"}
+    (folder / "rows.raw").unlink()
+    (folder / "rows.raw").symlink_to(other)
     (folder / "survey.npz").hardlink_to(other)
     with FileSet([path], kept=True) as made:
         assert {each.name for each in folder.iterdir()} == {"journal.json"}
@@ -184,7 +184,7 @@ def test_a_folder_that_is_not_ours_is_refused_and_stays(tmp_path: Path, kind: st
         folder.symlink_to(elsewhere if kind == "link" else tmp_path / "none")
     else:
         folder.mkdir()
-        (folder / "rows.tif").mkdir() if kind.endswith("folder") else (folder / "notes").write_text("mine")
+        (folder / "rows.raw").mkdir() if kind.endswith("folder") else (folder / "notes").write_text("mine")
     before = _contents(tmp_path)
     with pytest.raises(OutputError, match="did not make"):
         _build(paths)
@@ -231,3 +231,19 @@ def test_the_cache_of_an_old_image_goes_with_it(tmp_path: Path, monkeypatch: pyt
     cache.write_text("not GDAL's")
     _build([path])
     assert cache.read_text() == "not GDAL's"
+
+
+def test_a_link_on_the_way_may_change_during_the_run(tmp_path: Path) -> None:
+    """What was checked at the start is where the files come."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "o.tif").write_text(name)
+    link = tmp_path / "link"
+    link.symlink_to("here")
+    with FileSet([link / "o.tif", link / "p.tif"]) as files:
+        link.unlink()
+        link.symlink_to("there")
+        for path in (link / "o.tif", link / "p.tif"):
+            write_whole(path, b"new", files)
+    assert [path.read_text() for path in (tmp_path / "here").iterdir()] == ["new", "new"]
+    assert [path.read_text() for path in (tmp_path / "there").iterdir()] == ["there"]

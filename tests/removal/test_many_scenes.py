@@ -175,12 +175,19 @@ def test_a_dry_run_plans_every_scene(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("made", [False, True])
 def test_a_failed_scene_keeps_its_rows_only_for_resume(
-    resume: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resume: bool, made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a cluster that is made up: its worker is killed, and leaves what it had built."""
-    (job,) = jobs_of([{"s2": "a.tif"}], tmp_path, {"resume": resume})
-    part = folder_of(job.output)
+    """Of a cluster that is made up: its worker is killed, and leaves what it had built.
+
+    An empty folder for `--native` stays where the user has `made` it.
+    """
+    (job,) = jobs_of([{"s2": "a.tif"}], tmp_path, {"resume": resume}, ["native"])
+    part, native = folder_of(job.output), job.native
+    assert native is not None
+    if made:
+        native.mkdir()
 
     class Client:
         def __init__(self, address: str, timeout: float) -> None:
@@ -198,6 +205,7 @@ def test_a_failed_scene_keeps_its_rows_only_for_resume(
         def submit(self, function: object, sent: RemoveOptions, **settings: Any) -> Future[Any]:
             assert (sent.resume, sent.overwrite, sent.output) == (resume, True, job.output)
             part.mkdir()
+            native.mkdir(exist_ok=True)
             lost: Future[Any] = Future()
             lost.set_exception(RuntimeError("killed worker"))
             return lost
@@ -206,7 +214,7 @@ def test_a_failed_scene_keeps_its_rows_only_for_resume(
     monkeypatch.setattr("cmcr_cli.removal.many_scenes.import_module", lambda name: cluster)
     (outcome,) = run_batch([job], scheduler="tcp://nowhere:1")
     assert outcome.status == "failed" and "killed worker" in str(outcome.error)
-    assert part.exists() == resume
+    assert part.exists() == resume and native.exists() == (made or resume)
 
 
 def test_no_scheduler_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

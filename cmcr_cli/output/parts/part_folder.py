@@ -16,12 +16,12 @@ WHOLE, OLD, NONE = "whole", "old", "none"
 """The finished file, the one that it replaces, and a note that there was none."""
 
 MEMBERS = "set.json"
-"""List of the files of the set, beside the first of them."""
+"""List of the files of the set, beside each of them."""
 
-OWN = ("rows.tif", "journal.json", "survey.npz", WHOLE, OLD, NONE, MEMBERS)
-"""All that cmcr and GDAL put there begins like one of these."""
+OWN = ("rows.raw", "journal.json", "survey.npz", WHOLE, OLD, NONE, MEMBERS, "rows.tif")
+"""All that cmcr and GDAL put there begins like one of these; the last is of version 0.4."""
 
-KEPT = ("rows.tif", "journal.json", "survey.npz")
+KEPT = ("rows.raw", "journal.json", "survey.npz")
 """Files that a later run with `--resume` may use."""
 
 
@@ -100,26 +100,41 @@ def note_members(folder: Path, paths: Sequence[Path]) -> None:
     """Write down which files belong to a set, for whoever tidies up after a run that was killed.
 
     Args:
-        folder: That of the first file.
+        folder: That of one of the files.
         paths: All of the set.
     """
     note = folder / MEMBERS
     note.unlink(missing_ok=True)
     with note.open("x", encoding="utf-8") as file:
-        json.dump([str(path.absolute()) for path in paths], file)
+        json.dump([str(real_place(path)) for path in paths], file)
 
 
-def members_of(folder: Path) -> list[Path]:
+def members_of(folder: Path, path: Path) -> list[Path]:
     """Read which files belong to the set of a run that was killed.
 
     Args:
-        folder: That of the first file.
+        folder: That of one of the files.
+        path: That file. A folder that was copied or moved names others, which it has nothing to do with.
 
     Returns:
-        Absolute paths; none where nothing is written down.
+        Real paths, that of the image first; none where nothing is written down.
     """
     try:
-        found = json.loads((folder / MEMBERS).read_text(encoding="utf-8"))
+        found = json.loads((folder / MEMBERS).read_text(encoding="utf-8")) if is_ours(folder) else None
     except (OSError, ValueError):
         return []
-    return [Path(each) for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    if not isinstance(found, list) or str(real_place(path)) not in found:
+        return []
+    return [Path(each) for each in found if isinstance(each, str)]
+
+
+def real_place(path: Path) -> Path:
+    """Resolve the folder of a file, but not the file itself.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its path without links on the way.
+    """
+    return path.parent.resolve() / path.name

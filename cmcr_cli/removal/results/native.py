@@ -227,7 +227,6 @@ class NativeBands:
             Rows and their checksum, by the keys of the files.
         """
         for writer in self._writers:
-            writer.flush()
             writer.checkpoint()
         return {
             each.key: (writer.written, writer.checksum)

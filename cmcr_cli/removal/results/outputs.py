@@ -34,6 +34,9 @@ from cmcr_cli.version import __version__
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 
+CHECKPOINT = 256
+"""Rows after which those that are finished are made safe."""
+
 
 class Outputs:
     """Context manager that takes finished rows from the top down and builds what was asked for.
@@ -134,7 +137,7 @@ class Outputs:
             self.sources += np.bincount(source, minlength=len(self.sources))
         self._show(strip, strip.after)
         written = self._writers[RASTERS[0].option].written
-        if written > self.journal.rows:
+        if written // CHECKPOINT > self.journal.rows // CHECKPOINT or written == self._setting.grid.height:
             kept: dict[str, tuple[int, int]] = {}
             for option, writer in self._writers.items():
                 writer.checkpoint()

@@ -24,8 +24,8 @@ from cmcr_cli.ground.references import arrays_of, references_from
 from cmcr_cli.option_fields import decisive
 from cmcr_cli.output.catalogue.cover import Cover
 from cmcr_cli.output.claims import files_behind
-from cmcr_cli.output.cog import checksum_of
 from cmcr_cli.output.files import flush_to_disk, new_file
+from cmcr_cli.output.parts.rows_file import checksum_of
 from cmcr_cli.output.write_errors import GDAL_ERRORS, output_errors
 from cmcr_cli.removal.opening.session import Session
 from cmcr_cli.removal.survey.cloud_map import CloudMap
