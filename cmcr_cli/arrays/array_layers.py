@@ -70,7 +70,14 @@ class Layers:
         return tuple(self.pieces[0 if self.stacked else place].dtype for place in range(len(self.names)))
 
     def only(self, places: Sequence[int]) -> Layers:
-        """Choose some of the layers."""
+        """Choose some of the layers.
+
+        Args:
+            places: Their indices, in the order wanted.
+
+        Returns:
+            These layers.
+        """
         if len(places) == len(self.names):
             return self
         pieces = tuple(self.pieces[place] for place in places) if not self.stacked else ()
@@ -138,7 +145,14 @@ def each_time(array: Any, what: str) -> Iterator[tuple[Any, str]]:
 
 
 def time_of(array: Any) -> np.datetime64 | None:
-    """When an array of one time was taken; None: not known."""
+    """Find out when an array of one time was taken.
+
+    Args:
+        array: DataArray.
+
+    Returns:
+        The time; None: not known.
+    """
     for name in TIMES:
         if name in array.coords and array.coords[name].size == 1:
             value = array.coords[name].values.reshape(-1)[0]

@@ -159,7 +159,16 @@ def _found(
 
 
 def found_cover(weights: Weights, seen: Array, present: Mask) -> Array:
-    """Cover (H, W), as for `assemble`, that the cloud network finds in an image (13, H, W)."""
+    """Find clouds and shadows in an image with the cloud network.
+
+    Args:
+        weights: The networks.
+        seen: Reflectance (13, H, W).
+        present: Which bands there are (13,).
+
+    Returns:
+        Cover (H, W), as `assemble` takes it.
+    """
     cells = treatment(*find_mask(weights.clouds, seen, present))
     return COVER[cells].repeat(CELL, axis=0).repeat(CELL, axis=1)
 

@@ -108,7 +108,13 @@ def _at_pixels(blocks: NDArray[Any]) -> NDArray[Any]:
 
 
 class SampleCollector:
-    """Collects the pixels on a lattice over the scene."""
+    """Collects the pixels on a lattice over the scene.
+
+    Args:
+        height: Rows of the scene, pixels.
+        width: Columns of the scene.
+        references: Number of references.
+    """
 
     def __init__(self, height: int, width: int, references: int) -> None:
         """Collector for a scene of that many rows and columns of pixels."""
@@ -159,7 +165,11 @@ class SampleCollector:
         )
 
     def samples(self) -> Samples:
-        """Return all of them, in the order of the scene."""
+        """Join what was collected.
+
+        Returns:
+            All samples, in the order of the scene.
+        """
         nothing = Samples(
             image=np.zeros((0, len(BANDS)), np.float32),
             radar=np.zeros((0, 1 + RADAR_BASIS), np.float32),
@@ -176,7 +186,14 @@ class ResidualCollector:
     """Sums per cell what context and readouts leave on clear ground."""
 
     def __init__(self, context: SceneContext, references: References, height: int, width: int) -> None:
-        """Collector for a scene of that many rows and columns of pixels; its fields are still empty."""
+        """Collector whose fields are still empty.
+
+        Args:
+            context: Context of the scene.
+            references: Readouts, fitted.
+            height: Rows of the scene, pixels.
+            width: Columns of the scene.
+        """
         self._context, self._references = context, references
         self._bare = replace(context, field=np.zeros((len(BANDS) + 1, 1, 1), np.float16))
         self._shape = tuple(-(-size // references.cell) for size in (height, width))

@@ -66,7 +66,15 @@ class SunLine(nn.Module):
         self.match = zeroed(nn.Conv2d(looked * len(HEIGHTS), channels, 1))
 
     def forward(self, x: Tensor, sun: Tensor) -> Tensor:
-        """Map features (B, C, h, w) and `sun` (B, 4), see `CloudNetwork`, to features (B, C, h, w)."""
+        """Add what is found in the direction of the sun.
+
+        Args:
+            x: Features (B, C, h, w), one per square.
+            sun: Position of the sun (B, 4), see `CloudNetwork`.
+
+        Returns:
+            Features (B, C, h, w).
+        """
         known, towards, slope = sun[:, 0], sun[:, 1:3], sun[:, 3]
         looked, (height, width) = self.look(x), x.shape[2:]
         rows, cols = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))

@@ -60,7 +60,15 @@ class ConditionEncoder(nn.Module):
         self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, planes: Tensor, vector: Tensor) -> Features:
-        """Map planes (B, CHANNELS, H, W) and vector (B, VECTOR) to one feature map per level."""
+        """Compute the features of a condition.
+
+        Args:
+            planes: Images of the condition (B, CHANNELS, H, W).
+            vector: Values per patch (B, VECTOR).
+
+        Returns:
+            One feature map per level, the largest first.
+        """
         x = unshuffled(self.stem, planes) + self.vector(vector)[:, :, None, None]
         features = []
         for depth, level in enumerate(self.levels):

@@ -27,7 +27,14 @@ TRUE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """An unrotated raster grid. Rows may run south (the usual) or north."""
+    """An unrotated raster grid. Rows may run south (the usual) or north.
+
+    Attributes:
+        crs: Coordinate reference system.
+        transform: From columns and rows to coordinates of the CRS.
+        width: Number of columns.
+        height: Number of rows.
+    """
 
     crs: CRS
     transform: Affine

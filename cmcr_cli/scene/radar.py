@@ -106,7 +106,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Radar:
-    """Open Sentinel-1 backscatter on the scene's grid; get one from `open_radar`. One handle: one thread."""
+    """Open Sentinel-1 backscatter on the scene's grid; get one from `open_radar`. One handle: one thread.
+
+    Attributes:
+        source: The open raster.
+        units: Units of its values.
+        stored: How its values are stored.
+        warnings: What there is to say about it.
+        amplitude: Whether values are the square root of linear power.
+        swapped: Whether VH comes first.
+    """
 
     source: Source
     units: RadarUnits

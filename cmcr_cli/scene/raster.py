@@ -270,7 +270,14 @@ class Source:
         )
 
     def strips(self) -> Iterator[NDArray[Any]]:
-        """Read all rows, a strip at a time from the top down."""
+        """Read all rows, a strip at a time from the top down.
+
+        Yields:
+            Values (bands, rows, width).
+
+        Raises:
+            InputError: The file is damaged.
+        """
         for top in range(0, self.grid.height, SCAN_ROWS):
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 

@@ -108,7 +108,11 @@ class Sky:
     """Share of the direct sunlight that clouds block, 0 to 1, (height, width)."""
 
     def mask(self) -> NDArray[np.uint8]:
-        """Return CLEAR, CLOUD, THIN or SHADOW per pixel, (height, width); cloud overrides shadow."""
+        """Classify the pixels; cloud overrides shadow.
+
+        Returns:
+            CLEAR, CLOUD, THIN or SHADOW (height, width).
+        """
         mask = np.where(self.shadow >= DARK, SHADOW, CLEAR).astype(np.uint8)
         mask[self.opacity >= VISIBLE] = THIN
         mask[self.opacity >= OPAQUE] = CLOUD

@@ -68,7 +68,25 @@ BACKSCATTER = {name: 10 ** (np.array(row[1:], np.float32) / 10) for name, row in
 
 @dataclass(frozen=True, slots=True)
 class Biome:
-    """Land shares, states of crops, and map position of a kind of landscape."""
+    """Land shares, states of crops, and map position of a kind of landscape. The seed draws from the ranges.
+
+    Attributes:
+        woods: Material of the forest.
+        wild: Material of ground that is neither forest, field nor town.
+        forest: Range of the share of forest, 0 to 1.
+        farm: Range of the share of fields.
+        green: Range of the share of fields under a green crop.
+        ripe: Range of the share of fields under a ripe crop.
+        bare: Range of the share of bare soil in wild ground.
+        snow: Range of the share of snow.
+        sun_zenith: Range of the sun's angle from the vertical, radians.
+        field: Range of the length of a field, pixels.
+        epsg: Code of the UTM zone.
+        origin: Easting and northing of the upper left corner, metres.
+        season: First and last day on which a scene may be, counted from January 1.
+        greenest: Day on which plants are greenest.
+        swing: How much of the green is gone half a year from then, 0 to 1.
+    """
 
     woods: str
     """Material of the forest."""
@@ -124,7 +142,27 @@ BIOMES = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Values drawn for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians."""
+    """Values drawn for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians.
+
+    Attributes:
+        biome: Kind of landscape.
+        sun_zenith: Angle of the sun from the vertical.
+        sun_azimuth: Direction of the sun.
+        relief: Strength of the relief: 0 flat, 1 mountains.
+        forest: Share of forest.
+        farm: Share of fields.
+        green: Share of fields under a green crop.
+        ripe: Share of fields under a ripe crop.
+        bare: Share of bare soil in wild ground.
+        snow: Share of snow.
+        field: Length of a field.
+        angle: Main direction of fields and streets.
+        river: Half of the width of the main river.
+        lakes: Share of lakes.
+        towns: Share of towns.
+        turbid: Share of sediment in the river's water.
+        tint: Factor per band (13,) on soil, sand and dry plants.
+    """
 
     biome: Biome
     sun_zenith: float

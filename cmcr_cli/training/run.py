@@ -181,10 +181,19 @@ def start(
 ) -> Iterator[Run]:
     """Join the other processes, check the settings, and load weights and data; writes nothing.
 
-    Arguments and errors are those of `run_training`.
+    Args:
+        training: What is trained.
+        data: Folder of the data.
+        folder: Folder of the run.
+        recipe: All settings.
+        init: Weights that it starts from; None: random ones.
+        device: As `--device` takes it.
 
     Yields:
         The run.
+
+    Raises:
+        CmcrError: As for `run_training`.
     """
     with joined(device) as process:
         if recipe.loop.batch % process.world_size:

@@ -21,6 +21,7 @@ from cmcr_cli.model.cloud_network import (
     SunLine,
     squares_of,
 )
+from tests.support.tensors import assert_close
 
 Shake = Callable[[nn.Module], None]
 
@@ -70,8 +71,8 @@ def test_squares_are_told_by_mean_and_deviation() -> None:
     image = torch.full((1, 13, 8, 16), 0.25)
     image[..., ::2, 8:] = 0.09  # square roots 0.5 and 0.3
     squares = squares_of(image)
-    torch.testing.assert_close(squares[0, :13], torch.tensor([[0.1, 0.0]]).expand(13, 1, 2))
-    torch.testing.assert_close(squares[0, 13:, 0, 1], torch.full((13,), 0.4), atol=1e-4, rtol=0)
+    assert_close(squares[0, :13], torch.tensor([[0.1, 0.0]]).expand(13, 1, 2))
+    assert_close(squares[0, 13:, 0, 1], torch.full((13,), 0.4), atol=1e-4, rtol=0)
     assert squares[0, 13:, 0, 0].max() < 0.01
 
 
@@ -143,7 +144,7 @@ def test_one_image_of_a_batch_does_not_see_the_other(network: CloudNetwork) -> N
     both = network(image, present, sun)
     for n in range(2):
         alone = network(image[n : n + 1], present[n : n + 1], sun[n : n + 1])
-        torch.testing.assert_close(both[n : n + 1], alone, rtol=1e-4, atol=1e-5)
+        assert_close(both[n : n + 1], alone, rtol=1e-4, atol=1e-5)
 
 
 # The line towards the sun

@@ -20,6 +20,7 @@ from cmcr_cli.model.condition import (
     to_scene_units,
 )
 from cmcr_cli.model.local_mean import CELL
+from tests.support.tensors import assert_close
 
 Patches = Callable[..., PatchInputs]
 ABSENT = (1, [0, 10])
@@ -29,12 +30,12 @@ ABSENT = (1, [0, 10])
 def test_scene_units_and_back(patches: Patches) -> None:
     inputs = patches()
     z = to_scene_units(inputs.optical, inputs)
-    torch.testing.assert_close(
+    assert_close(
         z[0, 3], (inputs.optical[0, 3] - inputs.context[0, 3]) / inputs.std[0, 3], rtol=1e-5, atol=1e-5
     )
     assert not z[ABSENT].any()
     assert not to_scene_units(inputs.optical + 1, inputs)[ABSENT].any()
-    torch.testing.assert_close(to_reflectance(z, inputs), inputs.optical, rtol=0, atol=1e-6)
+    assert_close(to_reflectance(z, inputs), inputs.optical, rtol=0, atol=1e-6)
 
 
 def test_absent_bands_stay_absent_whatever_is_predicted(patches: Patches) -> None:
@@ -67,9 +68,9 @@ def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Pa
     covered = inputs.cover.bool().expand_as(mean)
     assert not mean[covered].any()
     assert mean[covered].numel() and z.abs().max() > 2 * LIMIT
-    torch.testing.assert_close(mean[~covered], z.clamp(-LIMIT, LIMIT)[~covered])
+    assert_close(mean[~covered], z.clamp(-LIMIT, LIMIT)[~covered])
     half = Condition.of(replace(inputs, cover=torch.full_like(inputs.cover, 0.5))).mean
-    torch.testing.assert_close(half, z.clamp(-LIMIT, LIMIT) / 2)
+    assert_close(half, z.clamp(-LIMIT, LIMIT) / 2)
 
 
 def shown(inputs: PatchInputs, z: Tensor) -> Condition:
@@ -84,17 +85,17 @@ def shown(inputs: PatchInputs, z: Tensor) -> Condition:
 def test_haze_over_everything_shifts_the_departure_and_not_the_detail(patches: Patches) -> None:
     z = torch.rand(2, 13, 32, 32) - 0.5
     before, after = shown(patches(), z), shown(patches(), z + 3)
-    torch.testing.assert_close(after.detail, before.detail, rtol=0, atol=1e-4)
-    torch.testing.assert_close(after.residual, before.residual + 3, rtol=0, atol=1e-4)
+    assert_close(after.detail, before.detail, rtol=0, atol=1e-4)
+    assert_close(after.residual, before.residual + 3, rtol=0, atol=1e-4)
     # thicker than what a residual may say, its detail is still legible
-    torch.testing.assert_close(shown(patches(), z + 12).detail, before.detail, rtol=0, atol=1e-4)
+    assert_close(shown(patches(), z + 12).detail, before.detail, rtol=0, atol=1e-4)
 
 
 def test_detail_is_what_differs_within_the_cells(patches: Patches) -> None:
     texture = torch.ones(CELL, CELL)
     texture[::2] = -1
     z = texture.repeat(4, 4).expand(2, 13, 32, 32)
-    torch.testing.assert_close(shown(patches(), z + 2).detail, z, rtol=0, atol=1e-4)
+    assert_close(shown(patches(), z + 2).detail, z, rtol=0, atol=1e-4)
     assert shown(patches(), torch.full((2, 13, 32, 32), 2.0)).detail.abs().max() < 1e-4
 
 
@@ -124,7 +125,7 @@ def test_detail_of_a_crop_on_the_lattice_of_cells_is_that_of_the_whole(patches: 
     crop = (..., slice(16, 80), slice(24, 88))
     whole, alone = shown(patches(96), z).detail[crop], shown(patches(64), z[crop]).detail
     inside = (..., slice(2 * CELL, -2 * CELL), slice(2 * CELL, -2 * CELL))
-    torch.testing.assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
+    assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
 
 
 def test_ground_is_the_matrix_of_its_level_times_the_departure(patches: Patches) -> None:
@@ -141,7 +142,7 @@ def test_ground_is_the_matrix_of_its_level_times_the_departure(patches: Patches)
         optical = inputs.context + even
         found = Condition.of(replace(inputs, optical=optical)).ground
         parted = (matrix @ even.flatten(2)).reshape(even.shape) / inputs.std[:, :, None, None]
-        torch.testing.assert_close(found, parted.clamp(-LIMIT, LIMIT), rtol=1e-3, atol=1e-3)
+        assert_close(found, parted.clamp(-LIMIT, LIMIT), rtol=1e-3, atol=1e-3)
 
 
 def test_levels_count_as_where_the_matrices_are_made(patches: Patches) -> None:
@@ -202,6 +203,6 @@ def test_what_is_known_of_no_clear_ground_is_not_given_up(patches: Patches) -> N
     white = replace(inputs, optical=torch.full_like(inputs.optical, 0.9), cover=torch.ones_like(inputs.cover))
     estimate = torch.full_like(inputs.optical, 0.3)
     blind = Condition.of(replace(white, confidence=torch.zeros_like(inputs.confidence)))
-    torch.testing.assert_close(blind.finished(estimate), estimate, rtol=0, atol=1e-6)
+    assert_close(blind.finished(estimate), estimate, rtol=0, atol=1e-6)
     sure = Condition.of(replace(white, confidence=torch.ones_like(inputs.confidence)))
     assert not torch.equal(sure.finished(estimate), estimate)

@@ -56,7 +56,22 @@ NOON = time(12, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Contents of an item except the files."""
+    """Contents of an item except the files.
+
+    Attributes:
+        grid: Grid of the outputs.
+        names: Bands of the image, in file order.
+        dtype: Type of its values.
+        nodata: Its nodata value; None: it has none.
+        scale: Reflectance = DN x scale + offset.
+        offset: See `scale`.
+        taken: When the scene was taken.
+        lineage: How the image was made, in words.
+        software: Names and versions of what made it.
+        sources: Paths of the scene, its radar and the references that were used.
+        references: Date and name of each reference.
+        cover: Shares 0 to 1 by name, see `cover`.
+    """
 
     grid: Grid
     names: tuple[str, ...]

@@ -48,6 +48,9 @@ class Spread:
         Args:
             fine: Their number in the scene.
             coarse: Their number on the coarser grid, which has the same extent.
+
+        Returns:
+            The shares.
         """
         return cls(np.ceil(np.arange(coarse + 1) * (fine / coarse) - 0.5 - TOLERANCE).astype(np.intp))
 
@@ -56,6 +59,9 @@ class Spread:
 
         Args:
             span: Rows or columns of the scene.
+
+        Returns:
+            Rows or columns of the coarser grid.
         """
         first = int(np.searchsorted(self.starts, span.start, side="right")) - 1
         return Span(first, int(np.searchsorted(self.starts, span.stop, side="left")))
@@ -64,7 +70,10 @@ class Spread:
         """Find the rows or columns of the scene that show some of the coarser ones.
 
         Args:
-            span: Of the coarser grid.
+            span: Rows or columns of the coarser grid.
+
+        Returns:
+            Rows or columns of the scene.
         """
         return Span(int(self.starts[span.start]), int(self.starts[span.stop]))
 
@@ -95,6 +104,9 @@ class Window:
             scene: Grid of the scene.
             own: Grid of the band, of the same extent.
             area: The area of interest; None: the whole scene.
+
+        Returns:
+            The window.
         """
         rows, columns = Spread.of(scene.height, own.height), Spread.of(scene.width, own.width)
         if area is None:

@@ -46,7 +46,16 @@ UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfil
 
 @dataclass(slots=True)
 class Journal:
-    """Progress of a run on disk; get one from `open_journal`."""
+    """Progress of a run on disk; get one from `open_journal`.
+
+    Attributes:
+        folder: Where it is kept.
+        fingerprint: Checksum of all that decides about the pixels.
+        rows: Finished rows, from the top.
+        survey: Result of the first pass; None: not finished.
+        rasters: Finished rows and their checksum, by the key of the raster.
+        sources: Reconstructed pixels of these rows, by the number of the reference that counts most.
+    """
 
     folder: Path
     fingerprint: str

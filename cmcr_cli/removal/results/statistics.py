@@ -17,7 +17,13 @@ EVERY = 4
 
 @dataclass(slots=True)
 class Statistics:
-    """Counts and sums, taken while rows are written."""
+    """Counts and sums, taken while rows are written.
+
+    Attributes:
+        names: Bands of the scene, in file order.
+        sums: Of the pixels that are counted (3, bands): observed, covered before, reconstructed.
+        counts: How many these are (3,).
+    """
 
     names: tuple[str, ...]
     sums: NDArray[np.float64] = field(init=False)  # (3, bands): observed, covered before, reconstructed

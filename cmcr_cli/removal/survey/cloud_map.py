@@ -43,10 +43,13 @@ REACH = 2 * RING * CELL
 
 @dataclass(frozen=True, slots=True)
 class CloudMap:
-    """Cells (rows, columns) with a CloudClass each. The first begins `phase` pixels before the scene.
+    """Cells (rows, columns) with a CloudClass each.
 
-    planes (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is thin cirrus
-    that B10 subtracts well enough for the ground below to be learnt from.
+    Attributes:
+        planes: Bits (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is thin
+            cirrus that B10 subtracts well enough for the ground below to be learnt from.
+        phase: Rows and columns of pixels by which the first cell begins before the scene.
+        width: Columns of the scene, pixels.
     """
 
     planes: NDArray[np.uint8]

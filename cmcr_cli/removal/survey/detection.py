@@ -70,7 +70,14 @@ _AT_ONCE = 64  # squares along a row that are made at once
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Full-width rows of cells: CloudClass, its probability in per cent, `thin_cirrus` and `doubtful`."""
+    """Full-width rows of cells.
+
+    Attributes:
+        classes: CloudClass (rows, columns).
+        certainty: Probability of the class, per cent.
+        cirrus: What `thin_cirrus` finds.
+        doubtful: What `doubtful` finds.
+    """
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.uint8]

@@ -69,7 +69,11 @@ class CoverCount:
             self._count(rows, np.unpackbits(bits, axis=1, count=self._map.width).view(np.bool_))
 
     def cover(self) -> Cover:
-        """Make shares of what was counted."""
+        """Make shares of what was counted.
+
+        Returns:
+            The shares.
+        """
         counts = self._pixels, self._valid, self._found.tolist(), self._dilated, self._edge
         return Cover.of(*counts, kinds=self._mask.kinds)
 

@@ -29,7 +29,15 @@ Bytes = NDArray[np.uint8]
 
 
 class MaskSource(Protocol):
-    """Anything that says where a scene is covered, one row of tiles after the other."""
+    """Anything that says where a scene is covered, one row of tiles after the other.
+
+    Attributes:
+        above: Rows of the scene above a row of tiles that `mark` looks at.
+        below: Rows below it that `mark` looks at.
+        reads_ahead: Whether `begin` takes a pass of its own.
+        kinds: Whether its classes tell what covers the ground.
+        warnings: What there is to say about the mask.
+    """
 
     above: int  # rows of the scene above a row of tiles that `mark` looks at
     below: int  # and below it
@@ -55,7 +63,15 @@ class MaskSource(Protocol):
         """
 
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
-        """Compute how far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
+        """Compute how far pixels in shadow of the rows of tiles last marked may teach.
+
+        Args:
+            cloud_map: The map that was marked.
+            rows: Rows of pixels of the scene.
+
+        Returns:
+            Full-width rows (rows, width), see `detection.doubtful`; None: not known.
+        """
 
     def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
         """Find what was added to the mask beyond what its source calls covered.

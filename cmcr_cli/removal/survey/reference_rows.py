@@ -44,7 +44,12 @@ def few_at_once(each: Each, work: Callable[[Any], Any], items: Sequence[Any]) ->
 
 @dataclass(frozen=True, slots=True)
 class OtherDate:
-    """A reference as it is read: the image, and what covers it."""
+    """A reference as it is read.
+
+    Attributes:
+        optical: The open image, on the grid of the scene.
+        cloud_map: What covers it.
+    """
 
     optical: Optical
     cloud_map: CloudMap
@@ -54,7 +59,16 @@ class OtherDate:
 class Rows:
     """Full-width rows of the references and the radar around a window.
 
-    Rows and columns are counted from where the cells of the scene begin, `phase` pixels before it.
+    Attributes:
+        top: First row of the window, counted from where the cells of the scene begin.
+        height: Rows of the window.
+        phase: Rows and columns of pixels by which the cells begin before the scene.
+        width: Columns of the scene.
+        others: The references.
+        images: DN of each reference (bands, rows, width), with MARGIN more rows above and below.
+        clear: Where each reference is clear (rows, width), the same rows.
+        radar: dB (2, rows, width), with RADAR_MARGIN more rows above and below; None: no radar.
+        radar_valid: Where there is radar, the same rows.
     """
 
     top: int
@@ -108,7 +122,14 @@ class ReferenceReader:
     def __init__(
         self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, others: Sequence[OtherDate]
     ) -> None:
-        """Reader of one scene with what covers it and its references."""
+        """Reader that has read nothing.
+
+        Args:
+            optical: The scene.
+            radar: Its radar; None: no radar.
+            cloud_map: What covers the scene.
+            others: Its references.
+        """
         self._optical, self._radar, self._map, self.others = optical, radar, cloud_map, others
         self.phase = cloud_map.phase
         self.height, self.width = (

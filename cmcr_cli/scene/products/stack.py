@@ -31,7 +31,21 @@ GDAL_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """Bands and metadata of a product or catalogue item; paths are any that GDAL can open."""
+    """Bands and metadata of a product or catalogue item; paths are any that GDAL can open.
+
+    Attributes:
+        path: What the user named.
+        bands: File of each band by its canonical name, in the order of the stack.
+        scl: File of the scene classification; None: there is none.
+        offset: Added to DN; None: not said.
+        quantification: DN of reflectance 1; None: not said.
+        sun: Position of the sun; None: not said.
+        nodata: Value of pixels without a measurement; None: not said.
+        tags: Metadata that outputs keep.
+        warnings: What there is to say about its radiometry.
+        form: Name of the format, for people.
+        folder: Local folder of many files, which GDAL does not list; None: there is none.
+    """
 
     path: str
     bands: Mapping[str, str]  # canonical band name -> file, in the order of the stack
@@ -148,7 +162,12 @@ class BlockRows:
     """
 
     def __init__(self, datasets: Sequence[Any], width: int) -> None:
-        """Rows of `width` pixels of one-band datasets, whose own width divides it."""
+        """Rows of which none is read yet.
+
+        Args:
+            datasets: Open datasets of one band, whose widths divide `width`.
+            width: Columns of the stack.
+        """
         self._datasets = [(dataset, width // dataset.width) for dataset in datasets]
         self._held = [(0, np.empty((0, dataset.width), dataset.dtypes[0])) for dataset in datasets]
 

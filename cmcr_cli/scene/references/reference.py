@@ -90,7 +90,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """References that are open, the most promising first, and what was left out."""
+    """References that are open, and what was left out.
+
+    Attributes:
+        used: Open references, the most promising first.
+        left_out: Those that are not used, and why.
+        warnings: What there is to say about them.
+    """
 
     used: tuple[Reference, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -99,7 +105,13 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A product that may be used, by what is known of it without reading it whole."""
+    """A product that may be used, by what is known of it without reading it whole.
+
+    Attributes:
+        listed: How it was named.
+        date: When it was taken; None: not known.
+        clear: Where it is clear, on the grid of the look at the scene.
+    """
 
     listed: Listed
     date: date | None
@@ -194,7 +206,14 @@ def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Opt
 
 
 def label_of(optical: Optical) -> str:
-    """Name of an image for people: that of the product, else that of the file."""
+    """Name an image for people.
+
+    Args:
+        optical: The image.
+
+    Returns:
+        Name of the product, else that of the file.
+    """
     return public(optical.tags.get("PRODUCT_URI") or PurePath(optical.path.partition("?")[0]).name)
 
 

@@ -172,7 +172,15 @@ class MaskSamples(Dataset[MaskSample]):
         return _sample(x, image.present, np.zeros(4, np.float32), classes, weight, np.zeros_like(weight))
 
     def over_ground(self, side: int, rng: np.random.Generator) -> MaskSample:
-        """Make a sample of clear ground with added clouds and shadows."""
+        """Make a sample of clear ground with added clouds and shadows.
+
+        Args:
+            side: Side of the sample in cells of 20 m.
+            rng: Random numbers.
+
+        Returns:
+            The sample.
+        """
         image = self._any(rng, clear=True)
         x = fitted(dihedral(image.cells, int(rng.integers(8))), side, rng)
         classes = np.zeros((N_CLASSES, side, side), np.float32)
