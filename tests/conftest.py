@@ -248,6 +248,8 @@ def make_product(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made
 
     from cmcr_cli.simulate import simulate_window  # with scipy, which is slow to import
 
+    simulated = cache(lambda size: simulate_window(7, 0, 0, size, size, 0.4))
+
     def make(
         level: str = "2A", size: int = 240, offset: int | None = -1000, metadata: str | None = None
     ) -> MadeProduct:
@@ -258,7 +260,7 @@ def make_product(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made
         folder = tmp_path_factory.mktemp("product") / uri
         folder.mkdir()
         (folder / f"MTD_MSIL{level}.xml").write_text(metadata)
-        scene = simulate_window(7, 0, 0, size, size, 0.4)
+        scene = simulated(size)
         dn = np.rint(scene.cloudy * 10_000 - (offset or 0)).clip(1, 65_534).astype(np.uint16)
         dn[:, :30, :60] = 0  # the corner that a swath leaves empty
         found = {}

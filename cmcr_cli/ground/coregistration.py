@@ -56,8 +56,8 @@ class Alignment:
 
     east: float
     north: float
-    windows: int = 0  # of the scene in which it was measured
-    unit: tuple[float, float] = (1.0, 1.0)  # metres on the ground to the east and to the north
+    windows: int = 0
+    unit: tuple[float, float] = (1.0, 1.0)
 
     @property
     def ground(self) -> tuple[float, float]:

@@ -58,7 +58,12 @@ class CloudConfig:
 
 
 class SunLine(nn.Module):
-    """Adds to each square the features found in the direction of the sun, for several cloud heights."""
+    """Adds to each square the features found in the direction of the sun, for several cloud heights.
+
+    Args:
+        channels: Features of a square.
+        looked: Features that are looked for in the direction of the sun.
+    """
 
     def __init__(self, channels: int, looked: int = 12) -> None:
         super().__init__()
@@ -97,6 +102,9 @@ class CloudNetwork(nn.Module):
 
     The sun is a vector (B, 4): 1 if its position is known and else 0; the unit vector (rows, columns) from a
     shadow towards its cloud; the tangent of the zenith angle.
+
+    Args:
+        config: The architecture.
     """
 
     def __init__(self, config: CloudConfig) -> None:

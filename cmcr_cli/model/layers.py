@@ -51,7 +51,12 @@ class RowLinear(nn.Linear):
 
 
 class ResidualBlock(nn.Module):
-    """Norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one is initialised to zero."""
+    """Norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one is initialised to zero.
+
+    Args:
+        channels: Channels of the features.
+        embedding: Size of the embedding of the noise level that modulates them; 0: nothing does.
+    """
 
     def __init__(self, channels: int, embedding: int = 0) -> None:
         super().__init__()
@@ -80,7 +85,12 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """1x1 convolution and pixel shuffle: doubles the size at a fraction of the cost of an interpolation."""
+    """1x1 convolution and pixel shuffle: doubles the size at a fraction of the cost of an interpolation.
+
+    Args:
+        source: Channels that it takes.
+        target: Channels that it returns.
+    """
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()

@@ -46,7 +46,11 @@ class NetworkConfig:
 
 
 class ConditionEncoder(nn.Module):
-    """Computes features from radar, cloudy image, context and mask; sees neither noise nor sigma."""
+    """Computes features from radar, cloudy image, context and mask; sees neither noise nor sigma.
+
+    Args:
+        config: The architecture.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -80,7 +84,11 @@ class ConditionEncoder(nn.Module):
 
 
 class StepNetwork(nn.Module):
-    """The part that runs at every step: takes the noisy image, sigma by FiLM, and adds the features."""
+    """The part that runs at every step: takes the noisy image, sigma by FiLM, and adds the features.
+
+    Args:
+        config: The architecture.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

@@ -66,9 +66,9 @@ class OutputSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     creation_options: Mapping[str, str] = field(default_factory=dict)
     categorical: bool = False
-    categories: Categories = ()  # what its values mean, if it holds classes
-    spectrum: tuple[Spectral, ...] = ()  # of its bands, if they are spectral
-    masked: bool = False  # whether it has a mask of where it is valid beside its nodata value
+    categories: Categories = ()
+    spectrum: tuple[Spectral, ...] = ()
+    masked: bool = False
 
 
 def check_creation_options(spec: OutputSpec) -> None:

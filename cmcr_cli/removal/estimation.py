@@ -46,7 +46,7 @@ PROBE = 4
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Plan of a run. Seconds, memory and disk are estimated from the survey and a short probe of this machine.
+    """Plan of a run. Seconds, memory and disk are estimates, from the survey and a short probe here.
 
     Attributes:
         width: Columns of the scene.
@@ -85,12 +85,12 @@ class Estimate:
     patches_restored: int
     seconds: float
     memory_mb: int
-    disk_mb: int  # room that is needed while it runs, with temporary files
-    output_mb: int  # of which the outputs stay
+    disk_mb: int
+    output_mb: int
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
-    inputs: Inputs  # as they were understood
+    inputs: Inputs
 
     def __repr__(self) -> str:
         """The plan in one line."""

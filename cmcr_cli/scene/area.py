@@ -51,7 +51,7 @@ class Area:
     grid: Grid
     top: int
     left: int
-    shape: Any  # shapely geometry in the grid's CRS; None: the whole window
+    shape: Any
     name: str
 
     def wants(self, top: int, stop: int) -> bool:

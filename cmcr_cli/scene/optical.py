@@ -48,28 +48,51 @@ REFERENCE_SIDE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optical:
-    """An open Sentinel-2 stack; get one from `open_optical`. One handle: not for two threads at once."""
+    """An open Sentinel-2 stack; get one from `open_optical`. One handle: not for two threads at once.
+
+    Attributes:
+        source: The open raster.
+        names: Canonical names of its bands, in file order.
+        radiometry: From DN to reflectance.
+        offset_source: What stated the offset.
+        dtype: Type of the DN.
+        nodata: Nodata value; None: none stated.
+        descriptions: The file's own names of its bands.
+        scales: The file's own tags, 1 where it has none.
+        offsets: The file's own tags, 0 where it has none.
+        tags: Metadata that outputs keep.
+        warnings: What there is to say about it.
+        scl: Path of the product's own scene classification; None: there is none.
+        sun: Position of the sun; None: not known.
+        folder: Local folder of a product whose files GDAL does not list.
+        masked: Whether it takes a mask beside the nodata value to say where it is valid.
+        form: Name of its format, for people.
+        guessed: Whether nothing but their number and order names the bands.
+        scaled: Whether the user states the scale.
+        original: The image as it is stored, where that is not 16-bit DN.
+        own_files: File of each band of a product; empty for a stack.
+    """
 
     source: Source
-    names: tuple[str, ...]  # in file order
+    names: tuple[str, ...]
     radiometry: Radiometry
     offset_source: OffsetSource
     dtype: np.dtype[Any]
     nodata: float | None
     descriptions: tuple[str | None, ...]
-    scales: tuple[float, ...]  # the file's own tags, (1, ...) where it has none
+    scales: tuple[float, ...]
     offsets: tuple[float, ...]
     tags: dict[str, str]
     warnings: tuple[CmcrWarning, ...]
-    scl: str | None = None  # path of the product's own scene classification
-    sun: Sun | None = None  # None: not known
-    folder: str | None = None  # local folder of a product whose files GDAL does not list
-    masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
-    form: str = "stack"  # name of its format, for people
-    guessed: bool = False  # whether nothing but their number and order names the bands
-    scaled: bool = False  # whether the user states the scale
-    original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
-    own_files: Mapping[str, str] = field(default_factory=dict)  # of a product, by band; none of a stack
+    scl: str | None = None
+    sun: Sun | None = None
+    folder: str | None = None
+    masked: bool = False
+    form: str = "stack"
+    guessed: bool = False
+    scaled: bool = False
+    original: Original | None = None
+    own_files: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Path, level and grid in one line."""

@@ -121,8 +121,8 @@ class Radar:
     units: RadarUnits
     stored: Stored
     warnings: tuple[RadarWarning, ...]
-    amplitude: bool = False  # whether values are the square root of linear power
-    swapped: bool = False  # whether VH comes first
+    amplitude: bool = False
+    swapped: bool = False
 
     def __repr__(self) -> str:
         """Path and units in one line."""

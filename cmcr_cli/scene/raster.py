@@ -206,19 +206,28 @@ def _through_gdal(path: str, most: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Chosen bands of an open raster, laid on the scene's grid."""
+    """Chosen bands of an open raster, laid on the scene's grid.
+
+    Attributes:
+        path: What was opened.
+        dataset: Open dataset of rasterio.
+        grid: Grid of the scene.
+        indexes: Numbers of the bands in the dataset, from 1.
+        warped: Whether the dataset resamples a file of another grid.
+        origin: Row and column of the grid in the dataset, when it is a part of it.
+        rows: A faster way to read full-width rows of some bands, by their places among all.
+        window: Another way to read windows than from the dataset itself.
+        validity: Where it holds a measurement, if more than its nodata value tells; all else gets that value.
+    """
 
     path: str
     dataset: Any
     grid: Grid
     indexes: tuple[int, ...]
     warped: bool
-    origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
-    # A faster way to read full-width rows of some bands, by their places among all.
+    origin: tuple[int, int] = (0, 0)
     rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
-    # Another way to read windows than from the dataset itself.
     window: Callable[[Window, Sequence[int]], NDArray[Any]] | None = None
-    # Where it holds a measurement, if more than its nodata value tells; what does not gets that value.
     validity: Validity | None = None
 
     @property

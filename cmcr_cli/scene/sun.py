@@ -32,8 +32,8 @@ class Sun:
         OptionError: An angle is out of range.
     """
 
-    azimuth: float  # clockwise from true north, 0 to 360
-    elevation: float  # above the horizon, more than 0 and at most 90
+    azimuth: float
+    elevation: float
 
     def __post_init__(self) -> None:
         """Raise OptionError for angles out of range; NaN is."""

@@ -79,40 +79,30 @@ class Biome:
         ripe: Range of the share of fields under a ripe crop.
         bare: Range of the share of bare soil in wild ground.
         snow: Range of the share of snow.
-        sun_zenith: Range of the sun's angle from the vertical, radians.
+        sun_zenith: Range of the sun's angle from the vertical, degrees.
         field: Range of the length of a field, pixels.
         epsg: Code of the UTM zone.
         origin: Easting and northing of the upper left corner, metres.
         season: First and last day on which a scene may be, counted from January 1.
         greenest: Day on which plants are greenest.
-        swing: How much of the green is gone half a year from then, 0 to 1.
+        swing: Half of the share of plants that look different half a year later.
     """
 
     woods: str
-    """Material of the forest."""
     wild: str
-    """Material of ground that is neither forest, field nor town."""
     forest: tuple[float, float]
-    """Range of the share of forest, from which the seed draws. The ranges below are alike."""
     farm: tuple[float, float]
     green: tuple[float, float]
-    """Share of fields under a green crop."""
     ripe: tuple[float, float]
     bare: tuple[float, float]
-    """Share of bare soil in wild ground."""
     snow: tuple[float, float]
     sun_zenith: tuple[float, float]
     field: tuple[float, float]
-    """Length of a field in pixels."""
     epsg: int
     origin: tuple[float, float]
-    """Easting and northing of the upper left corner."""
     season: tuple[int, int]
-    """First and last day on which a scene may be, counted from January 1."""
     greenest: int
-    """Day on which plants are greenest."""
     swing: float
-    """Half of the share of plants that look different half a year later."""
 
 
 BIOMES = {
@@ -168,7 +158,6 @@ class Recipe:
     sun_zenith: float
     sun_azimuth: float
     relief: float
-    """Strength of the relief: 0 flat, 1 mountains."""
     forest: float
     farm: float
     green: float
@@ -177,15 +166,11 @@ class Recipe:
     snow: float
     field: float
     angle: float
-    """Main direction of fields and streets."""
     river: float
-    """Half of the width of the main river."""
     lakes: float
     towns: float
     turbid: float
-    """Share of sediment in the river's water."""
     tint: Field
-    """Factor per band (13,) on soil, sand and dry plants."""
 
 
 def draw_recipe(seed: int) -> Recipe:

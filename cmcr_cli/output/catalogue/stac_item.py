@@ -77,14 +77,14 @@ class Described:
     names: tuple[str, ...]
     dtype: str
     nodata: float | None
-    scale: float  # reflectance = DN x scale + offset
+    scale: float
     offset: float
-    taken: Moment  # when the scene was taken
+    taken: Moment
     lineage: str
     software: Mapping[str, str]
-    sources: tuple[str, ...]  # paths of the scene, its radar and the references that were used
-    references: tuple[str, ...] = ()  # date and name of each
-    cover: Mapping[str, float] = field(default_factory=dict)  # shares, see `cover`
+    sources: tuple[str, ...]
+    references: tuple[str, ...] = ()
+    cover: Mapping[str, float] = field(default_factory=dict)
 
 
 def scene_time(tags: Mapping[str, str], path: str) -> Moment:

@@ -37,7 +37,6 @@ class Model:
     weights: Weights
     devices: tuple[torch.device, ...]
     masks: KnownMasks = field(default_factory=KnownMasks, repr=False, compare=False)
-    """What covers the references of earlier scenes."""
 
     def __repr__(self) -> str:
         """Weights and devices in one line."""

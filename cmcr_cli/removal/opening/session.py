@@ -71,10 +71,10 @@ class Session:
     radar: Radar | None
     mask: MaskSource
     area: Area | None
-    references: tuple[Reference, ...]  # the most promising first
+    references: tuple[Reference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: WarningLog
-    masks: KnownMasks  # of references, also of earlier scenes
+    masks: KnownMasks
     inputs: Inputs
     native: tuple[NativeFile, ...] = ()
 

@@ -175,6 +175,9 @@ class NativeBands:
         Args:
             writers: One for each file.
             rows: That they have written in an earlier run.
+
+        Returns:
+            This object, to be used as a context.
         """
         self._writers, self._next = list(writers), self._window.tall.start + rows
         return self
@@ -195,6 +198,10 @@ class NativeBands:
         Args:
             strip: The rows, full width.
             image: Their pixels as they are written (bands, rows, width).
+
+        Raises:
+            ValueError: Rows are left out.
+            OutputError: They cannot be written.
         """
         if self._next == self._window.tall.stop:
             return

@@ -83,11 +83,11 @@ class Report:
     offset: float
     offset_source: str
     radar: bool
-    radar_shift: tuple[float, float] | None  # measured, metres to the east and north; None: not measured
+    radar_shift: tuple[float, float] | None
     width: int
     height: int
-    valid_share: float  # as in `cover`
-    covered_share: float  # as in `cover`
+    valid_share: float
+    covered_share: float
     cover: Cover
     patches: int
     patches_restored: int
@@ -95,8 +95,8 @@ class Report:
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
-    inputs: Inputs  # as they were understood
-    native: tuple[str, ...] = ()  # files of the bands in their own pixels
+    inputs: Inputs
+    native: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The outcome in one line."""

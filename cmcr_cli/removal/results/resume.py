@@ -59,10 +59,10 @@ class Journal:
 
     folder: Path
     fingerprint: str
-    rows: int  # finished, from the top
+    rows: int
     survey: Survey | None
-    rasters: dict[str, tuple[int, int]]  # finished rows and their checksum, by the key of the raster
-    sources: list[int]  # reconstructed pixels of these rows, by the number of the reference that counts most
+    rasters: dict[str, tuple[int, int]]
+    sources: list[int]
 
     def keep_survey(self, survey: Survey) -> Survey:
         """Write down the result of the first pass.

@@ -26,8 +26,8 @@ class Statistics:
     """
 
     names: tuple[str, ...]
-    sums: NDArray[np.float64] = field(init=False)  # (3, bands): observed, covered before, reconstructed
-    counts: NDArray[np.int64] = field(init=False)  # (3,) pixels that the sums hold
+    sums: NDArray[np.float64] = field(init=False)
+    counts: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         """Start from nothing."""

@@ -46,15 +46,15 @@ class CloudMap:
     """Cells (rows, columns) with a CloudClass each.
 
     Attributes:
-        planes: Bits (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is thin
-            cirrus that B10 subtracts well enough for the ground below to be learnt from.
+        planes: Bits (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is
+            thin cirrus that B10 subtracts well enough for the ground below to be learnt from.
         phase: Rows and columns of pixels by which the first cell begins before the scene.
         width: Columns of the scene, pixels.
     """
 
     planes: NDArray[np.uint8]
     phase: tuple[int, int]
-    width: int  # of the scene, pixels
+    width: int
 
     @classmethod
     def empty(cls, grid: Grid) -> CloudMap:

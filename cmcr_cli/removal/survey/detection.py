@@ -89,6 +89,13 @@ class Detector:
     """Finds clouds and shadows row of tiles by row of tiles, from the top; keeps the squares above."""
 
     def __init__(self, network: CloudNetwork, optical: Optical, each: Each) -> None:
+        """Detector at the top of the scene.
+
+        Args:
+            network: The cloud network.
+            optical: The scene.
+            each: The builtin `map`, or one that works on several items at once.
+        """
         self._network, self._optical, self._each = network, optical, each
         self._device = next(network.parameters()).device
         self._names = to_device(present(optical.names).astype(np.float32), self._device)[None]

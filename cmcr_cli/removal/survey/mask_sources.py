@@ -39,10 +39,10 @@ class MaskSource(Protocol):
         warnings: What there is to say about the mask.
     """
 
-    above: int  # rows of the scene above a row of tiles that `mark` looks at
-    below: int  # and below it
-    reads_ahead: bool  # whether `begin` takes a pass of its own
-    kinds: bool  # whether its classes tell what covers the ground
+    above: int
+    below: int
+    reads_ahead: bool
+    kinds: bool
     warnings: tuple[MaskWarning, ...]
 
     def begin(self, each: Each, progress: Progress) -> None:
@@ -100,7 +100,7 @@ class MaskSource(Protocol):
         """
 
 
-class NoMask:
+class NoMask(MaskSource):
     """In place of a mask: every pixel that was measured is covered."""
 
     above = below = 0
@@ -108,6 +108,11 @@ class NoMask:
     warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical) -> None:
+        """Source for one scene.
+
+        Args:
+            optical: The scene.
+        """
         self._optical = optical
 
     def begin(self, each: Each, progress: Progress) -> None:
@@ -171,7 +176,7 @@ class RasterMask(NoMask):
             cloud_map.lift(core.start, core.size, shown, cirrus_ratio)
 
 
-class NetworkMask:
+class NetworkMask(MaskSource):
     """cmcr's own network for clouds and shadows."""
 
     above, below = ABOVE, BELOW
@@ -179,6 +184,12 @@ class NetworkMask:
     warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical, network: CloudNetwork) -> None:
+        """Source for one scene.
+
+        Args:
+            optical: The scene.
+            network: The cloud network.
+        """
         self._optical, self._network = optical, network
         self._certainty: Bytes | None = None
         self._doubtful: tuple[int, Bytes] = 0, np.zeros((0, 0), np.uint8)

@@ -74,11 +74,11 @@ class Rows:
     top: int
     height: int
     phase: tuple[int, int]
-    width: int  # of the scene
+    width: int
     others: Sequence[OtherDate]
-    images: Sequence[NDArray[Any]]  # DN of each reference, with MARGIN more rows above and below
+    images: Sequence[NDArray[Any]]
     clear: Sequence[NDArray[np.bool_]]
-    radar: NDArray[np.float32] | None  # with RADAR_MARGIN more rows above and below
+    radar: NDArray[np.float32] | None
     radar_valid: NDArray[np.bool_] | None
 
     def views(self, left: int, width: int) -> list[View]:

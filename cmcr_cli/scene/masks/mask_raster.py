@@ -52,8 +52,8 @@ class Mask:
     scheme: Scheme
     nodata: float | None
     warnings: tuple[MaskWarning, ...]
-    dilate: float = 0.0  # pixels along a column
-    aspect: float = 1.0  # width of a pixel over its height
+    dilate: float = 0.0
+    aspect: float = 1.0
 
     @property
     def path(self) -> str:

@@ -22,8 +22,7 @@ class Lines:
         """Window that has read nothing.
 
         Args:
-            read: Called with the first row and the number of rows; returns arrays whose last axes are rows and
-                columns.
+            read: Called with the first row and the number of rows; returns arrays (..., rows, width).
         """
         self._read = read
         self._first = self._stop = 0

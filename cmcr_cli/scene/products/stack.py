@@ -48,16 +48,16 @@ class Product:
     """
 
     path: str
-    bands: Mapping[str, str]  # canonical band name -> file, in the order of the stack
+    bands: Mapping[str, str]
     scl: str | None = None
-    offset: float | None = None  # DN; None: not said
+    offset: float | None = None
     quantification: float | None = None
     sun: Sun | None = None
     nodata: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[RadiometryWarning, ...] = ()
-    form: str = "product"  # name of the format, for people
-    folder: str | None = None  # a local folder of many files, which GDAL does not list
+    form: str = "product"
+    folder: str | None = None
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class Candidate:
 
     listed: Listed
     date: date | None
-    clear: NDArray[np.bool_]  # on the grid of the look at the scene
+    clear: NDArray[np.bool_]
 
 
 @contextmanager

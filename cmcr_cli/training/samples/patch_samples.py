@@ -316,7 +316,14 @@ def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, M
 
 
 class Samples(Dataset[Sample]):
-    """The endless sequence of samples of one process; each is a pure function of seed, rank and number."""
+    """The endless sequence of samples of one process; each is a pure function of seed, rank and number.
+
+    Args:
+        library: Images that samples are made from.
+        mix: How often each kind is drawn.
+        seed: Seed of the training.
+        rank: Number of the process.
+    """
 
     def __init__(self, library: Library, mix: Mix, seed: int, rank: int) -> None:
         self.library, self.mix, self.seed, self.rank = library, mix, seed, rank
