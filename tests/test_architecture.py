@@ -63,25 +63,6 @@ IMPORTS = {
 
 Documented = ast.FunctionDef | ast.AsyncFunctionDef
 
-UNTESTED = {
-    "__main__": "starts the command; tests/faults starts it in processes of their own",
-    "cli.commands.distill": "one call of what test_train.py tests, as it does for this command too",
-    "errors": "types; what raises them tests their messages",
-    "output.plausibility": "tested by what it finds, in output/test_validation.py",
-    "removal.opening.inspection": "tested by what it shows, in cli/commands/test_info.py",
-    **{
-        f"scene.layers.{name}": "tested on files of that kind, in test_inputs_as_they_come.py"
-        for name in ("reflectance_units", "stack_layers")
-    },
-    **{
-        f"scene.pixels.{name}": "tested on files of that kind, in test_validity.py"
-        for name in ("masks_of_files", "virtual")
-    },
-    "scene.raster": "tested through what reads with it: test_lines.py, test_remote.py, test_placed.py",
-    "version": "one constant",
-}
-"""Modules without a file of tests of their own, and why."""
-
 MODULES_PER_FOLDER, LINES_PER_FILE, LINES_PER_FUNCTION = 12, 400, 60
 WITH_DOCSTRINGS = 450
 """Lines of a file with its docstrings, which `LINES_PER_FILE` does not count: they shall be complete."""
@@ -373,4 +354,4 @@ def test_every_module_has_its_tests() -> None:
         if path.stem != "__init__"
         and not (tests / path.relative_to(PACKAGE).parent / f"test_{path.name}").is_file()
     }
-    assert missing == UNTESTED.keys()
+    assert missing == set()
