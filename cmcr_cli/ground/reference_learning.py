@@ -123,6 +123,7 @@ class SampleCollector:
         self._rows = max(step // 8, 1)
         self._step = max(int(np.ceil(step / np.sqrt(self._rows))), 1)
         self._references = references
+        self.step = 1  # every pixel of a window is looked at
         self._square = min(max(min(height, width) // 16, 8), _SQUARE)
         self._found: dict[tuple[int, int], Samples] = {}
 
@@ -201,6 +202,17 @@ class ResidualCollector:
         # Residuals of the context and of the readouts: 13 bands each, and how much of the cell is known.
         self._sums = np.zeros((2, len(BANDS) + 1, *self._shape), np.float32)
         self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def wants(self, top: int) -> bool:
+        """Tell whether a row of windows is of use: every one is.
+
+        Args:
+            top: First row of the windows in pixels.
+
+        Returns:
+            True.
+        """
+        return True
 
     def add(self, window: Seen) -> None:
         """Take the residuals of a window into account.

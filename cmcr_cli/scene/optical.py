@@ -209,6 +209,7 @@ def open_optical(
             "--bands only for a stack without names. Leave it out."
         )
     with ExitStack() as stack:
+        # What the file holds.
         stored, rows = stack.enter_context(_dataset(path, product))
         _check_dtype(stored, path)
         if product is None:
@@ -216,28 +217,19 @@ def open_optical(
         needs = SCENE_NEEDS if onto is None else REFERENCE_NEEDS
         layers = find_layers(stored, str(path), bands=bands, needs=needs)
         units = find_units(stored, layers.indexes, str(path), scale=scale, offset=offset)
+        # The same as 16-bit DN, where it has measurements, on the grid that is asked for.
         dataset, original = stored, None
         if not set(_of(stored.dtypes, layers.indexes)) <= set(STORED):
             original = original_of(stored, layers.indexes, units.radiometry)
             text = as_dn(stored, layers.indexes, units.radiometry)
             dataset, rows = stack.enter_context(open_raster(text, "a Sentinel-2 stack")), None
-        dtype, nodata = (
-            np.dtype(dataset.dtypes[layers.indexes[0] - 1]),
-            dataset.nodatavals[layers.indexes[0] - 1],
-        )
+        first = layers.indexes[0] - 1
+        dtype, nodata = np.dtype(dataset.dtypes[first]), dataset.nodatavals[first]
         empty, made = usable_nodata(nodata, dtype), rows is None or rows.masked
         validity = stack.enter_context(open_validity(dataset, layers.names, layers.indexes, empty, made=made))
-        source = stack.enter_context(
-            placed(
-                dataset,
-                path,
-                rows,
-                onto or Grid.from_dataset(dataset),
-                validity,
-                indexes=layers.indexes,
-                shift=shift,
-            )
-        )
+        grid = onto or Grid.from_dataset(dataset)
+        laid = placed(dataset, path, rows, grid, validity, indexes=layers.indexes, shift=shift)
+        source = stack.enter_context(laid)
         yield Optical(
             source=source,
             names=layers.names,

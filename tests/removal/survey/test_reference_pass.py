@@ -15,7 +15,7 @@ from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_choice import KnownMasks
-from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey, survey_references
+from cmcr_cli.removal.survey.reference_pass import ReferenceMasks, ReferenceSurvey, survey_references
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.masks.mask_codes import THICK
 from cmcr_cli.scene.optical import open_optical
@@ -81,9 +81,7 @@ def surveyed(scene: Path, tmp_path: Path) -> Iterator[Callable[[Path], tuple[Ref
                 cloud_map,
                 ground,
                 found.used,
-                options,
-                Plain(),
-                KnownMasks(),
+                ReferenceMasks(options, Plain(), KnownMasks()),
                 progress=done.append,
             )
             return survey, done
