@@ -318,7 +318,7 @@ def _partial_cover(path: str | Path, grid: Grid, own: Grid) -> tuple[RadarWarnin
         )
     if overlap < FULL_OVERLAP:
         return (
-            RadarWarning(f"Sentinel-1 covers {overlap:.0%} of the scene; the rest is done without radar"),
+            RadarWarning(f"Sentinel-1 covers {overlap:.0%} of the scene; the rest is restored without it"),
         )
     return ()
 

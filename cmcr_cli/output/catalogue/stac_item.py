@@ -110,8 +110,8 @@ def scene_time(tags: Mapping[str, str], path: str) -> Moment:
     elif WRITTEN_TAG in tags:
         stated += f" ({WRITTEN_TAG} is when the file was written)"
     raise InputError(
-        f"{path}: {stated}; expected when the scene was taken, which a STAC item says. Give it with "
-        "--datetime, as in --datetime 2024-06-01T10:20:31Z, or leave out --stac."
+        f"{path}: {stated}; expected the time at which the scene was taken, which a STAC item must state. "
+        "Give it with --datetime, as in --datetime 2024-06-01T10:20:31Z, or leave out --stac."
     )
 
 

@@ -29,6 +29,8 @@ from cmcr_cli.scene.references.reference import Reference
 FEWEST = 0.005
 """Share of a scene that a reference must show clear to be of use."""
 
+EXPLAINS_NOTHING = "none of its bands predicts the clear ground: does it show the same place?"
+
 
 @dataclass(frozen=True, slots=True)
 class SurveyedReference:
@@ -144,7 +146,7 @@ def survey_references(
         useless = explains_nothing(samples, bands, np.square(ground.context.std))
         if not useless:
             break
-        unfit += [(used[k].index, "no band of it explains anything: is it of this place?") for k in useless]
+        unfit += [(used[k].index, EXPLAINS_NOTHING) for k in useless]
         used = [one for k, one in enumerate(used) if k not in useless]
     if not used:
         return ReferenceSurvey((), None, tuple(unfit))

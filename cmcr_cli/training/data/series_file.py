@@ -87,7 +87,7 @@ def check_series(path: Path) -> Mapping[str, Header]:
     except DAMAGED as error:
         raise _damaged(path, error) from error
     if fault is not None:
-        raise InputError(f"{path}: {fault}; expected {EXPECTED}. Write the file again, or take it away.")
+        raise InputError(f"{path}: {fault}; expected {EXPECTED}. Write the file again, or remove it.")
     return headers
 
 
