@@ -144,7 +144,7 @@ def test_no_modules_import_each_other() -> None:
 
 @pytest.mark.parametrize(
     ("place", "library"),
-    [("scene", "torch"), ("ground", "torch"), ("output", "torch"), ("model", "rasterio")],
+    [*((place, "torch") for place in ("scene", "ground", "output", "simulate")), ("model", "rasterio")],
 )
 def test_some_folders_do_without_a_library(place: str, library: str) -> None:
     for module in modules():
@@ -190,6 +190,16 @@ def test_options_are_read_without_torch() -> None:
 
 def test_no_name_is_used_twice() -> None:
     names = Counter(path.stem for path in modules().values() if path.stem != "__init__")
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_no_class_has_the_name_of_another() -> None:
+    names = Counter(
+        node.name
+        for module in modules()
+        for node in parsed(module).body
+        if isinstance(node, ast.ClassDef) and _public(node)
+    )
     assert [name for name, times in names.items() if times > 1] == []
 
 

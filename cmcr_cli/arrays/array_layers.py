@@ -46,7 +46,7 @@ SUN = "view:sun_azimuth", "view:sun_elevation"
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class ArrayLayers:
     """Layers of an array, not yet computed where it is lazy.
 
     Attributes:
@@ -69,7 +69,7 @@ class Layers:
         """Of each layer."""
         return tuple(self.pieces[0 if self.stacked else place].dtype for place in range(len(self.names)))
 
-    def only(self, places: Sequence[int]) -> Layers:
+    def only(self, places: Sequence[int]) -> ArrayLayers:
         """Choose some of the layers.
 
         Args:
@@ -83,7 +83,7 @@ class Layers:
         pieces = tuple(self.pieces[place] for place in places) if not self.stacked else ()
         if self.stacked:
             pieces = (self.pieces[0].isel({self.pieces[0].dims[0]: list(places)}),)
-        return Layers(pieces, tuple(self.names[n] for n in places), tuple(self.attrs[n] for n in places))
+        return ArrayLayers(pieces, tuple(self.names[n] for n in places), tuple(self.attrs[n] for n in places))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class ArrayImage:
     what: str
     array: Any
     place: Place
-    layers: Layers
+    layers: ArrayLayers
     sources: tuple[int, ...]
     bands: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -250,7 +250,7 @@ def _lone_stack(array: Any, what: str) -> Any:
     return array
 
 
-def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
+def _of_dataset(array: xr.Dataset, what: str, place: Place) -> ArrayLayers:
     """Every variable with rows and columns is a layer."""
     pieces, names, attrs = [], [], []
     # Where the variables were the layers of a DataArray, its attributes are those of the Dataset.
@@ -269,10 +269,10 @@ def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
         pieces.append(each.squeeze(extra).variable.transpose(place.y, place.x))
         stated: dict[Hashable, Any] = {**common, **_stated(each)}
         attrs.append(stated)
-    return Layers(tuple(pieces), tuple(names), tuple(attrs))
+    return ArrayLayers(tuple(pieces), tuple(names), tuple(attrs))
 
 
-def _of_array(array: xr.DataArray, what: str, place: Place) -> Layers:
+def _of_array(array: xr.DataArray, what: str, place: Place) -> ArrayLayers:
     """A DataArray has its layers along the one dimension that it has besides rows and columns."""
     extra = [dim for dim in array.dims if dim not in (place.y, place.x)]
     if len(extra) > 1:
@@ -285,7 +285,7 @@ def _of_array(array: xr.DataArray, what: str, place: Place) -> Layers:
         )
     if not extra:
         name = None if array.name is None else str(array.name)
-        return Layers((array.variable.transpose(place.y, place.x),), (name,), (_stated(array),))
+        return ArrayLayers((array.variable.transpose(place.y, place.x),), (name,), (_stated(array),))
     count = array.sizes[extra[0]]
     attrs = _stated(array)
     each_attrs = tuple(
@@ -297,7 +297,7 @@ def _of_array(array: xr.DataArray, what: str, place: Place) -> Layers:
         )
     )
     pieces = (array.variable.transpose(extra[0], place.y, place.x),)
-    return Layers(pieces, _names(array, extra[0], count), each_attrs)
+    return ArrayLayers(pieces, _names(array, extra[0], count), each_attrs)
 
 
 def _names(array: xr.DataArray, dim: Hashable, count: int) -> tuple[str | None, ...]:

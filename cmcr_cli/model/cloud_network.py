@@ -27,7 +27,7 @@ SQUARE = 8
 HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
 """Heights above ground, in metres, at which the line towards the sun is searched for a cloud."""
 
-REACH = 14
+SUN_REACH = 14
 """Largest distance, in squares, at which a cloud is searched for along that line."""
 
 AROUND = 8
@@ -40,7 +40,7 @@ sharp."""
 NEAR_MARGIN = 32
 """Margin of `look_near` around a tile, in cells."""
 
-FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + AROUND)
+FAR_MARGIN = NEAR_MARGIN + SQUARE * (SUN_REACH + AROUND)
 """Margin of `look_far` around a tile, in cells; nothing beyond changes the mask of the tile."""
 
 
@@ -85,7 +85,7 @@ class SunLine(nn.Module):
         rows, cols = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))
         found = []
         for metres in HEIGHTS:
-            squares = (metres * slope / (20 * SQUARE)).clamp(max=REACH)
+            squares = (metres * slope / (20 * SQUARE)).clamp(max=SUN_REACH)
             steps = squares[:, None] * towards
             down = (rows + steps[:, :1]) * 2 / max(height - 1, 1) - 1
             across = (cols + steps[:, 1:]) * 2 / max(width - 1, 1) - 1

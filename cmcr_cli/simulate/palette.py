@@ -131,7 +131,7 @@ BIOMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SceneRecipe:
     """Values drawn for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians.
 
     Attributes:
@@ -173,7 +173,7 @@ class Recipe:
     tint: Field
 
 
-def draw_recipe(seed: int) -> Recipe:
+def draw_recipe(seed: int) -> SceneRecipe:
     """Draw what holds for a whole scene: landscape, season, sun, relief, fields and water.
 
     Args:
@@ -187,7 +187,7 @@ def draw_recipe(seed: int) -> Recipe:
     relief = float(rng.choice([0.08, 0.3, 0.85], p=[0.45, 0.35, 0.2]) * rng.uniform(0.6, 1.2))
     redness = rng.uniform(-1, 1)
     slope = np.array([-0.9, -0.8, -0.35, 0.25, 0.25, 0.2, 0.15, 0.15, 0.1, 0.1, 0.0, 0.05, 0.0])
-    return Recipe(
+    return SceneRecipe(
         biome=biome,
         sun_zenith=float(np.deg2rad(rng.uniform(*biome.sun_zenith))),
         sun_azimuth=float(np.deg2rad(rng.uniform(120, 175))),

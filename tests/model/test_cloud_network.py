@@ -14,8 +14,8 @@ from cmcr_cli.model.cloud_network import (
     HEIGHTS,
     N_CLASSES,
     NEAR_MARGIN,
-    REACH,
     SQUARE,
+    SUN_REACH,
     CloudConfig,
     CloudNetwork,
     SunLine,
@@ -28,7 +28,7 @@ Shake = Callable[[nn.Module], None]
 SMALL = CloudConfig((8, 8), 8)
 UNKNOWN = (0.0, 0.0, 0.0, 0.0)
 LOW = 1000.0
-"""Slope of a sun so low that every height is searched as far as REACH."""
+"""Slope of a sun so low that every height is searched as far as SUN_REACH."""
 
 SUNS = [UNKNOWN, (1, 1, 0, LOW), (1, 0, -1, LOW), (1, -0.6, 0.8, LOW), (1, 0, 1, 1.3)]
 
@@ -106,8 +106,8 @@ def test_the_margin_is_hardly_wider_than_the_network_looks(
 
 
 def test_without_the_sun_the_network_looks_less_far(network: CloudNetwork) -> None:
-    assert not tile_changes(network, FAR_MARGIN - REACH * SQUARE, UNKNOWN).any()
-    assert tile_changes(network, FAR_MARGIN - (REACH + 3) * SQUARE, UNKNOWN).any()
+    assert not tile_changes(network, FAR_MARGIN - SUN_REACH * SQUARE, UNKNOWN).any()
+    assert tile_changes(network, FAR_MARGIN - (SUN_REACH + 3) * SQUARE, UNKNOWN).any()
 
 
 def near_changes(network: CloudNetwork, distance: int) -> Tensor:
@@ -179,8 +179,8 @@ def lands(line: SunLine, sun: tuple[float, ...]) -> tuple[float, float, float]:
 def test_a_cloud_is_found_from_where_its_shadow_falls(
     height: int, towards: tuple[float, float], slope: float
 ) -> None:
-    """The sun stands `towards`, so the shadow lies the other way, by height x slope, at most REACH."""
-    distance = min(HEIGHTS[height] * slope / (20 * SQUARE), REACH)
+    """The sun stands `towards`, so the shadow lies the other way, by height x slope, at most SUN_REACH."""
+    distance = min(HEIGHTS[height] * slope / (20 * SQUARE), SUN_REACH)
     rows, columns, total = lands(looking_at(height), (1, *towards, slope))
     assert total == pytest.approx(1, abs=1e-4)
     assert (rows, columns) == pytest.approx((-distance * towards[0], -distance * towards[1]), abs=1e-3)

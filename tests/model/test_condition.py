@@ -19,7 +19,7 @@ from cmcr_cli.model.condition import (
     to_reflectance,
     to_scene_units,
 )
-from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.local_mean import MEAN_CELL
 from tests.support.tensors import assert_close
 
 Patches = Callable[..., PatchInputs]
@@ -56,7 +56,7 @@ def test_shapes(patches: Patches) -> None:
     for image in (condition.residual, condition.detail, condition.ground, condition.mean):
         assert image.shape == (2, 13, 32, 32)
     assert condition.cover.shape == condition.hidden.shape == (2, 1, 32, 32)
-    assert condition.unexplained.shape == (2, 1, 32 // CELL, 32 // CELL)
+    assert condition.unexplained.shape == (2, 1, 32 // MEAN_CELL, 32 // MEAN_CELL)
 
 
 def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Patches) -> None:
@@ -92,7 +92,7 @@ def test_haze_over_everything_shifts_the_departure_and_not_the_detail(patches: P
 
 
 def test_detail_is_what_differs_within_the_cells(patches: Patches) -> None:
-    texture = torch.ones(CELL, CELL)
+    texture = torch.ones(MEAN_CELL, MEAN_CELL)
     texture[::2] = -1
     z = texture.repeat(4, 4).expand(2, 13, 32, 32)
     assert_close(shown(patches(), z + 2).detail, z, rtol=0, atol=1e-4)
@@ -114,8 +114,8 @@ def test_detail_looks_at_the_cells_around_and_no_further(patches: Patches) -> No
     nudged[:, :, 40:48, 40:48] += 1
     inputs = patches(96)
     changed = (shown(inputs, z).detail != shown(inputs, nudged).detail).any(dim=1)[0]
-    near = slice(40 - 2 * CELL, 48 + 2 * CELL)
-    assert changed[40 - CELL : 48 + CELL, 40 - CELL : 48 + CELL].all()
+    near = slice(40 - 2 * MEAN_CELL, 48 + 2 * MEAN_CELL)
+    assert changed[40 - MEAN_CELL : 48 + MEAN_CELL, 40 - MEAN_CELL : 48 + MEAN_CELL].all()
     changed[near, near] = False
     assert not changed.any()
 
@@ -124,7 +124,7 @@ def test_detail_of_a_crop_on_the_lattice_of_cells_is_that_of_the_whole(patches: 
     z = torch.randn(2, 13, 96, 96)
     crop = (..., slice(16, 80), slice(24, 88))
     whole, alone = shown(patches(96), z).detail[crop], shown(patches(64), z[crop]).detail
-    inside = (..., slice(2 * CELL, -2 * CELL), slice(2 * CELL, -2 * CELL))
+    inside = (..., slice(2 * MEAN_CELL, -2 * MEAN_CELL), slice(2 * MEAN_CELL, -2 * MEAN_CELL))
     assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
 
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.local_mean import MEAN_CELL
 from cmcr_cli.model.shrinkage import AROUND, HIDES, hidden, shrunk, unexplained
 from tests.support.tensors import assert_close
 
 SIZE = 64
-CELLS = SIZE // CELL
+CELLS = SIZE // MEAN_CELL
 
 
 def plane(value: float) -> Tensor:
@@ -49,10 +49,10 @@ def test_clear_ground_tells_how_far_the_context_is_off() -> None:
 
 
 def test_far_from_clear_ground_the_patch_speaks_and_without_any_the_scene() -> None:
-    size = 4 * AROUND * CELL
+    size = 4 * AROUND * MEAN_CELL
     residual, cover = torch.full((1, 13, size, size), 0.5), torch.ones(1, 1, size, size)
-    assert_close(unexplained(residual, cover), torch.ones(1, 1, size // CELL, size // CELL))
-    cover[..., : 2 * CELL] = 0
+    assert_close(unexplained(residual, cover), torch.ones(1, 1, size // MEAN_CELL, size // MEAN_CELL))
+    cover[..., : 2 * MEAN_CELL] = 0
     far = unexplained(residual, cover)[..., -1]
     assert_close(far, torch.full_like(far, 0.25), rtol=0.1, atol=0)
 

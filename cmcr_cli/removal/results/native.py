@@ -79,7 +79,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class BandWindow:
     """The part of a band's own grid that is written: what an area of interest touches, or all of it.
 
     Attributes:
@@ -97,7 +97,7 @@ class Window:
     area: Area | None
 
     @classmethod
-    def of(cls, scene: Grid, own: Grid, area: Area | None) -> Window:
+    def of(cls, scene: Grid, own: Grid, area: Area | None) -> BandWindow:
         """Make the window of a band.
 
         Args:
@@ -129,7 +129,7 @@ def area_to_compute(session: Session) -> Area | None:
     area, scene = session.area, session.optical.grid
     if area is None or not session.native:
         return area
-    windows = [Window.of(scene, each.grid, area) for each in session.native]
+    windows = [BandWindow.of(scene, each.grid, area) for each in session.native]
     tall = [each.rows.shown(each.tall) for each in windows]
     wide = [each.columns.shown(each.wide) for each in windows]
     top, left = min(each.start for each in tall), min(each.start for each in wide)
@@ -153,7 +153,7 @@ class NativeBands:
             area: The area of interest; None: the whole scene.
         """
         self.files = files
-        self._window = Window.of(setting.optical.grid, files[0].grid, area)
+        self._window = BandWindow.of(setting.optical.grid, files[0].grid, area)
         tall, wide = self._window.tall, self._window.wide
         self._grid = files[0].grid.crop(tall.start, wide.start, tall.size, wide.size)
         image = image_spec(setting, files[0].path)

@@ -37,7 +37,7 @@ and images under thin cirrus score the same."""
 RING = 2
 """Cells; the feathered edge is twice as wide, and is on the clear side."""
 
-REACH = 2 * RING * CELL
+EDGE_REACH = 2 * RING * CELL
 """Pixels beyond a covered cell that are replaced in part."""
 
 
@@ -239,7 +239,10 @@ class CloudMap:
             Whether anything in it is replaced.
         """
         (y0, y1), (x0, x1) = (
-            (max(start + phase - REACH, 0) // CELL, max(start + phase + size + REACH, 0) // CELL + 1)
+            (
+                max(start + phase - EDGE_REACH, 0) // CELL,
+                max(start + phase + size + EDGE_REACH, 0) // CELL + 1,
+            )
             for start, phase in zip((top, left), self.phase, strict=True)
         )
         return bool(self._covered(y0, y1)[:, x0:x1].any())

@@ -45,7 +45,7 @@ and 0.30 % of false alarms."""
 RIM = 0.3
 """Probability from which on a cell beside a covered one is covered as well."""
 
-REACH = 1
+DOUBT_REACH = 1
 """Cells by which a covered area may grow: the rim of a cloud is thinner than any threshold. With 2 cells, and
 a RIM of 0.25, 0.2 points more of the cloud in eight scenes are found, and 1.9 points more of their clear
 ground are lost."""
@@ -264,7 +264,7 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     rim = (classes == CLEAR) & (covered > RIM)
     dilated = classes.copy()
     for kind in (SHADOW, THIN, THICK):
-        near = ndimage.binary_dilation(classes == kind, iterations=REACH)
+        near = ndimage.binary_dilation(classes == kind, iterations=DOUBT_REACH)
         dilated[near & rim] = kind
     certainty = np.where(dilated == CLEAR, probability[CLEAR], covered)
     return dilated, np.rint(100 * certainty).astype(np.uint8)

@@ -89,7 +89,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class OpenReferences:
     """References that are open, and what was left out.
 
     Attributes:
@@ -121,7 +121,7 @@ class Candidate:
 @contextmanager
 def open_references(
     entries: Sequence[str], scene: Optical, wanted: Wanted | None = None, mask: CoverRows | None = None
-) -> Iterator[References]:
+) -> Iterator[OpenReferences]:
     """Open the references of a scene: of many, those that promise most for what is covered.
 
     Args:
@@ -138,7 +138,7 @@ def open_references(
         RadiometryError: The bands or units of a product that an entry names are not known.
     """
     if not entries:
-        yield References()
+        yield OpenReferences()
         return
     wanted = wanted or Wanted()
     listed, without = list_references(entries)
@@ -173,7 +173,7 @@ def open_references(
                 stack.push(own.pop_all())
         left_out.sort(key=lambda each: (each.path, each.reason))
         warnings = tuple(map(ReferenceWarning, _oddities(used, left_out, scene)))
-        yield References(tuple(used), tuple(left_out), warnings)
+        yield OpenReferences(tuple(used), tuple(left_out), warnings)
 
 
 def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Optical) -> Iterator[str]:

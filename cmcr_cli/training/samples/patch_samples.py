@@ -315,7 +315,7 @@ def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, M
     return np.pad(radar, [(0, 0), *pad], mode="reflect"), np.pad(valid, pad, mode="reflect")
 
 
-class Samples(Dataset[Sample]):
+class SampleSequence(Dataset[Sample]):
     """The endless sequence of samples of one process; each is a pure function of seed, rank and number.
 
     Args:
@@ -334,7 +334,7 @@ class Samples(Dataset[Sample]):
 
 
 def crop_batches(
-    samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
+    samples: SampleSequence, config: DataConfig, count: int, crop: int, first: int = 0
 ) -> Iterator[Sample]:
     """Make batches of crops, rotated and flipped.
 

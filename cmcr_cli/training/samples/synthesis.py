@@ -345,7 +345,7 @@ def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
     return np.roll(radar, (rows, cols), axis=(1, 2)) + np.float32(rng.normal(0, 0.7))
 
 
-def block_mean(array: Array, factor: int = 2) -> Array:
+def average_blocks(array: Array, factor: int = 2) -> Array:
     """Average over blocks of pixels.
 
     Args:
@@ -387,7 +387,7 @@ def cover_mask(
         Covered pixels (H, W).
     """
     threshold = draw_faintest(rng) if faintest is None else faintest
-    coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * max(threshold, 0.04))
+    coarse = (average_blocks(opacity) > threshold) | (average_blocks(shadow) > 2 * max(threshold, 0.04))
     reach = int(rng.integers(0, 5))
     if reach:
         coarse = ndimage.binary_dilation(coarse, iterations=reach)
@@ -411,8 +411,8 @@ def mistaken(
     Returns:
         Covered pixels (H, W).
     """
-    found = block_mean(cover.astype(np.float32)) > 0
-    dim, shaded = block_mean(opacity), block_mean(shadow) > 0.02
+    found = average_blocks(cover.astype(np.float32)) > 0
+    dim, shaded = average_blocks(opacity), average_blocks(shadow) > 0.02
     shape = found.shape
     if rng.random() < 0.5:
         limit = 0.7 if rng.random() < 0.1 else 0.4
