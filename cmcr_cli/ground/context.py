@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from cmcr_cli.ground.pyramid import block_mean, fill, hats, upsample
 from cmcr_cli.ground.radar_basis import MARGIN, RADAR_BASIS, radar_basis, rounded
-from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, ridge
+from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, learnt_prior, ridge, vapour_sums
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -36,7 +36,7 @@ REGION = 512
 TYPICAL_MEAN: Floats = np.array(
     [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
 ) / np.float32(1000)
-"""Reflectance of clear land; used instead of the scene's mean where the scene shows no clear ground."""
+"""Reflectance of clear land, the constant context of scenes whose ground is not learnt from."""
 
 TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
 STD_FLOOR = np.float32(0.01)
@@ -50,7 +50,8 @@ FEW, ENOUGH = 0.01, 0.05
 _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
 _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
-_TYPICAL_WEIGHT = 4.0  # blocks of clear ground that TYPICAL_MEAN counts for
+_TYPICAL_WEIGHT = 4.0  # blocks of clear ground that the mean of the prior counts for
+_PRIOR_BLOCKS = 100.0  # of clear ground at which its regression counts half: the scene's own soon fits better
 _COARSE = 4  # cells along the side of a cell of doubtful ground, which bounds memory
 _RIDGE = 0.3
 _RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
@@ -98,8 +99,7 @@ class SceneContext:
 
         Returns:
             Expected spectrum (13, height, width), reflectance of at least 0; and confidence (height, width):
-            1 within
-            clear ground, about one half 64 pixels away, 0 without any.
+            1 within clear ground, about one half 64 pixels away, 0 without any.
         """
         return upsampled(self.blocks(top, left, height, width, radar, radar_valid))
 
@@ -238,6 +238,7 @@ class ContextBuilder:
         )
         self._cells = np.zeros((_RADAR.stop, *cells), np.float16 if self._step > 1 else np.float32)
         self._grams = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
+        self._vapour = np.zeros((*regions, 2))
         self._coarse = np.zeros((_RADAR.stop, *(-(-size // _COARSE) for size in cells)))
         self._doubtful = np.zeros((*regions, _RADAR.stop, _RADAR.stop))
 
@@ -282,6 +283,8 @@ class ContextBuilder:
             for column in range(0, width, REGION):
                 seen = block_mean(clear[rows, column : column + REGION])[lattice] == 1
                 here = slice(rows.start // 2, rows.stop // 2), slice(column // 2, (column + REGION) // 2)
+                region = start // REGION, (left + column) // REGION
+                self._vapour[region] += vapour_sums(optical[:, *here][lattice])
                 share = np.zeros(seen.shape)
                 if doubtful is not None:
                     vague = doubtful[rows, column : column + REGION]
@@ -332,13 +335,14 @@ class ContextBuilder:
         Args:
             present: Bands of the scene (13,); the others stay 0.
             clear_share: Part of the scene that is clear. If it is small, doubtful ground teaches too: where
-                ground
-                was taken for shadow, there is no other.
+                ground was taken for shadow, there is no other.
 
         Returns:
             The context.
         """
-        typical = constant_context(present)
+        prior = learnt_prior()
+        mean = prior.mean(present, self._vapour.sum(axis=(0, 1)))
+        typical = constant_context(present, mean.astype(np.float32))
         trust = float(np.clip((ENOUGH - clear_share) / (ENOUGH - FEW), 0, 1))
         grams = self._grams + trust * self._doubtful if trust > 0 else self._grams
         gram = grams.sum(axis=(0, 1), dtype=np.float64)
@@ -348,7 +352,8 @@ class ContextBuilder:
         products = (gram[SPECTRUM, SPECTRUM] + _TYPICAL_WEIGHT * products) / total
         covariance = products - np.outer(mean, mean)
         few = _RIDGE_BLOCKS / self._step**2
-        whole = ridge(gram, mean, np.zeros((len(BANDS), 1 + RADAR_BASIS)), _RIDGE, few)
+        believed = _PRIOR_BLOCKS / (_PRIOR_BLOCKS + gram[0, 0] * self._step**2)
+        whole = ridge(gram, mean, believed * prior.above(mean, typical.mean, present), _RIDGE, few)
         nearby = ndimage.convolve1d(grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
         readout = _single(ridge(nearby, mean, whole, _RIDGE, few))

@@ -89,7 +89,7 @@ class Condition:
         cover: (B, 1, H, W) cover of the inputs.
         hidden: (B, 1, H, W), see `shrinkage.hidden`.
         unexplained: (B, 1, H / 8, W / 8), see `shrinkage.unexplained`.
-        kept: (B, 1, H, W), see `shrinkage.kept`.
+        kept: (B, 1, H, W), see `shrinkage.kept` and `shrinkage.supported`.
         woven: (B, 1, H, W), see `weave.woven`.
     """
 
@@ -145,7 +145,8 @@ class Condition:
             cover=inputs.cover,
             hidden=shrinkage.hidden(brightness, inputs.cover, inputs.confidence),
             unexplained=shrinkage.unexplained(limited, inputs.cover),
-            kept=shrinkage.kept(brightness, inputs.doubt),
+            kept=shrinkage.kept(brightness, inputs.doubt)
+            * shrinkage.supported(brightness, inputs.cover, inputs.confidence),
             woven=weave.woven(brightness, inputs.cover),
         )
 

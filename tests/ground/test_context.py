@@ -16,7 +16,6 @@ from cmcr_cli.ground.context import (
     MARGIN,
     REGION,
     STD_FLOOR,
-    TYPICAL_MEAN,
     WHOLE,
     ContextBuilder,
     SceneContext,
@@ -25,6 +24,7 @@ from cmcr_cli.ground.context import (
     fit_context,
 )
 from cmcr_cli.ground.pyramid import block_mean
+from cmcr_cli.ground.ridge import learnt_prior
 from cmcr_cli.scene.bands import BANDS
 
 ALL = np.ones(len(BANDS), bool)
@@ -226,14 +226,15 @@ def test_without_radar_the_hole_is_filled_from_around_it() -> None:
     assert np.abs(np.diff(spectrum, axis=2)[:, ~clear[:, 1:]]).max() < 0.02
 
 
-def test_without_clear_ground_the_typical_colour_comes_back_without_confidence() -> None:
+def test_without_clear_ground_the_prior_comes_back_without_confidence() -> None:
     optical, radar = landscape()
     valid = np.ones((256, 256), bool)
     context = fit_context(optical, np.zeros_like(valid), radar, valid, ALL)
     spectrum, confidence = window(context, radar, valid, 0, 0, 64, 64)
-    assert np.allclose(spectrum, TYPICAL_MEAN[:, None, None], atol=1e-6)
-    assert not confidence.any()
-    assert (context.std >= STD_FLOOR).all()
+    assert not confidence.any() and (context.std >= STD_FLOOR).all()
+    assert np.allclose(context.mean, learnt_prior().levels[0], atol=1e-6)
+    assert np.allclose(context.readout[0, 0], learnt_prior().readout, atol=1e-5)
+    assert spectrum.std(axis=(1, 2)).max() > 0.01
 
 
 def test_a_constant_context_knows_nothing_and_keeps_absent_bands_at_zero() -> None:

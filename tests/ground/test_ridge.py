@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, ridge
+from cmcr_cli.ground.context import fit_context
+from cmcr_cli.ground.radar_basis import MARGIN, RADAR_BASIS, radar_basis
+from cmcr_cli.ground.ridge import BRIGHT, CONSTANT, DARKENED, SPECTRUM, learnt_prior, ridge, vapour_sums
+from cmcr_cli.scene.bands import BANDS
 
 BASIS = 3
 
@@ -62,3 +65,71 @@ def test_a_channel_that_never_varies_has_no_slope() -> None:
     rows[:, -1] = 0.0
     found = ridge(rows.T @ rows, np.zeros(13), np.zeros((13, 1 + BASIS)), 0.01, 10)
     assert np.isfinite(found).all() and not found[:, -1].any()
+
+
+NO_VAPOUR = np.zeros(2)
+WITH_B10, WITHOUT = np.ones(13, bool), np.array([name != "B10" for name in BANDS])
+
+
+def test_the_radar_of_water_predicts_dark_ground_and_that_of_forest_a_bright_infrared() -> None:
+    prior = learnt_prior()
+    level = prior.mean(WITH_B10, NO_VAPOUR)
+
+    def spectrum(vv: float, vh: float) -> NDArray[np.float64]:
+        speckle = np.random.default_rng(0).gamma(4.4, 1 / 4.4, (2, 2 + 2 * MARGIN, 2 + 2 * MARGIN))
+        db = (np.array([[[vv]], [[vh]]]) + 10 * np.log10(speckle)).astype(np.float32)
+        basis = radar_basis(db, np.ones(db.shape[1:], bool))[:, 1, 1]
+        return np.asarray(level + prior.readout @ basis)
+
+    infrared, blue = BANDS.index("B08"), BANDS.index("B02")
+    water, forest = spectrum(-21, -29), spectrum(-9, -15)
+    assert water[infrared] < 0.06 < 0.13 < forest[infrared]
+    assert abs(water[blue] - forest[blue]) < 0.05
+
+
+def test_the_prior_of_another_mean_predicts_the_same() -> None:
+    prior, basis = learnt_prior(), np.random.default_rng(1).uniform(-1, 1, 1 + RADAR_BASIS)
+    basis[0] = 1
+    level, other = prior.mean(WITH_B10, NO_VAPOUR), np.linspace(0.1, 0.3, 13)
+    found = other + prior.above(other, level, WITH_B10) @ basis
+    np.testing.assert_allclose(found, level + prior.readout @ basis, atol=1e-6)
+    assert not prior.above(other, level, WITHOUT)[~WITHOUT].any()
+
+
+@pytest.mark.parametrize(("ratio", "corrected"), [(0.5, 0), (sum(DARKENED) / 2, 0.5), (1.5, 1)])
+def test_bright_cloud_tells_the_level_where_b10_is_missing(ratio: float, corrected: float) -> None:
+    prior = learnt_prior()
+    optical = np.full((13, 4, 4), 0.1, np.float32)
+    optical[:, 1:3] = 2 * BRIGHT
+    optical[BANDS.index("B09"), 1:3] *= ratio
+    sums = vapour_sums(optical)
+    expected = prior.levels[0] + corrected * (prior.levels[1] - prior.levels[0])
+    np.testing.assert_allclose(prior.mean(WITHOUT, sums)[WITHOUT], expected[WITHOUT], atol=1e-4)
+    np.testing.assert_allclose(prior.mean(WITH_B10, sums), prior.levels[0], atol=1e-6)
+
+
+def test_the_prior_of_a_scene_soon_gives_way_to_its_clear_ground() -> None:
+    optical, far = np.full((13, 128, 128), 0.3, np.float32), []
+    radar, valid = np.full((2, 128, 128), -12, np.float32), np.ones((128, 128), bool)
+    for rows in (0, 2, 8, 64):
+        clear = np.arange(128)[:, None] < np.full(128, rows)
+        context = fit_context(optical, clear, radar, valid, WITH_B10)
+        far.append(float(np.abs(context.mean - 0.3).max()))
+    assert far[0] > 0.1 > 0.02 > far[1] > far[2] > far[3]
+
+
+def test_cloud_tells_a_scene_of_its_level() -> None:
+    image, clear = np.full((13, 64, 64), 0.8, np.float32), np.zeros((64, 64), bool)
+    for ratio, level in ((0.5, 0), (1.2, 1)):
+        image[BANDS.index("B09")] = ratio * 0.8
+        mean = fit_context(image, clear, None, None, WITHOUT).mean
+        np.testing.assert_allclose(mean, learnt_prior().levels[level] * WITHOUT, atol=1e-6)
+
+
+def test_without_bright_cloud_or_b09_the_level_is_between_both() -> None:
+    prior = learnt_prior()
+    sums = vapour_sums(np.full((13, 4, 4), BRIGHT - 0.01, np.float32))
+    assert not sums.any()
+    present = WITHOUT & np.array([name != "B09" for name in BANDS])
+    for bands, seen in ((WITHOUT, sums), (present, np.array([1.0, 1.5]))):
+        np.testing.assert_allclose(prior.mean(bands, seen), prior.levels.mean(axis=0) * bands, atol=1e-6)

@@ -20,6 +20,7 @@ from cmcr_cli.model.condition import (
     to_scene_units,
 )
 from cmcr_cli.model.local_mean import MEAN_CELL
+from cmcr_cli.model.shrinkage import PART
 from tests.support.tensors import assert_close
 
 Patches = Callable[..., PatchInputs]
@@ -198,11 +199,11 @@ def test_thick_cloud_stays_finite_and_within_reach(patches: Patches) -> None:
     assert planes.abs().max() < 10
 
 
-def test_what_is_known_of_no_clear_ground_is_not_given_up(patches: Patches) -> None:
+def test_far_from_clear_ground_a_part_of_the_estimate_is_kept_whatever_its_size(patches: Patches) -> None:
     inputs = patches()
     white = replace(inputs, optical=torch.full_like(inputs.optical, 0.9), cover=torch.ones_like(inputs.cover))
     estimate = torch.full_like(inputs.optical, 0.3)
     blind = Condition.of(replace(white, confidence=torch.zeros_like(inputs.confidence)))
-    assert_close(blind.finished(estimate), estimate, rtol=0, atol=1e-6)
+    assert_close(blind.finished(estimate), PART * estimate, rtol=0, atol=1e-6)
     sure = Condition.of(replace(white, confidence=torch.ones_like(inputs.confidence)))
     assert not torch.equal(sure.finished(estimate), estimate)

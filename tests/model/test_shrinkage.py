@@ -5,7 +5,17 @@ import torch
 from torch import Tensor
 
 from cmcr_cli.model.local_mean import MEAN_CELL
-from cmcr_cli.model.shrinkage import AROUND, HIDES, hidden, shrunk, unexplained
+from cmcr_cli.model.shrinkage import (
+    AROUND,
+    FAR,
+    HIDES,
+    PART,
+    UNSUPPORTED,
+    hidden,
+    shrunk,
+    supported,
+    unexplained,
+)
 from tests.support.tensors import assert_close
 
 SIZE = 64
@@ -33,6 +43,25 @@ def test_only_bright_cloud_over_a_known_context_hides_the_ground(
     brightness: float, cover: float, confidence: float, expected: float
 ) -> None:
     found = hidden(plane(brightness), plane(cover), plane(confidence))
+    assert_close(found, plane(expected))
+
+
+@pytest.mark.parametrize(
+    ("brightness", "cover", "confidence", "expected"),
+    [
+        (UNSUPPORTED[1], 1, 0, PART),
+        (0.9, 1, 0, PART),
+        (0.9, 1, FAR / 2, (1 + PART) / 2),
+        (sum(UNSUPPORTED) / 2, 1, 0, (1 + PART) / 2),
+        (UNSUPPORTED[0], 1, 0, 1),  # the ground shines through
+        (0.9, 1, FAR, 1),
+        (0.9, 0, 0, 1),  # not covered
+    ],
+)
+def test_only_under_opaque_cloud_far_from_clear_ground_a_part_is_given_up(
+    brightness: float, cover: float, confidence: float, expected: float
+) -> None:
+    found = supported(plane(brightness), plane(cover), plane(confidence))
     assert_close(found, plane(expected))
 
 

@@ -153,7 +153,7 @@ def test_context_learns_from_doubtful_shadow_where_nothing_is_clear(make_scene: 
         for lit in (0, 600):
             found.append(survey(optical, radar, Shaded(optical, lit), unknown, learn=True).ground.context)
         seen = optical.reflectance(dn)[:, :600][:, optical.valid(dn)[:600]].mean(axis=1)
-    np.testing.assert_allclose(found[0].mean, unknown.context.mean, rtol=1e-5)
+    assert np.abs(found[0].mean - unknown.context.mean).max() < 0.1  # that of the prior
     np.testing.assert_allclose(found[1].mean, seen, rtol=0.02, atol=1e-3)
 
 
