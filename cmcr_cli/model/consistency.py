@@ -66,7 +66,7 @@ def pattern(difference: Tensor, weight: Tensor) -> Tensor:
     losses, but visible on smooth ground. Real ground has no such period.
 
     Args:
-        difference: Error in scene units, (B, bands, H, W); H and W are multiples of `CELL`. Errors are
+        difference: Error in scene units, (B, bands, H, W); H and W are multiples of `MEAN_CELL`. Errors are
             clipped to -2 to 2.
         weight: Pixels with weight 0 are ignored; broadcastable to `difference`.
 
