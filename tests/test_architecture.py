@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -365,3 +366,12 @@ def test_every_module_has_its_tests() -> None:
         and not (tests / path.relative_to(PACKAGE).parent / f"test_{path.name}").is_file()
     }
     assert missing == set()
+
+
+def test_the_page_on_architecture_shows_remove_as_it_is() -> None:
+    """Its calls are those of the code, in their order; the code also reports times and progress."""
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    shown = re.findall(r"(\w+)\(", page.partition("progress and times, it is:\n\n")[2].partition("\n\n")[0])
+    (body,) = (node for node in parsed("removal.pipeline").body if getattr(node, "name", "") == "remove")
+    code = [name for name in re.findall(r"(\w+)\(", ast.unparse(body)) if name in shown]
+    assert len(shown) >= 10 and shown == code
