@@ -52,7 +52,7 @@ class OutputSpec:
         categorical: Whether values are classes, which overviews must not average.
         categories: What its values mean, if it holds classes.
         spectrum: Wavelengths of its bands, if they are spectral.
-        masked: Whether it has a mask of where it is valid beside its nodata value.
+        masked: Whether it has a mask of where it is valid besides its nodata value.
     """
 
     path: Path

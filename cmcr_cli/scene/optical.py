@@ -65,7 +65,7 @@ class Optical:
         scl: Path of the product's own scene classification; None: there is none.
         sun: Position of the sun; None: not known.
         folder: Local folder of a product whose files GDAL does not list.
-        masked: Whether it takes a mask beside the nodata value to say where it is valid.
+        masked: Whether it takes a mask besides the nodata value to say where it is valid.
         form: Name of its format, for people.
         guessed: Whether nothing but their number and order names the bands.
         scaled: Whether the user states the scale.

@@ -55,7 +55,7 @@ class Stored:
         nodata: What its tags say, band by band.
         scaling: Scale and offset of its tags (2 bands, 2).
         marks: Values that stand for no measurement though no tag says so, band by band.
-        masks: Masks beside the nodata values.
+        masks: Masks besides the nodata values.
     """
 
     dataset: Any

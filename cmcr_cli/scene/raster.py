@@ -40,7 +40,7 @@ SCAN_ROWS = 256
 RAW_LINE = 16384
 """Bytes in a line of a file that is read as a raster; GDAL checks the size of files with wider lines."""
 
-ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?\b|^(https?|s3|gs|az|oss)://")
+REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?\b|^(https?|s3|gs|az|oss)://")
 """Paths that GDAL asks the network for."""
 
 SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
@@ -76,7 +76,7 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
     settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
     # Beside a remote file every look is a request; some are made when the file is open already.
     settings |= COMPLETE
-    settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
+    settings[SIDECARS] = "EMPTY_DIR" if REMOTE.search(str(path)) else "FALSE"
     with rasterio.Env(**settings), _opened(path, what) as dataset:
         if dataset.count == 0 and not containers:
             raise InputError(

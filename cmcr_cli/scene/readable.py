@@ -20,7 +20,7 @@ ARCHIVE = re.compile(r"/vsi\w+/\{?")
 
 STDIN = re.compile(r"/vsi(stdin|fd)\b")
 
-ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs|mem)\w*/|\w+://")
+REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs|mem)\w*/|\w+://")
 
 SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
            "gs://": "/vsigs/", "file://": ""}  # fmt: skip
@@ -110,7 +110,7 @@ def why_not(path: str | Path) -> str | None:
         this machine.
     """
     text = str(path)
-    if text.startswith("/vsi") or ELSEWHERE.match(text) or text.lstrip().startswith("<"):
+    if text.startswith("/vsi") or REMOTE.match(text) or text.lstrip().startswith("<"):
         return None
     place = Path(text)
     try:
@@ -135,7 +135,7 @@ def _files(path: str, depth: int) -> Iterator[str]:
     if STDIN.search(path):
         yield "/vsistdin/"
         return
-    if ELSEWHERE.match(path) or ELSEWHERE.search(path[:64]):
+    if REMOTE.match(path) or REMOTE.search(path[:64]):
         return
     local = path
     while match := ARCHIVE.match(local):

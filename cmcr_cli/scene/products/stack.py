@@ -173,7 +173,7 @@ class BlockRows:
 
     @property
     def masked(self) -> bool:
-        """Whether a file has a mask beside its nodata value."""
+        """Whether a file has a mask besides its nodata value."""
         return any(
             says_more_than_nodata(flags) for each, _ in self._datasets for flags in each.mask_flag_enums
         )
