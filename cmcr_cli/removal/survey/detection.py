@@ -37,18 +37,18 @@ ABOVE, BELOW = NEAR_MARGIN * CELL, FAR_MARGIN * CELL
 COVERED = 0.5
 """Probability of cloud or shadow from which on a cell is covered."""
 
-SHADED = 0.35
+SHADED = 0.4
 """Probability of shadow from which on a cell is in shadow: dark ground looks alike, so the network is seldom
-sure. In eight scenes labelled by eye 0.35 finds 97 % of the shadow and 0.5 finds 95 %; clear images have 0.34
-and 0.30 % of false alarms."""
+sure. In eight scenes labelled by eye 0.35 finds 97 % of the shadow, 0.4 finds 96 %, 0.5 finds 94 %; the masks
+have an IoU of 82.5, 82.8 and 83.1 %."""
 
 RIM = 0.3
-"""Probability from which on a cell beside a covered one is covered as well."""
+"""Probability from which on a cell beside a cloud is covered as well. Shadows do not grow: it would find 0.5
+points more of the shadow in these scenes, and cost 0.9 points of their clear ground."""
 
-DOUBT_REACH = 1
-"""Cells by which a covered area may grow: the rim of a cloud is thinner than any threshold. With 2 cells, and
-a RIM of 0.25, 0.2 points more of the cloud in eight scenes are found, and 1.9 points more of their clear
-ground are lost."""
+RIM_REACH = 1
+"""Cells by which a cloud may grow: its rim is thinner than any threshold. With 2 cells, and a RIM of 0.25,
+0.2 points more of the cloud in these scenes are found, and 1.9 points more of their clear ground are lost."""
 
 DOUBTED, SURE = 0.6, 0.9
 """Probability of shadow up to which ground in shadow is as good as clear ground to learn from where little is
@@ -241,7 +241,7 @@ def sun_vector(optical: Optical) -> Array:
 
 
 def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Choose a class for each cell: covered if that is likely, or less likely beside a covered cell.
+    """Choose a class for each cell: covered if that is likely, or less likely beside a cloud.
 
     Args:
         probability: Probability of each class (4, h, w).
@@ -263,8 +263,8 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     classes[(classes == CLEAR) & (probability[SHADOW] > SHADED)] = SHADOW
     rim = (classes == CLEAR) & (covered > RIM)
     dilated = classes.copy()
-    for kind in (SHADOW, THIN, THICK):
-        near = ndimage.binary_dilation(classes == kind, iterations=DOUBT_REACH)
+    for kind in (THIN, THICK):
+        near = ndimage.binary_dilation(classes == kind, iterations=RIM_REACH)
         dilated[near & rim] = kind
     certainty = np.where(dilated == CLEAR, probability[CLEAR], covered)
     return dilated, np.rint(100 * certainty).astype(np.uint8)

@@ -27,9 +27,9 @@ from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.detection import (
     CLOUDLESS,
     COVERED,
-    DOUBT_REACH,
     LOWEST_SUN,
     RIM,
+    RIM_REACH,
     SHADED,
     UNKNOWN_SUN,
     Detector,
@@ -349,19 +349,23 @@ def test_shadow_is_doubtful_the_less_likely_it_is_if_there_is_no_cloud() -> None
         assert not doubtful(cells, np.full_like(classes, kind)).any()
 
 
-def test_rims_grow_only_beside_what_is_covered_and_only_where_it_is_not_clear() -> None:
-    just, below, sure = (RIM + 0.01, 0, 0), (RIM - 0.01, 0, 0), (0, 0, 0.9)
+def test_rims_grow_only_beside_cloud_and_only_where_it_is_not_clear() -> None:
+    just, below, sure = (RIM + 0.01, 0, 0), (RIM - 0.01, 0, 0), (0, 0.9, 0)
     row = [just] * 4 + [sure] + [just] * 5 + [below] * 3 + [sure, below, just, just]
     classes, certainty = classified(likely(*row))
     near = [
-        min(abs(index - 4), abs(index - 13)) <= DOUBT_REACH and cell != below
-        for index, cell in enumerate(row)
+        min(abs(index - 4), abs(index - 13)) <= RIM_REACH and cell != below for index, cell in enumerate(row)
     ]
-    assert classes[0].tolist() == [3 * grown for grown in near] and sum(near) > 3
+    assert classes[0].tolist() == [THIN * grown for grown in near] and sum(near) > 3
     rim = round(100 * just[0])
     found = certainty[0, :5].tolist()
     added = [rim if grown else 100 - rim for grown in near[:4]]
     assert found == [*added, 90], "what was added is not likely covered"
+
+
+def test_shadows_have_no_rim() -> None:
+    classes, _ = classified(likely((RIM + 0.01, 0, 0), (0, 0, 0.9), (0, 0, SHADED - 0.01)))
+    assert classes[0].tolist() == [CLEAR, SHADOW, CLEAR]
 
 
 def test_rims_are_the_most_opaque_neighbours_and_take_no_cell_from_them() -> None:
@@ -381,6 +385,6 @@ def test_rims_grow_in_both_directions_but_not_around_corners() -> None:
     probability[CLEAR] = 1 - probability[THIN]
     classes, _ = classified(probability)
     y, x = np.mgrid[-4:5, -4:5]
-    assert np.array_equal(classes == THIN, abs(y) + abs(x) <= DOUBT_REACH)
+    assert np.array_equal(classes == THIN, abs(y) + abs(x) <= RIM_REACH)
     probability[:, 4, 4] = (1 - COVERED, 0, COVERED, 0)
     assert not classified(probability)[0].any(), "half is not yet covered"
