@@ -64,6 +64,8 @@ def check_input_name(path: str) -> None:
         raise OptionError(f"{path!r}: contains a zero byte, which no file name may. Correct the name.")
     try:
         Path(path).exists()
+    except PermissionError:
+        return  # told as it is opened: one such scene must not stop a batch
     except OSError as error:
         raise InputError(
             f"{path[:SHOWN]}: cannot be looked up ({error.strerror}); expected a readable file. "

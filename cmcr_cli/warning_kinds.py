@@ -30,11 +30,11 @@ class CmcrWarning(UserWarning):
 
 
 class RadiometryWarning(CmcrWarning):
-    """The offset of the optical image is uncertain or contradicted, or its pixels or its path are odd."""
+    """Scale or offset of the image are not stated or contradicted, or its pixels or its path are odd."""
 
 
 class BandWarning(CmcrWarning):
-    """Bands are known by their number alone, layers of a file are left out, or pixels are not of 10 m."""
+    """What bands are is uncertain, layers are left out or of several dates, or pixels are not of 10 m."""
 
 
 class RadarWarning(CmcrWarning):

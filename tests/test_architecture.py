@@ -36,7 +36,7 @@ IMPORTS = {
     "scene.masks": f"{LIGHT} scene",
     "scene.pixels": f"{LIGHT} scene",
     "scene.products": f"{LIGHT} scene scene.layers scene.pixels",
-    "scene.references": f"{LIGHT} scene scene.masks scene.pixels scene.products",
+    "scene.references": f"{LIGHT} scene scene.layers scene.masks scene.pixels scene.products",
     "ground": SCENE,
     "output": f"{SCENE} output.catalogue output.parts",
     "output.catalogue": f"{SCENE} output",

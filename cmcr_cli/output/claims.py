@@ -157,6 +157,14 @@ def check_writable(path: Path, overwrite: bool) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            path.lstat()
+        except PermissionError as error:
+            raise OutputError(
+                f"{path}: nobody may look into {path.parent} ({error.strerror}); expected a writable folder. "
+                "Choose another with -o."
+            ) from error
     if path.is_dir():
         raise OutputError(
             f"{path}: is a folder; expected the name of a file to write, such as {path / 'clear.tif'}."

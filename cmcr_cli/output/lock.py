@@ -49,9 +49,10 @@ def restore_old(paths: Sequence[Path]) -> None:
     Args:
         paths: The set, which is left as it is while another run writes it.
     """
-    if any(folder_of(path).is_dir() for path in paths):
-        with contextlib.suppress(OSError, OutputError), locked(paths):
-            put_back(paths)
+    with contextlib.suppress(OSError, OutputError):  # also where nobody may look
+        if any(folder_of(path).is_dir() for path in paths):
+            with locked(paths):
+                put_back(paths)
 
 
 @contextmanager

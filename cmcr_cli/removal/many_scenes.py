@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +29,7 @@ from cmcr_cli.removal.finished import unfinished
 from cmcr_cli.removal.opening.opened import Model, load_model, open_s2
 from cmcr_cli.removal.opening.session import Progress, claim
 from cmcr_cli.removal.pipeline import remove
-from cmcr_cli.removal.scene_list import Scene
+from cmcr_cli.removal.scene_list import NO_NAME, Scene, all_of
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.references.dates import date_of
@@ -43,9 +45,6 @@ PRODUCT = re.compile(r".+\.(SAFE|zarr)(\.zip)?", re.IGNORECASE)
 
 IN_COLLECTION = re.compile(r"(?:.+\.(?:geo)?json|\w+://[^#]+)#(.+)", re.IGNORECASE | re.DOTALL)
 """An item of an ItemCollection, by its id."""
-
-NO_NAME = re.compile(r"[^\w.+@=-]+")
-"""Characters of an id that do not belong into the name of a file."""
 
 BETWEEN = ";"
 """What stands between several references in one cell."""
@@ -98,12 +97,13 @@ def jobs_of(
         Options of each scene.
 
     Raises:
-        OptionError: Two scenes have the same output, one is outside the folder, or a value is not one of its
-            column.
+        OptionError: Two scenes have the same output, some are outside the folder, or values are not those of
+            their column; all of these at once.
     """
     endings = {each.name: each.option.form.ending for each in option_fields(RemoveOptions)}
     jobs: dict[Path, RemoveOptions] = {}
-    for number, scene in enumerate(scenes, 1):
+
+    def add(number: int, scene: Scene) -> None:
         s2 = str(scene["s2"])
         output = folder / str(scene.get("output", f"{_name_of(s2)}_clear.tif"))
         if not output.resolve().is_relative_to(folder.resolve()):
@@ -123,6 +123,8 @@ def jobs_of(
             if scene.keys() <= {"s2", "s1", "output"}:  # then it is what all scenes share
                 raise
             raise OptionError(f"scene {number} ({s2}): {error}") from error
+
+    all_of(partial(add, number, scene) for number, scene in enumerate(scenes, 1))
     return list(jobs.values())
 
 
@@ -275,7 +277,7 @@ def run_batch(
         skips = skip_existing or (job.resume and not job.overwrite)
         if skips and (lacking := unfinished(job)) is None:
             yield Outcome(str(job.output), "skipped")
-        elif job.output.exists() and not job.overwrite:
+        elif os.path.lexists(job.output) and not job.overwrite:
             text = f"{job.output}: exists already; give --overwrite or --skip-existing."
             if skips:
                 text = (

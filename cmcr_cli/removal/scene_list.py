@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-from cmcr_cli.errors import InputError
+from cmcr_cli.errors import CmcrError, InputError
 from cmcr_cli.option_fields import option_fields, text_of
 from cmcr_cli.options import COLUMNS, UNNAMED_COLUMNS, RemoveOptions
 from cmcr_cli.scene.references.cells import MARK, cells_of
@@ -21,6 +23,14 @@ Scene = Mapping[str, Value]
 COLLECTION, ITEM = "FeatureCollection", "Feature"
 
 STDIN = "-"
+
+NO_NAME = re.compile(r"[^\w.+@=-]+")
+"""Characters of an id that do not belong into the name of a file."""
+
+MOST_ERRORS = 50
+"""Messages of scenes that are shown at once."""
+
+T = TypeVar("T")
 
 
 def read_scenes(text: str, source: str) -> list[Scene]:
@@ -45,6 +55,36 @@ def read_scenes(text: str, source: str) -> list[Scene]:
             'such as {"s2": "s2.tif"}, or a STAC ItemCollection.'
         )
     return scenes
+
+
+def all_of(scenes: Iterable[Callable[[], T]]) -> list[T]:
+    """Make something of every scene of a list, and tell of all that is wrong at once.
+
+    Args:
+        scenes: One function for each scene.
+
+    Returns:
+        What they return.
+
+    Raises:
+        CmcrError: Some fail: the error of one, or one that has the messages of all, of the kind of the first.
+    """
+    made: list[T] = []
+    errors: dict[str, CmcrError] = {}  # what all scenes share is told once
+    for scene in scenes:
+        try:
+            made.append(scene())
+        except CmcrError as error:
+            errors.setdefault(str(error), error)
+    if len(errors) > 1:
+        shown = [f"- {text}" for text in [*errors][:MOST_ERRORS]]
+        if len(errors) > MOST_ERRORS:
+            shown.append(f"- and {len(errors) - MOST_ERRORS} more")
+        kind = type(next(iter(errors.values())))
+        raise kind("\n".join([f"{len(errors)} scenes of the list cannot be used:", *shown]))
+    if errors:
+        raise next(iter(errors.values()))
+    return made
 
 
 def scenes_at(address: str) -> list[Scene] | None:
@@ -85,16 +125,17 @@ def _of_csv(text: str, source: str) -> list[Scene]:
         names = heading
         del rows[0]
         _check_columns(names, source)
-    scenes: list[Scene] = []
-    for number, row in enumerate(rows, 1):
-        cells = {name: cell.strip() for name, cell in zip(names, row, strict=False) if cell.strip()}
-        if len(row) > len(names) or "s2" not in cells:
-            raise InputError(
-                f"{source}: scene {number} is {','.join(row)!r}; expected at most {len(names)} values "
-                f"({', '.join(names)}), s2 among them."
-            )
-        scenes.append(cells)
-    return scenes
+    return all_of(partial(_of_cells, row, names, source, number) for number, row in enumerate(rows, 1))
+
+
+def _of_cells(row: Sequence[str], names: Sequence[str], source: str, number: int) -> Scene:
+    cells = {name: cell.strip() for name, cell in zip(names, row, strict=False) if cell.strip()}
+    if len(row) > len(names) or "s2" not in cells:
+        raise InputError(
+            f"{source}: scene {number} is {','.join(row)!r}; expected at most {len(names)} values "
+            f"({', '.join(names)}), s2 among them."
+        )
+    return cells
 
 
 def _check_columns(names: Sequence[str], source: str) -> None:
@@ -114,22 +155,30 @@ def _of_json(text: str, source: str) -> list[Scene]:
         raise InputError(f"{source}: is not a list of scenes ({error}); expected JSON lines.") from error
     except ValueError:
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-        return [_scene(_parsed(line, source, number), source, number) for number, line in enumerate(lines, 1)]
+        return all_of(partial(_scene_of_line, line, source, number) for number, line in enumerate(lines, 1))
     kind = content.get("type") if isinstance(content, dict) else None
     if kind in (COLLECTION, ITEM):
-        return _of_items(source, single=kind == ITEM)
+        return _of_items(source, content, single=kind == ITEM)
     rows = content if isinstance(content, list) else [content]
-    return [_scene(row, source, number) for number, row in enumerate(rows, 1)]
+    return all_of(partial(_scene, row, source, number) for number, row in enumerate(rows, 1))
 
 
-def _of_items(source: str, *, single: bool) -> list[Scene]:
+def _of_items(source: str, content: Mapping[str, Any], *, single: bool) -> list[Scene]:
     items = None if source == STDIN else items_of(source)
     if source == STDIN or (items is None and not single):
         raise InputError(
             f"{source}: is STAC, whose items are opened by the path of the file; expected a file that ends "
             "in .json or .geojson. Save it under such a name, and give that."
         )
-    return [{"s2": source}] if items is None else _all_of(items.paths, items.unread, source)
+    if items is not None:
+        return _all_of(items.paths, items.unread, source)
+    # One item is named as it would be in a collection: files of items are often all called item.json.
+    name = NO_NAME.sub("_", content["id"]) if isinstance(content.get("id"), str) else ""
+    return [{"s2": source} | ({"output": f"{name}_clear.tif"} if name else {})]
+
+
+def _scene_of_line(line: str, source: str, number: int) -> Scene:
+    return _scene(_parsed(line, source, number), source, number)
 
 
 def _parsed(line: str, source: str, number: int) -> Any:

@@ -13,37 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.addresses import public
-from cmcr_cli.errors import InputError, RadiometryError
+from cmcr_cli.errors import RadiometryError
 from cmcr_cli.scene.bands import REFERENCE_NEEDS, SCENE_NEEDS, canonical
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.layers.brightness import SCALE_CURE, TAGS_CURE, check_offset, check_range
 from cmcr_cli.scene.layers.converted import Original, as_dn, original_of
 from cmcr_cli.scene.layers.pixel_sizes import check_pixel_size
-from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, find_units
+from cmcr_cli.scene.layers.reflectance_units import STORED, OffsetSource, Units, find_units, find_unstated
 from cmcr_cli.scene.layers.sensors import check_sensor
 from cmcr_cli.scene.layers.stack_layers import Layers, find_layers
 from cmcr_cli.scene.pixels.masks_of_files import open_validity, usable_nodata
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
-from cmcr_cli.scene.radiometry import QUANTIFICATION, Radiometry, measured
+from cmcr_cli.scene.radiometry import Radiometry, measured
 from cmcr_cli.scene.raster import Source, open_raster
-from cmcr_cli.scene.references.dates import TIME_TAGS
+from cmcr_cli.scene.references.dates import TIME_TAGS, date_of
 from cmcr_cli.scene.references.placed import Shift, placed
 from cmcr_cli.scene.sun import Sun, sun_of_tags
-from cmcr_cli.warning_kinds import CmcrWarning, RadiometryWarning
+from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
 
 T = TypeVar("T")
-
-MEAN_REFLECTANCE = (-0.05, 1.6)
-"""No scene's mean is outside: below is dark ground with an offset too many, above brighter than cloud."""
-
-ODD_SHARE = 0.005
-"""Of valid pixels, in which a band is 0 or saturated: more than dark and bright pixels here and there."""
-
-REFERENCE_SIDE = 3
-"""A sample of a reference is 3 x 3 windows: of a product in JPEG 2000, each window takes a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +205,9 @@ def open_optical(
         if product is None:
             check_sensor(str(path), stored.tags(), stored.descriptions)
         needs = SCENE_NEEDS if onto is None else REFERENCE_NEEDS
-        layers = find_layers(stored, str(path), bands=bands, needs=needs)
+        layers = find_layers(stored, str(path), bands=bands, needs=needs, certain=product is not None)
         units = find_units(stored, layers.indexes, str(path), scale=scale, offset=offset)
+        tags = stored.tags() | ({} if time is None else {TIME_TAGS[0]: time})
         # The same as 16-bit DN, where it has measurements, on the grid that is asked for.
         dataset, original = stored, None
         if not set(_of(stored.dtypes, layers.indexes)) <= set(STORED):
@@ -240,8 +231,8 @@ def open_optical(
             descriptions=_of(stored.descriptions, layers.indexes),
             scales=_of(stored.scales, layers.indexes),
             offsets=_of(stored.offsets, layers.indexes),
-            tags=stored.tags() | ({} if time is None else {TIME_TAGS[0]: time}),
-            warnings=_warnings(stored, product, layers, units, path if onto is None else None),
+            tags=tags,
+            warnings=_warnings(stored, product, layers, units, tags, str(path), reference=onto is not None),
             scl=_scl(path, product, layers),
             sun=_sun(stored, product, sun),
             masked=validity.beyond_nodata,
@@ -260,12 +251,20 @@ def _offset_source(units: Units, product: Product | None) -> OffsetSource:
 
 
 def _warnings(
-    dataset: Any, product: Product | None, layers: Layers, units: Units, scene: str | Path | None
+    dataset: Any,
+    product: Product | None,
+    layers: Layers,
+    units: Units,
+    tags: Mapping[str, str],
+    path: str,
+    *,
+    reference: bool,
 ) -> tuple[CmcrWarning, ...]:
     """All there is to say; pixels of another size only of a scene, since references are resampled."""
+    unstated = find_unstated(units, tags, date_of(tags, path), reference=reference)
     found: tuple[CmcrWarning, ...] = () if product is None else product.warnings
-    found = (*found, *layers.warnings, *units.warnings)
-    return found if scene is None else (*found, *check_pixel_size(Grid.from_dataset(dataset), str(scene)))
+    found = (*found, *layers.warnings, *units.warnings, *unstated)
+    return found if reference else (*found, *check_pixel_size(Grid.from_dataset(dataset), path))
 
 
 def _scl(path: str | Path, product: Product | None, layers: Layers) -> str | None:
@@ -292,95 +291,6 @@ def _dataset(path: str | Path, product: Product | None) -> Iterator[tuple[Any, B
         product.bands, f"the product {path}", nodata=product.nodata, scaling=scaling, tags=product.tags
     ) as opened:
         yield opened
-
-
-def check_radiometry(optical: Optical, *, reference: bool = False) -> tuple[RadiometryWarning, ...]:
-    """Look at a sample of the pixels.
-
-    Args:
-        optical: The scene, or a reference.
-        reference: Whether it is a reference. It has no options of its own, may show little of the scene, and
-            less of it is looked at.
-
-    Returns:
-        Warnings of what is odd about them.
-
-    Raises:
-        InputError: The whole scene is nodata.
-        RadiometryError: Its reflectance is impossible.
-    """
-    dn = optical.source.sample(REFERENCE_SIDE) if reference else optical.source.sample()
-    dn = dn[:, optical.valid(dn)]
-    if dn.shape[1] == 0:
-        if not reference and not any(optical.valid(strip).any() for strip in optical.source.strips()):
-            raise InputError(
-                f"{optical.path}: every pixel is nodata ({optical.nodata or 0:g} in all bands); expected "
-                "measurements. Check the nodata tag and that this is the right file."
-            )
-        return ()
-    reflectance = optical.radiometry.reflectance(dn)
-    mean = float(reflectance.mean())
-    low, high = MEAN_REFLECTANCE
-    stated = optical.original.radiometry if optical.original else optical.radiometry
-    if not low <= mean <= high:
-        raise RadiometryError(
-            f"{optical.path}: the mean reflectance is {mean:.2f} with offset {stated.offset:g} "
-            f"({optical.offset_source}); expected {low} to {high} for DN = reflectance x {QUANTIFICATION}. "
-            + (
-                f"{TAGS_CURE}."
-                if reference
-                else "Give the product's own offset with --offset 0 or --offset -1000, or the reflectance of "
-                "one DN with --scale."
-            )
-        )
-    odd = () if reference else _odd_shares(optical, dn)
-    if not optical.scaled:
-        cure = TAGS_CURE if reference else SCALE_CURE
-        odd += check_range(dn, optical.radiometry, optical.names, optical.path, cure)
-    return (*_odd_offset(optical, reflectance, stated, reference), *odd)
-
-
-def _odd_offset(
-    optical: Optical, reflectance: NDArray[np.float32], stated: Radiometry, reference: bool
-) -> tuple[RadiometryWarning, ...]:
-    """A warning where another offset is likely, which is given in the numbers of the file."""
-    found = check_offset(reflectance, optical.names, stated.offset / stated.quantification)
-    if found is None:
-        return ()
-    likely, sign = found
-    applied = stated.offset / stated.quantification
-    if applied == 0 and likely < 0 and optical.offset_source not in ("assumed 0", "tag"):
-        return ()  # somebody knows that there is none
-    if reference:
-        cure = f"state it in its tags with gdal_edit -offset {round(likely, 4):g}"
-    else:
-        cure = f"give --offset {round(likely * stated.quantification, 3):g}"
-    if likely > applied:
-        cure = f"if the offset was removed from the pixels already, {cure}"
-    else:
-        cure = f"if the product is of baseline 04.00 or later and its offset was not removed, {cure}"
-    text = f"{sign} with offset {stated.offset:g} ({optical.offset_source}): {cure}"
-    return (RadiometryWarning(text),)
-
-
-def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:
-    """Warnings of single bands in valid pixels (bands, n) that often hold what may be no measurement."""
-    found = []
-    for value in (optical.empty, float(np.iinfo(optical.dtype).max)):
-        shares = {
-            name: float((band == value).mean())
-            for name, band in zip(optical.names, dn, strict=True)
-            if name != "B10"
-        }
-        odd = [f"{name} ({share:.1%})" for name, share in shares.items() if share >= ODD_SHARE]
-        if odd:
-            found.append(
-                RadiometryWarning(
-                    f"DN is {value:g} in {', '.join(odd)} where other bands hold measurements, and is taken "
-                    "as one; if it is nodata, set it in all bands, or leave out a band that is empty"
-                )
-            )
-    return tuple(found)
 
 
 def _check_dtype(dataset: Any, path: str | Path) -> None:

@@ -21,6 +21,7 @@ from cmcr_cli.errors import GridMismatchError, InputError
 from cmcr_cli.scene.backscatter.polarisations import check_pair, in_order, polarisations
 from cmcr_cli.scene.backscatter.units import (
     RadarUnits,
+    check_alike,
     check_amplitude,
     check_brightness,
     check_stated,
@@ -203,6 +204,7 @@ def open_radar(
                 text = f"Sentinel-1 is resampled (bilinear) from {own.describe()} to the Sentinel-2 grid"
                 found += (RadarWarning(text),)
             sample = _valid_sample(source, stored)
+            alike = check_alike(sample)
             amplitude = units != "db" and is_amplitude(files, dataset.descriptions)
             if amplitude:
                 sample **= 2
@@ -216,7 +218,7 @@ def open_radar(
                 source=source,
                 units=units,
                 stored=stored,
-                warnings=(*found, *doubts, *odd, *order),
+                warnings=(*found, *doubts, *odd, *alike, *order),
                 amplitude=amplitude,
                 swapped=swapped,
             )

@@ -29,7 +29,7 @@ from cmcr_cli.scene.environment import COMPLETE
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.pixels.lines import PIECE
 from cmcr_cli.scene.pixels.validity import Validity
-from cmcr_cli.scene.readable import check_readable, streamed, why_not
+from cmcr_cli.scene.readable import check_readable, check_sidecars, streamed, why_not
 
 SAMPLE_SIDE = 6
 SAMPLE_WINDOW = 128
@@ -84,6 +84,8 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
                 "Make one with gdalbuildvrt -separate."
             )
         _check_texts(dataset, path)
+        if dataset.driver != "VRT":
+            check_sidecars(str(path), dataset.files)
         yield dataset
 
 

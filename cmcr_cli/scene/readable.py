@@ -8,10 +8,14 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile, ZipInfo
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
 
 from cmcr_cli.errors import InputError
 
@@ -30,6 +34,9 @@ STREAMED = re.compile(r"/vsi(curl|s3|gs|az|oss|swift)/")
 
 BESIDE = (".aux.xml", ".ovr", ".msk", ".aux", ".tfw", ".wld", ".rrd", ".ige")
 """Suffixes of files that GDAL opens beside a raster without being asked."""
+
+TELLING = (".msk", ".aux.xml")
+"""Those that say where a raster is valid, and what its numbers mean."""
 
 SOURCE = re.compile(rb"<Source(?:Filename|Dataset)([^>]*)>([^<]+)</")
 
@@ -128,6 +135,42 @@ def why_not(path: str | Path) -> str | None:
     except (OSError, ValueError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     return None
+
+
+def check_sidecars(path: str, files: Iterable[str]) -> None:
+    """Refuse a raster beside which there is a file that tells of it, and that GDAL could not read.
+
+    GDAL goes on without it: what is not valid would be taken as ground, and units as the usual ones.
+
+    Args:
+        path: Of the raster.
+        files: Of which it is made, as GDAL tells.
+
+    Raises:
+        InputError: That is so.
+    """
+    if path.startswith(("/vsi", "<")) or REMOTE.search(path):
+        return
+    known = {os.path.normpath(file) for file in files}
+    for suffix in TELLING:
+        beside = Path(f"{path}{suffix}")
+        if beside.is_file() and (why := _unusable(beside, known)) is not None:
+            raise InputError(
+                f"{path}: its sidecar {beside.name} cannot be used ({why}); expected a readable one, as it "
+                "may say where the image is valid and what its numbers mean. Repair it, or move it away."
+            )
+
+
+def _unusable(sidecar: Path, known: Collection[str]) -> str | None:
+    why = why_not(sidecar)
+    if why is None and sidecar.suffix == ".msk" and os.path.normpath(sidecar) not in known:
+        return "GDAL does not know its format"
+    if why is None and sidecar.suffix == ".xml":
+        try:
+            defusedxml.ElementTree.parse(sidecar, forbid_dtd=True)
+        except (ParseError, DefusedXmlException, ValueError) as error:
+            return str(error)
+    return why
 
 
 def _files(path: str, depth: int) -> Iterator[str]:

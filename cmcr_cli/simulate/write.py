@@ -27,6 +27,7 @@ from cmcr_cli.output.lock import locked, restore_old
 from cmcr_cli.output.write_errors import GDAL_ERRORS
 from cmcr_cli.scene.bands import BANDS, RADAR_BANDS
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.layers.reflectance_units import OURS
 from cmcr_cli.scene.radiometry import Radiometry
 from cmcr_cli.scene.sun import AZIMUTH_TAG, ZENITH_TAG, Sun
 from cmcr_cli.simulate.clouds import add_clouds, check_cover, simulate_sky
@@ -176,6 +177,7 @@ def _create(path: Path, size: int, date: Date, profile: _Profile) -> DatasetWrit
     if profile.names == BANDS:
         sun = _sun(date.recipe, Grid.from_dataset(dataset))
         dataset.update_tags(**{AZIMUTH_TAG: f"{sun.azimuth:.4f}", ZENITH_TAG: f"{90 - sun.elevation:.4f}"})
+        dataset.update_tags(**{OURS: "0 (simulated)"})
         dataset.update_tags(**{_TIME_TAG: f"{date.time:%Y-%m-%dT%H:%M:%S.000Z}"})
     return dataset
 

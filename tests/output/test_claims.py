@@ -214,3 +214,16 @@ def test_folders_and_devices_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "o.tif").symlink_to("/dev/null")
     with pytest.raises(OutputError, match="is a link to /dev/null"):
         check_writable(tmp_path / "o.tif", overwrite=True)
+
+
+def test_folders_that_nobody_may_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user who is not root has them."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    with pytest.raises(
+        OutputError, match=r"a\.tif: nobody may look into .*Permission denied.*another with -o"
+    ):
+        check_writable(tmp_path / "a.tif", overwrite=False)

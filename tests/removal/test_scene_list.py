@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cmcr_cli.errors import InputError
+from cmcr_cli.errors import InputError, OptionError
+from cmcr_cli.removal.many_scenes import jobs_of
 from cmcr_cli.removal.scene_list import read_scenes, scenes_at
 
 
@@ -73,7 +74,9 @@ def test_items_of_a_collection(tmp_path: Path) -> None:
     assert read_scenes(path.read_text(), str(path)) == scenes_at(str(path)) == expected
     single = tmp_path / "one.json"
     single.write_text(json.dumps(features[0]))
-    assert read_scenes(single.read_text(), str(single)) == [{"s2": str(single)}]
+    # Named as in a collection: files of items are often all called item.json.
+    named = {"s2": str(single), "output": "S2A_31UFU_1_clear.tif"}
+    assert read_scenes(single.read_text(), str(single)) == [named]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(InputError, match="holds no items"):
         scenes_at(str(path))
@@ -84,3 +87,16 @@ def test_items_of_a_collection(tmp_path: Path) -> None:
         read_scenes(path.read_text(), str(path))
     with pytest.raises(InputError, match="-: is STAC"):
         read_scenes(path.read_text(), "-")
+
+
+def test_all_bad_rows_are_told_at_once(tmp_path: Path) -> None:
+    """Of the list, and of the cells of its rows; what all scenes share is told once."""
+    message = r"2 scenes of the list cannot be used:\n- .*scene 2 .*\n- .*scene 3 "
+    with pytest.raises(InputError, match=message):
+        read_scenes("s2,scale\na.tif,1\n,2\nb.tif,1,2,3\n", "list.csv")
+    scenes = read_scenes("s2,scale,offset\na.tif,many,0\nb.tif,1,0\nc.tif,1,none\n", "list.csv")
+    with pytest.raises(OptionError, match=r"(?s)2 scenes .*- scene 1 \(a\.tif\).*\n- scene 3 \(c\.tif\)"):
+        jobs_of(scenes, tmp_path, {})
+    with pytest.raises(OptionError) as refused:
+        jobs_of([{"s2": "a.tif"}, {"s2": "b.tif"}], tmp_path, {"steps": -1})
+    assert "\n" not in str(refused.value)

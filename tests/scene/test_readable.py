@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import rasterio
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.readable import check_readable, why_not
+
+if TYPE_CHECKING:
+    from tests.support.rasters import Write
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 
@@ -86,3 +92,26 @@ def test_virtual_rasters_of_virtual_rasters(pipe: Path) -> None:
             check_readable(path, "a scene")
     inner.write_text(VRT.format("inner.vrt"))  # which never ends
     check_readable(outer, "a scene")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"), [(".msk", "junk"), (".msk", ""), (".aux.xml", "<PAM"), (".aux.xml", "")]
+)
+def test_sidecars_that_gdal_passes_over(write: Write, suffix: str, text: str) -> None:
+    """Then all would be taken as valid, or in the usual units."""
+    path = write("s2.tif", np.full((12, 8, 8), 900, np.uint16))
+    Path(f"{path}{suffix}").write_text(text)
+    with (
+        pytest.raises(InputError, match=rf"its sidecar s2\.tif\{suffix} cannot be used .*move it away"),
+        open_optical(path),
+    ):
+        pass
+
+
+def test_sidecars_that_are_used(write: Write) -> None:
+    path = write("s2.tif", np.full((12, 8, 8), 900, np.uint16))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(np.eye(8, dtype=bool))
+    Path(f"{path}.aux.xml").write_text("<PAMDataset/>")
+    with open_optical(path) as optical:
+        assert optical.valid(optical.read(0, 8)).sum() == 8

@@ -94,7 +94,7 @@ CATALOGUES = (
     Catalogue("Planetary Computer, 02.12", L2A_BANDS, "SCL", "02.12", 0, {}, _baseline("02.12", MEAN),
               metadata="product-metadata"),
     Catalogue("Planetary Computer, bands alone", L2A_BANDS, "SCL", "05.10", 1000, {},
-              _baseline("05.10", MEAN), match="does not state an offset", cure=-1000),
+              _baseline("05.10", MEAN), match="not stated", cure=-1000),
     Catalogue("Copernicus Data Space", SIZED, "SCL_20m", "05.11", 1000,
               {"raster:scale": 0.0001, "raster:offset": -0.1, "nodata": 0, "type": "image/jp2"},
               VIEW | {"processing:version": "05.11"}, metadata="product_metadata", copies=COARSER),

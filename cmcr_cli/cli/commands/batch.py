@@ -134,8 +134,8 @@ def _check_list(path: Path) -> None:
 @contextmanager
 def _folder(folder: Path, *, kept: bool) -> Iterator[None]:
     """The folder of the outputs; one that is not kept is there only while the context lasts."""
-    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
+        new = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(

@@ -9,7 +9,7 @@ from cmcr_cli.errors import CmcrError
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.removal.opening.opened import open_s2
-from cmcr_cli.scene.optical import check_radiometry
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
 from cmcr_cli.scene.radar import open_radar
 from cmcr_cli.scene.references.reference import open_references
 from cmcr_cli.warning_kinds import CmcrWarning

@@ -28,7 +28,8 @@ from cmcr_cli.runtime.workers import WorkerPool, open_workers
 from cmcr_cli.scene.area import Area, area_of_bbox, area_of_file
 from cmcr_cli.scene.environment import check_environment
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.optical import Optical, check_radiometry
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
+from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.references.entries import path_of_entry
 from cmcr_cli.scene.references.listing import LeftOut

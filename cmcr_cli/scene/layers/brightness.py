@@ -39,6 +39,20 @@ OFFSET = 0.1
 BELOW, BELOW_SHARE = -0.02, 0.02
 """Mean reflectance of B02, B03 and B04 that ground does not have, and share of pixels that may have it."""
 
+DARKEST_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+"""Bands whose darkest pixels tell of an offset that was taken off twice; others are often below 0."""
+
+NEGATIVE, NEGATIVE_SHARE = -0.04, 0.01
+"""Reflectance that the darkest band of a pixel does not have, and share of pixels that may have it. After an
+offset was taken off twice, 91 % of 121 real images of Level-2A and 76 % of 156 of Level-1C have more."""
+
+NEGATIVE_CIRRUS = -0.02
+"""Reflectance that B10 exceeds in the median: it is 0 or more in all real images."""
+
+VAPOUR = 0.05
+"""Reflectance that water vapour takes off B09 in the median of Level-1C, as seen beside B8A: more in 97 % of
+156 real images, and in 1 of 39 of Level-2A."""
+
 LEAST_BLUE, BLUER = 0.07, 1.2
 """Reflectance of B01 in Level-1C that its darkest 1 % exceed, which is that of the air (0.092 at least in 156
 real images; above 3000 m there may be less), and what it is over that of B04 where it is that of the air."""
@@ -82,22 +96,14 @@ def check_range(
         RadiometryError: The pixels are too bright or too dark for any scene, or have too few values.
     """
     reflectance = radiometry.reflectance(dn)
-    high = float(np.percentile(reflectance, 99, axis=1).max())
-    found = f"{path}: with reflectance = (DN + {radiometry.offset:g}) / {radiometry.quantification:g}"
-    if high > BRIGHT:
-        raise RadiometryError(
-            f"{found}, 1 % of the pixels are above {high:.2f} in a band; expected {BRIGHT} at most. {cure}."
-        )
+    found = _as_read(path, radiometry)
     top = float(dn.max()) + radiometry.offset
     if top <= 2:
         raise RadiometryError(
             f"{found}, no DN is above {top:g}; expected thousands. The fractions were probably cut off when "
             "reflectance was converted to whole numbers: write them again, times 10000."
         )
-    if _too_dark(reflectance, names, high):
-        raise RadiometryError(
-            f"{found}, nothing is above {high:.3f} and yet it is not water; expected brighter ground. {cure}."
-        )
+    check_brightness(reflectance, names, radiometry, path, cure)
     if (step := _step(dn)) is not None:
         raise RadiometryError(
             f"{found}, the DN are multiples of {step:.4g}; expected DN = reflectance x {QUANTIFICATION}. "
@@ -124,6 +130,37 @@ def check_range(
     return ()
 
 
+def check_brightness(
+    reflectance: NDArray[np.float32], names: Sequence[str], radiometry: Radiometry, path: str, cure: str
+) -> None:
+    """Refuse what is brighter or darker than any scene.
+
+    Args:
+        reflectance: Of valid pixels (bands, n).
+        names: Of the bands.
+        radiometry: As which they were read.
+        path: For messages.
+        cure: What to do about the scale.
+
+    Raises:
+        RadiometryError: That is so.
+    """
+    high = float(np.percentile(reflectance, 99, axis=1).max())
+    found = _as_read(path, radiometry)
+    if high > BRIGHT:
+        raise RadiometryError(
+            f"{found}, 1 % of the pixels are above {high:.2f} in a band; expected {BRIGHT} at most. {cure}."
+        )
+    if _too_dark(reflectance, names, high):
+        raise RadiometryError(
+            f"{found}, nothing is above {high:.3f} and yet it is not water; expected brighter ground. {cure}."
+        )
+
+
+def _as_read(path: str, radiometry: Radiometry) -> str:
+    return f"{path}: with reflectance = (DN + {radiometry.offset:g}) / {radiometry.quantification:g}"
+
+
 def check_offset(
     reflectance: NDArray[np.float32], names: Sequence[str], offset: float
 ) -> tuple[float, RadiometryWarning] | None:
@@ -138,11 +175,8 @@ def check_offset(
         The offset that is likely, reflectance, and what shows it; None: nothing is odd.
     """
     rows = dict(zip(names, reflectance, strict=True))
-    if {"B02", "B03", "B04"} <= rows.keys():
-        share = float(((rows["B02"] + rows["B03"] + rows["B04"]) / 3 < BELOW).mean())
-        if share > BELOW_SHARE:
-            text = f"{share:.0%} of the pixels are below 0 in the visible bands"
-            return offset + OFFSET, RadiometryWarning(text)
+    if (sign := _negative(rows, offset)) is not None:
+        return offset + OFFSET, RadiometryWarning(sign)
     lows = {name: float(np.percentile(band, 1)) for name, band in rows.items()}
     lowest = float(np.percentile([low for name, low in lows.items() if name != "B10"], DARK_BANDS))
     left_in = lows["B10"] >= LEFT_IN if "B10" in lows else lowest >= LEFT_IN
@@ -151,10 +185,33 @@ def check_offset(
     return None
 
 
+def _negative(rows: dict[str, NDArray[np.float32]], offset: float) -> str | None:
+    """What shows that pixels are below what ground and air can be; None: nothing does."""
+    if {"B02", "B03", "B04"} <= rows.keys():
+        share = float(((rows["B02"] + rows["B03"] + rows["B04"]) / 3 < BELOW).mean())
+        if share > BELOW_SHARE:
+            return f"{share:.0%} of the pixels are below 0 in the visible bands"
+    if "B10" in rows and (cirrus := float(np.median(rows["B10"]))) < NEGATIVE_CIRRUS:
+        return f"B10 is {cirrus:.3f} in the median"
+    blue = float(np.percentile(rows["B01"], 1)) if "B01" in rows and _has_air(rows) else LEAST_BLUE
+    if offset < 0 and blue < LEAST_BLUE:
+        return f"B01 is {blue:.3f} where it is darkest, less than the light of the air"
+    darkest = [rows[name] for name in DARKEST_BANDS if name in rows]
+    share = float((np.min(darkest, axis=0) < NEGATIVE).mean()) if darkest else 0.0
+    return f"{share:.0%} of the pixels are below {NEGATIVE:g} in a band" if share > NEGATIVE_SHARE else None
+
+
+def _has_air(rows: dict[str, NDArray[np.float32]]) -> bool:
+    """Whether the light of the air is in the pixels, as in Level-1C; also where B10 was left out."""
+    if "B10" in rows:
+        return True
+    return {"B8A", "B09"} <= rows.keys() and float(np.median(rows["B8A"] - rows["B09"])) > VAPOUR
+
+
 def _dimmed(dn: NDArray[Any], reflectance: NDArray[np.float32], names: Sequence[str]) -> str | None:
     """What shows that all is darker than it was, by a factor of about 2; None: nothing does."""
     rows = dict(zip(names, reflectance, strict=True))
-    if {"B10", "B04", "B01"} <= rows.keys():
+    if {"B04", "B01"} <= rows.keys() and _has_air(rows):
         low, red = (float(np.percentile(rows[name], 1)) for name in ("B01", "B04"))
         if BLUER * red < low < LEAST_BLUE:
             return f"B01 is {low:.3f} where it is darkest, less than the light of the air except above 3000 m"

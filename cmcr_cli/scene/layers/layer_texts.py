@@ -24,8 +24,13 @@ OTHER_LAYERS = re.compile(
     r"|prob(ability)?|cs|cdf|shadows?|snow|valid(ity)?|tci|ndvi|evi2?|m?ndwi|ndmi|nbr|m?savi|ndre|ndbi|std(dev)?"
     r"|stdev|sigma|variance|uncertainty|count|azimuth|zenith|[sv][az]a|angles?|sun(azimuth|zenith)angles"
     r"|view(azimuth|zenith)mean|dem|elevation|slope|doy|nodata|classification|class(es)?|detfoo|provenance|[vh][vh]"
+    r"|diff(erence)?|delta|change|anomal(y|ies)|trend|rank|z?scores?|normali[sz]ed|norm|pc|errors?|flags?"
 )
 """Words for layers that are no reflectance."""
+
+
+DAY = re.compile(r"(?<!\d)(?:19|20)\d{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?=T\d{6}|\D|$)")
+"""A day in the name of a file or layer."""
 
 
 def is_other_layer(text: str) -> bool:
@@ -109,6 +114,21 @@ def names_of_texts(texts: Sequence[str]) -> tuple[str | None, ...]:
     )
 
 
+def days_of(dataset: Any) -> tuple[str, ...]:
+    """Find the days in the names of layers, or of the files of which a virtual raster is made.
+
+    Args:
+        dataset: The open file.
+
+    Returns:
+        The days, sorted; more than one where the layers are of several dates.
+    """
+    texts = [text or "" for text in dataset.descriptions]
+    texts += [source for band in _sources(dataset) for source in band]
+    # The first of a name: products state when they were made as well.
+    return tuple(sorted({found[0] for text in texts if (found := DAY.search(posixpath.basename(text)))}))
+
+
 def _by_tags(dataset: Any) -> list[str]:
     """Names or wavelengths that the tags of the bands state."""
     found = []
@@ -143,6 +163,14 @@ def _listed(dataset: Any) -> list[str]:
 
 def _by_sources(dataset: Any) -> list[str]:
     """Names of the files of which a virtual raster is made, one a band."""
+    bands = _sources(dataset, layer="1")
+    if any(len(sources) != 1 for sources in bands):
+        return []
+    return [_end_of(posixpath.splitext(posixpath.basename(sources.pop()))[0]) for sources in bands]
+
+
+def _sources(dataset: Any, layer: str | None = None) -> list[set[str]]:
+    """The files of each band of a virtual raster; none where one shows another of their layers."""
     if dataset.driver != "VRT":
         return []
     try:
@@ -153,12 +181,11 @@ def _by_sources(dataset: Any) -> list[str]:
         return []
     found = []
     for band in tree.iter("VRTRasterBand"):
-        sources = {(source.text or "").strip() for source in band.iter("SourceFilename")}
-        layers = {(layer.text or "1").strip() for layer in band.iter("SourceBand")}
-        if len(sources) != 1 or layers - {"1"}:
+        layers = {(each.text or "1").strip() for each in band.iter("SourceBand")}
+        if layer is not None and layers - {layer}:
             return []
-        stem = posixpath.splitext(posixpath.basename(sources.pop().replace("\\", "/")))[0]
-        found.append(_end_of(stem))
+        sources = band.iter("SourceFilename")
+        found.append({(source.text or "").strip().replace("\\", "/") for source in sources})
     return found
 
 

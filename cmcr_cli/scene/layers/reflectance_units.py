@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,24 @@ LEAST_OF_TAGGED = 0.001
 
 ONE = 20.0
 """Fractions are reflectance up to this value, and DN above."""
+
+LARGEST = 1e6
+"""Numbers that are as large are no DN; netCDF fills with 1e20 and more."""
+
+BASELINE_TAG = "PROCESSING_BASELINE"
+"""Tag of GDAL with the processing baseline of a product."""
+
+OFFSET_SINCE = 4.0
+"""Processing baseline from which on products have an offset."""
+
+OFFSET_OF_DN = 1000
+"""What these products add to their DN."""
+
+OFFSET_DAY = date(2022, 1, 25)
+"""Day of the first products of baseline 04.00."""
+
+OURS = "CMCR_OFFSET"
+"""Tag of an image that cmcr wrote, by which it states its offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +109,62 @@ def find_units(
                 ),
             )
         return Units(Radiometry(offset or 0.0, round(1 / scale, 3)), source, True, warnings)
+    known = offset is not None or OURS in dataset.tags()
     if dtype in STORED:
-        return Units(Radiometry(offset or 0.0), source, False)
+        return Units(Radiometry(offset or 0.0), source, known)
     if not dtype.startswith("float"):
         raise RadiometryError(
             f"{path}: has {dtype} pixels; expected DN as uint16 or int16 (reflectance x {QUANTIFICATION}), "
             "or reflectance as float32. State the reflectance of one DN with --scale, such as --scale "
             "0.0001, or --scale 0.003922 for a picture of 0 to 255."
         )
-    return Units(_of_fractions(dataset, indexes, path, offset or 0.0), source, False)
+    return Units(_of_fractions(dataset, indexes, path, offset or 0.0), source, known)
+
+
+def find_unstated(
+    units: Units, tags: Mapping[str, str], day: date | None, *, reference: bool = False
+) -> tuple[RadiometryWarning, ...]:
+    """Say what is assumed of numbers of which nothing states scale and offset.
+
+    Args:
+        units: What is assumed.
+        tags: Of the file.
+        day: When the image was taken, if that is known.
+        reference: Whether it is a reference: those are fitted to the scene, and only an offset that is likely
+            to be there is told.
+
+    Returns:
+        A warning with what to do where the assumption is wrong, and where it is right; none where nothing is
+        assumed.
+    """
+    baseline = baseline_of(tags)
+    since = baseline is not None and baseline >= OFFSET_SINCE
+    if units.stated or (reference and not since):
+        return ()
+    fractions = units.radiometry.quantification == 1
+    number = "the pixel value" if fractions else f"DN / {units.radiometry.quantification:g}"
+    text = f"an offset or a scale is not stated: reflectance = {number} is assumed"
+    cure = f"give --offset {-OFFSET_OF_DN / (QUANTIFICATION if fractions else 1):g}"
+    if since:
+        text += f". It is of baseline {tags[BASELINE_TAG]}: unless its offset was removed, {cure}"
+    elif baseline is None and (day is None or day >= OFFSET_DAY):
+        text += f". If it is of 2022 or later and its offset was not removed, {cure}"
+    return (RadiometryWarning(f"{text}. State other units with --scale and --offset, these with --offset 0"),)
+
+
+def baseline_of(tags: Mapping[str, str]) -> float | None:
+    """Take the processing baseline from the tags of a file.
+
+    Args:
+        tags: Of the file or its product.
+
+    Returns:
+        The baseline; None where it is not stated.
+    """
+    try:
+        return float(tags[BASELINE_TAG])
+    except (KeyError, ValueError):
+        return None
 
 
 def _of_tags(tags: set[tuple[float, float]], path: str) -> Radiometry:
@@ -132,7 +198,7 @@ def _check_tagged(dataset: Any, indexes: Sequence[int], path: str, tagged: Radio
 def _high(dataset: Any, indexes: Sequence[int]) -> float:
     """What 1 % of the valid pixels are above in the brightest band; 0 where none is valid."""
     pixels = sample_windows(dataset, indexes)
-    values = pixels[:, np.isfinite(pixels).all(axis=0)]
+    values = pixels[:, (np.abs(pixels) < LARGEST).all(axis=0)]  # others are infinite, NaN, or fill values
     nodata = 0 if dataset.nodata is None else dataset.nodata
     values = values[:, (values != nodata).any(axis=0)]
     return float(np.percentile(values, 99, axis=1).max()) if values.size else 0.0

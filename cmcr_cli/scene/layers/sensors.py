@@ -13,7 +13,8 @@ FILES = (
     (r"L[CTEM][4-9]\d{6}\d{7}[A-Z]{3}\d{2}", "Landsat"),
     (r"HLS\.[LS]30\.", "HLS (Harmonized Landsat and Sentinel-2)"),
     (
-        r"\d{8}_\d{6}_\w+_3[AB]_(Analytic|Visual|udm)|(psscene|ps4b|ps8b|planetscope|skysat|superdove)",
+        r"\d{8}_\d{6}_\w+_3[AB]_(Analytic|Visual|udm)|(psscene|ps4b|ps8b|planetscope|skysat|superdove)"
+        r"|\d{8}_\d{6}_ssc\d+_",
         "PlanetScope",
     ),
     (r"S3[ABC]_(OL|SL|SY)_", "Sentinel-3"),
@@ -38,9 +39,14 @@ OURS = re.compile(r"sentinel[ _-]?2|^s2[abcd]?$|\bmsi\b", re.IGNORECASE)
 
 KEYS = re.compile(
     r"(platform|constellation|spacecraft|sensor|satellite|mission|instrument)s?(_?(id|name|shortname))?"
-    r"|collection|short_?name|product_?type"
+    r"|collection|short_?name|(product|item)_?type|(image_?)?description|tifftag_imagedescription|title"
 )
 """Tags that name the satellite, without what stands before their last dot, colon or hash."""
+
+KEY_WORDS = re.compile(r"landsat|hls|planet|modis|viirs|rapideye", re.IGNORECASE)
+"""Beginnings of tags that only images of these satellites have."""
+
+HLS_BANDS = re.compile(r"[sl]30[ _.-]?b\d.*", re.IGNORECASE)
 
 LANDSAT_BANDS = re.compile(r"(sr|st|toa)_b\d{1,2}", re.IGNORECASE)
 """Names of bands of Landsat's collection 2."""
@@ -78,6 +84,9 @@ def _by_file(path: str) -> tuple[str, str] | None:
 
 def _by_tags(tags: Mapping[str, object]) -> tuple[str, str] | None:
     for key, value in tags.items():
+        for pattern, sensor in WORDS:
+            if (found := KEY_WORDS.match(key)) and re.search(pattern, found[0].casefold()):
+                return sensor, f"it has a tag {key}"
         if not KEYS.fullmatch(re.split(r"[.:#/ ]", key.casefold())[-1]):
             continue
         values = value if isinstance(value, list | tuple) else [value]
@@ -94,6 +103,8 @@ def _by_bands(texts: list[str]) -> tuple[str, str] | None:
     for text in texts:
         if LANDSAT_BANDS.fullmatch(text.strip()):
             return "Landsat", f"it has a band {text!r}"
+        if HLS_BANDS.fullmatch(text.strip()):
+            return "HLS (Harmonized Landsat and Sentinel-2)", f"it has a band {text!r}"
         if text.strip().casefold() in PLANET_BANDS:
             return "PlanetScope", f"it has a band {text!r}"
     return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmcr_cli.errors import RadiometryError
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS, SCENE_NEEDS, band_name, check_names
 from cmcr_cli.scene.layers.band_pixels import looks_like_codes, misfits, sample_windows
-from cmcr_cli.scene.layers.layer_texts import is_other_layer, names_of_texts, says_nothing, texts_of
+from cmcr_cli.scene.layers.layer_texts import days_of, is_other_layer, names_of_texts, says_nothing, texts_of
 from cmcr_cli.scene.pixels.masks_of_files import mask_bands
 from cmcr_cli.warning_kinds import BandWarning
 
@@ -60,6 +60,7 @@ def find_layers(
     *,
     bands: tuple[str, ...] | None = None,
     needs: tuple[tuple[str, ...], ...] = SCENE_NEEDS,
+    certain: bool = False,
 ) -> Layers:
     """Find the bands of Sentinel-2 among the layers of a file.
 
@@ -68,6 +69,7 @@ def find_layers(
         path: Its path, for messages.
         bands: What the layers are by `--bands`: names of bands, or LEFT_OUT or the name of another layer.
         needs: Sets of bands, as `check_names` takes them.
+        certain: Whether names are those of a product, which pixels need not confirm.
 
     Returns:
         The layers.
@@ -94,7 +96,7 @@ def find_layers(
             f"{path}: none of its layers ({', '.join(texts)}) is reflectance; expected bands of Sentinel-2. "
             "Check that this is the image, or name its bands in file order with --bands."
         )
-    warnings = _left_out(texts, others)
+    warnings = (*_left_out(texts, others), *_of_days(dataset))
     scl = next((index for index in others if texts[index - 1].upper().startswith("SCL")), None)
     if says_nothing(rest):
         names = _by_order(dataset, path, indexes, needs)
@@ -106,7 +108,23 @@ def find_layers(
     names = _by_texts(path, rest, [named[index - 1] for index in indexes], needs)
     if "B8A" not in names and "B05" in names:  # others number their bands as well, but have no 8A
         _check_pixels(dataset, path, indexes, names)
+    elif needs is SCENE_NEEDS and not certain:
+        warnings += _doubts(dataset, indexes, names)
     return Layers(names, indexes, False, scl, warnings)
+
+
+def _doubts(dataset: Any, indexes: tuple[int, ...], names: tuple[str, ...]) -> tuple[BandWarning, ...]:
+    """A warning where pixels contradict the names that the file gives to its bands."""
+    reflectance, _ = _reflectance(dataset, indexes, sample_windows(dataset, indexes))
+    why = misfits(reflectance, names)
+    if not why:
+        return ()
+    text = (
+        f"the bands are named {' '.join(names)}, but the pixels do not look like these ({why[0]}). If the "
+        "names are in another order than the bands, or some bands have other units, correct the file, or "
+        "name its bands with --bands"
+    )
+    return (BandWarning(text),)
 
 
 def _as_said(
@@ -143,6 +161,17 @@ def _left_out(texts: Sequence[str], others: Sequence[int]) -> tuple[BandWarning,
     text = f"{', '.join(map(repr, called))} in its layers: not a band of Sentinel-2, left out of the image"
     if any(name.upper().startswith("SCL") for name in called):
         text += "; --mask scl uses the scene classification"
+    return (BandWarning(text),)
+
+
+def _of_days(dataset: Any) -> tuple[BandWarning, ...]:
+    days = days_of(dataset)
+    if len(days) < 2:
+        return ()
+    text = (
+        f"the layers are of several dates ({', '.join(days)}), by their names; expected one image. Give the "
+        "bands of one date, and other dates as --reference"
+    )
     return (BandWarning(text),)
 
 

@@ -21,7 +21,7 @@ from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.products.stack import Product
 from cmcr_cli.scene.raster import open_raster, read_bytes
-from cmcr_cli.scene.readable import check_readable, from_zip, gdal_path
+from cmcr_cli.scene.readable import check_readable, from_zip, gdal_path, why_not
 from cmcr_cli.scene.sun import Sun, sun_of
 
 STORE = re.compile(r"(.+?\.zarr(?:\.zip)?)(?:/.*)?", re.IGNORECASE | re.DOTALL)
@@ -139,10 +139,10 @@ def _metadata(store: str) -> tuple[str, bytes]:
     """Folder of the product, as GDAL knows it, and the text of its metadata."""
     local = Path(store)
     check_readable(local, "a Sentinel-2 product")
+    if why := why_not(store):
+        raise InputError(f"{store}: {why}; expected a Sentinel-2 product. Check the path.")
     if local.is_file():
         return _zipped(local)
-    if not store.startswith("/vsi") and not local.is_dir():
-        raise InputError(f"{store}: does not exist; expected a Sentinel-2 product. Check the path.")
     for root in _roots(store):
         for name in METADATA:
             try:

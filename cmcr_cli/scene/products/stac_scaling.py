@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from cmcr_cli.errors import InputError, RadiometryError
+from cmcr_cli.scene.layers.reflectance_units import OFFSET_SINCE
 from cmcr_cli.scene.products.safe import offset_at
 from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.warning_kinds import RadiometryWarning
@@ -25,9 +27,6 @@ LONGEST = 60
 APPLIED = ":boa_offset_applied"
 """End of the names of properties that say whether an offset was removed from the pixels. Those of Earth
 Search deny it of some pixels from which it was (github.com/Element84/earth-search, issues 66 and 71)."""
-
-OFFSET_SINCE = 4.0
-"""Processing baseline from which on products have an offset."""
 
 Asset = Mapping[str, Any]
 
@@ -96,19 +95,14 @@ def scaling_of(
                 "of all such items. If ground is dark, give --offset 0",
             )
         return Scaling(scale, offset)
-    if since is None or since < OFFSET_SINCE:
+    if since is None:
         return Scaling(usual, None)
+    if since < OFFSET_SINCE:
+        return Scaling(usual, 0.0)
     if metadata is not None:
-        try:
+        with suppress(InputError, RadiometryError):  # the user is told that nothing states the offset
             return Scaling(usual, offset_at(metadata))
-        except (InputError, RadiometryError):  # the user is asked
-            pass
-    return _warned(
-        usual,
-        None,
-        f"the item is of baseline {baseline} and does not state an offset; unless it was removed from the "
-        "pixels, give --offset -1000",
-    )
+    return Scaling(usual, None)
 
 
 def baseline_of(properties: Mapping[str, Any]) -> str:

@@ -16,9 +16,10 @@ from cmcr_cli.addresses import public
 from cmcr_cli.errors import CmcrError, OverlapError
 from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.grid import Grid
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
 from cmcr_cli.scene.masks.mask_codes import CloudClass
 from cmcr_cli.scene.masks.mask_raster import CoverRows
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
+from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.references.choice import coarse_grid, look_at, ranked, worth
 from cmcr_cli.scene.references.dates import date_of

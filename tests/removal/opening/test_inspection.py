@@ -41,8 +41,9 @@ def test_what_would_stop_a_run_is_told_with_all_the_rest(write: Write, tmp_path:
 
 def test_warnings_of_opening_are_passed_on(write: Write, tmp_path: Path) -> None:
     s2 = write("s2.tif", np.concatenate([GROUND, GROUND[:1]]), descriptions=(*BANDS, "SCL"))
-    (warning,) = inspect(RemoveOptions(s2=s2, output=tmp_path / "clear.tif")).warnings
-    assert isinstance(warning, BandWarning) and "'SCL' in its layers" in str(warning)
+    warnings = inspect(RemoveOptions(s2=s2, output=tmp_path / "clear.tif")).warnings
+    (warning,) = (each for each in warnings if isinstance(each, BandWarning))
+    assert "'SCL' in its layers" in str(warning)
 
 
 def test_an_input_that_is_missing(tmp_path: Path) -> None:

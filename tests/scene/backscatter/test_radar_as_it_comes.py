@@ -16,6 +16,7 @@ from rasterio.crs import CRS
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.radar import open_radar
+from tests.support.tables import cases_of_table
 
 if TYPE_CHECKING:
     from tests.support.rasters import Write
@@ -44,6 +45,7 @@ class Case:
         item: Whether a STAC item refers to them.
         match: Of a warning beside that about units and grids, or of the refusal.
         refused: Whether it is to be refused.
+        misread: Whether it is read as something else, with the warning.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Case:
     item: bool = False
     match: str = ""
     refused: bool = False
+    misread: bool = False
 
 
 CASES = (
@@ -78,6 +81,8 @@ CASES = (
          match="no coordinate reference system"),
     Case("GRD, digital numbers on a map", "s1.tif", "dn", void=0, names=("VV", "VH"),
          profile={"dtype": "uint16"}, refused=True, match="digital numbers|median"),
+    Case("amplitude without a name", unit="amplitude", names=("VV", "VH"), void=0, misread=True,
+         match="if the values are amplitude, square them"),
     Case("dB times 100", unit="hundredths", names=("VV", "VH"), profile={"dtype": "int16"}, void=0,
          refused=True, match="--s1-units"),
 )  # fmt: skip
@@ -139,8 +144,15 @@ def test_as_it_comes(case: Case, write: Write, tmp_path: Path) -> None:
         ]
     assert (case.match in " ".join(told)) if case.match else told == []
     assert not valid[0, 0] and valid[-1, -1]
+    if case.misread:
+        return
     # Another grid mixes pixels; VV and VH are 7 dB apart, and wrong units further than that.
     assert np.abs(values - decibel())[:, valid].max() < (0.35 if "transform" in case.profile else 1e-3)
+
+
+def test_the_table_of_tools_names_cases() -> None:
+    """Each row of the documentation is shown by cases here."""
+    assert cases_of_table("what it writes") <= {case.label for case in CASES}
 
 
 @pytest.mark.parametrize("names", [("a_VH.tif", "b_VV.tif"), ("a_vh.tif", "b.tif"), ("a.tif", "x-VV.tiff")])

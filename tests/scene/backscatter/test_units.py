@@ -125,3 +125,21 @@ def test_amplitude_by_name_and_by_value(write: Write) -> None:
 def test_values_brighter_than_any_ground_are_reported(write: Write, values: Any) -> None:
     with open_radar(write("s1.tif", values), GRID) as radar:
         assert "higher than of any ground" in said(radar)
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"), [(0.2303, "higher than of any ground"), (2, "lower than of any ground or water")]
+)
+def test_other_logarithms_than_decibel(write: Write, factor: float, text: str) -> None:
+    """The natural one, and 20 log10 of power."""
+    with open_radar(write("s1.tif", np.asarray(decibel() * factor, np.float32)), GRID) as radar:
+        assert text in said(radar) and "10 log10" in said(radar)
+
+
+@pytest.mark.parametrize("bad", [-30, 1e-30, -12])
+def test_one_value_in_both_bands(write: Write, bad: float) -> None:
+    """Which no mark is, as it is not low."""
+    db = decibel()
+    db[:, WEDGE] = bad
+    with open_radar(write("s1.tif", db), GRID) as radar:
+        assert f"25.0% of the pixels hold {bad:g} in VV and VH" in said(radar)

@@ -28,7 +28,9 @@ def level1() -> NDArray[np.uint16]:
 def level2(level1: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """The same without the light of the air, Level-2A (12, n)."""
     air = np.array([1050, 710, 400, 230, 200, 160, 130, 120, 80, 30, 10, 10, 10])[:, None]
-    return np.delete(np.maximum(level1.astype(int) - air, 1), 10, axis=0).astype(np.uint16)
+    ground = np.maximum(level1.astype(int) - air, 1)
+    ground[9] = ground[8]  # nor the water vapour in it
+    return np.delete(ground, 10, axis=0).astype(np.uint16)
 
 
 def told(dn: NDArray[np.uint16], names: tuple[str, ...]) -> str:
@@ -98,3 +100,22 @@ def test_a_cure_for_each_caller(level1: NDArray[np.uint16]) -> None:
     bright = np.minimum(level1.astype(int) * 7, 65_535).astype(np.uint16)
     with pytest.raises(RadiometryError, match=r"s2\.tif: .* 2\.4 at most\. Do that\."):
         check_range(bright, Radiometry(), BANDS, "s2.tif", "Do that")
+
+
+def test_an_offset_taken_off_twice_over_bright_ground(level1: NDArray[np.uint16]) -> None:
+    """B10 is below 0, else B01 is darker than the air; B09 beside B8A tells that there is air where B10 was
+    left out."""
+    bright = (level1.astype(np.float32) / 10_000).clip(0.09)
+    bright[BANDS.index("B10")] = 0.002
+    for names, sign in ((BANDS, "B10 is -0.098"), (L2A_BANDS, "B01 is -0.0")):
+        shown = np.stack([bright[BANDS.index(name)] for name in names]) - np.float32(0.1)
+        likely, told = check_offset(shown, names, -0.1) or (1, "")
+        assert likely == 0 and sign in str(told)
+        assert check_offset(shown + np.float32(0.1), names, -0.1) is None
+
+
+def test_any_band_far_below_0(level2: NDArray[np.uint16]) -> None:
+    shown = level2.astype(np.float32) / 10_000 + np.float32(0.05)
+    shown[L2A_BANDS.index("B12"), ::50] = -0.05
+    likely, told = check_offset(shown, L2A_BANDS, -0.1) or (1, "")
+    assert likely == 0 and "2% of the pixels are below -0.04 in a band" in str(told)

@@ -7,7 +7,18 @@ from cmcr_cli.scene.layers.layer_texts import is_other_layer, names_of_texts, sa
 
 
 @pytest.mark.parametrize(
-    "text", ["SCL", "dataMask", "MSK_CLDPRB", "std_B02", "B04_mask", "QA60", "cloud probability"]
+    "text",
+    [
+        "SCL",
+        "dataMask",
+        "MSK_CLDPRB",
+        "std_B02",
+        "B04_mask",
+        "QA60",
+        "cloud probability",
+        "B02_anomaly",
+        "B04_diff",
+    ],
 )
 def test_layers_that_are_no_reflectance(text: str) -> None:
     assert is_other_layer(text)

@@ -1,5 +1,8 @@
+"""Units of two bands, and what is said where nothing states scale and offset."""
+
 from __future__ import annotations
 
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,8 +10,10 @@ import numpy as np
 import pytest
 
 from cmcr_cli.errors import RadiometryError
-from cmcr_cli.scene.layers.reflectance_units import Units, find_units
+from cmcr_cli.scene.layers.reflectance_units import Units, baseline_of, find_units, find_unstated
 from cmcr_cli.scene.radiometry import Radiometry
+
+ASSUMED = Units(Radiometry(), "assumed 0", False)
 
 
 def units(
@@ -25,7 +30,7 @@ def units(
 
     dataset = SimpleNamespace(
         dtypes=(dtype,) * 2, scales=[a for a, _ in tags], offsets=[b for _, b in tags], nodata=None,
-        count=2, indexes=(1, 2), width=64, height=64, read=read,
+        count=2, indexes=(1, 2), width=64, height=64, read=read, tags=lambda *_, **__: {},
     )  # fmt: skip
     return find_units(dataset, (1, 2), "s2.tif", **{"scale": None, "offset": None, **options})
 
@@ -34,7 +39,7 @@ def units(
     ("found", "radiometry", "source", "stated"),
     [
         ({}, Radiometry(), "assumed 0", False),
-        ({"offset": -1000.0}, Radiometry(-1000), "option", False),
+        ({"offset": -1000.0}, Radiometry(-1000), "option", True),
         ({"tags": ((1e-4, -0.1),) * 2}, Radiometry(-1000, 10_000), "tag", True),
         ({"scale": 1e-4, "dtype": "uint8"}, Radiometry(0, 10_000), "assumed 0", True),
         ({"dtype": "float32"}, Radiometry(0, 1), "assumed 0", False),
@@ -69,3 +74,41 @@ def test_options_that_contradict_the_tags_win_aloud(options: dict[str, float]) -
 def test_what_cannot_be_is_refused(found: dict[str, Any], message: str) -> None:
     with pytest.raises(RadiometryError, match=message):
         units(**found)
+
+
+@pytest.mark.parametrize(
+    ("tags", "day", "text"),
+    [
+        ({}, None, "If it is of 2022 or later and its offset was not removed, give --offset -1000"),
+        ({}, date(2022, 1, 25), "If it is of 2022 or later"),
+        ({}, date(2022, 1, 24), "DN / 10000 is assumed. State other units"),
+        ({"PROCESSING_BASELINE": "03.01"}, None, "DN / 10000 is assumed. State other units"),
+        (
+            {"PROCESSING_BASELINE": "05.09"},
+            None,
+            "It is of baseline 05.09: unless its offset was removed, give",
+        ),
+    ],
+)
+def test_one_line_names_the_assumption_and_the_cure(
+    tags: dict[str, str], day: date | None, text: str
+) -> None:
+    (warning,) = find_unstated(ASSUMED, tags, day)
+    assert text in str(warning) and "\n" not in str(warning)
+    assert str(warning).endswith("State other units with --scale and --offset, these with --offset 0")
+
+
+def test_fractions_have_an_offset_of_their_own() -> None:
+    (warning,) = find_unstated(Units(Radiometry(0, 1), "assumed 0", False), {}, None)
+    assert "the pixel value is assumed" in str(warning) and "--offset -0.1." in str(warning)
+
+
+def test_nothing_is_said_of_what_is_stated_or_of_references() -> None:
+    assert find_unstated(Units(Radiometry(), "tag", True), {"PROCESSING_BASELINE": "05.09"}, None) == ()
+    assert find_unstated(ASSUMED, {}, None, reference=True) == ()
+    assert find_unstated(ASSUMED, {"PROCESSING_BASELINE": "05.09"}, None, reference=True)
+
+
+def test_baselines() -> None:
+    assert baseline_of({"PROCESSING_BASELINE": "04.00"}) == 4
+    assert baseline_of({"PROCESSING_BASELINE": "new"}) is baseline_of({}) is None

@@ -13,6 +13,7 @@ from cmcr_cli.scene.layers.sensors import check_sensor
         ("LE71980242003152ASN00.tif", "Landsat"),
         ("HLS.L30.T31UFU.2024153T105031.v2.0.tif", "HLS"),
         ("20240601_101112_14_2470_3B_AnalyticMS_SR_8b.tif", "PlanetScope"),
+        ("20240601_101112_ssc1_u0001_analytic.tif", "PlanetScope"),
         ("https://host/S3A_OL_1_EFR.tif?sig=1", "Sentinel-3"),
         ("MOD09GA.A2024153.h18v03.tif", "MODIS"),
         ("VNP09GA.A2024153.tif", "VIIRS"),
@@ -31,6 +32,10 @@ def test_by_the_name_of_a_file(path: str, sensor: str) -> None:
         ({"NC_GLOBAL#sensor": "MODIS"}, "sensor is 'MODIS'"),
         ({"constellation": "sentinel-1"}, "constellation is 'sentinel-1'"),
         ({"collection": "hls2-s30"}, "collection is 'hls2-s30'"),
+        ({"LANDSAT_SCENE_ID": "LC81980242024153LGN00"}, "Landsat .it has a tag LANDSAT_SCENE_ID"),
+        ({"HLS_PROCESSING_TIME": "2024"}, "it has a tag HLS_PROCESSING_TIME"),
+        ({"item_type": "PSScene"}, "item_type is 'PSScene'"),
+        ({"TIFFTAG_IMAGEDESCRIPTION": "Landsat 8"}, "IMAGEDESCRIPTION is 'Landsat 8'"),
     ],
 )
 def test_by_tags(tags: dict[str, object], shown: str) -> None:
@@ -39,7 +44,7 @@ def test_by_tags(tags: dict[str, object], shown: str) -> None:
 
 
 def test_by_bands() -> None:
-    for text, sensor in (("SR_B4", "Landsat"), ("green_i", "PlanetScope")):
+    for text, sensor in (("SR_B4", "Landsat"), ("green_i", "PlanetScope"), ("S30_B02", "HLS.*")):
         with pytest.raises(RadiometryError, match=rf"{sensor} \(it has a band '{text}'\)"):
             check_sensor("s2.tif", {}, [None, text])
 

@@ -15,7 +15,8 @@ from rasterio.enums import ColorInterp
 
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.grid import Grid
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
+from cmcr_cli.scene.optical import Optical, open_optical
 
 if TYPE_CHECKING:
     from tests.support.rasters import Write

@@ -12,8 +12,9 @@ from rasterio.windows import Window
 
 from cmcr_cli.errors import GridMismatchError, InputError, RadiometryError
 from cmcr_cli.scene.bands import BANDS, L2A_BANDS
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
 from cmcr_cli.scene.masks.mask_raster import open_mask
-from cmcr_cli.scene.optical import check_radiometry, open_optical
+from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.scene.products import safe
 from cmcr_cli.scene.products.safe import is_safe, read_safe
 from cmcr_cli.scene.raster import open_raster

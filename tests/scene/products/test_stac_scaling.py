@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.bands import L2A_BANDS
-from cmcr_cli.scene.optical import Optical, check_radiometry, open_optical
+from cmcr_cli.scene.layers.radiometry_check import check_radiometry
+from cmcr_cli.scene.optical import Optical, open_optical
 from cmcr_cli.scene.products.stac_scaling import baseline_of, scaling_of, shortened
 from cmcr_cli.scene.sun import Sun
 from cmcr_cli.simulate.write import simulate_window
