@@ -12,7 +12,8 @@ import xarray as xr
 from affine import Affine
 from rasterio.crs import CRS
 
-from cmcr_cli.arrays.coordinates import Place, dimensions, place_of, spatial_dims
+from cmcr_cli.arrays.coordinates import Place, dimensions, place_of, spatial_dims, with_mapping
+from cmcr_cli.arrays.layer_names import each_of, names_of
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.backscatter.polarisations import SPOKEN
 from cmcr_cli.scene.layers.layer_texts import is_other_layer
@@ -68,6 +69,17 @@ class ArrayLayers:
     def dtypes(self) -> tuple[np.dtype[Any], ...]:
         """Of each layer."""
         return tuple(self.pieces[0 if self.stacked else place].dtype for place in range(len(self.names)))
+
+    def each(self) -> tuple[xr.Variable, ...]:
+        """Split the layers.
+
+        Returns:
+            One variable (y, x) for each layer.
+        """
+        if not self.stacked:
+            return self.pieces
+        (stack,) = self.pieces
+        return tuple(stack.isel({stack.dims[0]: n}) for n in range(len(self.names)))
 
     def only(self, places: Sequence[int]) -> ArrayLayers:
         """Choose some of the layers.
@@ -187,9 +199,12 @@ def image_of(
         InputError: It has several times, other dimensions, or no place on the map.
         RadiometryError: Its pixels are not numbers, or its bands are not stored alike.
     """
-    array = _lone_stack(_of_one_time(array, what), what)
+    array = _lone_stack(with_mapping(_of_one_time(array, what)), what)
     place = place_of(array, what, transform, crs)
-    layers = (_of_dataset if isinstance(array, xr.Dataset) else _of_array)(array, what, place)
+    if isinstance(array, xr.Dataset):
+        layers = _of_dataset(array, what, place)
+    else:
+        layers = _of_array(array, what, place, named=named or kind == "mask")
     sources = list(range(len(layers.names))) if named else _wanted(layers.names, kind)
     layers = layers.only(sources)
     if not layers.names:
@@ -272,7 +287,7 @@ def _of_dataset(array: xr.Dataset, what: str, place: Place) -> ArrayLayers:
     return ArrayLayers(tuple(pieces), tuple(names), tuple(attrs))
 
 
-def _of_array(array: xr.DataArray, what: str, place: Place) -> ArrayLayers:
+def _of_array(array: xr.DataArray, what: str, place: Place, *, named: bool) -> ArrayLayers:
     """A DataArray has its layers along the one dimension that it has besides rows and columns."""
     extra = [dim for dim in array.dims if dim not in (place.y, place.x)]
     if len(extra) > 1:
@@ -286,34 +301,15 @@ def _of_array(array: xr.DataArray, what: str, place: Place) -> ArrayLayers:
     if not extra:
         name = None if array.name is None else str(array.name)
         return ArrayLayers((array.variable.transpose(place.y, place.x),), (name,), (_stated(array),))
-    count = array.sizes[extra[0]]
-    attrs = _stated(array)
+    (dim,), attrs = extra, _stated(array)
+    scales = each_of(array, dim, attrs.get("scales", attrs.get("scale_factor", 1)))
+    offsets = each_of(array, dim, attrs.get("offsets", attrs.get("add_offset", 0)))
     each_attrs = tuple(
         {**attrs, "scale_factor": scale, "add_offset": offset}
-        for scale, offset in zip(
-            _each(attrs.get("scales", attrs.get("scale_factor", 1)), count),
-            _each(attrs.get("offsets", attrs.get("add_offset", 0)), count),
-            strict=True,
-        )
+        for scale, offset in zip(scales, offsets, strict=True)
     )
-    pieces = (array.variable.transpose(extra[0], place.y, place.x),)
-    return ArrayLayers(pieces, _names(array, extra[0], count), each_attrs)
-
-
-def _names(array: xr.DataArray, dim: Hashable, count: int) -> tuple[str | None, ...]:
-    """Names of layers: texts along their dimension, else the long_name, as rioxarray has them."""
-    if dim in array.coords and array.coords[dim].dtype.kind in "UOT":
-        return tuple(map(str, array.coords[dim].values))
-    stated = array.attrs.get("long_name")
-    if isinstance(stated, Sequence) and not isinstance(stated, str) and len(stated) == count:
-        return tuple(map(str, stated))
-    return (None,) * count
-
-
-def _each(value: Any, count: int) -> tuple[Any, ...]:
-    """A value for each layer, which may be one for all."""
-    several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-    return tuple(value) if several and len(value) == count else (value,) * count
+    pieces = (array.variable.transpose(dim, place.y, place.x),)
+    return ArrayLayers(pieces, names_of(array, dim, what, named=named), each_attrs)
 
 
 def _stated(array: xr.DataArray) -> Mapping[Hashable, Any]:
@@ -348,9 +344,10 @@ def _dtype(dtypes: Sequence[np.dtype[Any]], what: str, kind: Kind) -> np.dtype[A
         # Whole numbers of 64 bits, as numpy makes them, where none is as large.
         return np.dtype("int32") if dtype.itemsize == 8 else np.dtype("uint8") if dtype.kind == "b" else dtype
     if (len(different) > 1 and kind != "radar") or dtype.name not in DTYPES:
+        better = "uint16" if all(each.kind in "iu" for each in dtypes) else "float32"
         raise RadiometryError(
             f"{what}: holds {' and '.join(different)} pixels; expected one type for all: DN as uint16 or "
-            'int16, or reflectance or backscatter as float32. Convert it, as in ds.astype("float32").'
+            f'int16, or reflectance or backscatter as float32. Convert it, as in ds.astype("{better}").'
         )
     return dtype.newbyteorder("=")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401 - its accessor reads dimensions and CRS by CF and GDAL's conventions
+import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj.exceptions import CRSError as ProjError
@@ -99,6 +100,23 @@ def dimensions(array: Any) -> str:
         Names and sizes, such as `y (512), x (512)`; "none" where there are none.
     """
     return ", ".join(f"{name} ({size})" for name, size in array.sizes.items()) or "none"
+
+
+def with_mapping(array: Any) -> Any:
+    """Turn variables that state a CRS into coordinates, where those of netCDF files of openEO and xcube are.
+
+    Args:
+        array: Dataset or DataArray.
+
+    Returns:
+        The same, where nothing is to be done.
+    """
+    if not isinstance(array, xr.Dataset):
+        return array
+    named = {
+        each.attrs.get("grid_mapping", each.encoding.get("grid_mapping")) for each in array.data_vars.values()
+    }
+    return array.set_coords([name for name in named & array.data_vars.keys() if array[name].ndim == 0])
 
 
 def place_of(array: Any, what: str, transform: Affine | None = None, crs: CRS | None = None) -> Place:

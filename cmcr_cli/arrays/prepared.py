@@ -35,6 +35,9 @@ EXPECTED = (
     "transform and crs"
 )
 
+MOST_LAYERS = 32
+"""Bands, masks and classes of one image; rows are more."""
+
 OUTPUTS = ("output", "provenance", "uncertainty", "source_date")
 """Options of the rasters that become variables."""
 
@@ -247,6 +250,11 @@ def _as_xarray(value: Any, what: str, plan: _Plan) -> Any:
         raise InputError(f"{what}: found {kind_of(value)}; expected {EXPECTED}. Give one of these.")
     if value.ndim not in (2, 3):
         raise InputError(f"{what}: found {kind_of(value)}; expected an array (band, y, x). Select one image.")
+    if value.ndim == 3 and value.shape[2] <= MOST_LAYERS < value.shape[0]:
+        raise InputError(
+            f"{what}: found {kind_of(value)}, which has its bands last; expected an array (band, y, x). "
+            "Move them, as in np.moveaxis(array, -1, 0)."
+        )
     if plan.transform is None or plan.crs is None:
         raise InputError(
             f"{what}: found {kind_of(value)}, of which no place on the map is known; expected its transform "

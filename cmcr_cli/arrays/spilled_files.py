@@ -23,10 +23,10 @@ from cmcr_cli.arrays.array_layers import ArrayImage
 from cmcr_cli.errors import InputError, OutputError
 from cmcr_cli.output.write_errors import GDAL_ERRORS
 
-BLOCK_BYTES = 64 * 2**20
-"""Of the pixels that are computed at a time, unless a single chunk of a lazy array has more."""
+BLOCK_BYTES = 16 * 2**20
+"""Of the pixels that are computed at a time, unless one chunk of each layer of a lazy array has more."""
 
-CACHE_BYTES = 64 * 2**20
+CACHE_BYTES = 32 * 2**20
 """GDAL's block cache while files are written; it would take 5 % of the memory of the machine."""
 
 TILE = 256
@@ -78,16 +78,18 @@ def write_image(image: ArrayImage, path: Path, progress: Callable[[int], None] =
     }
     if min(height, width) >= TILE:
         profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE}
-    lazy = xr.Dataset({f"piece_{n}": piece for n, piece in enumerate(image.layers.pieces)})
+    # One by one: Dask would join the chunks of several layers, and hold them twice.
+    lazy = xr.Dataset({f"layer_{n}": layer for n, layer in enumerate(image.layers.each())})
     try:
         with (
             rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES),
             rasterio.open(path, "w", **profile) as file,
         ):
             for rows, columns in windows(image):
-                pixels = _computed(image, lazy, rows, columns)
-                file.write(pixels, window=_window(image, rows, columns))
-                progress(pixels.nbytes)
+                window = _window(image, rows, columns)
+                for index, pixels in enumerate(_computed(image, lazy, rows, columns), 1):
+                    file.write(pixels, index, window=window)
+                    progress(pixels.nbytes)
             file.update_tags(**image.tags)
             file.descriptions = tuple(name or "" for name in image.layers.names)
             file.scales, file.offsets = zip(*image.scaling, strict=True)
@@ -137,14 +139,12 @@ def merged(sizes: Sequence[int], most: int) -> Iterator[slice]:
         yield slice(start, stop)
 
 
-def _computed(image: ArrayImage, lazy: xr.Dataset, rows: slice, columns: slice) -> NDArray[Any]:
-    """Pixels of a block (layers, rows, columns), in the order of the map."""
+def _computed(image: ArrayImage, lazy: xr.Dataset, rows: slice, columns: slice) -> Iterator[NDArray[Any]]:
+    """Pixels of a block, layer by layer (rows, columns), in the order of the map."""
     try:
         # All layers at once: they may be parts of one chunk, and are computed in parallel.
         block = lazy.isel({image.place.y: rows, image.place.x: columns}).compute()
         parts = [np.asarray(part.values) for part in block.data_vars.values()]
-        parts = [part if part.ndim == 3 else part[np.newaxis] for part in parts]
-        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
     except MemoryError:
         raise
     except Exception as error:  # of whatever computes a lazy array, such as a reader of remote files
@@ -152,14 +152,15 @@ def _computed(image: ArrayImage, lazy: xr.Dataset, rows: slice, columns: slice) 
             f"{image.what}: rows {rows.start} to {rows.stop} cannot be computed ({type(error).__name__}: "
             f"{error}); expected an array that can. Look at it with ds.isel(...).load()."
         ) from error
-    expected = len(image.layers.names), rows.stop - rows.start, columns.stop - columns.start
-    if found.shape != expected or not np.can_cast(found.dtype, image.dtype, "same_kind"):
-        raise InputError(
-            f"{image.what}: holds {found.dtype} pixels of the shape {found.shape} once it is computed; "
-            f"expected {image.dtype} and {expected}, as the array says. Correct the dtype and chunks of the "
-            "step that makes it, such as map_blocks."
-        )
-    return np.ascontiguousarray(found[:, *image.place.order], image.dtype)
+    expected = rows.stop - rows.start, columns.stop - columns.start
+    for part in parts:
+        if part.shape != expected or not np.can_cast(part.dtype, image.dtype, "same_kind"):
+            raise InputError(
+                f"{image.what}: holds {part.dtype} pixels of the shape {part.shape} once it is computed; "
+                f"expected {image.dtype} and {expected}, as the array says. Correct the dtype and chunks of "
+                "the step that makes it, such as map_blocks."
+            )
+        yield np.ascontiguousarray(part[image.place.order], image.dtype)
 
 
 def _window(image: ArrayImage, rows: slice, columns: slice) -> Window:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cmcr_cli.addresses import public
-from cmcr_cli.scene.grid import Grid, crs_name
+from cmcr_cli.scene.grid import Grid, crs_name, unit_name
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar
 from cmcr_cli.scene.references.dates import date_of
@@ -34,6 +34,7 @@ class OpticalInput:
         width: Pixels.
         height: Pixels.
         pixel_size: Width and height of a pixel in units of the CRS.
+        pixel_unit: m, degrees, or units.
         dtype: Of the stored numbers.
         nodata: Stated by the file; None: 0 counts.
         valid_share: Part of the pixels that hold a measurement, 0 to 1; None: not counted.
@@ -56,6 +57,7 @@ class OpticalInput:
     width: int
     height: int
     pixel_size: tuple[float, float]
+    pixel_unit: str
     dtype: str
     nodata: float | None
     valid_share: float | None
@@ -92,6 +94,7 @@ class OpticalInput:
             width=grid.width,
             height=grid.height,
             pixel_size=grid.pixel_size,
+            pixel_unit=unit_name(grid.crs),
             dtype=str(stored.dtype),
             nodata=stored.nodata,
             valid_share=None if valid_share is None else round(valid_share, 4),
@@ -111,8 +114,8 @@ class OpticalInput:
         yield "scale", f"{self.scale:g}, offset {self.offset:g} DN ({self.offset_source})"
         size = " x ".join(f"{each:.6g}" for each in dict.fromkeys(self.pixel_size))
         resampled = ", resampled to the grid of the scene" if self.resampled else ""
-        yield "grid", f"{self.width} x {self.height} px of {size}, {self.crs}{resampled}"
-        nodata = "none stated, 0 counts" if self.nodata is None else f"nodata {self.nodata:g}"
+        yield "grid", f"{self.width} x {self.height} px of {size} {self.pixel_unit}, {self.crs}{resampled}"
+        nodata = "nodata 0 (none stated)" if self.nodata is None else f"nodata {self.nodata:g}"
         valid = "" if self.valid_share is None else f", about {self.valid_share:.0%} valid"
         yield "pixels", f"{self.dtype}, {nodata}{valid}"
         sun = "not known" if self.sun is None else "azimuth {:.1f}, elevation {:.1f}".format(*self.sun)

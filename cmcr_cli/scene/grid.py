@@ -247,10 +247,20 @@ class Grid:
             Size, pixel size and CRS.
         """
         x, y = (f"{size:.6g}" for size in self.pixel_size)
-        unit = "degrees" if self.crs.is_geographic else "m" if self.crs.linear_units == "metre" else "units"
-        return (
-            f"{self.width} x {self.height} px of {x if x == y else f'{x} x {y}'} {unit}, {crs_name(self.crs)}"
-        )
+        size = f"{x if x == y else f'{x} x {y}'} {unit_name(self.crs)}"
+        return f"{self.width} x {self.height} px of {size}, {crs_name(self.crs)}"
+
+
+def unit_name(crs: CRS) -> str:
+    """Name the unit of coordinates, for people.
+
+    Args:
+        crs: The CRS.
+
+    Returns:
+        m, degrees, or units where it is another one.
+    """
+    return "degrees" if crs.is_geographic else "m" if crs.linear_units == "metre" else "units"
 
 
 def same_crs(one: CRS, other: CRS) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from cmcr_cli.cli.main import app
 from cmcr_cli.option_fields import option_fields
@@ -40,12 +41,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Put in the help of the commands and the options, and keep links out of docs/ inside the site."""
     if PLACE in markdown:
         markdown = markdown.replace(PLACE, "\n\n".join(_commands()))
     if FIELDS in markdown:
         markdown = markdown.replace(FIELDS, _fields())
+    # What is in docs/ is at the root of the site, and so is all else.
+    if "/" in page.file.src_uri:
+        return markdown.replace("](../docs/", "](../")
     return markdown.replace("](../", "](")
 
 

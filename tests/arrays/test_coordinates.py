@@ -9,7 +9,7 @@ import xarray as xr
 from affine import Affine
 from rasterio.crs import CRS
 
-from cmcr_cli.arrays.coordinates import place_of
+from cmcr_cli.arrays.coordinates import place_of, with_mapping
 from cmcr_cli.errors import InputError
 
 UTM31 = CRS.from_epsg(32631)
@@ -106,3 +106,11 @@ def test_what_is_given_counts_where_the_array_says_nothing() -> None:
 def test_places_that_are_none_are_refused(given: xr.DataArray, words: str) -> None:
     with pytest.raises(InputError, match=f"^ds: .*{words}"):
         place_of(given, "ds")
+
+
+def test_the_crs_may_be_a_variable() -> None:
+    """As in netCDF files of openEO and xcube, which xarray opens so."""
+    given = array(epsg=None)
+    found = with_mapping(xr.Dataset({"B02": given.assign_attrs(grid_mapping="crs"), "crs": wkt()}))
+    assert "crs" in found.coords and place_of(found, "ds").crs == UTM31
+    assert with_mapping(given) is given

@@ -117,6 +117,7 @@ PIXELS = np.ones((13, 4, 5), "uint16")
         (arguments(PIXELS), InputError, r"ds: found numpy\.ndarray of the shape \(13, 4, 5\).*transform="),
         (arguments(PIXELS, transform=CORNER), InputError, "no place on the map is known"),
         (arguments(PIXELS[None], transform=CORNER, crs=UTM31), InputError, r"an array \(band, y, x\)"),
+        (arguments(np.ones((40, 50, 13)), transform=CORNER, crs=UTM31), InputError, "bands last; .*moveaxis"),
         (arguments(PIXELS, transform=CORNER.to_gdal(), crs=UTM31), OptionError, "transform: found tuple"),
         (arguments(PIXELS, transform=CORNER, crs="here"), OptionError, "crs: 'here' is not understood"),
         (arguments(PIXELS, transform=CORNER, crs=UTM31, resume=True), OptionError, "resume=True with arrays"),

@@ -45,8 +45,11 @@ def test_an_array_becomes_the_file_that_it_was(make: Any, make_scene: Any, tmp_p
         np.testing.assert_equal(after.nodata, np.nan if image.dtype.kind == "f" else 0)
 
 
-@pytest.mark.parametrize("block", [1, 40_000, 2**27])
-def test_every_block_is_computed_once(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("block", "depth"), [(1, 1), (40_000, 1), (2**27, 1), (40_000, 2)])
+def test_every_chunk_is_computed_once(
+    block: int, depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where chunks hold several layers, which are written one by one."""
     monkeypatch.setattr(spilled_files, "BLOCK_BYTES", block)
     computed: list[tuple[int, ...]] = []
 
@@ -54,11 +57,11 @@ def test_every_block_is_computed_once(block: int, tmp_path: Path, monkeypatch: p
         computed.append(pixels.shape)
         return pixels
 
-    array = lazy(seen, scale_factor=0.0001, add_offset=-0.1, PLACE="here")
+    array = lazy(seen, (depth, 120, 77), scale_factor=0.0001, add_offset=-0.1, PLACE="here")
     done: list[int] = []
     write_image(image_of(array, "ds", "image"), tmp_path / "ds", done.append)
-    assert len([shape for shape in computed if np.prod(shape) > 1]) == 2 * 3 * 4
-    assert sum(done) == 2 * 290 * 300 * 4 and max(done) <= max(block, 2 * 120 * 77 * 4)
+    assert len([shape for shape in computed if np.prod(shape) > 1]) == 2 // depth * 3 * 4
+    assert sum(done) == 2 * 290 * 300 * 4 and max(done) <= max(block, 120 * 77 * 4)
     with rasterio.open(tmp_path / "ds") as file:
         assert np.array_equal(file.read().ravel(), np.arange(2 * 290 * 300))
         assert file.scales == (0.0001,) * 2 and file.offsets == (-0.1,) * 2 and file.tags()["PLACE"] == "here"

@@ -27,7 +27,7 @@ from cmcr_cli.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-OTHERS = ["release/README.md", "weights/CHANGELOG.md", "weights/README.md"]
+OTHERS = ["release/README.md", "weights/CHANGELOG.md", "weights/README.md", "weights/making.md"]
 """Pages without blocks."""
 
 NOT_RUN = {

@@ -43,8 +43,21 @@ def test_help_ends_with_two_examples(cmcr: Callable[..., Any], name: str) -> Non
     assert all(example.startswith(f"cmcr {name}") for example in examples)
 
 
-def test_help_loads_no_heavy_library() -> None:
-    code = "import sys, cmcr_cli.cli.main; print({'torch', 'rasterio', 'numpy'} & set(sys.modules))"
+HEAVY = {"torch", "numpy", "rasterio", "shapely", "PIL", "xarray", "dask", "psutil", "rich", "pydantic"}
+
+
+def test_help_and_version_load_no_heavy_library() -> None:
+    """Words of each call are parted as in a shell; all in one process, since modules stay loaded."""
+    calls = ["--version", "--help", "data check --help", *(f"{name} --help" for name in COMMANDS)]
+    code = f"""
+import contextlib, io, sys
+from cmcr_cli.cli.main import main
+for call in {calls}:
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+        main(call.split())
+    assert "cmcr" in told.getvalue(), call
+print({HEAVY} & set(sys.modules))
+"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"
 

@@ -52,6 +52,10 @@ def test_what_tells_the_names_of_bands(
         inputs = Inputs.of(optical, None, bands=given)
     assert inputs.scene.bands_from == told and inputs.radar is None
     assert [kind for kind, _, _ in inputs.blocks()] == ["Sentinel-2", "Sentinel-1"]
+    rows = dict(inputs.scene.rows())
+    assert (
+        rows["grid"] == "8 x 8 px of 10 m, EPSG:32631" and rows["pixels"] == "uint16, nodata 0 (none stated)"
+    )
     assert "nodata" not in inputs.tag() and "Sentinel-1 none" in inputs.tag()
 
 

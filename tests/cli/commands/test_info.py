@@ -87,7 +87,7 @@ def test_text_of_a_product(cmcr: Callable[..., Any], tmp_path: Path) -> None:
     for line in (
         "  product  EOPF Zarr, L2A, baseline 05.11, 2024-06-01",
         "  scale  0.0001, offset -1000 DN (product)",
-        "  grid  120 x 120 px of 10, EPSG:32631",
+        "  grid  120 x 120 px of 10 m, EPSG:32631",
         "  pixels  uint16, nodata 0, about 99% valid",
         "  sun  azimuth 158.5, elevation 59.8",
         "Sentinel-1  none",

@@ -24,8 +24,8 @@ INPUTS = Inputs(
     scene=OpticalInput(
         path="s2.tif", form="stack", level="L2A", baseline=None, date=None, sun=None, bands=NAMES,
         bands_from="names", scale=0.0001, offset=-1000.0, offset_source="tag", crs="EPSG:32631", width=16,
-        height=8, pixel_size=(10.0, 10.0), dtype="uint16", nodata=0.0, valid_share=0.75, classification=False,
-        resampled=False,
+        height=8, pixel_size=(10.0, 10.0), pixel_unit="m", dtype="uint16", nodata=0.0,
+        valid_share=0.75, classification=False, resampled=False,
     ),
     radar=None,
 )  # fmt: skip
