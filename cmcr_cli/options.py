@@ -72,12 +72,7 @@ class RemoveOptions:
     ]
     s1_vv: Annotated[
         str | None,
-        Option(
-            "Sentinel-1 VV in a file of its own, instead of S1.",
-            Role.INPUT,
-            commands=RADAR,
-            column=True,
-        ),
+        Option("Sentinel-1 VV in a file of its own, instead of S1.", Role.INPUT, commands=RADAR, column=True),
     ] = None
     s1_vh: Annotated[
         str | None,
@@ -96,6 +91,10 @@ class RemoveOptions:
             path_of=path_of_entry,
         ),
     ] = ()
+    guide: Annotated[
+        str | None,
+        Option("Any raster that tells what ground is alike, such as land cover.", Role.INPUT, column=True),
+    ] = None
     max_references: Annotated[
         int, Option("Largest number of references; of more, the most promising are used.", least=1, most=4)
     ] = 4

@@ -33,16 +33,14 @@ def radar_basis(radar: Floats, valid: Bools, inner: tuple[Any, ...] | None = Non
     Args:
         radar: VV and VH in dB (2, height + 2 MARGIN, width + 2 MARGIN).
         valid: Where it holds data.
-        inner: Chosen blocks of the window itself, as an index of its rows and columns. By default all of
-            them, and one block more on each side.
+        inner: Chosen blocks of the window itself, as slices of its rows and columns, perhaps after "...".
+            By default all of them, and one block more on each side.
 
     Returns:
         (1 + RADAR_BASIS, rows, columns): validity (1 or 0), then saturating random features (Rahimi and
         Recht 2008, "Weighted sums of random kitchen sinks"), 0 where not valid.
     """
-    features, known = _features(radar, valid)
-    if inner is not None:
-        features, known = (each[..., 1:-1, 1:-1][inner] for each in (features, known))
+    features, known = _features(radar, valid, inner)
     out = np.empty((1 + RADAR_BASIS, *known.shape), np.float32)
     flat = out.reshape(len(out), -1)
     flat[0] = known.ravel()
@@ -55,8 +53,8 @@ def radar_basis(radar: Floats, valid: Bools, inner: tuple[Any, ...] | None = Non
     return out
 
 
-def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
-    """Radar features (features, rows, columns) and validity per block, less the `_RING` outermost blocks.
+def _features(radar: Floats, valid: Bools, inner: tuple[Any, ...] | None) -> tuple[Floats, Bools]:
+    """Radar features (features, rows, columns) and validity per block, as `radar_basis` chooses them.
 
     Mean backscatter in dB at `_SCALES` and standard deviation of the dB at `_TEXTURE_SCALES`, both over valid
     blocks only and scaled to about -1..1. Where a window has no valid block the next wider one is used,
@@ -71,16 +69,19 @@ def _features(radar: Floats, valid: Bools) -> tuple[Floats, Bools]:
     np.cumsum(fields, axis=2, dtype=np.float64, out=integral[:, 1:, 1:])
     for row in range(2, integral.shape[1]):
         integral[:, row] += integral[:, row - 1]
-    rows, columns = (size - 2 * _RING for size in whole.shape)
+    chosen = [range(size - 2 * _RING) for size in whole.shape]
+    if inner is not None:
+        chosen = [each[1:-1][part] for each, part in zip(chosen, inner[-2:], strict=True)]
 
     def means(scale: int, channels: slice) -> tuple[NDArray[Any], NDArray[Any]]:
-        low, high = _RING - scale // 2, _RING + scale // 2 + 1
-        across = [
-            integral[:, start : start + rows, high : high + columns]
-            - integral[:, start : start + rows, low : low + columns]
-            for start in (low, high)
-        ]
-        box = across[1] - across[0]
+        # Rows and columns where the boxes around the chosen blocks begin, and where they end.
+        (top, bottom), (left, right) = (
+            [slice(each.start + by, each.stop + by, each.step) for by in (first, first + scale)]
+            for each in chosen
+            for first in [_RING - scale // 2]
+        )
+        box = integral[:, bottom, right] - integral[:, bottom, left]
+        box -= integral[:, top, right] - integral[:, top, left]
         return np.asarray(box[channels] / np.maximum(box[-1], 1), np.float32), box[-1] > 0.5
 
     found: list[NDArray[Any]] = []

@@ -52,6 +52,7 @@ class Samples:
         references: The `looks` of each reference (n, references, LOOKS).
         clear: Where it is clear (n, references).
         fold: Part of the sample that each belongs to (n,), from 0 to FOLDS - 1.
+        guides: Places of references that are no dates: nothing is known of them before the fit.
     """
 
     image: Floats
@@ -59,6 +60,7 @@ class Samples:
     references: Floats
     clear: Bools
     fold: NDArray[np.intp]
+    guides: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def fit_readouts(
         else:
             parts += [part.within(subset) for each in subset for part in alone[each]]
         found[subset] = fit.combined(parts)
-    return found or _unfitted(samples.clear.shape[1])
+    return found or _unfitted(samples)
 
 
 def explains_nothing(samples: Samples, present: Bools, variance: Floats) -> list[int]:
@@ -176,27 +178,27 @@ def mean_error(readouts: Mapping[tuple[int, ...], Readout], samples: Samples) ->
         errors[seen], kept[seen] = readout.error, readout.optimism
     used = errors > 0
     if not used.any():
-        return next(iter(readouts.values())).error, 1.0
+        return next((each.error for each in readouts.values()), 1.0), 1.0
     return float(errors[used].mean()), float(kept[used].mean())
 
 
-def _unfitted(count: int) -> dict[tuple[int, ...], Readout]:
+def _unfitted(samples: Samples) -> dict[tuple[int, ...], Readout]:
     """Readouts for a scene that shows no clear ground: today is as the references were."""
     return {
         subset: Readout(
             _identity(subset).astype(np.float32), np.full(len(subset), 1 / len(subset), np.float32), 0.3, 1.0
         )
-        for subset in subsets(count)
+        for subset in subsets(samples.clear.shape[1])
+        if not set(subset) & set(samples.guides)
     }
 
 
-def _identity(subset: Sequence[int]) -> NDArray[np.float64]:
-    """What is known before the fit: today is as the references of a subset were, on average."""
+def _identity(subset: Sequence[int], guides: Sequence[int] = ()) -> NDArray[np.float64]:
+    """What is known before the fit: today is as the dates of a subset were, on average."""
     own = identity()
-    each = own[:, 1:] / max(len(subset), 1)
-    return np.concatenate(
-        [own[:, :1], np.zeros((len(BANDS), 1 + RADAR_BASIS)), *[each] * len(subset)], axis=1
-    )
+    each = own[:, 1:] / max(len(set(subset) - set(guides)), 1)
+    slopes = [each * (place not in guides) for place in subset]
+    return np.concatenate([own[:, :1], np.zeros((len(BANDS), 1 + RADAR_BASIS)), *slopes], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ class _Fit:
         self._fold, self._subset = samples.fold[used], subset
         self._bands = np.flatnonzero(present)
         self._scale = 1 / np.sqrt(variance[self._bands]).astype(np.float64)
-        self._prior = _identity(subset)
+        self._prior = _identity(subset, samples.guides)
         self._trim()
         self._grams = [self._gram(self._fold == fold) for fold in range(FOLDS)]
 

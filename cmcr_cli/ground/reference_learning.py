@@ -35,7 +35,9 @@ MOST_CELLS = 700
 """Cells along the longer side of a scene; they are 2 px wide, or as wide as this asks for."""
 
 _LARGE = 1024  # of wider or higher scenes not every row and column is looked at for the residual
-_PER_CELL = 4  # rows and columns that are looked at in each cell of large scenes
+_ARRAYS = "image", "radar", "references", "clear", "fold"  # of samples
+_CLOSE = 8  # pixels between samples up to which all rows of windows are read
+_PER_CELL = 2  # rows and columns that are looked at in each cell of large scenes
 _SQUARE = 32  # pixels along the side of the squares that belong to one fold
 _PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both
 _RARE = 0.001  # part of the clear ground that may be anything
@@ -114,16 +116,18 @@ class SampleCollector:
         height: Rows of the scene, pixels.
         width: Columns of the scene.
         references: Number of references.
+        guides: As in `Samples`.
     """
 
-    def __init__(self, height: int, width: int, references: int) -> None:
-        """Collector for a scene of that many rows and columns of pixels."""
-        step = int(np.ceil(np.sqrt(height * width / MOST_SAMPLES)))
-        # Of large scenes some rows of windows are left out, so that not all of it must be read for this.
-        self._rows = max(step // 8, 1)
-        self._step = max(int(np.ceil(step / np.sqrt(self._rows))), 1)
-        self._references = references
-        self.step = 1  # every pixel of a window is looked at
+    def __init__(self, height: int, width: int, references: int, guides: tuple[int, ...] = ()) -> None:
+        """Collector for a scene of that many rows and columns of pixels; `guides` as in `Samples`."""
+        apart = np.sqrt(height * width / MOST_SAMPLES)
+        # Steps divide windows. Of large scenes some rows of windows are left out: not all must be read.
+        self.step = 2 ** int(np.ceil(np.log2(max(apart, 1))))
+        if apart > _CLOSE:
+            self.step = min(max(_CLOSE, 2 ** round(np.log2(np.sqrt(_CLOSE * apart)))), WINDOW)
+        self._rows = int(max(np.ceil((apart / self.step) ** 2), 1))
+        self._references, self._guides = references, guides
         self._square = min(max(min(height, width) // 16, 8), _SQUARE)
         self._found: dict[tuple[int, int], Samples] = {}
 
@@ -142,21 +146,19 @@ class SampleCollector:
         """Take those pixels of a window that are on the lattice and clear today.
 
         Args:
-            window: From `seen`, looked at in steps of 1. Windows may come in any order.
+            window: From `seen`, looked at in steps of `step`. Windows may come in any order.
         """
-        rows, columns = (
-            np.arange(-start % self._step, size, self._step)
-            for start, size in zip((window.top, window.left), window.clear.shape, strict=True)
-        )
-        here = np.zeros_like(window.clear)
-        here[np.ix_(rows, columns)] = True
-        row, column = np.nonzero(here & window.clear)
+        row, column = np.nonzero(window.clear)
         clear = np.array([each[row, column] for each in window.trusted]).reshape(self._references, -1).T
         values = np.array([each[:, row, column].T for each in window.looks], np.float32)
         radar = np.zeros((len(row), 1 + RADAR_BASIS), np.float32)
         if window.radar is not None:
-            radar = window.radar[:, row // 2, column // 2].T
-        square = (row + window.top) // self._square, (column + window.left) // self._square
+            side = 2 if self.step == 1 else 1  # pixels that share what is known of the radar
+            radar = window.radar[:, row // side, column // side].T
+        square = [
+            (at * self.step + start) // self._square
+            for at, start in ((row, window.top), (column, window.left))
+        ]
         self._found[window.top, window.left] = Samples(
             image=window.image[:, row, column].T,
             radar=radar,
@@ -179,8 +181,8 @@ class SampleCollector:
             fold=np.zeros(0, np.intp),
         )
         parts = [nothing, *(self._found[place] for place in sorted(self._found))]
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Samples.__slots__}
-        return Samples(**joined)
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+        return Samples(**joined, guides=self._guides)
 
 
 class ResidualCollector:
@@ -321,16 +323,16 @@ def fit_references(
             np.pad(radar, ((0, 0), *around), mode="reflect"),
             np.pad(radar_valid, around, mode="reflect"),
         )
-    window = seen(0, 0, image, clear, radar, radar_valid, wide)
+
+    def looked_at(step: int) -> Seen:
+        some = (..., slice(None, None, step), slice(None, None, step))
+        return seen(0, 0, image[some], clear[some], radar, radar_valid, wide, step)
+
     collector = SampleCollector(height, width, len(views))
-    collector.add(window)
+    collector.add(looked_at(collector.step))
     bare, optimism = unfilled(collector.samples(), context, present, height, width)
     residuals = ResidualCollector(context, bare, height, width)
-    step = residuals.step
-    if step > 1:
-        some = (..., slice(None, None, step), slice(None, None, step))
-        window = seen(0, 0, image[some], clear[some], radar, radar_valid, wide, step)
-    residuals.add(window)
+    residuals.add(looked_at(residuals.step))
     return context, residuals.finish(present, optimism)
 
 

@@ -61,6 +61,19 @@ def spectrum(image: Floats) -> Floats:
     return np.asarray(np.clip(values, -_LIMIT, _LIMIT, out=values))
 
 
+def reflectance_of(values: Floats) -> Floats:
+    """Undo `spectrum`, for the first of its bands.
+
+    Args:
+        values: Anything that is mostly from -1 to 1 (bands, n); what is beyond -3 and 3 is cut off.
+
+    Returns:
+        Reflectance (bands, n), which may be negative.
+    """
+    centre, scale = (each[: len(values), None] for each in (_CENTRE, _SCALE))
+    return np.asarray(np.clip(values, -_LIMIT, _LIMIT) * scale + centre, np.float32)
+
+
 def surroundings(values: Floats, clear: Bools) -> Floats:
     """Average the clear blocks around each block.
 

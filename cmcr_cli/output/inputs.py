@@ -210,7 +210,7 @@ class Inputs:
         Args:
             optical: The scene.
             radar: Its radar.
-            references: Its references.
+            references: Its references; guides are left out, since no band of them has a meaning.
             bands: Names of its bands, where an option states them.
             units: Of the radar, as for `--s1-units`.
             valid_share: Part of the pixels of the scene that hold a measurement.
@@ -221,7 +221,7 @@ class Inputs:
         return cls(
             scene=OpticalInput.of(optical, named=bands is not None, valid_share=valid_share),
             radar=None if radar is None else RadarInput.of(radar, optical.grid, stated=units != "auto"),
-            references=tuple(OpticalInput.of(each.optical) for each in references),
+            references=tuple(OpticalInput.of(each.optical) for each in references if not each.guide),
         )
 
     def blocks(self) -> Iterable[tuple[str, str, Iterable[tuple[str, str]]]]:

@@ -23,8 +23,8 @@ def test_chosen_blocks_are_those_of_the_window() -> None:
     valid = np.ones(radar.shape[1:], bool)
     whole = radar_basis(radar, valid)[:, 1:-1, 1:-1]
     np.testing.assert_array_equal(radar_basis(radar, valid, (..., slice(2, 7), slice(3))), whole[:, 2:7, :3])
-    row, column = np.array([0, 9, 4]), np.array([16, 0, 5])
-    np.testing.assert_array_equal(radar_basis(radar, valid, (..., row, column)), whole[:, row, column])
+    some = (..., slice(1, None, 2), slice(None, None, 4))
+    np.testing.assert_array_equal(radar_basis(radar, valid, some), whole[some])
 
 
 def test_a_block_does_not_depend_on_the_window() -> None:

@@ -125,15 +125,16 @@ def test_samples_are_clear_and_know_where_references_are() -> None:
 
 
 def test_large_scenes_give_a_sample_of_them() -> None:
-    size = 4096
+    size = 6000
     collector = SampleCollector(size, size, 1)
     rows = [top for top in range(0, size, WINDOW) if collector.wants(top)]
     assert 0 < len(rows) < size // WINDOW
-    blocks = np.zeros((13, WINDOW, WINDOW), np.float32)
+    side = WINDOW // collector.step
+    blocks = np.zeros((13, side, side), np.float32)
     other, clear = np.zeros((LOOKS, *blocks.shape[1:]), np.float32), np.ones(blocks.shape[1:], bool)
     for top in rows:
         for left in range(0, size, WINDOW):
-            collector.add(Seen(top, left, blocks, clear, None, [other], [clear]))
+            collector.add(Seen(top, left, blocks, clear, None, [other], [clear], collector.step))
     assert 0.5 * MOST_SAMPLES < len(collector.samples().image) < 1.1 * MOST_SAMPLES
 
 

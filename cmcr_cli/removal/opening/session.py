@@ -10,6 +10,7 @@ from pathlib import Path
 import rasterio
 import torch
 
+from cmcr_cli.addresses import public
 from cmcr_cli.errors import OptionError, WeightsError
 from cmcr_cli.model.weights import Weights, default_path
 from cmcr_cli.option_types import ARRAYS, kind_of
@@ -18,6 +19,7 @@ from cmcr_cli.output.catalogue.stac_item import scene_time
 from cmcr_cli.output.claims import Claims, check_writable
 from cmcr_cli.output.inputs import Inputs
 from cmcr_cli.output.lock import restore_old
+from cmcr_cli.removal.opening.guide import open_guide
 from cmcr_cli.removal.opening.native_files import NativeFile, native_outputs
 from cmcr_cli.removal.opening.opened import Model, load_model, open_s2
 from cmcr_cli.removal.opening.reference_check import aligned_reference
@@ -33,8 +35,8 @@ from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.radar import Radar, open_radar
 from cmcr_cli.scene.references.entries import path_of_entry
 from cmcr_cli.scene.references.listing import LeftOut
-from cmcr_cli.scene.references.reference import Reference, Wanted, open_references
-from cmcr_cli.warning_kinds import WarningLog
+from cmcr_cli.scene.references.reference import MOST, Reference, Wanted, open_references
+from cmcr_cli.warning_kinds import ReferenceWarning, WarningLog
 
 Progress = Callable[[str, float], None]
 """Called with the name of the stage and the part of it that is done, 0 to 1."""
@@ -56,7 +58,7 @@ class Session:
         radar: Sentinel-1 on its grid; None: no radar.
         mask: Says where the scene is covered.
         area: The area of interest; None: the whole scene.
-        references: Open references, the most promising first.
+        references: Open references, the most promising first, a guide last.
         references_left_out: Those that are not used, and why.
         warnings: Warnings of this run, which may still grow.
         masks: Cloud maps of references, also of earlier scenes.
@@ -122,14 +124,7 @@ def open_session(
             radar = stack.enter_context(open_radar(options.radar, optical.grid, units=options.s1_units))
             claims.read(*radar.source.files)
             warnings.add(*radar.warnings)
-        wanted = Wanted(
-            most=options.max_references, earlier_only=options.earlier_only, days=options.reference_days
-        )
-        found = stack.enter_context(open_references(options.references, optical, wanted))
-        warnings.add(*found.warnings)
-        references = tuple(
-            stack.enter_context(aligned_reference(optical, each, warnings)) for each in found.used
-        )
+        references, left_out = stack.enter_context(_references_of(options, optical, warnings))
         for each in references:
             claims.read(*each.optical.files, *([] if each.mask is None else [each.mask]))
         mask = stack.enter_context(chosen_mask(options, optical, weights.clouds))
@@ -146,12 +141,36 @@ def open_session(
             mask,
             area,
             references,
-            found.left_out,
+            left_out,
             warnings,
             model.masks,
             Inputs.of(optical, radar, references, bands=options.bands, units=options.s1_units),
             native,
         )
+
+
+@contextmanager
+def _references_of(
+    options: RemoveOptions, optical: Optical, warnings: WarningLog
+) -> Iterator[tuple[tuple[Reference, ...], tuple[LeftOut, ...]]]:
+    """Open the references that are used, a guide last, and list what is left out."""
+    with ExitStack() as stack:
+        guide = stack.enter_context(open_guide(options.guide, optical))
+        guides = (guide,) if isinstance(guide, Reference) else ()
+        wanted = Wanted(
+            most=min(options.max_references, MOST - len(guides)),
+            earlier_only=options.earlier_only,
+            days=options.reference_days,
+        )
+        found = stack.enter_context(open_references(options.references, optical, wanted))
+        warnings.add(*found.warnings)
+        left_out = found.left_out
+        if isinstance(guide, LeftOut):
+            left_out = (*left_out, guide)
+            text = f"the guide {public(guide.path)} is left out: {guide.reason}"
+            warnings.add(ReferenceWarning(text))
+        dates = (stack.enter_context(aligned_reference(optical, each, warnings)) for each in found.used)
+        yield (*dates, *guides), left_out
 
 
 def check_options(options: object) -> None:

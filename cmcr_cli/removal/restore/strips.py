@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.removal.survey.cloud_map import CloudMap
+from cmcr_cli.removal.survey.reference_rows import Around
 from cmcr_cli.runtime.device import to_device
 from cmcr_cli.runtime.spill import Tensors
 from cmcr_cli.scene.optical import Optical
@@ -24,8 +25,7 @@ from cmcr_cli.scene.span import Span
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Expect = Callable[[int, Span], tuple[NDArray[np.float16], NDArray[np.uint8]]]
-
+Expect = Callable[[int, Span, Around | None], tuple[NDArray[np.float16], NDArray[np.uint8]]]
 
 _ARRAYS = "dn", "cover", "radar", "radar_valid", "expected", "source"
 
@@ -59,7 +59,7 @@ class Strip:
         first: First row of the scene in `dn` and `cover`.
         dn: The scene as it is stored (bands, rows, W).
         cover: 0, CIRRUS or CLOUD (rows, W), see `survey.cloud_map`.
-        radar_first: First row of the scene in the radar, which has MARGIN rows more above and below.
+        radar_first: First row of the scene in the radar, with MARGIN rows or more above and below.
         radar: VV and VH in dB (2, rows, W); None: there is no radar.
         radar_valid: Where it is valid (rows, W).
         expected: Reflectance that the references lead to expect, confidence and doubt (15, rows, W), where
@@ -171,8 +171,8 @@ class StripReader:
             radar: Its radar.
             cloud_map: What covers the scene.
             tops: First rows of the patches of each strip.
-            expect: Gives `expected` and `source` for a strip and its rows of the scene, where there are
-                references.
+            expect: Gives `expected` and `source` for a strip, its rows of the scene and the radar around
+                them, where there are references.
         """
         self._cloud_map, self._tops, self._height = cloud_map, tops, optical.grid.height
         self._dn = Lines(lambda top, rows: (optical.read(top, rows),))
@@ -192,14 +192,22 @@ class StripReader:
         span = self._shown(top, PATCH)
         (dn,) = self._dn.window(*span, self._shown(below[0], PATCH).start if below else span.stop)
         cover = self._cloud_map.pixels(span.start, span.size)
-        expected = (None, None) if self._expect is None else self._expect(index, span)
-        if self._radar is None:
+        around = self._around(top, below)
+        expected = (None, None) if self._expect is None else self._expect(index, span, around)
+        if around is None:
             return Strip(top, span.start, dn, cover, 0, None, None, *expected)
-        wider = PATCH + 2 * MARGIN
-        around = self._shown(top - MARGIN, wider)
-        following = self._shown(below[0] - MARGIN, wider).start if below else around.stop
-        radar = self._radar.window(*around, following)
-        return Strip(top, span.start, dn, cover, around.start, *radar, *expected)
+        return Strip(top, span.start, dn, cover, around.first, around.db, around.valid, *expected)
+
+    def _around(self, top: int, below: Sequence[int]) -> Around | None:
+        """Read the radar around the patches from `top`; the first of those `below` begins the next strip."""
+        if self._radar is None:
+            return None
+        # Where patches hang over an edge, the rows that they show may end within a block that is predicted.
+        margin = MARGIN if self._expect is None else MARGIN + 2
+        wider = PATCH + 2 * margin
+        span = self._shown(top - margin, wider)
+        following = self._shown(below[0] - margin, wider).start if below else span.stop
+        return Around(span.start, *self._radar.window(*span, following))
 
     def _shown(self, top: int, count: int) -> Span:
         """Rows of the scene in a window that may hang over its edges."""

@@ -53,7 +53,7 @@ class Outputs:
         self._options, self._optical, self._area = session.options, session.optical, session.area
         self._files = files
         grid = session.optical.grid if session.area is None else session.area.grid
-        references = tuple(f"{each.date or 'unknown date'} {each.label}" for each in session.references)
+        references = tuple(f"{each.when} {each.label}" for each in session.references)
         self._setting = Setting(
             session.options, session.optical, grid, _tags(session), references, session.native
         )

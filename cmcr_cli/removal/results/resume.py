@@ -194,7 +194,7 @@ def fingerprint(session: Session) -> dict[str, Any]:
         "cmcr": __version__,
         "sun": str(optical.sun),  # as it is used, whoever stated it
         "weights": session.weights.sha256,
-        "references": [[each.path, str(each.date), each.mask] for each in session.references],
+        "references": [[each.path, each.when, each.mask] for each in session.references],
         "devices": sorted({device.type for device in session.devices}),
         "images": [[str(each.radiometry), each.nodata, each.tags] for each in images],
         "inputs": [file_state(path) for path in sorted(read)],

@@ -113,6 +113,8 @@ def mask_of_reference(
 ) -> Iterator[MaskSource]:
     """Open the mask of a reference: its own, else one from the same source as that of the scene.
 
+    Nothing hides a guide.
+
     Where that source is a file, which shows the scene only, or a classification that the reference does not
     have, cmcr's network finds its clouds.
 
@@ -127,6 +129,10 @@ def mask_of_reference(
     Raises:
         InputError: The mask cannot be had.
     """
+    if reference.guide:
+        width = reference.optical.grid.width
+        yield RasterMask(reference.optical, lambda top, rows: np.zeros((rows, width), np.uint8))
+        return
     own = reference.mask
     if own is None:
         other = options.mask == OMNI or (options.mask == "scl" and reference.optical.scl is not None)
@@ -145,7 +151,7 @@ def key_of(reference: Reference, options: RemoveOptions) -> Hashable:
     Returns:
         A key for `KnownMasks`.
     """
-    return _key(reference.optical, options, reference.mask, reference.undone)
+    return _key(reference.optical, options, reference.mask, reference.undone, guide=reference.guide)
 
 
 def key_of_scene(optical: Optical, options: RemoveOptions) -> Hashable | None:
@@ -164,11 +170,13 @@ def key_of_scene(optical: Optical, options: RemoveOptions) -> Hashable | None:
     return _key(optical, options, None, (0.0, 0.0))
 
 
-def _key(optical: Optical, options: RemoveOptions, mask: str | None, undone: Shift) -> Hashable:
+def _key(
+    optical: Optical, options: RemoveOptions, mask: str | None, undone: Shift, *, guide: bool = False
+) -> Hashable:
     grid = optical.grid
     where = [*grid.transform[:6], grid.height, grid.width, grid.crs.to_wkt(), *undone]
     files = [file_state(each) for each in sorted(optical.source.files)]
-    source = options.mask, str(options.mask_weights), options.dilate, options.device, file_state(mask)
+    source = options.mask, str(options.mask_weights), options.dilate, options.device, file_state(mask), guide
     return json.dumps([optical.path, files, where, *source])
 
 

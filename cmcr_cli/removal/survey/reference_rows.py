@@ -18,7 +18,9 @@ from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
 from cmcr_cli.removal.survey.tiles import Each
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.scene.patches import crop, reflected
+from cmcr_cli.scene.pixels.lines import Lines
 from cmcr_cli.scene.radar import Radar
+from cmcr_cli.scene.span import Span
 
 COLUMNS = 512
 """Pixels across of what is worked on at once."""
@@ -54,6 +56,34 @@ class OtherDate:
     optical: Optical
     cloud_map: CloudMap
 
+    def shown(self, top: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read full-width rows.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            DN (bands, rows, width), and where the ground shows (rows, width).
+        """
+        dn = self.optical.read(top, rows)
+        return dn, self.optical.valid(dn) & (self.cloud_map.pixels(top, rows) == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Full-width rows of the radar.
+
+    Attributes:
+        first: Row of the scene with which they begin.
+        db: dB (2, rows, width).
+        valid: Where there is radar (rows, width).
+    """
+
+    first: int
+    db: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -63,23 +93,21 @@ class Rows:
         top: First row of the window, counted from where the cells of the scene begin.
         height: Rows of the window.
         phase: Rows and columns of pixels by which the cells begin before the scene.
-        width: Columns of the scene.
+        size: Rows and columns of the scene.
         others: The references.
-        images: DN of each reference (bands, rows, width), with MARGIN more rows above and below.
-        clear: Where each reference is clear (rows, width), the same rows.
-        radar: dB (2, rows, width), with RADAR_MARGIN more rows above and below; None: no radar.
-        radar_valid: Where there is radar, the same rows.
+        first: Row of the scene with which the images begin.
+        images: DN of each reference (bands, rows, width), and where it is clear (rows, width).
+        radar: The radar; None: no radar.
     """
 
     top: int
     height: int
     phase: tuple[int, int]
-    width: int
+    size: tuple[int, int]
     others: Sequence[OtherDate]
-    images: Sequence[NDArray[Any]]
-    clear: Sequence[NDArray[np.bool_]]
-    radar: NDArray[np.float32] | None
-    radar_valid: NDArray[np.bool_] | None
+    first: int
+    images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]
+    radar: Around | None
 
     def views(self, left: int, width: int) -> list[View]:
         """Cut the references out, mirrored beyond the edges of the scene.
@@ -91,11 +119,11 @@ class Rows:
         Returns:
             Each reference with MARGIN pixels more on each side.
         """
-        columns = reflected(left - self.phase[1] - MARGIN, width + 2 * MARGIN, self.width)
-        lines = np.arange(self.height + 2 * MARGIN)
+        lines, columns = self._wider(left, width, MARGIN)
+        lines = lines - self.first
         return [
-            View(other.optical.reflectance(crop(image, lines, columns)), crop(clear, lines, columns))
-            for other, image, clear in zip(self.others, self.images, self.clear, strict=True)
+            View(other.optical.reflectance(crop(dn, lines, columns)), crop(clear, lines, columns))
+            for other, (dn, clear) in zip(self.others, self.images, strict=True)
         ]
 
     def around(self, left: int, width: int) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
@@ -109,62 +137,69 @@ class Rows:
             dB (2, rows, columns) and where they are valid, with RADAR_MARGIN pixels more on each side; None
             twice where there is no radar.
         """
-        if self.radar is None or self.radar_valid is None:
+        if self.radar is None:
             return None, None
-        columns = reflected(left - self.phase[1] - RADAR_MARGIN, width + 2 * RADAR_MARGIN, self.width)
-        lines = np.arange(self.height + 2 * RADAR_MARGIN)
-        return crop(self.radar, lines, columns), crop(self.radar_valid, lines, columns)
+        lines, columns = self._wider(left, width, RADAR_MARGIN)
+        lines = lines - self.radar.first
+        return crop(self.radar.db, lines, columns), crop(self.radar.valid, lines, columns)
+
+    def _wider(self, left: int, width: int, margin: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the scene in a window with a margin."""
+        axes = (self.top, self.height), (left, width)
+        down, across = (
+            reflected(start - phase - margin, count + 2 * margin, size)
+            for (start, count), phase, size in zip(axes, self.phase, self.size, strict=True)
+        )
+        return down, across
 
 
 class ReferenceReader:
-    """Reads the rows of the references of a scene."""
+    """Reads the rows of the references of a scene, best from the top down: what windows share is kept.
+
+    Args:
+        optical: The scene.
+        radar: Its radar; None: no radar.
+        cloud_map: What covers the scene.
+        others: Its references.
+    """
 
     def __init__(
         self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, others: Sequence[OtherDate]
     ) -> None:
-        """Reader that has read nothing.
-
-        Args:
-            optical: The scene.
-            radar: Its radar; None: no radar.
-            cloud_map: What covers the scene.
-            others: Its references.
-        """
-        self._optical, self._radar, self._map, self.others = optical, radar, cloud_map, others
+        """Reader of one scene with what covers it and its references."""
+        self._optical, self._map, self.others = optical, cloud_map, others
+        self._images = [Lines(other.shown) for other in others]
+        self._radar = None if radar is None else Lines(radar.read)
         self.phase = cloud_map.phase
         self.height, self.width = (
             size + phase
             for size, phase in zip((optical.grid.height, optical.grid.width), self.phase, strict=True)
         )
 
-    def rows(self, top: int, height: int) -> Rows:
-        """Read rows of the references and the radar, mirrored beyond the edges of the scene.
+    def rows(self, top: int, height: int, radar: Around | None = None) -> Rows:
+        """Read rows of the references and the radar, as far as they are within the scene.
 
         Args:
             top: First row, an even number.
             height: Number of rows.
+            radar: With RADAR_MARGIN more rows above and below, where it was read already.
 
         Returns:
             The rows.
         """
-        size = self._optical.grid.height
-        lines = reflected(top - self.phase[0] - MARGIN, height + 2 * MARGIN, size)
-        first, count = int(lines.min()), int(lines.max() - lines.min()) + 1
-        images, clear = [], []
-        for other in self.others:
-            dn = other.optical.read(first, count)
-            shown = other.optical.valid(dn) & (other.cloud_map.pixels(first, count) == 0)
-            if count < len(lines):  # some come again, mirrored at an edge of the scene
-                dn, shown = dn[:, lines - first], shown[lines - first]
-            images.append(dn)
-            clear.append(shown)
-        radar = valid = None
-        if self._radar is not None:
-            wide = reflected(top - self.phase[0] - RADAR_MARGIN, height + 2 * RADAR_MARGIN, size)
-            radar, valid = self._radar.lines(wide)
-        return Rows(
-            top, height, self.phase, self._optical.grid.width, self.others, images, clear, radar, valid
-        )
+        grid = self._optical.grid
+        span, following = self._needed(top, height, MARGIN)
+        images: Any = [lines.window(*span, following) for lines in self._images]
+        if radar is None and self._radar is not None:
+            wider, following = self._needed(top, height, RADAR_MARGIN)
+            radar = Around(wider.start, *self._radar.window(*wider, following))
+        size = grid.height, grid.width
+        return Rows(top, height, self.phase, size, self.others, span.start, images, radar)
+
+    def _needed(self, top: int, height: int, margin: int) -> tuple[Span, int]:
+        """Rows of the scene in a window with a margin, and the first that the one below it will show."""
+        lines = reflected(top - self.phase[0] - margin, height + 2 * margin, self._optical.grid.height)
+        return Span(int(lines.min()), int(lines.max()) + 1), max(top + height - self.phase[0] - margin, 0)
 
     def scene(self, top: int, height: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read rows of the scene itself. What lies beyond its edges is not clear.

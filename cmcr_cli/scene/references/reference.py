@@ -36,6 +36,9 @@ SAME_SHARE = 0.2
 """Share of identical pixels above which two images are one: less has been reconstructed in a copy."""
 
 SAME_BANDS = ("B02", "B03", "B04", "B08")
+MOST = 4
+"""References and guides that can be used at once: each set of them has a regression."""
+
 MOST_NAMED = 5
 """References that are named one by one where many are left out."""
 
@@ -57,6 +60,7 @@ class Reference:
             was undone; None: not measured.
         undone: Shift that was undone, in units of the CRS; zero where none was.
         doubts: What is odd about its pixels.
+        guide: Whether it is no date of the scene but a guide, see `removal.opening.guide`.
     """
 
     optical: Optical
@@ -67,6 +71,14 @@ class Reference:
     shift: tuple[float, float] | None = None
     undone: tuple[float, float] = (0.0, 0.0)
     doubts: tuple[RadiometryWarning, ...] = ()
+    guide: bool = False
+
+    @property
+    def when(self) -> str:
+        """Its date, for people."""
+        if self.guide:
+            return "guide"
+        return "unknown date" if self.date is None else self.date.isoformat()
 
     @property
     def path(self) -> str:
@@ -84,7 +96,7 @@ class Wanted:
         days: Most days between scene and reference; None: any number.
     """
 
-    most: int = 4
+    most: int = MOST
     earlier_only: bool = False
     days: int | None = None
 

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 
 from cmcr_cli.errors import GridMismatchError, OptionError, OutputError, WeightsError
 from cmcr_cli.output.files import folder_of
 from cmcr_cli.removal import RemoveOptions
 from cmcr_cli.removal.opening.session import check_files, open_session
 from cmcr_cli.removal.survey.mask_sources import NoMask, RasterMask
+from cmcr_cli.warning_kinds import ReferenceWarning
 
 Options = Callable[..., RemoveOptions]
 
@@ -32,6 +35,24 @@ def test_all_that_a_removal_needs_is_open(small: Options) -> None:
         assert session.weights.label.startswith("tiny")
     with open_session(small(s1=None, mask="all", mask_codes=None)) as session:
         assert session.radar is None and isinstance(session.mask, NoMask)
+
+
+def test_a_guide_comes_after_the_references(small: Options, tmp_path: Path) -> None:
+    s2, s1 = small().s2, small().s1
+    assert s1 is not None
+    with open_session(small(guide=s1, references=(s2,))) as session:
+        # The scene itself is no reference of its own; the guide is none of the images that inputs describe.
+        assert [each.when for each in session.references] == ["guide"]
+        assert session.inputs.references == () and len(session.references_left_out) == 1
+    same = tmp_path / "same.tif"
+    with rasterio.open(s1) as file, rasterio.open(same, "w", **file.profile) as written:
+        written.write(np.full_like(file.read(), 3))
+    with open_session(small(guide=str(same))) as session:
+        assert session.references == ()
+        assert [each.path for each in session.references_left_out] == [str(same)]
+        assert any(isinstance(each, ReferenceWarning) for each in session.warnings)
+    with pytest.raises(OutputError, match="is also used as"):
+        check_files(small(guide=str(same), output=same))
 
 
 @pytest.mark.parametrize(

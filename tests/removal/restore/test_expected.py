@@ -56,7 +56,7 @@ def test_every_pixel_is_where_it_belongs(
     todo = [[], [-30, 100]]
     of = Expectation(reader, Places(), numbers, context, todo, map).of  # type: ignore[arg-type]
     for start, size in ((0, HEIGHT), (3, 97), (91, 59)):
-        found, source = of(1, Span(start, start + size))
+        found, source = of(1, Span(start, start + size), None)
         assert found.shape == (15, size, WIDTH) and found.dtype == np.float16
         assert source.shape == (size, WIDTH) and source.dtype == np.uint8
         rows, places = np.arange(start, start + size) + down, np.arange(WIDTH) + across
@@ -71,7 +71,7 @@ def test_nothing_is_read_where_no_patch_needs_it(optical: Optical, monkeypatch: 
     reader = ReferenceReader(optical, None, cloud_map, [])
     monkeypatch.setattr(ReferenceReader, "rows", None)
     numbers, context = np.zeros(1, np.uint8), constant_context(np.ones(13, bool))
-    found, source = Expectation(reader, Places(), numbers, context, [[]], map).of(0, Span(0, 20))  # type: ignore[arg-type]
+    found, source = Expectation(reader, Places(), numbers, context, [[]], map).of(0, Span(0, 20), None)  # type: ignore[arg-type]
     assert found.shape == (15, 20, WIDTH) and not found.any() and not source.any()
 
 
@@ -81,6 +81,28 @@ def test_only_the_columns_of_patches_are_expected(optical: Optical, monkeypatch:
     cloud_map = CloudMap.empty(optical.grid)
     reader = ReferenceReader(optical, None, cloud_map, [])
     numbers, context = np.array([0, 1], np.uint8), constant_context(np.ones(13, bool))
-    found, _ = Expectation(reader, Places(), numbers, context, [[70]], map).of(0, Span(0, 20))  # type: ignore[arg-type]
+    found, _ = Expectation(reader, Places(), numbers, context, [[70]], map).of(0, Span(0, 20), None)  # type: ignore[arg-type]
     shown = found[14].any(axis=0)
     assert shown[70:110].all() and not shown[:60].any() and not shown[130:].any()
+
+
+def test_what_two_strips_share_is_predicted_once(optical: Optical) -> None:
+    """The last windows of a strip are the first of the next, wherever both need them."""
+    cloud_map = CloudMap.empty(optical.grid)
+    reader = ReferenceReader(optical, None, cloud_map, [OtherDate(optical, cloud_map)])
+    asked: list[int] = []
+
+    class Counted(Places):
+        def evaluate(self, context: Any, top: int, *others: Any) -> Expected:
+            asked.append(top)
+            return super().evaluate(context, top, *others)
+
+    numbers, context = np.array([0, 7], np.uint8), constant_context(np.ones(13, bool))
+    down = reader.phase[0]
+    first, second = Span(0, 96 - down), Span(64 - down, 128 - down)
+    of = Expectation(reader, Counted(), numbers, context, [[0], [0]], map).of  # type: ignore[arg-type]
+    both = [of(number, span, None) for number, span in enumerate((first, second))]
+    assert asked == [0, 32, 64, 96]
+    fresh = Expectation(reader, Places(), numbers, context, [[0], [0]], map).of(1, second, None)  # type: ignore[arg-type]
+    for found, known in zip(both[1], fresh, strict=True):
+        np.testing.assert_array_equal(found, known)
