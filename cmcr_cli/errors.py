@@ -11,7 +11,11 @@ class CmcrError(Exception):
     exit_code = 1
 
     def __init__(self, *args: object) -> None:
-        """Error with a message, which tells no secrets of the addresses in it."""
+        """Error with a message, which tells no secrets of the addresses in it.
+
+        Args:
+            args: The message; other values are kept as they are.
+        """
         super().__init__(*(public(each) if isinstance(each, str) else each for each in args))
 
 

@@ -262,11 +262,14 @@ def values_by_role(options: Any, *roles: Role) -> Iterator[tuple[OptionField, An
 
 
 def paths_by_role(options: Any, *roles: Role) -> Iterator[str]:
-    """All paths and addresses that options of these roles name, without the words that are not paths.
+    """List all paths and addresses that options of these roles name, without the words that are not paths.
 
     Args:
         options: Instance of a class of options.
         roles: What the options are for.
+
+    Yields:
+        Each path or address, without codes or band names that the option takes with it.
     """
     for field, value in values_by_role(options, *roles):
         for each in value if field.listed else (value,):

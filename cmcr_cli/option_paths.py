@@ -41,7 +41,7 @@ COG = Format("a Cloud-Optimized GeoTIFF", (".tif", ".tiff"))
 PICTURE = Format("a PNG picture", (".png",))
 PAGE = Format("a web page", (".html", ".htm"))
 ITEM = Format("a STAC item", (".json", ".geojson"))
-STYLE = Format("a style of QGIS", (".qml",))
+STYLE = Format("a QGIS style", (".qml",))
 FOLDER = Format("a folder", ("",))
 
 FORMATS = COG, PICTURE, PAGE, ITEM, STYLE

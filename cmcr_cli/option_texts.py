@@ -82,8 +82,8 @@ def check_datetime(text: str) -> None:
     day = day_of(moment(text))
     if day is None or day < FIRST_IMAGE:
         raise OptionError(
-            f"--datetime {text!r}: expected when S2 was taken, {FIRST_IMAGE} to {LAST_YEAR}, as in "
-            "2024-06-01T10:20:31Z, or the day alone, as in 2024-06-01"
+            f"--datetime {text!r}: expected the time at which S2 was taken, {FIRST_IMAGE} to {LAST_YEAR}, as "
+            "in 2024-06-01T10:20:31Z, or the day alone, as in 2024-06-01"
         )
 
 

@@ -25,6 +25,9 @@ def kind_of(value: Any) -> str:
 
     Args:
         value: Anything.
+
+    Returns:
+        A name, such as `list of str`.
     """
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

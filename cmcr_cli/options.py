@@ -82,7 +82,7 @@ class RemoveOptions:
         tuple[str, ...],
         Option(
             "Another date of the same ground, in any form that S2 may have; repeatable. A folder, a .txt or "
-            ".csv list, or a STAC ItemCollection stands for all in it.",
+            ".csv list, or a STAC ItemCollection stands for all images in it.",
             Role.INPUT,
             commands=("remove", "batch", "info"),
             column=True,
@@ -96,12 +96,12 @@ class RemoveOptions:
         Option("Any raster that tells what ground is alike, such as land cover.", Role.INPUT, column=True),
     ] = None
     max_references: Annotated[
-        int, Option("References to use at most: those that promise most.", least=1, most=4)
+        int, Option("Largest number of references; of more, the most promising are used.", least=1, most=4)
     ] = 4
     earlier_only: Annotated[bool, Option("Use no reference that is later than S2.")] = False
     reference_days: Annotated[
         int | None,
-        Option("Use no reference that is more days before or after S2.", metavar="DAYS", least=0, most=36525),
+        Option("Use no reference taken more days before or after S2.", metavar="DAYS", least=0, most=36525),
     ] = None
     steps: Annotated[
         int,
@@ -157,7 +157,7 @@ class RemoveOptions:
     dilate: Annotated[
         float,
         Option(
-            "Grow the mask by this distance on all sides.", commands=ALL, metavar="METRES", least=0, most=2000
+            "Extend the mask by this distance all round.", commands=ALL, metavar="METRES", least=0, most=2000
         ),
     ] = 0.0
     keep_clear: Annotated[bool, Option("Copy clear pixels bit for bit, or reconstruct them as well.")] = True
@@ -309,8 +309,8 @@ class RemoveOptions:
     source_date: Annotated[
         Path | None,
         Option(
-            "Raster to write: number of the reference that counts most, 0 where it is none; its tags name "
-            "the references.",
+            "Raster to write: number of the reference with the largest weight, 0 where it is none; its tags "
+            "name the references.",
             Role.RASTER,
         ),
     ] = None
@@ -329,14 +329,14 @@ class RemoveOptions:
     native: Annotated[
         Path | None,
         Option(
-            "Folder for the bands of a product in pixels of their own size, 10, 20 or 60 m, a COG each.",
+            "Folder to write: each band of a product as a COG in its own pixel size, 10, 20 or 60 m.",
             Role.FOLDER,
             metavar="DIR",
             form=FOLDER,
         ),
     ] = None
     qml: Annotated[
-        bool, Option("Write a style of QGIS (.qml) beside each raster that an option names.", commands=ALL)
+        bool, Option("Write a QGIS style (.qml) beside each raster that an option names.", commands=ALL)
     ] = False
     overwrite: Annotated[bool, Option("Replace existing outputs.", Role.RUN, commands=ALL)] = False
     resume: Annotated[

@@ -21,7 +21,11 @@ class CmcrWarning(UserWarning):
     """Root of all warnings: the run goes on, and its result may be other than expected."""
 
     def __init__(self, *args: object) -> None:
-        """Warning with a message, which tells no secrets of the addresses in it."""
+        """Warning with a message, which tells no secrets of the addresses in it.
+
+        Args:
+            args: The message; other values are kept as they are.
+        """
         super().__init__(*(public(each) if isinstance(each, str) else each for each in args))
 
 

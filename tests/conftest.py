@@ -16,21 +16,22 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.cli.main import main
 from cmcr_cli.cli.stopping import STOPS
 from cmcr_cli.scene.bands import BANDS
-from cmcr_cli.simulate import simulate_window
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests marked `cuda` need a GPU."""
-    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
-        pytest.skip("no GPU that CUDA can use")
+    if item.get_closest_marker("cuda"):
+        import torch  # here and below: 4 CPU seconds, also in the process that only hands out tests
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU that CUDA can use")
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +61,8 @@ class Ended:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Networks on one thread, as workers have them on a CPU."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -243,6 +246,10 @@ def make_product(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made
     `metadata` is that of a real product, else it is made up; the JPEG 2000 files are named by it.
     """
 
+    from cmcr_cli.simulate import simulate_window  # with scipy, which is slow to import
+
+    simulated = cache(lambda size: simulate_window(7, 0, 0, size, size, 0.4))
+
     def make(
         level: str = "2A", size: int = 240, offset: int | None = -1000, metadata: str | None = None
     ) -> MadeProduct:
@@ -253,7 +260,7 @@ def make_product(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made
         folder = tmp_path_factory.mktemp("product") / uri
         folder.mkdir()
         (folder / f"MTD_MSIL{level}.xml").write_text(metadata)
-        scene = simulate_window(7, 0, 0, size, size, 0.4)
+        scene = simulated(size)
         dn = np.rint(scene.cloudy * 10_000 - (offset or 0)).clip(1, 65_534).astype(np.uint16)
         dn[:, :30, :60] = 0  # the corner that a swath leaves empty
         found = {}

@@ -47,7 +47,7 @@ SUN = "view:sun_azimuth", "view:sun_elevation"
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class ArrayLayers:
     """Layers of an array, not yet computed where it is lazy.
 
     Attributes:
@@ -71,20 +71,31 @@ class Layers:
         return tuple(self.pieces[0 if self.stacked else place].dtype for place in range(len(self.names)))
 
     def each(self) -> tuple[xr.Variable, ...]:
-        """One variable (y, x) for each layer."""
+        """Split the layers.
+
+        Returns:
+            One variable (y, x) for each layer.
+        """
         if not self.stacked:
             return self.pieces
         (stack,) = self.pieces
         return tuple(stack.isel({stack.dims[0]: n}) for n in range(len(self.names)))
 
-    def only(self, places: Sequence[int]) -> Layers:
-        """Choose some of the layers."""
+    def only(self, places: Sequence[int]) -> ArrayLayers:
+        """Choose some of the layers.
+
+        Args:
+            places: Their indices, in the order wanted.
+
+        Returns:
+            These layers.
+        """
         if len(places) == len(self.names):
             return self
         pieces = tuple(self.pieces[place] for place in places) if not self.stacked else ()
         if self.stacked:
             pieces = (self.pieces[0].isel({self.pieces[0].dims[0]: list(places)}),)
-        return Layers(pieces, tuple(self.names[n] for n in places), tuple(self.attrs[n] for n in places))
+        return ArrayLayers(pieces, tuple(self.names[n] for n in places), tuple(self.attrs[n] for n in places))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +118,7 @@ class ArrayImage:
     what: str
     array: Any
     place: Place
-    layers: Layers
+    layers: ArrayLayers
     sources: tuple[int, ...]
     bands: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -146,7 +157,14 @@ def each_time(array: Any, what: str) -> Iterator[tuple[Any, str]]:
 
 
 def time_of(array: Any) -> np.datetime64 | None:
-    """When an array of one time was taken; None: not known."""
+    """Find out when an array of one time was taken.
+
+    Args:
+        array: DataArray.
+
+    Returns:
+        The time; None: not known.
+    """
     for name in TIMES:
         if name in array.coords and array.coords[name].size == 1:
             value = array.coords[name].values.reshape(-1)[0]
@@ -247,7 +265,7 @@ def _lone_stack(array: Any, what: str) -> Any:
     return array
 
 
-def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
+def _of_dataset(array: xr.Dataset, what: str, place: Place) -> ArrayLayers:
     """Every variable with rows and columns is a layer."""
     pieces, names, attrs = [], [], []
     # Where the variables were the layers of a DataArray, its attributes are those of the Dataset.
@@ -266,10 +284,10 @@ def _of_dataset(array: xr.Dataset, what: str, place: Place) -> Layers:
         pieces.append(each.squeeze(extra).variable.transpose(place.y, place.x))
         stated: dict[Hashable, Any] = {**common, **_stated(each)}
         attrs.append(stated)
-    return Layers(tuple(pieces), tuple(names), tuple(attrs))
+    return ArrayLayers(tuple(pieces), tuple(names), tuple(attrs))
 
 
-def _of_array(array: xr.DataArray, what: str, place: Place, *, named: bool) -> Layers:
+def _of_array(array: xr.DataArray, what: str, place: Place, *, named: bool) -> ArrayLayers:
     """A DataArray has its layers along the one dimension that it has besides rows and columns."""
     extra = [dim for dim in array.dims if dim not in (place.y, place.x)]
     if len(extra) > 1:
@@ -282,7 +300,7 @@ def _of_array(array: xr.DataArray, what: str, place: Place, *, named: bool) -> L
         )
     if not extra:
         name = None if array.name is None else str(array.name)
-        return Layers((array.variable.transpose(place.y, place.x),), (name,), (_stated(array),))
+        return ArrayLayers((array.variable.transpose(place.y, place.x),), (name,), (_stated(array),))
     (dim,), attrs = extra, _stated(array)
     scales = each_of(array, dim, attrs.get("scales", attrs.get("scale_factor", 1)))
     offsets = each_of(array, dim, attrs.get("offsets", attrs.get("add_offset", 0)))
@@ -291,7 +309,7 @@ def _of_array(array: xr.DataArray, what: str, place: Place, *, named: bool) -> L
         for scale, offset in zip(scales, offsets, strict=True)
     )
     pieces = (array.variable.transpose(dim, place.y, place.x),)
-    return Layers(pieces, names_of(array, dim, what, named=named), each_attrs)
+    return ArrayLayers(pieces, names_of(array, dim, what, named=named), each_attrs)
 
 
 def _stated(array: xr.DataArray) -> Mapping[Hashable, Any]:

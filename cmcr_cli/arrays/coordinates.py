@@ -72,6 +72,9 @@ def spatial_dims(array: Any, what: str) -> tuple[Hashable, Hashable]:
         array: Dataset or DataArray.
         what: Name of the argument, for messages.
 
+    Returns:
+        Names of the dimension of rows and of that of columns.
+
     Raises:
         InputError: There are none.
     """
@@ -88,7 +91,14 @@ def spatial_dims(array: Any, what: str) -> tuple[Hashable, Hashable]:
 
 
 def dimensions(array: Any) -> str:
-    """Names and sizes of all dimensions, for messages."""
+    """Describe all dimensions, for messages.
+
+    Args:
+        array: Dataset or DataArray.
+
+    Returns:
+        Names and sizes, such as `y (512), x (512)`; "none" where there are none.
+    """
     return ", ".join(f"{name} ({size})" for name, size in array.sizes.items()) or "none"
 
 
@@ -117,6 +127,9 @@ def place_of(array: Any, what: str, transform: Affine | None = None, crs: CRS | 
         what: Name of the argument, for messages.
         transform: Transform of an array without coordinates.
         crs: CRS of an array that states none.
+
+    Returns:
+        Its grid, and how its dimensions run along it.
 
     Raises:
         InputError: It has no pixels, no CRS, no coordinates, or they are not those of a raster.

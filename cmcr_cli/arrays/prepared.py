@@ -44,7 +44,16 @@ OUTPUTS = ("output", "provenance", "uncertainty", "source_date")
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What `remove_dataset` was called with."""
+    """What `remove_dataset` was called with.
+
+    Attributes:
+        ds: Dataset or DataArray of the scene.
+        s1: Sentinel-1 as arrays; None: no radar.
+        references: Arrays or paths of other dates.
+        options: Fields of `RemoveOptions` by name.
+        transform: Transform of arrays without coordinates.
+        crs: CRS of arrays that state none.
+    """
 
     ds: Any
     s1: Any

@@ -217,7 +217,11 @@ class BatchBars:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Count a scene as done, and leave the terminal to others as long as the context lasts."""
+        """Count a scene as done, and leave the terminal to others as long as the context lasts.
+
+        Yields:
+            Nothing; the bars are hidden meanwhile.
+        """
         if self._bar is None:
             yield
             return

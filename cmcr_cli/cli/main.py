@@ -43,7 +43,14 @@ class QuickGroup(TyperGroup):
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The options of the group, with a default for each flag."""
+        """List the options of the group, with a default for each flag.
+
+        Args:
+            ctx: Context of the command.
+
+        Returns:
+            The options.
+        """
         found: list[Any] = super().get_params(ctx)
         for each in found:
             if each.default is None and getattr(each, "is_flag", False):

@@ -25,7 +25,7 @@ from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.gathered import clear_dates, series, series_files
 from cmcr_cli.training.data.images import Array, Pair
 from cmcr_cli.training.samples.held_out import Check, evenly
-from cmcr_cli.training.samples.synthesis import block_mean
+from cmcr_cli.training.samples.synthesis import average_blocks
 
 Mask = NDArray[np.bool_]
 
@@ -163,7 +163,7 @@ def ground_kinds(image: Array, present: Mask) -> NDArray[np.intp]:
         Indices into KINDS (H / 2, W / 2).
     """
     blue, green, red, infrared, shortwave = (
-        block_mean(image[BANDS.index(name)], CELL) for name in ("B02", "B03", "B04", "B08", "B11")
+        average_blocks(image[BANDS.index(name)], CELL) for name in ("B02", "B03", "B04", "B08", "B11")
     )
     if not present[[BANDS.index(name) for name in ("B02", "B03", "B04", "B08", "B11")]].all():
         return np.full(blue.shape, KINDS.index("other"))
@@ -192,7 +192,7 @@ def of_check(check: Check) -> Truth:
         The truth. Cells above SEEN are covered, those below FAINT clear; the rest is neither.
     """
     scene = check.scene
-    opacity, shadow = block_mean(scene.opacity), block_mean(scene.shadow)
+    opacity, shadow = average_blocks(scene.opacity), average_blocks(scene.shadow)
     strongest = np.maximum(opacity, shadow)
     ground = scene.ground
     return Truth(
@@ -212,9 +212,9 @@ def of_pair(pair: Pair) -> Truth:
     Returns:
         The truth.
     """
-    opacity = block_mean(pair.opacity)
+    opacity = average_blocks(pair.opacity)
     infrared = BANDS.index("B08")
-    darker = block_mean(pair.cloudy[infrared]) < 0.9 * block_mean(pair.clear[infrared])
+    darker = average_blocks(pair.cloudy[infrared]) < 0.9 * average_blocks(pair.clear[infrared])
     clear = ~ndimage.binary_dilation(opacity > 0, iterations=10) & ~darker
     nothing = np.zeros_like(opacity)
     return Truth(pair.cloudy, np.ones(13, bool), opacity >= 0.3, clear, opacity, nothing, pair.clear)
@@ -247,7 +247,7 @@ def of_series(path: Path) -> Iterator[Truth]:
         covered = np.zeros((height // CELL, width // CELL), bool)
         clear = ~covered
         if probability is not None:
-            chance = block_mean(probability[date, :height, :width].astype(np.float32))
+            chance = average_blocks(probability[date, :height, :width].astype(np.float32))
             fine = (chance > 50).mean() <= 0.1
             covered, clear = (chance > _LIKELY) & ~fine, (chance < _UNLIKELY) & fine
         nothing = np.zeros(covered.shape, np.float32)

@@ -18,8 +18,8 @@ from cmcr_cli.evaluation.mask_scores import mask_tables, network_masks, score_ma
 from cmcr_cli.evaluation.reference_scores import reference_tables, score_references
 from cmcr_cli.evaluation.regimes import by_regime, regime_tables, score_regimes
 from cmcr_cli.evaluation.restoration import (
+    Comparison,
     Scored,
-    Setting,
     covered_pixels,
     other_date,
     under_haze,
@@ -199,7 +199,7 @@ def _by_split(
     found: list[Table] = []
     images: dict[str, list[Scored]] = {}
     if options.only != "clouds":
-        setting = Setting.of(weights, _mean_colour(library), options.steps, options.samples)
+        setting = Comparison.of(weights, _mean_colour(library), options.steps, options.samples)
         images = _restored(setting, library, chosen)
         regimes = score_regimes(by_regime(chosen("regimes"), library.pairs, setting), setting)
         images |= {f"C {regime}": scored for regime, scored in regimes.items()}
@@ -228,7 +228,7 @@ def _with_references(
     return list(reference_tables(ended)), images
 
 
-def _restored(setting: Setting, library: Library, chosen: Chosen) -> dict[str, list[Scored]]:
+def _restored(setting: Comparison, library: Library, chosen: Chosen) -> dict[str, list[Scored]]:
     """Score every image, by protocol."""
     weights = setting.weights
     return {
@@ -275,12 +275,12 @@ def _mean_colour(library: Library) -> Array:
     return np.asarray(np.mean(means, axis=0), dtype=np.float32)
 
 
-def _whole_tables(title: str, note: str, scored: Sequence[Scored], setting: Setting) -> Iterator[Table]:
+def _whole_tables(title: str, note: str, scored: Sequence[Scored], setting: Comparison) -> Iterator[Table]:
     yield tables.mean_table(title, note, ("psnr", "ssim", "sam", "mae"), scored, setting.gflop)
     yield tables.cover_table(title, scored)
 
 
-def _covered_tables(title: str, scored: Sequence[Scored], setting: Setting) -> Iterator[Table]:
+def _covered_tables(title: str, scored: Sequence[Scored], setting: Comparison) -> Iterator[Table]:
     if not scored:  # possible if all clear images are under thin cirrus
         return
     metrics = ("psnr", "sam", "mae", "detail_db", "detail_match")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cmcr_cli.evaluation.series import Case, Reference
+from cmcr_cli.evaluation.series import Case, SeriesReference
 from cmcr_cli.ground.pyramid import fill
 from cmcr_cli.training.data.images import Array
 
@@ -168,7 +168,7 @@ def _filled(case: Case) -> tuple[Array, Mask]:
     return np.concatenate(filled), np.any([each.clear for each in case.references], axis=0)
 
 
-def _like(other: Reference, reference: Reference) -> Array:
+def _like(other: SeriesReference, reference: SeriesReference) -> Array:
     return _match(other.reflectance, other.clear, reference.reflectance, reference.clear)
 
 

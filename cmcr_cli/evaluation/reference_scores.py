@@ -114,6 +114,9 @@ def with_references(case: Case, sample: Sample, weights: Weights) -> dict[str, A
         case: The case.
         sample: The inputs of the network without references.
         weights: The networks.
+
+    Returns:
+        Reflectance (13, H, W) by the name of the method.
     """
     radar, valid = case.radar, None
     if radar is not None:

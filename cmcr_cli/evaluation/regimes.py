@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from cmcr_cli.evaluation.restoration import CONTEXT, Scored, Setting, found_cover, label
+from cmcr_cli.evaluation.restoration import CONTEXT, Comparison, Scored, found_cover, label
 from cmcr_cli.evaluation.tables import Row, Table
 from cmcr_cli.training.data.images import Array, ClearImage, Pair, cirrus_subtracted, clear_of
 from cmcr_cli.training.metrics import covered_only
@@ -72,7 +72,7 @@ class RegimeCheck:
 
 
 def by_regime(
-    pairs: Iterable[tuple[str, Pair]], clouds: Sequence[Pair], setting: Setting
+    pairs: Iterable[tuple[str, Pair]], clouds: Sequence[Pair], setting: Comparison
 ) -> Iterator[RegimeCheck]:
     """Yield clear images under clouds of each regime, the same in every run.
 
@@ -102,7 +102,7 @@ def by_regime(
 
 
 @torch.inference_mode()
-def score_regimes(checks: Iterable[RegimeCheck], setting: Setting) -> dict[str, list[Scored]]:
+def score_regimes(checks: Iterable[RegimeCheck], setting: Comparison) -> dict[str, list[Scored]]:
     """Score the mean colour, the context alone, and the network at its first number of steps and at 4.
 
     Args:

@@ -42,7 +42,7 @@ LEAST = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Comparison:
     """Setting of a comparison.
 
     Attributes:
@@ -60,7 +60,7 @@ class Setting:
     gflop: dict[str, float]
 
     @classmethod
-    def of(cls, weights: Weights, colour: Array, steps: tuple[int, ...], samples: int) -> Setting:
+    def of(cls, weights: Weights, colour: Array, steps: tuple[int, ...], samples: int) -> Comparison:
         """Make a setting, and count the GFLOP of every row that runs the network.
 
         Args:
@@ -159,13 +159,22 @@ def _found(
 
 
 def found_cover(weights: Weights, seen: Array, present: Mask) -> Array:
-    """Cover (H, W), as for `assemble`, that the cloud network finds in an image (13, H, W)."""
+    """Find clouds and shadows in an image with the cloud network.
+
+    Args:
+        weights: The networks.
+        seen: Reflectance (13, H, W).
+        present: Which bands there are (13,).
+
+    Returns:
+        Cover (H, W), as `assemble` takes it.
+    """
     cells = treatment(*find_mask(weights.clouds, seen, present))
     return COVER[cells].repeat(CELL, axis=0).repeat(CELL, axis=1)
 
 
 @torch.inference_mode()
-def whole_image(check: Check, setting: Setting) -> Scored:
+def whole_image(check: Check, setting: Comparison) -> Scored:
     """Score all pixels: PSNR, SSIM, SAM and MAE, before compositing, and of the composite.
 
     Args:
@@ -184,7 +193,7 @@ def whole_image(check: Check, setting: Setting) -> Scored:
 
 
 @torch.inference_mode()
-def covered_pixels(check: Check, setting: Setting) -> Scored:
+def covered_pixels(check: Check, setting: Comparison) -> Scored:
     """Score covered pixels: PSNR, SAM and MAE, PSNR by kind of cover, and detail.
 
     For the first number of steps there are also rows without radar and without context.
@@ -224,7 +233,7 @@ def _taken(seconds: dict[str, float], name: str) -> Scores:
     return {"seconds": seconds[name]} if name in seconds else {}
 
 
-def _images(check: Check, setting: Setting) -> tuple[dict[str, Array], dict[str, float]]:
+def _images(check: Check, setting: Comparison) -> tuple[dict[str, Array], dict[str, float]]:
     """Reflectance (13, H, W) of every row, and the seconds per 256 x 256 px where the network ran."""
     one, seen, clear = check.sample(), check.scene.cloudy, ~check.covered
     own = seen[:, clear].mean(axis=1) if clear.any() else setting.colour

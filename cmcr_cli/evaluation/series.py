@@ -62,7 +62,7 @@ _BLUE, _INFRARED = BANDS.index("B02"), BANDS.index("B08")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
+class SeriesReference:
     """Another date of the ground of a case.
 
     Attributes:
@@ -110,7 +110,7 @@ class Case:
     radar: Array | None
     valid: Mask
     covered: Mask
-    references: tuple[Reference, ...]
+    references: tuple[SeriesReference, ...]
 
     @property
     def clear(self) -> Mask:
@@ -272,7 +272,7 @@ def _of_target(
     seen, opacity = _painted(truth, *HOLES[hole], rng)
     low, high = GAPS[gap]
     usable = [
-        Reference(dates.images[i], present, dates.valid[i], dates.days[index] - day)
+        SeriesReference(dates.images[i], present, dates.valid[i], dates.days[index] - day)
         for i, day in enumerate(dates.days)
         if abs(dates.days[index] - day) >= low
     ]
@@ -319,7 +319,7 @@ def _clouds(data: Path) -> list[Pair]:
     return list(itertools.islice((pair for pair in pairs if has_cloud(pair)), _CLOUDS))
 
 
-def _clouded(reference: Reference, clouds: Sequence[Pair], rng: np.random.Generator) -> Reference:
+def _clouded(reference: SeriesReference, clouds: Sequence[Pair], rng: np.random.Generator) -> SeriesReference:
     """Add real cloud and its shadow to a reference, so that about 40 % of it are covered."""
     best, distance = reference, np.inf
     for _ in range(_TRIES):

@@ -64,10 +64,13 @@ _RADAR = slice(CONSTANT, CONSTANT + 1 + RADAR_BASIS)
 class SceneContext:
     """The fitted context of one scene.
 
-    mean, covariance: (13,) and (13, 13) reflectance of the clear blocks.
-    readout: (rows, columns, 13, 1 + basis) per region; maps the radar basis to a deviation from `mean`.
-    field: (14, rows, columns) per cell of `cell` pixels: the filled residual of 13 bands, and the confidence;
-    of 16 bits, for it is the one part that grows with the scene.
+    Attributes:
+        mean: Mean reflectance of the clear blocks (13,).
+        covariance: Their covariance (13, 13).
+        readout: (rows, columns, 13, 1 + basis) per region; maps the radar basis to a deviation from `mean`.
+        field: Filled residual of 13 bands, and confidence, per cell (14, rows, columns). It has 16 bits, for
+            it is the one part that grows with the scene.
+        cell: Side of a cell, pixels.
     """
 
     mean: Floats
@@ -120,7 +123,18 @@ class SceneContext:
         return self.from_basis(top, left, height, width, basis)
 
     def from_basis(self, top: int, left: int, height: int, width: int, basis: Floats | None) -> Floats:
-        """Evaluate as `blocks` does, given the `radar_basis` of the blocks; None where there is no radar."""
+        """Evaluate as `blocks` does, with the radar basis already computed.
+
+        Args:
+            top: First row of the window, even.
+            left: First column, even.
+            height: Rows, even.
+            width: Columns, even.
+            basis: `radar_basis` of the blocks; None: no radar.
+
+        Returns:
+            Blocks as `blocks` returns them.
+        """
         rows = np.arange(-1, height // 2 + 1) + top // 2
         columns = np.arange(-1, width // 2 + 1) + left // 2
         used, down, across = hats(rows, columns, self.field.shape[1:], self.cell // 2)

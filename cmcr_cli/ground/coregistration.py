@@ -45,12 +45,19 @@ EDGE_BANDS = ("B02", "B03", "B04", "B08", "B12")
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Shift of another image against the scene, in units of the scene's CRS."""
+    """Shift of another image against the scene.
+
+    Attributes:
+        east: Shift to the east, units of the scene's CRS.
+        north: Shift to the north, the same units.
+        windows: Number of windows of the scene in which it was measured.
+        unit: Metres on the ground of one unit to the east and to the north.
+    """
 
     east: float
     north: float
-    windows: int = 0  # of the scene in which it was measured
-    unit: tuple[float, float] = (1.0, 1.0)  # metres on the ground to the east and to the north
+    windows: int = 0
+    unit: tuple[float, float] = (1.0, 1.0)
 
     @property
     def ground(self) -> tuple[float, float]:

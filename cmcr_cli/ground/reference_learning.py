@@ -110,7 +110,14 @@ def _at_pixels(blocks: NDArray[Any]) -> NDArray[Any]:
 
 
 class SampleCollector:
-    """Collects the pixels on a lattice over the scene."""
+    """Collects the pixels on a lattice over the scene.
+
+    Args:
+        height: Rows of the scene, pixels.
+        width: Columns of the scene.
+        references: Number of references.
+        guides: As in `Samples`.
+    """
 
     def __init__(self, height: int, width: int, references: int, guides: tuple[int, ...] = ()) -> None:
         """Collector for a scene of that many rows and columns of pixels; `guides` as in `Samples`."""
@@ -161,7 +168,11 @@ class SampleCollector:
         )
 
     def samples(self) -> Samples:
-        """Return all of them, in the order of the scene."""
+        """Join what was collected.
+
+        Returns:
+            All samples, in the order of the scene.
+        """
         nothing = Samples(
             image=np.zeros((0, len(BANDS)), np.float32),
             radar=np.zeros((0, 1 + RADAR_BASIS), np.float32),
@@ -178,7 +189,14 @@ class ResidualCollector:
     """Sums per cell what context and readouts leave on clear ground."""
 
     def __init__(self, context: SceneContext, references: References, height: int, width: int) -> None:
-        """Collector for a scene of that many rows and columns of pixels; its fields are still empty."""
+        """Collector whose fields are still empty.
+
+        Args:
+            context: Context of the scene.
+            references: Readouts, fitted.
+            height: Rows of the scene, pixels.
+            width: Columns of the scene.
+        """
         self._context, self._references = context, references
         self._bare = replace(context, field=np.zeros((len(BANDS) + 1, 1, 1), np.float16))
         self._shape = tuple(-(-size // references.cell) for size in (height, width))
@@ -186,6 +204,17 @@ class ResidualCollector:
         # Residuals of the context and of the readouts: 13 bands each, and how much of the cell is known.
         self._sums = np.zeros((2, len(BANDS) + 1, *self._shape), np.float32)
         self._squares: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def wants(self, top: int) -> bool:
+        """Tell whether a row of windows is of use: every one is.
+
+        Args:
+            top: First row of the windows in pixels.
+
+        Returns:
+            True.
+        """
+        return True
 
     def add(self, window: Seen) -> None:
         """Take the residuals of a window into account.

@@ -27,7 +27,7 @@ SQUARE = 8
 HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
 """Heights above ground, in metres, at which the line towards the sun is searched for a cloud."""
 
-REACH = 14
+SUN_REACH = 14
 """Largest distance, in squares, at which a cloud is searched for along that line."""
 
 AROUND = 8
@@ -40,7 +40,7 @@ sharp."""
 NEAR_MARGIN = 32
 """Margin of `look_near` around a tile, in cells."""
 
-FAR_MARGIN = NEAR_MARGIN + SQUARE * (REACH + AROUND)
+FAR_MARGIN = NEAR_MARGIN + SQUARE * (SUN_REACH + AROUND)
 """Margin of `look_far` around a tile, in cells; nothing beyond changes the mask of the tile."""
 
 
@@ -58,7 +58,12 @@ class CloudConfig:
 
 
 class SunLine(nn.Module):
-    """Adds to each square the features found in the direction of the sun, for several cloud heights."""
+    """Adds to each square the features found in the direction of the sun, for several cloud heights.
+
+    Args:
+        channels: Features of a square.
+        looked: Features that are looked for in the direction of the sun.
+    """
 
     def __init__(self, channels: int, looked: int = 12) -> None:
         super().__init__()
@@ -66,13 +71,21 @@ class SunLine(nn.Module):
         self.match = zeroed(nn.Conv2d(looked * len(HEIGHTS), channels, 1))
 
     def forward(self, x: Tensor, sun: Tensor) -> Tensor:
-        """Map features (B, C, h, w) and `sun` (B, 4), see `CloudNetwork`, to features (B, C, h, w)."""
+        """Add what is found in the direction of the sun.
+
+        Args:
+            x: Features (B, C, h, w), one per square.
+            sun: Position of the sun (B, 4), see `CloudNetwork`.
+
+        Returns:
+            Features (B, C, h, w).
+        """
         known, towards, slope = sun[:, 0], sun[:, 1:3], sun[:, 3]
         looked, (height, width) = self.look(x), x.shape[2:]
         rows, cols = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))
         found = []
         for metres in HEIGHTS:
-            squares = (metres * slope / (20 * SQUARE)).clamp(max=REACH)
+            squares = (metres * slope / (20 * SQUARE)).clamp(max=SUN_REACH)
             steps = squares[:, None] * towards
             down = (rows + steps[:, :1]) * 2 / max(height - 1, 1) - 1
             across = (cols + steps[:, 1:]) * 2 / max(width - 1, 1) - 1
@@ -89,6 +102,9 @@ class CloudNetwork(nn.Module):
 
     The sun is a vector (B, 4): 1 if its position is known and else 0; the unit vector (rows, columns) from a
     shadow towards its cloud; the tangent of the zenith angle.
+
+    Args:
+        config: The architecture.
     """
 
     def __init__(self, config: CloudConfig) -> None:

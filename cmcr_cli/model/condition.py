@@ -66,7 +66,11 @@ class PatchInputs:
     doubt: Tensor
 
     def channels_last(self) -> PatchInputs:
-        """Return the same batch with its images in channels_last, in which convolutions are fast."""
+        """Arrange the images in channels_last, in which convolutions are fast.
+
+        Returns:
+            The same batch.
+        """
         images = ("optical", "context", "confidence", "cover", "radar", "radar_valid", "doubt")
         return replace(self, **{name: _channels_last(getattr(self, name)) for name in images})
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cmcr_cli.model.condition import Condition
 from cmcr_cli.model.diffusion import Denoiser, diffuse, heun_step
-from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.local_mean import MEAN_CELL
 
 KNEE = 0.1
 """Loss of an image, in squared scene units, above which the loss is logarithmic."""
@@ -60,13 +60,13 @@ def robust(difference: Tensor, weight: Tensor) -> Tensor:
 
 
 def pattern(difference: Tensor, weight: Tensor) -> Tensor:
-    """Power per sample of the pattern that repeats every `CELL` pixels.
+    """Power per sample of the pattern that repeats every `MEAN_CELL` pixels.
 
     The down- and upsampling of a network can leave a regular pattern. It is too faint to matter in other
     losses, but visible on smooth ground. Real ground has no such period.
 
     Args:
-        difference: Error in scene units, (B, bands, H, W); H and W are multiples of `CELL`. Errors are
+        difference: Error in scene units, (B, bands, H, W); H and W are multiples of `MEAN_CELL`. Errors are
             clipped to -2 to 2.
         weight: Pixels with weight 0 are ignored; broadcastable to `difference`.
 
@@ -75,7 +75,9 @@ def pattern(difference: Tensor, weight: Tensor) -> Tensor:
     """
     height, width = difference.shape[2:]
     seen = (difference * (weight > 0)).clamp(-2, 2)
-    cells = seen.reshape(*seen.shape[:2], height // CELL, CELL, width // CELL, CELL).mean((2, 4))
+    cells = seen.reshape(*seen.shape[:2], height // MEAN_CELL, MEAN_CELL, width // MEAN_CELL, MEAN_CELL).mean(
+        (2, 4)
+    )
     uneven: Tensor = cells - cells.mean((2, 3), keepdim=True)
     return uneven.square().mean((1, 2, 3))
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmcr_cli.model.cloud_network import CloudNetwork, squares_of
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR, Condition
 from cmcr_cli.model.diffusion import Denoiser
-from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.local_mean import MEAN_CELL
 from cmcr_cli.model.network import NetworkConfig
 from cmcr_cli.model.pdmsr import sample
 
@@ -37,7 +37,7 @@ def gflop_per_patch(denoiser: Denoiser, steps: int) -> float:
     """
     device = next(denoiser.parameters()).device
     image = torch.zeros(1, N_BANDS, PATCH, PATCH, device=device)
-    plane, cells = image[:, :1], image[:, :1, ::CELL, ::CELL]
+    plane, cells = image[:, :1], image[:, :1, ::MEAN_CELL, ::MEAN_CELL]
     planes = torch.zeros(1, CHANNELS, PATCH, PATCH, device=device)
     vector = torch.zeros(1, VECTOR, device=device)
     condition = Condition(planes, vector, image, image, image, image, plane, plane, cells, plane, plane)

@@ -45,6 +45,10 @@ class Denoiser(nn.Module):
 
     The scalings use sigma - sigma_min, so that D(x, sigma_min) = x by construction. This is the boundary
     condition of a consistency function (Song et al. 2023, section 3), and does no harm to a denoiser.
+
+    Args:
+        network: The architecture.
+        diffusion: Noise levels and scalings.
     """
 
     def __init__(self, network: NetworkConfig, diffusion: DiffusionConfig) -> None:

@@ -20,7 +20,14 @@ class PixelNorm(nn.LayerNorm):
     """Layer norm over the channels of each pixel; in channels_last its NHWC view needs no copy."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
+        """Normalise the channels of each pixel.
+
+        Args:
+            x: Features (B, C, H, W).
+
+        Returns:
+            Features of the same shape.
+        """
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -32,12 +39,24 @@ class RowLinear(nn.Linear):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in) to (B, out)."""
+        """Map vectors.
+
+        Args:
+            x: Vectors (B, source).
+
+        Returns:
+            Vectors (B, target).
+        """
         return (x[:, None] * self.weight).sum(-1) + self.bias
 
 
 class ResidualBlock(nn.Module):
-    """Norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one is initialised to zero."""
+    """Norm, 3x3 convolution, optional FiLM, SiLU, 3x3 convolution; the last one is initialised to zero.
+
+    Args:
+        channels: Channels of the features.
+        embedding: Size of the embedding of the noise level that modulates them; 0: nothing does.
+    """
 
     def __init__(self, channels: int, embedding: int = 0) -> None:
         super().__init__()
@@ -49,7 +68,15 @@ class ResidualBlock(nn.Module):
             zeroed(self.film)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """Map x (B, C, H, W), modulated by embedding (B, E), to (B, C, H, W)."""
+        """Add the residual to the features.
+
+        Args:
+            x: Features (B, C, H, W).
+            embedding: Embedding of the noise level (B, E) that modulates them; None: nothing does.
+
+        Returns:
+            Features (B, C, H, W).
+        """
         hidden = self.first(self.norm(x))
         if self.film is not None and embedding is not None:
             scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
@@ -58,14 +85,26 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """1x1 convolution and pixel shuffle: doubles the size at a fraction of the cost of an interpolation."""
+    """1x1 convolution and pixel shuffle: doubles the size at a fraction of the cost of an interpolation.
+
+    Args:
+        source: Channels that it takes.
+        target: Channels that it returns.
+    """
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
         self.mix = nn.Conv2d(source, 4 * target, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, source, H, W) to (B, target, 2H, 2W)."""
+        """Double the size.
+
+        Args:
+            x: Features (B, source, H, W).
+
+        Returns:
+            Features (B, target, 2 H, 2 W).
+        """
         return F.pixel_shuffle(self.mix(x), 2)
 
 
@@ -86,7 +125,15 @@ def unshuffled(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def downsample(source: int, target: int) -> nn.Conv2d:
-    """Make a 2x2 convolution of stride 2."""
+    """Make a 2x2 convolution of stride 2.
+
+    Args:
+        source: Channels that it takes.
+        target: Channels that it returns.
+
+    Returns:
+        The layer.
+    """
     return nn.Conv2d(source, target, 2, stride=2)
 
 

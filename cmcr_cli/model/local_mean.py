@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-CELL = 8
+MEAN_CELL = 8
 """Pixels along the side of a cell."""
 
 
@@ -18,7 +18,7 @@ def means(image: Tensor) -> Tensor:
     Returns:
         Means (B, C, H / 8, W / 8).
     """
-    return F.avg_pool2d(image, CELL)
+    return F.avg_pool2d(image, MEAN_CELL)
 
 
 def around(cells: Tensor, width: int) -> Tensor:
@@ -43,7 +43,7 @@ def repeated(cells: Tensor) -> Tensor:
     Returns:
         Values (B, C, 8 h, 8 w).
     """
-    return F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
+    return F.interpolate(cells, scale_factor=MEAN_CELL, mode="bilinear", align_corners=False)
 
 
 def level(image: Tensor) -> Tensor:

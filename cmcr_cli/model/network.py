@@ -46,7 +46,11 @@ class NetworkConfig:
 
 
 class ConditionEncoder(nn.Module):
-    """Computes features from radar, cloudy image, context and mask; sees neither noise nor sigma."""
+    """Computes features from radar, cloudy image, context and mask; sees neither noise nor sigma.
+
+    Args:
+        config: The architecture.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -60,7 +64,15 @@ class ConditionEncoder(nn.Module):
         self.downs = nn.ModuleList(downsample(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, planes: Tensor, vector: Tensor) -> Features:
-        """Map planes (B, CHANNELS, H, W) and vector (B, VECTOR) to one feature map per level."""
+        """Compute the features of a condition.
+
+        Args:
+            planes: Images of the condition (B, CHANNELS, H, W).
+            vector: Values per patch (B, VECTOR).
+
+        Returns:
+            One feature map per level, the largest first.
+        """
         x = unshuffled(self.stem, planes) + self.vector(vector)[:, :, None, None]
         features = []
         for depth, level in enumerate(self.levels):
@@ -72,7 +84,11 @@ class ConditionEncoder(nn.Module):
 
 
 class StepNetwork(nn.Module):
-    """The part that runs at every step: takes the noisy image, sigma by FiLM, and adds the features."""
+    """The part that runs at every step: takes the noisy image, sigma by FiLM, and adds the features.
+
+    Args:
+        config: The architecture.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

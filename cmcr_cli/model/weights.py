@@ -56,7 +56,10 @@ class Weights:
 
 
 def default_path() -> Path:
-    """Path of the weights that come with cmcr: in the installed package, or beside it in a checkout.
+    """Find the weights that come with cmcr: in the installed package, or beside it in a checkout.
+
+    Returns:
+        Their path.
 
     Raises:
         WeightsError: There are none.
@@ -187,6 +190,9 @@ def writing(path: Path) -> Iterator[None]:
 
     Args:
         path: File or folder that is written, for messages.
+
+    Yields:
+        Nothing; errors of what is done meanwhile are turned.
 
     Raises:
         OutputError: It cannot be written.

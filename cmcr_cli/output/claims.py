@@ -58,7 +58,11 @@ class Claims:
         self._listed: set[str] = set()
 
     def read(self, *named: str | Path) -> None:
-        """Claim inputs, which may be folders, or any address that GDAL knows."""
+        """Claim inputs.
+
+        Args:
+            named: Files, folders, or any address that GDAL knows.
+        """
         for name in named:
             if str(name) in self._seen:
                 continue

@@ -36,7 +36,24 @@ TRIAL_BLOCK = 1024
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """Raster to be written, apart from its pixels. `categorical` values are never averaged."""
+    """Raster to be written, apart from its pixels.
+
+    Attributes:
+        path: The file.
+        grid: CRS, transform and size.
+        count: Number of bands.
+        dtype: Type of the values.
+        nodata: Nodata value; None: none.
+        descriptions: Of each band; empty: none.
+        scales: Of each band; empty: none.
+        offsets: Of each band; empty: none.
+        tags: Tags of the file.
+        creation_options: GDAL's, in place of the defaults.
+        categorical: Whether values are classes, which overviews must not average.
+        categories: What its values mean, if it holds classes.
+        spectrum: Wavelengths of its bands, if they are spectral.
+        masked: Whether it has a mask of where it is valid besides its nodata value.
+    """
 
     path: Path
     grid: Grid
@@ -49,9 +66,9 @@ class OutputSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     creation_options: Mapping[str, str] = field(default_factory=dict)
     categorical: bool = False
-    categories: Categories = ()  # what its values mean, if it holds classes
-    spectrum: tuple[Spectral, ...] = ()  # of its bands, if they are spectral
-    masked: bool = False  # whether it has a mask of where it is valid beside its nodata value
+    categories: Categories = ()
+    spectrum: tuple[Spectral, ...] = ()
+    masked: bool = False
 
 
 def check_creation_options(spec: OutputSpec) -> None:
@@ -144,7 +161,11 @@ def cog_options(spec: OutputSpec) -> dict[str, str]:
 
 
 def threads() -> str:
-    """Number of threads that GDAL uses for a COG, as its options take it."""
+    """Choose how many threads GDAL uses for a COG.
+
+    Returns:
+        The number, or ALL_CPUS, as GDAL's options take it.
+    """
     return os.environ.get("GDAL_NUM_THREADS", "ALL_CPUS")
 
 

@@ -72,6 +72,9 @@ class OpticalInput:
             optical: The image.
             named: Whether an option names its bands.
             valid_share: Part of its pixels that hold a measurement.
+
+        Returns:
+            What was understood.
         """
         stored = optical.original or optical
         grid, day = _own_grid(optical), date_of(optical.tags, optical.path)
@@ -100,7 +103,11 @@ class OpticalInput:
         )
 
     def rows(self) -> Iterable[tuple[str, str]]:
-        """What it is, for people: names and values."""
+        """Say for people what it is.
+
+        Yields:
+            Pairs of a name and a value.
+        """
         known = [self.form, self.level, f"baseline {self.baseline or 'not known'}", self.date or "no date"]
         yield "product", ", ".join(known)
         yield "bands", f"{' '.join(self.bands)} (by {self.bands_from})"
@@ -146,6 +153,9 @@ class RadarInput:
             radar: The radar.
             scene: Grid of the scene.
             stated: Whether an option states the units.
+
+        Returns:
+            What was understood.
         """
         own = _own_grid(radar)
         return cls(
@@ -159,7 +169,11 @@ class RadarInput:
         )
 
     def rows(self) -> Iterable[tuple[str, str]]:
-        """What it is, for people: names and values."""
+        """Say for people what it is.
+
+        Yields:
+            Pairs of a name and a value.
+        """
         what = "amplitude" if self.amplitude else "dB" if self.units == "db" else "linear power"
         yield "units", f"{what} (by {self.units_from})"
         yield "grid", f"{self.grid}{', resampled to the grid of the scene' if self.resampled else ''}"
@@ -168,7 +182,13 @@ class RadarInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What was understood of the inputs of a run."""
+    """What was understood of the inputs of a run.
+
+    Attributes:
+        scene: The Sentinel-2 scene.
+        radar: Sentinel-1; None: no radar.
+        references: The references, the most promising first.
+    """
 
     scene: OpticalInput
     radar: RadarInput | None
@@ -194,6 +214,9 @@ class Inputs:
             bands: Names of its bands, where an option states them.
             units: Of the radar, as for `--s1-units`.
             valid_share: Part of the pixels of the scene that hold a measurement.
+
+        Returns:
+            What was understood.
         """
         return cls(
             scene=OpticalInput.of(optical, named=bands is not None, valid_share=valid_share),
@@ -202,14 +225,22 @@ class Inputs:
         )
 
     def blocks(self) -> Iterable[tuple[str, str, Iterable[tuple[str, str]]]]:
-        """What there is, for people: kind of input, path, names and values."""
+        """Say for people what there is.
+
+        Yields:
+            For each input its kind, its path, and pairs of a name and a value.
+        """
         yield "Sentinel-2", self.scene.path, self.scene.rows()
         yield "Sentinel-1", *(("none", ()) if self.radar is None else (self.radar.path, self.radar.rows()))
         for number, each in enumerate(self.references, 1):
             yield f"reference {number}", each.path, each.rows()
 
     def tag(self) -> str:
-        """What was understood in one line, for the tags of an output."""
+        """Say in one line what was understood, for the tags of an output.
+
+        Returns:
+            A phrase.
+        """
         shown = "product", "bands", "scale"
         parts = [f"{name} {text}" for name, text in self.scene.rows() if name in shown]
         radar = "none" if self.radar is None else ", ".join(text for _, text in self.radar.rows())

@@ -31,6 +31,9 @@ def locked(outputs: Iterable[Path]) -> Iterator[None]:
     Args:
         outputs: The outputs.
 
+    Yields:
+        Nothing; the locks are held meanwhile.
+
     Raises:
         OutputError: Another run holds one of the locks.
     """

@@ -60,7 +60,11 @@ class Plausibility:
         return float(self.counts[1] / max(self.counts.sum(), 1))
 
     def doubts(self) -> dict[str, tuple[bool, str]]:
-        """For each question whether the answer is odd, and the answer."""
+        """Judge what was counted.
+
+        Returns:
+            For each question whether the answer is odd, and the answer in words.
+        """
         old, new = map(int, self._counts)
         found = {
             "reconstructed": (

@@ -31,7 +31,14 @@ CACHE_BYTES = 128 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: its name, whether it passed, what was found, and whether that is odd all the same."""
+    """One check of an output.
+
+    Attributes:
+        name: Name of the check.
+        ok: Whether it passed.
+        text: What was found.
+        odd: Whether that is odd, though it passed.
+    """
 
     name: str
     ok: bool

@@ -31,6 +31,9 @@ def output_errors(path: Path) -> Iterator[None]:
     Args:
         path: The output, for messages.
 
+    Yields:
+        Nothing; errors of what is done meanwhile are turned.
+
     Raises:
         OutputError: GDAL could not write.
     """

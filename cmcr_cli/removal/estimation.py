@@ -46,7 +46,30 @@ PROBE = 4
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Plan of a run. Seconds, memory and disk are estimated from the survey and a short probe here."""
+    """Plan of a run. Seconds, memory and disk are estimates, from the survey and a short probe here.
+
+    Attributes:
+        width: Columns of the scene.
+        height: Rows of the scene.
+        level: L1C or L2A.
+        offset: Added to DN before the division by the quantification.
+        offset_source: What stated the offset.
+        radar: Whether there is Sentinel-1.
+        device: The devices, as for `--device`.
+        weights: Name of the weights and the start of their checksum.
+        covered_share: Covered pixels, 0 to 1 of the valid ones; as in `cover`.
+        cover: All shares.
+        patches: Number of patches of the scene.
+        patches_restored: Patches in which something is replaced.
+        seconds: Time of the run.
+        memory_mb: Largest memory of the process, MB.
+        disk_mb: Room that is needed while it runs, with temporary files, MB.
+        output_mb: Of `disk_mb`, what the outputs keep.
+        references: The references that would be used.
+        references_left_out: Those that would not, and why.
+        warnings: What the run would warn of.
+        inputs: The inputs as they were understood.
+    """
 
     width: int
     height: int
@@ -62,12 +85,12 @@ class Estimate:
     patches_restored: int
     seconds: float
     memory_mb: int
-    disk_mb: int  # room that is needed while it runs, with temporary files
-    output_mb: int  # of which the outputs stay
+    disk_mb: int
+    output_mb: int
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
-    inputs: Inputs  # as they were understood
+    inputs: Inputs
 
     def __repr__(self) -> str:
         """The plan in one line."""

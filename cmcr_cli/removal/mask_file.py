@@ -34,7 +34,20 @@ ROWS = 512
 
 @dataclass(frozen=True, slots=True)
 class MaskReport:
-    """Result of `write_mask`; `cover` has all shares, also of what a removal with this mask reconstructs."""
+    """Result of `write_mask`.
+
+    Attributes:
+        output: Path of the mask.
+        confidence: Path of the raster of the mask's certainty; None: none was asked for.
+        mask: What made the mask.
+        width: Columns of the scene.
+        height: Rows of the scene.
+        valid_share: Pixels that hold a measurement, 0 to 1 of all.
+        covered_share: Covered pixels, 0 to 1 of the valid ones.
+        cover: All shares, also of what a removal with this mask reconstructs.
+        inputs: The inputs as they were understood.
+        warnings: What the run warned of.
+    """
 
     output: str
     confidence: str | None

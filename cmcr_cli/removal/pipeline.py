@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import replace
 
+from cmcr_cli.ground.coregistration import Alignment
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.catalogue.cover import per_cent
@@ -20,7 +21,7 @@ from cmcr_cli.removal.results.report import Report
 from cmcr_cli.removal.survey.first_pass import Survey, survey
 from cmcr_cli.removal.survey.mask_choice import key_of_scene
 from cmcr_cli.removal.survey.radar_check import check_radar
-from cmcr_cli.removal.survey.reference_pass import survey_references
+from cmcr_cli.removal.survey.reference_pass import ReferenceMasks, survey_references
 from cmcr_cli.runtime.allocator import trim_heap
 from cmcr_cli.scene.bands import present
 from cmcr_cli.warning_kinds import ClearGroundWarning, NoRadarWarning, ReferenceWarning
@@ -69,14 +70,11 @@ def remove(
         with open_outputs(session) as outputs:
             clock.stop("open")
             found = outputs.journal.survey or outputs.journal.keep_survey(survey_scene(session, progress))
-            radar = session.optical, session.radar, found.cloud_map, options.align
-            alignment = check_radar(*radar, session.workers.map, session.warnings)
-            trim_heap()
+            alignment = alignment_of_radar(session, found)
             clock.stop("survey")
-            area = area_to_compute(session)
-            plan = plan_patches(session.optical.grid, found.cloud_map, area, options)
-            again = outputs.quicklook is not None
-            for strip in restore(session, found, plan, outputs.finished, again=again, progress=progress):
+            plan = plan_patches(session.optical.grid, found.cloud_map, area_to_compute(session), options)
+            start, again = outputs.finished, outputs.quicklook is not None
+            for strip in restore(session, found, plan, start, again=again, progress=progress):
                 outputs.write(strip)
             clock.stop("restore")
             progress("write", 0.0)
@@ -86,6 +84,25 @@ def remove(
             report = Report.of(session, found, alignment, plan, clock.seconds, outputs.sources.tolist())
             outputs.describe(report)
             return report
+
+
+def alignment_of_radar(session: Session, found: Survey) -> Alignment | None:
+    """Measure how far the radar is shifted against the scene. What the first pass had in memory is freed.
+
+    Args:
+        session: What is open; its list of warnings may grow.
+        found: Result of the first pass.
+
+    Returns:
+        The shift; None: not measured.
+
+    Raises:
+        GridMismatchError: The shift is large or unknown, and `--align strict` was given.
+    """
+    opened = session.optical, session.radar, found.cloud_map, session.options.align
+    alignment = check_radar(*opened, session.workers.map, session.warnings)
+    trim_heap()
+    return alignment
 
 
 def survey_scene(session: Session, progress: Progress) -> Survey:
@@ -131,9 +148,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         found.cloud_map,
         found.ground,
         session.references,
-        options,
-        weights.clouds,
-        session.masks,
+        ReferenceMasks(options, weights.clouds, session.masks),
         each=session.workers.map,
         progress=lambda done: progress("references", done),
     )

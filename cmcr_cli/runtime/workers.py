@@ -37,9 +37,16 @@ GPU_BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A device and the networks on it; `stopped` is set when the run has failed or was interrupted.
+    """A device and the networks on it.
 
     Work on a worker ends when its stream has done all of it, so no tensor is used by two streams at once.
+
+    Attributes:
+        device: The device.
+        stream: Its own stream on a GPU; None: on a CPU.
+        denoiser: The denoiser on this device.
+        clouds: The cloud network on this device.
+        stopped: Set when the run has failed or was interrupted.
     """
 
     device: torch.device
@@ -60,10 +67,15 @@ class Worker:
 
 @dataclass(slots=True)
 class WorkerPool:
-    """Threads that share out work; get one from `open_workers`. `batch_size` is in patches, and may shrink.
+    """Threads that share out work; get one from `open_workers`.
 
     Each thread has a worker of its own. If any thread might take any worker, a GPU would keep a workspace for
     every pair of a thread and a stream.
+
+    Attributes:
+        workers: One for each thread.
+        batch_size: Patches per batch; it shrinks when the memory of a GPU is short.
+        warnings: Receives what there is to say about that.
     """
 
     workers: Sequence[Worker]

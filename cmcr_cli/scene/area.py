@@ -38,12 +38,20 @@ LARGEST_FILE = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Pixels of a scene to compute and write: a window from (top, left), and in it those `shape` touches."""
+    """Pixels of a scene to compute and write: a window, and in it those that a shape touches.
+
+    Attributes:
+        grid: Grid of the window.
+        top: First row of the window in the scene.
+        left: First column of the window in the scene.
+        shape: Geometry of shapely in the grid's CRS; None: the whole window.
+        name: What the user called it, for messages.
+    """
 
     grid: Grid
     top: int
     left: int
-    shape: Any  # shapely geometry in the grid's CRS; None: the whole window
+    shape: Any
     name: str
 
     def wants(self, top: int, stop: int) -> bool:

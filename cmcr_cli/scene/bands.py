@@ -180,7 +180,7 @@ def check_names(
     if twice := [name for name in BANDS if names.count(name) > 1]:
         called = [text for text, name in zip(texts or names, names, strict=True) if name == twice[0]]
         raise RadiometryError(
-            f"{where}: has duplicate band names: {twice[0]} is there {len(called)} times, as "
+            f"{where}: has duplicate band names: {twice[0]} occurs {len(called)} times, as "
             f"{' and '.join(map(repr, called))}; expected each band once. Leave one out with "
             "gdal_translate -b, "
             "or name all bands with --bands."

@@ -27,7 +27,14 @@ TRUE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """An unrotated raster grid. Rows may run south (the usual) or north."""
+    """An unrotated raster grid. Rows may run south (the usual) or north.
+
+    Attributes:
+        crs: Coordinate reference system.
+        transform: From columns and rows to coordinates of the CRS.
+        width: Number of columns.
+        height: Number of rows.
+    """
 
     crs: CRS
     transform: Affine
@@ -245,7 +252,14 @@ class Grid:
 
 
 def unit_name(crs: CRS) -> str:
-    """Name the unit of coordinates, for people: m, degrees, or units where it is another one."""
+    """Name the unit of coordinates, for people.
+
+    Args:
+        crs: The CRS.
+
+    Returns:
+        m, degrees, or units where it is another one.
+    """
     return "degrees" if crs.is_geographic else "m" if crs.linear_units == "metre" else "units"
 
 

@@ -38,28 +38,51 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optical:
-    """An open Sentinel-2 stack; get one from `open_optical`. One handle: not for two threads at once."""
+    """An open Sentinel-2 stack; get one from `open_optical`. One handle: not for two threads at once.
+
+    Attributes:
+        source: The open raster.
+        names: Canonical names of its bands, in file order.
+        radiometry: From DN to reflectance.
+        offset_source: What stated the offset.
+        dtype: Type of the DN.
+        nodata: Nodata value; None: none stated.
+        descriptions: The file's own names of its bands.
+        scales: The file's own tags, 1 where it has none.
+        offsets: The file's own tags, 0 where it has none.
+        tags: Metadata that outputs keep.
+        warnings: What there is to say about it.
+        scl: Path of the product's own scene classification; None: there is none.
+        sun: Position of the sun; None: not known.
+        folder: Local folder of a product whose files GDAL does not list.
+        masked: Whether it takes a mask besides the nodata value to say where it is valid.
+        form: Name of its format, for people.
+        guessed: Whether nothing but their number and order names the bands.
+        scaled: Whether the user states the scale.
+        original: The image as it is stored, where that is not 16-bit DN.
+        own_files: File of each band of a product; empty for a stack.
+    """
 
     source: Source
-    names: tuple[str, ...]  # in file order
+    names: tuple[str, ...]
     radiometry: Radiometry
     offset_source: OffsetSource
     dtype: np.dtype[Any]
     nodata: float | None
     descriptions: tuple[str | None, ...]
-    scales: tuple[float, ...]  # the file's own tags, (1, ...) where it has none
+    scales: tuple[float, ...]
     offsets: tuple[float, ...]
     tags: dict[str, str]
     warnings: tuple[CmcrWarning, ...]
-    scl: str | None = None  # path of the product's own scene classification
-    sun: Sun | None = None  # None: not known
-    folder: str | None = None  # local folder of a product whose files GDAL does not list
-    masked: bool = False  # whether it takes a mask beside the nodata value to say where it is valid
-    form: str = "stack"  # name of its format, for people
-    guessed: bool = False  # whether nothing but their number and order names the bands
-    scaled: bool = False  # whether the user states the scale
-    original: Original | None = None  # the image as it is stored, where that is not 16-bit DN
-    own_files: Mapping[str, str] = field(default_factory=dict)  # of a product, by band; none of a stack
+    scl: str | None = None
+    sun: Sun | None = None
+    folder: str | None = None
+    masked: bool = False
+    form: str = "stack"
+    guessed: bool = False
+    scaled: bool = False
+    original: Original | None = None
+    own_files: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Path, level and grid in one line."""
@@ -176,6 +199,7 @@ def open_optical(
             "--bands only for a stack without names. Leave it out."
         )
     with ExitStack() as stack:
+        # What the file holds.
         stored, rows = stack.enter_context(_dataset(path, product))
         _check_dtype(stored, path)
         if product is None:
@@ -184,28 +208,19 @@ def open_optical(
         layers = find_layers(stored, str(path), bands=bands, needs=needs, certain=product is not None)
         units = find_units(stored, layers.indexes, str(path), scale=scale, offset=offset)
         tags = stored.tags() | ({} if time is None else {TIME_TAGS[0]: time})
+        # The same as 16-bit DN, where it has measurements, on the grid that is asked for.
         dataset, original = stored, None
         if not set(_of(stored.dtypes, layers.indexes)) <= set(STORED):
             original = original_of(stored, layers.indexes, units.radiometry)
             text = as_dn(stored, layers.indexes, units.radiometry)
             dataset, rows = stack.enter_context(open_raster(text, "a Sentinel-2 stack")), None
-        dtype, nodata = (
-            np.dtype(dataset.dtypes[layers.indexes[0] - 1]),
-            dataset.nodatavals[layers.indexes[0] - 1],
-        )
+        first = layers.indexes[0] - 1
+        dtype, nodata = np.dtype(dataset.dtypes[first]), dataset.nodatavals[first]
         empty, made = usable_nodata(nodata, dtype), rows is None or rows.masked
         validity = stack.enter_context(open_validity(dataset, layers.names, layers.indexes, empty, made=made))
-        source = stack.enter_context(
-            placed(
-                dataset,
-                path,
-                rows,
-                onto or Grid.from_dataset(dataset),
-                validity,
-                indexes=layers.indexes,
-                shift=shift,
-            )
-        )
+        grid = onto or Grid.from_dataset(dataset)
+        laid = placed(dataset, path, rows, grid, validity, indexes=layers.indexes, shift=shift)
+        source = stack.enter_context(laid)
         yield Optical(
             source=source,
             names=layers.names,

@@ -56,7 +56,7 @@ class Stored:
         nodata: What its tags say, band by band.
         scaling: Scale and offset of its tags (2 bands, 2).
         marks: Values that stand for no measurement though no tag says so, band by band.
-        masks: Masks beside the nodata values.
+        masks: Masks besides the nodata values.
     """
 
     dataset: Any
@@ -107,14 +107,23 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Radar:
-    """Open Sentinel-1 backscatter on the scene's grid; get one from `open_radar`. One handle: one thread."""
+    """Open Sentinel-1 backscatter on the scene's grid; get one from `open_radar`. One handle: one thread.
+
+    Attributes:
+        source: The open raster.
+        units: Units of its values.
+        stored: How its values are stored.
+        warnings: What there is to say about it.
+        amplitude: Whether values are the square root of linear power.
+        swapped: Whether VH comes first.
+    """
 
     source: Source
     units: RadarUnits
     stored: Stored
     warnings: tuple[RadarWarning, ...]
-    amplitude: bool = False  # whether values are the square root of linear power
-    swapped: bool = False  # whether VH comes first
+    amplitude: bool = False
+    swapped: bool = False
 
     def __repr__(self) -> str:
         """Path and units in one line."""
@@ -311,7 +320,7 @@ def _partial_cover(path: str | Path, grid: Grid, own: Grid) -> tuple[RadarWarnin
         )
     if overlap < FULL_OVERLAP:
         return (
-            RadarWarning(f"Sentinel-1 covers {overlap:.0%} of the scene; the rest is done without radar"),
+            RadarWarning(f"Sentinel-1 covers {overlap:.0%} of the scene; the rest is restored without it"),
         )
     return ()
 

@@ -24,7 +24,12 @@ RADAR_FLOOR_DB = np.array([-25.0, -32.5], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Radiometry:
-    """Relation of a file's DN to reflectance: reflectance = (DN + offset) / quantification."""
+    """Relation of a file's DN to reflectance: reflectance = (DN + offset) / quantification.
+
+    Attributes:
+        offset: DN.
+        quantification: DN of reflectance 1.
+    """
 
     offset: float = 0.0
     quantification: float = QUANTIFICATION

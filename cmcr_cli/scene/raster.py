@@ -40,7 +40,7 @@ SCAN_ROWS = 256
 RAW_LINE = 16384
 """Bytes in a line of a file that is read as a raster; GDAL checks the size of files with wider lines."""
 
-ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?\b|^(https?|s3|gs|az|oss)://")
+REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?\b|^(https?|s3|gs|az|oss)://")
 """Paths that GDAL asks the network for."""
 
 SIDECARS = "GDAL_DISABLE_READDIR_ON_OPEN"
@@ -76,7 +76,7 @@ def open_raster(path: str | Path, what: str, *, containers: bool = False) -> Ite
     settings = {name: value for name, value in NETWORK.items() if get_gdal_config(name) is None}
     # Beside a remote file every look is a request; some are made when the file is open already.
     settings |= COMPLETE
-    settings[SIDECARS] = "EMPTY_DIR" if ELSEWHERE.search(str(path)) else "FALSE"
+    settings[SIDECARS] = "EMPTY_DIR" if REMOTE.search(str(path)) else "FALSE"
     with rasterio.Env(**settings), _opened(path, what) as dataset:
         if dataset.count == 0 and not containers:
             raise InputError(
@@ -208,19 +208,28 @@ def _through_gdal(path: str, most: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Chosen bands of an open raster, laid on the scene's grid."""
+    """Chosen bands of an open raster, laid on the scene's grid.
+
+    Attributes:
+        path: What was opened.
+        dataset: Open dataset of rasterio.
+        grid: Grid of the scene.
+        indexes: Numbers of the bands in the dataset, from 1.
+        warped: Whether the dataset resamples a file of another grid.
+        origin: Row and column of the grid in the dataset, when it is a part of it.
+        rows: A faster way to read full-width rows of some bands, by their places among all.
+        window: Another way to read windows than from the dataset itself.
+        validity: Where it holds a measurement, if more than its nodata value tells; all else gets that value.
+    """
 
     path: str
     dataset: Any
     grid: Grid
     indexes: tuple[int, ...]
     warped: bool
-    origin: tuple[int, int] = (0, 0)  # row and column of the grid in the dataset, when it is a part of it
-    # A faster way to read full-width rows of some bands, by their places among all.
+    origin: tuple[int, int] = (0, 0)
     rows: Callable[[int, int, Sequence[int]], NDArray[Any]] | None = None
-    # Another way to read windows than from the dataset itself.
     window: Callable[[Window, Sequence[int]], NDArray[Any]] | None = None
-    # Where it holds a measurement, if more than its nodata value tells; what does not gets that value.
     validity: Validity | None = None
 
     @property
@@ -272,7 +281,14 @@ class Source:
         )
 
     def strips(self) -> Iterator[NDArray[Any]]:
-        """Read all rows, a strip at a time from the top down."""
+        """Read all rows, a strip at a time from the top down.
+
+        Yields:
+            Values (bands, rows, width).
+
+        Raises:
+            InputError: The file is damaged.
+        """
         for top in range(0, self.grid.height, SCAN_ROWS):
             yield self.read(top, min(SCAN_ROWS, self.grid.height - top))
 

@@ -24,7 +24,7 @@ ARCHIVE = re.compile(r"/vsi\w+/\{?")
 
 STDIN = re.compile(r"/vsi(stdin|fd)\b")
 
-ELSEWHERE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs|mem)\w*/|\w+://")
+REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs|hdfs|mem)\w*/|\w+://")
 
 SCHEMES = {"http://": "/vsicurl/http://", "https://": "/vsicurl/https://", "s3://": "/vsis3/",
            "gs://": "/vsigs/", "file://": ""}  # fmt: skip
@@ -117,7 +117,7 @@ def why_not(path: str | Path) -> str | None:
         this machine.
     """
     text = str(path)
-    if text.startswith("/vsi") or ELSEWHERE.match(text) or text.lstrip().startswith("<"):
+    if text.startswith("/vsi") or REMOTE.match(text) or text.lstrip().startswith("<"):
         return None
     place = Path(text)
     try:
@@ -149,7 +149,7 @@ def check_sidecars(path: str, files: Iterable[str]) -> None:
     Raises:
         InputError: That is so.
     """
-    if path.startswith(("/vsi", "<")) or ELSEWHERE.search(path):
+    if path.startswith(("/vsi", "<")) or REMOTE.search(path):
         return
     known = {os.path.normpath(file) for file in files}
     for suffix in TELLING:
@@ -178,7 +178,7 @@ def _files(path: str, depth: int) -> Iterator[str]:
     if STDIN.search(path):
         yield "/vsistdin/"
         return
-    if ELSEWHERE.match(path) or ELSEWHERE.search(path[:64]):
+    if REMOTE.match(path) or REMOTE.search(path[:64]):
         return
     local = path
     while match := ARCHIVE.match(local):

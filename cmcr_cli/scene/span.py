@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """Rows or columns from `start` up to, but without, `stop`."""
+    """Rows or columns from `start` up to, but without, `stop`.
+
+    Attributes:
+        start: The first.
+        stop: The one after the last.
+    """
 
     start: int
     stop: int

@@ -22,10 +22,18 @@ STEP = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Sun:
-    """Position of the sun in degrees; OptionError for one that throws no shadows or is not on the sky."""
+    """Position of the sun.
 
-    azimuth: float  # clockwise from true north, 0 to 360
-    elevation: float  # above the horizon, more than 0 and at most 90
+    Attributes:
+        azimuth: Degrees clockwise from true north, 0 to 360.
+        elevation: Degrees above the horizon, more than 0 and at most 90.
+
+    Raises:
+        OptionError: An angle is out of range.
+    """
+
+    azimuth: float
+    elevation: float
 
     def __post_init__(self) -> None:
         """Raise OptionError for angles out of range; NaN is."""

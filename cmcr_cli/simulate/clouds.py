@@ -12,13 +12,13 @@ from scipy.ndimage import gaussian_filter
 from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, octave, octave_at
-from cmcr_cli.simulate.palette import Recipe, draw_recipe
+from cmcr_cli.simulate.palette import SceneRecipe, draw_recipe
 from cmcr_cli.simulate.surface import BLOCK, native
 
 CLEAR, SHADOW, CLOUD, THIN = 4, 3, 9, 10
 """Values of the mask: codes of the scene classification (SCL), which `cmcr remove --mask` reads."""
 
-OPAQUE, VISIBLE, DARK = 0.5, 0.05, 0.25
+OPAQUE, FAINTEST, DARK = 0.5, 0.05, 0.25
 """Thresholds of the mask: opacity of thick cloud, opacity of thin cloud, and darkening of shadow."""
 
 _WAVELENGTH = np.array(
@@ -108,9 +108,13 @@ class Sky:
     """Share of the direct sunlight that clouds block, 0 to 1, (height, width)."""
 
     def mask(self) -> NDArray[np.uint8]:
-        """Return CLEAR, CLOUD, THIN or SHADOW per pixel, (height, width); cloud overrides shadow."""
+        """Classify the pixels; cloud overrides shadow.
+
+        Returns:
+            CLEAR, CLOUD, THIN or SHADOW (height, width).
+        """
         mask = np.where(self.shadow >= DARK, SHADOW, CLEAR).astype(np.uint8)
-        mask[self.opacity >= VISIBLE] = THIN
+        mask[self.opacity >= FAINTEST] = THIN
         mask[self.opacity >= OPAQUE] = CLOUD
         return mask
 
@@ -164,7 +168,7 @@ def _draw_layers(seed: int, cloud_cover: float) -> list[_Layer]:
                 kind=kind,
                 cell=float(rng.uniform(*kind.cell)),
                 angle=float(rng.uniform(0, np.pi)),
-                edge=start - (-float(np.log1p(-VISIBLE)) / depth) ** (1 / _SOFT),
+                edge=start - (-float(np.log1p(-FAINTEST)) / depth) ** (1 / _SOFT),
                 depth=depth,
                 bright=float(rng.uniform(*kind.bright)),
                 height=float(rng.uniform(*kind.height)),
@@ -234,7 +238,7 @@ def check_cover(cloud_cover: float) -> None:
         raise OptionError(f"--cloud-cover {cloud_cover}: expected a share of the scene, 0 to 1")
 
 
-def simulate_sky(seed: int, cloud_cover: float, window: Window, recipe: Recipe | None = None) -> Sky:
+def simulate_sky(seed: int, cloud_cover: float, window: Window, recipe: SceneRecipe | None = None) -> Sky:
     """Simulate the clouds over a window.
 
     Args:

@@ -21,7 +21,7 @@ from cmcr_cli.simulate.noise import (
     uniform,
     voronoi,
 )
-from cmcr_cli.simulate.palette import Recipe
+from cmcr_cli.simulate.palette import SceneRecipe
 from cmcr_cli.simulate.seasons import Date
 from cmcr_cli.simulate.terrain import Terrain, threshold
 
@@ -41,7 +41,7 @@ _BARE = ("soil", "ripe", "sand")
 
 
 @dataclass(slots=True)
-class Cover:
+class LandCover:
     """Land cover, built up layer by layer from the top. Every array has the shape of the window."""
 
     free: Field
@@ -99,7 +99,7 @@ def _subdivide(
     return scramble(rows + _unsigned(piece)), border
 
 
-def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -> tuple[Field, Keys]:
+def _town_sites(recipe: SceneRecipe, seed: int, window: Window, y: Field, x: Field) -> tuple[Field, Keys]:
     """Depth of each pixel inside a town, in radii (below 0: outside), and the key of the town."""
     reach = window.grown(round((1 - _FARTHEST) * _LARGEST)).aligned(_TOWN_CELL)
     rows = np.arange(reach.top, reach.top + reach.height, _TOWN_CELL)
@@ -120,7 +120,7 @@ def _town_sites(recipe: Recipe, seed: int, window: Window, y: Field, x: Field) -
 
 
 def _lay_towns(
-    cover: Cover, recipe: Recipe, seed: int, window: Window, terrain: Terrain, y: Field, x: Field
+    cover: LandCover, recipe: SceneRecipe, seed: int, window: Window, terrain: Terrain, y: Field, x: Field
 ) -> None:
     """Add streets, roofs of several colours and gardens; the radar shows bright double bounces."""
     depth, towns = _town_sites(recipe, seed, window, y, x)
@@ -161,7 +161,7 @@ def _lay_towns(
     cover.roughness = cover.roughness + houses_here * bounce
 
 
-def _stages(recipe: Recipe, state: Field, pace: Field, days: int) -> tuple[Field, Field]:
+def _stages(recipe: SceneRecipe, state: Field, pace: Field, days: int) -> tuple[Field, Field]:
     """Shares of fields under a green and under a ripe crop, 0 to 1, `days` before the scene.
 
     A field goes from green to ripe to bare while its state increases by `pace` per day, and starts again. It
@@ -181,7 +181,7 @@ def _stages(recipe: Recipe, state: Field, pace: Field, days: int) -> tuple[Field
 
 
 def _lay_fields(
-    cover: Cover, date: Date, farmed: NDArray[np.bool_], parcels: Keys, border: Field, season: Field
+    cover: LandCover, date: Date, farmed: NDArray[np.bool_], parcels: Keys, border: Field, season: Field
 ) -> None:
     """Add crops by season; each parcel has its own vigour, soil, moisture and calendar."""
     state, vigour, tone, wet = (uniform(parcels, part) for part in range(4))
@@ -204,7 +204,7 @@ def _lay_fields(
     cover.roughness = cover.roughness + farm * (4.5 * wet - 2.2 + 2.0 * (1 - tone) * (state > recipe.green))
 
 
-def _parcels(recipe: Recipe, seed: int, y: Field, x: Field) -> tuple[Cells, Keys, Field]:
+def _parcels(recipe: SceneRecipe, seed: int, y: Field, x: Field) -> tuple[Cells, Keys, Field]:
     """Tracts of land, keys of the parcels in them, and the distance to the border of a parcel in pixels."""
     tract = voronoi(key_of(seed, "tracts"), y, x, recipe.field * 5)
     size, turn, flip = (uniform(tract.keys, part) for part in (1, 2, 3))
@@ -215,7 +215,7 @@ def _parcels(recipe: Recipe, seed: int, y: Field, x: Field) -> tuple[Cells, Keys
 
 
 def _lay_water(
-    cover: Cover, recipe: Recipe, terrain: Terrain, parcels: Keys, pond: NDArray[np.bool_]
+    cover: LandCover, recipe: SceneRecipe, terrain: Terrain, parcels: Keys, pond: NDArray[np.bool_]
 ) -> Field:
     """Add river, lakes and ponds; returns the approximate distance from the shore in pixels."""
     shore: Field = np.minimum(terrain.river, 2.0 - 40 * terrain.lake)
@@ -227,7 +227,7 @@ def _lay_water(
 
 
 def _lay_wild(
-    cover: Cover, recipe: Recipe, terrain: Terrain, dryness: Field, wood: Field, fine: Field
+    cover: LandCover, recipe: SceneRecipe, terrain: Terrain, dryness: Field, wood: Field, fine: Field
 ) -> None:
     """Fill the rest: bare ground where it is dry, shrubs near forest, and plants of the biome."""
     wild = cover.free
@@ -238,7 +238,7 @@ def _lay_wild(
     cover.brightness = cover.brightness * (1 + wild * (np.float32(0.12) * fine - 0.1 * wood + drained))
 
 
-def _pass_seasons(cover: Cover, date: Date, parcels: Keys, wood: Field, rain: Field) -> None:
+def _pass_seasons(cover: LandCover, date: Date, parcels: Keys, wood: Field, rain: Field) -> None:
     """Let plants look drier or greener than in the scene, each field its own way, and soil wetter."""
     field = 0.4 + 0.8 * uniform(scramble(parcels ^ np.uint64(1)), 2) + np.float32(0.2) * wood
     turned = np.clip(np.float32(abs(date.dryness)) * field, 0, 1)
@@ -255,7 +255,7 @@ def _pass_seasons(cover: Cover, date: Date, parcels: Keys, wood: Field, rain: Fi
     cover.brightness = cover.brightness * (1 - np.float32(0.25) * bare * smoothstep(0.0, 1.5, rain))
 
 
-def lay_cover(date: Date, seed: int, window: Window, terrain: Terrain) -> Cover:
+def lay_cover(date: Date, seed: int, window: Window, terrain: Terrain) -> LandCover:
     """Simulate the land cover of a window.
 
     Args:
@@ -282,7 +282,7 @@ def lay_cover(date: Date, seed: int, window: Window, terrain: Terrain) -> Cover:
     chance, taste = uniform(scramble(parcels), 0), uniform(scramble(parcels), 2)
 
     ones = np.ones(window.shape, dtype=np.float32)
-    cover = Cover(free=ones, brightness=ones, roughness=noise("moisture", 120.0, 4))
+    cover = LandCover(free=ones, brightness=ones, roughness=noise("moisture", 120.0, 4))
     road = voronoi(key_of(seed, "roads"), y + 3 * warp_y, x + 3 * warp_x, 240.0)
     paved = (uniform(road.edge_keys) < 0.8) & (terrain.lake < 0)
     cover.lay("asphalt", (1 - smoothstep(0.5, 1.2, road.edge)) * paved * np.float32(0.8))

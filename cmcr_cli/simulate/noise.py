@@ -24,7 +24,14 @@ _SPLINE_STD = 0.927 * 151 / 315
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of pixels, relative to the scene's upper left corner; it may extend beyond the scene."""
+    """A rectangle of pixels; it may extend beyond the scene.
+
+    Attributes:
+        top: First row, relative to the scene's upper left corner.
+        left: First column, likewise.
+        height: Number of rows.
+        width: Number of columns.
+    """
 
     top: int
     left: int

@@ -68,33 +68,41 @@ BACKSCATTER = {name: 10 ** (np.array(row[1:], np.float32) / 10) for name, row in
 
 @dataclass(frozen=True, slots=True)
 class Biome:
-    """Land shares, states of crops, and map position of a kind of landscape."""
+    """Land shares, states of crops, and map position of a kind of landscape. The seed draws from the ranges.
+
+    Attributes:
+        woods: Material of the forest.
+        wild: Material of ground that is neither forest, field nor town.
+        forest: Range of the share of forest, 0 to 1.
+        farm: Range of the share of fields.
+        green: Range of the share of fields under a green crop.
+        ripe: Range of the share of fields under a ripe crop.
+        bare: Range of the share of bare soil in wild ground.
+        snow: Range of the share of snow.
+        sun_zenith: Range of the sun's angle from the vertical, degrees.
+        field: Range of the length of a field, pixels.
+        epsg: Code of the UTM zone.
+        origin: Easting and northing of the upper left corner, metres.
+        season: First and last day on which a scene may be, counted from January 1.
+        greenest: Day on which plants are greenest.
+        swing: Half of the share of plants that look different half a year later.
+    """
 
     woods: str
-    """Material of the forest."""
     wild: str
-    """Material of ground that is neither forest, field nor town."""
     forest: tuple[float, float]
-    """Range of the share of forest, from which the seed draws. The ranges below are alike."""
     farm: tuple[float, float]
     green: tuple[float, float]
-    """Share of fields under a green crop."""
     ripe: tuple[float, float]
     bare: tuple[float, float]
-    """Share of bare soil in wild ground."""
     snow: tuple[float, float]
     sun_zenith: tuple[float, float]
     field: tuple[float, float]
-    """Length of a field in pixels."""
     epsg: int
     origin: tuple[float, float]
-    """Easting and northing of the upper left corner."""
     season: tuple[int, int]
-    """First and last day on which a scene may be, counted from January 1."""
     greenest: int
-    """Day on which plants are greenest."""
     swing: float
-    """Half of the share of plants that look different half a year later."""
 
 
 BIOMES = {
@@ -123,14 +131,33 @@ BIOMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """Values drawn for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians."""
+class SceneRecipe:
+    """Values drawn for a whole scene. Shares are 0 to 1, lengths in pixels, angles in radians.
+
+    Attributes:
+        biome: Kind of landscape.
+        sun_zenith: Angle of the sun from the vertical.
+        sun_azimuth: Direction of the sun.
+        relief: Strength of the relief: 0 flat, 1 mountains.
+        forest: Share of forest.
+        farm: Share of fields.
+        green: Share of fields under a green crop.
+        ripe: Share of fields under a ripe crop.
+        bare: Share of bare soil in wild ground.
+        snow: Share of snow.
+        field: Length of a field.
+        angle: Main direction of fields and streets.
+        river: Half of the width of the main river.
+        lakes: Share of lakes.
+        towns: Share of towns.
+        turbid: Share of sediment in the river's water.
+        tint: Factor per band (13,) on soil, sand and dry plants.
+    """
 
     biome: Biome
     sun_zenith: float
     sun_azimuth: float
     relief: float
-    """Strength of the relief: 0 flat, 1 mountains."""
     forest: float
     farm: float
     green: float
@@ -139,18 +166,14 @@ class Recipe:
     snow: float
     field: float
     angle: float
-    """Main direction of fields and streets."""
     river: float
-    """Half of the width of the main river."""
     lakes: float
     towns: float
     turbid: float
-    """Share of sediment in the river's water."""
     tint: Field
-    """Factor per band (13,) on soil, sand and dry plants."""
 
 
-def draw_recipe(seed: int) -> Recipe:
+def draw_recipe(seed: int) -> SceneRecipe:
     """Draw what holds for a whole scene: landscape, season, sun, relief, fields and water.
 
     Args:
@@ -164,7 +187,7 @@ def draw_recipe(seed: int) -> Recipe:
     relief = float(rng.choice([0.08, 0.3, 0.85], p=[0.45, 0.35, 0.2]) * rng.uniform(0.6, 1.2))
     redness = rng.uniform(-1, 1)
     slope = np.array([-0.9, -0.8, -0.35, 0.25, 0.25, 0.2, 0.15, 0.15, 0.1, 0.1, 0.0, 0.05, 0.0])
-    return Recipe(
+    return SceneRecipe(
         biome=biome,
         sun_zenith=float(np.deg2rad(rng.uniform(*biome.sun_zenith))),
         sun_azimuth=float(np.deg2rad(rng.uniform(120, 175))),

@@ -10,7 +10,7 @@ import numpy as np
 
 from cmcr_cli.errors import OptionError
 from cmcr_cli.simulate.noise import Field, key_of
-from cmcr_cli.simulate.palette import Biome, Recipe, draw_recipe
+from cmcr_cli.simulate.palette import Biome, SceneRecipe, draw_recipe
 
 MOST = 24
 """Largest number of earlier dates: about one and a half years."""
@@ -31,7 +31,7 @@ class Date:
     """When the image was taken, UTC."""
     days: int
     """Days before the scene; 0 is the date of the scene itself."""
-    recipe: Recipe
+    recipe: SceneRecipe
     """Values of the scene, with sun, snow and sediment of this date."""
     sky: int
     """Seed of the clouds."""

@@ -10,9 +10,9 @@ from scipy.special import gammaincinv
 
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import decibels
-from cmcr_cli.simulate.land_cover import Cover, lay_cover
+from cmcr_cli.simulate.land_cover import LandCover, lay_cover
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, pixel_keys, smoothstep
-from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, Recipe
+from cmcr_cli.simulate.palette import BACKSCATTER, GROUND, MATERIALS, PATH, SceneRecipe
 from cmcr_cli.simulate.seasons import Date, scene_date
 from cmcr_cli.simulate.terrain import Terrain, shape_terrain
 
@@ -60,12 +60,12 @@ def _speckle_quantiles() -> Field:
     return np.asarray(gammaincinv(_SPECKLE_LOOKS, shares) / _SPECKLE_LOOKS, dtype=np.float32)
 
 
-def _in_order(cover: Cover) -> Iterator[tuple[str, Field]]:
+def _in_order(cover: LandCover) -> Iterator[tuple[str, Field]]:
     """Yield the shares in a fixed order, because sums of floats depend on it."""
     return ((material, cover.shares[material]) for material in MATERIALS if material in cover.shares)
 
 
-def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
+def _lay_snow(cover: LandCover, recipe: SceneRecipe, seed: int, window: Window) -> None:
     """Add snow everywhere except on water; less under trees."""
     if recipe.snow <= 0:
         return
@@ -80,7 +80,7 @@ def _lay_snow(cover: Cover, recipe: Recipe, seed: int, window: Window) -> None:
     cover.shares["snow"] = total
 
 
-def _reflectance(date: Date, cover: Cover, terrain: Terrain) -> Field:
+def _reflectance(date: Date, cover: LandCover, terrain: Terrain) -> Field:
     """Top-of-atmosphere reflectance (13, height - 2, width - 2)."""
     ground = np.zeros((len(BANDS), *cover.free.shape), dtype=np.float32)
     part = np.empty_like(ground[0])
@@ -94,7 +94,7 @@ def _reflectance(date: Date, cover: Cover, terrain: Terrain) -> Field:
     return seen
 
 
-def _backscatter(cover: Cover, terrain: Terrain, seed: int, window: Window) -> Field:
+def _backscatter(cover: LandCover, terrain: Terrain, seed: int, window: Window) -> Field:
     """VV and VH in dB (2, height - 2, width - 2) with speckle."""
     gain = cover.roughness + np.clip(9 * terrain.facing, -7, 6)
     factor = np.exp(gain * np.float32(np.log(10) / 10))
@@ -144,13 +144,13 @@ def simulate_optical(seed: int, window: Window, date: Date) -> Field:
     return np.ascontiguousarray(_optical(date, seed, whole, *_covered(date, seed, whole))[:, rows, cols])
 
 
-def _covered(date: Date, seed: int, whole: Window) -> tuple[Terrain, Cover]:
+def _covered(date: Date, seed: int, whole: Window) -> tuple[Terrain, LandCover]:
     """Terrain and land cover without snow of an aligned window and one pixel around it."""
     terrain = shape_terrain(date.recipe, seed, whole.grown(1))
     return terrain, lay_cover(date, seed, whole.grown(1), terrain)
 
 
-def _optical(date: Date, seed: int, whole: Window, terrain: Terrain, cover: Cover) -> Field:
+def _optical(date: Date, seed: int, whole: Window, terrain: Terrain, cover: LandCover) -> Field:
     """Reflectance (13, height, width) of an aligned window; adds snow to the cover."""
     _lay_snow(cover, date.recipe, seed, whole.grown(1))
     return native(_reflectance(date, cover, terrain))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cmcr_cli.simulate.noise import Field, Window, fbm, key_of, octave, smoothstep
-from cmcr_cli.simulate.palette import Recipe
+from cmcr_cli.simulate.palette import SceneRecipe
 
 MARGIN = 1
 """Pixels beyond the window that `shape_terrain` needs for gradients."""
@@ -63,7 +63,7 @@ def _level_distance(values: Field) -> Field:
     return np.asarray(np.abs(values) / np.maximum(np.hypot(rows, cols), 1e-5))
 
 
-def shape_terrain(recipe: Recipe, seed: int, window: Window) -> Terrain:
+def shape_terrain(recipe: SceneRecipe, seed: int, window: Window) -> Terrain:
     """Simulate relief, rivers and lakes of a window.
 
     Args:

@@ -32,7 +32,7 @@ from cmcr_cli.scene.radiometry import Radiometry
 from cmcr_cli.scene.sun import AZIMUTH_TAG, ZENITH_TAG, Sun
 from cmcr_cli.simulate.clouds import add_clouds, check_cover, simulate_sky
 from cmcr_cli.simulate.noise import Field, Window
-from cmcr_cli.simulate.palette import Recipe
+from cmcr_cli.simulate.palette import SceneRecipe
 from cmcr_cli.simulate.seasons import Date, draw_dates, scene_date
 from cmcr_cli.simulate.surface import simulate_ground, simulate_optical
 
@@ -182,7 +182,7 @@ def _create(path: Path, size: int, date: Date, profile: _Profile) -> DatasetWrit
     return dataset
 
 
-def _sun(recipe: Recipe, grid: Grid) -> Sun:
+def _sun(recipe: SceneRecipe, grid: Grid) -> Sun:
     """Sun of the recipe, with its azimuth converted from grid north to true north."""
     azimuth, elevation = math.degrees(recipe.sun_azimuth), 90 - math.degrees(recipe.sun_zenith)
     rows, columns = Sun(azimuth, elevation).direction(grid)

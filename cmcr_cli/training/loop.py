@@ -57,6 +57,13 @@ class Updates:
     """The network in training, its averaged copy and its optimizer."""
 
     def __init__(self, task: Task, config: LoopConfig, process: Process) -> None:
+        """Updates of which none is done yet.
+
+        Args:
+            task: What is trained, and its loss.
+            config: Settings of the loop.
+            process: This process among those that train together.
+        """
         self.task, self.config, self.process = task, config, process
         average_fn = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(task.network, multi_avg_fn=average_fn)

@@ -51,7 +51,21 @@ _PLAIN = {
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """Settings of the training loop; the packaged recipes explain them. `images` counts crops."""
+    """Settings of the training loop. The packaged recipes explain them further.
+
+    Attributes:
+        images: Length of the run, in crops.
+        batch: Crops per update, all processes together.
+        crop: Side of a crop, pixels.
+        learning_rate: Highest value, after the warm-up.
+        warmup: Crops during the warm-up of the learning rate.
+        clip: Largest norm of the gradient.
+        average: Decay per update of the averaged weights.
+        weight_decay: Of AdamW.
+        snapshot: Crops between validations.
+        seed: Seed of initial weights, samples, crops and noise.
+        precision: Of the computation; bfloat16 is autocast.
+    """
 
     images: Count
     batch: Count
@@ -68,7 +82,15 @@ class LoopConfig:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Settings of the data: which are read, and how samples become crops."""
+    """Settings of the data: which are read, and how samples become crops.
+
+    Attributes:
+        split_rule: Split of SEN12MS-CR.
+        fold: Fold whose places are held out; 0: none.
+        buffer: Samples that each process keeps to cut crops from.
+        crops_per_sample: Crops per sample, on average.
+        workers: Processes that make samples, per training process.
+    """
 
     split_rule: Literal["exact", "legacy"]
     fold: Annotated[int, Range("0 (none) or the number of a fold", 0, 3)]
@@ -79,7 +101,29 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Settings of the samples of the denoiser: how often each kind is drawn, and what is removed from it."""
+    """Settings of the samples of the denoiser: how often each kind is drawn, and what is removed from it.
+
+    The packaged recipes say of what each share is a part.
+
+    Attributes:
+        hidden: Share without clear ground: a cloud deck over unchanged ground.
+        heavy: Share with 1 to 15 % clear ground.
+        mistaken: Share with a faulty mask.
+        simulated: Share of simulated ground.
+        gain: Range of a random factor on the brightness of the ground.
+        recoloured: Share with colours changed at random.
+        cloudless: Share without cloud.
+        flooded: Share partly covered by simulated water.
+        other_date: Share of real pairs, whose target is of another date.
+        veiled: Share with thin cirrus or haze above everything else.
+        procedural: Share with procedural clouds instead of real ones.
+        pseudo_radar: Share with random radar that shares the boundaries of the ground.
+        no_radar: Share without radar.
+        no_context: Share with a constant spectrum as context.
+        no_cirrus: Share without B10.
+        no_sixty_metre: Share without B01, B09 and B10.
+        overcast_again: Chance to redraw a sample with hardly any clear ground.
+    """
 
     hidden: Share
     heavy: Share
@@ -102,7 +146,26 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class MaskMix:
-    """Settings of the samples of the cloud network: how often each kind is drawn, and what is removed."""
+    """Settings of the samples of the cloud network: how often each kind is drawn, and what is removed.
+
+    The packaged recipes say of what each share is a part.
+
+    Attributes:
+        views: Views of each sample in other light.
+        made: Share of batches with clouds added to clear ground.
+        clear: Share of clear images.
+        varied: Share with snow, water, desert, roofs or relief drawn over them.
+        cloudless_shade: Share with dark patches without a cloud.
+        crowded: Share to which further clouds are added.
+        veiled: Share with thin cirrus or haze above the clouds.
+        nodata: Share with nodata beyond an edge.
+        no_sun: Share with the position of the sun unknown.
+        no_cirrus: Share without B10.
+        no_sixty_metre: Share without B01, B09 and B10.
+        no_band: Share with one band missing.
+        four_bands: Share with B02, B03, B04 and B08 only.
+        some_bands: Share with two to seven bands missing.
+    """
 
     views: Count
     made: Share
@@ -122,7 +185,17 @@ class MaskMix:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Settings of the losses: noise levels, and weights of the terms."""
+    """Settings of the losses: noise levels, and weights of the terms.
+
+    Attributes:
+        at_sigma_max: Share of a batch at the noise level of the first step.
+        log_sigma: Teacher: mean and standard deviation of ln sigma for the rest.
+        levels: Distillation: number of noise levels.
+        anchor: Distillation: weight of the ground truth.
+        target: Distillation: decay per update of the target copy.
+        refined: Distillation: weight of a second step from the student's own estimate.
+        weave: Weight of errors that repeat every 8 pixels.
+    """
 
     at_sigma_max: Share
     log_sigma: tuple[Number, Positive]
@@ -135,7 +208,18 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All settings of a run, except its data and the weights that it starts from."""
+    """All settings of a run, except its data and the weights that it starts from.
+
+    Attributes:
+        loop: The training loop.
+        data: The data.
+        mix: Samples of the denoiser.
+        mask: Samples of the cloud network.
+        objective: The losses.
+        network: Architecture of the denoiser.
+        diffusion: Noise levels and scalings.
+        clouds: Architecture of the cloud network.
+    """
 
     loop: LoopConfig
     data: DataConfig
@@ -148,7 +232,11 @@ class Recipe:
 
 
 def packaged() -> list[str]:
-    """Return the names of the recipes that come with cmcr."""
+    """List the recipes that come with cmcr.
+
+    Returns:
+        Their names, sorted.
+    """
     return sorted(Path(item.name).stem for item in files(__package__).joinpath("recipes").iterdir())
 
 

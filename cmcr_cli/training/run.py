@@ -29,7 +29,13 @@ from cmcr_cli.training.pictures import Panel, write_panels
 from cmcr_cli.training.processes import Process, joined
 from cmcr_cli.training.recipe import Recipe, differences, dump_recipe, parse_recipe
 from cmcr_cli.training.samples.held_out import evenly, validation_samples
-from cmcr_cli.training.samples.patch_samples import Sample, Samples, crop_batches, on_device, patch_inputs
+from cmcr_cli.training.samples.patch_samples import (
+    Sample,
+    SampleSequence,
+    crop_batches,
+    on_device,
+    patch_inputs,
+)
 from cmcr_cli.version import __version__
 
 log = logging.getLogger("cmcr")
@@ -181,10 +187,19 @@ def start(
 ) -> Iterator[Run]:
     """Join the other processes, check the settings, and load weights and data; writes nothing.
 
-    Arguments and errors are those of `run_training`.
+    Args:
+        training: What is trained.
+        data: Folder of the data.
+        folder: Folder of the run.
+        recipe: All settings.
+        init: Weights that it starts from; None: random ones.
+        device: As `--device` takes it.
 
     Yields:
         The run.
+
+    Raises:
+        CmcrError: As for `run_training`.
     """
     with joined(device) as process:
         if recipe.loop.batch % process.world_size:
@@ -221,7 +236,7 @@ def crops(run: Run) -> Batches:
         Function that yields crops of samples with clouds and context, from the batch of a number on.
     """
     loop, process = run.recipe.loop, run.process
-    samples = Samples(run.library, run.recipe.mix, loop.seed, process.rank)
+    samples = SampleSequence(run.library, run.recipe.mix, loop.seed, process.rank)
     count = loop.batch // process.world_size
 
     def batches(first: int) -> Iterator[Sample]:

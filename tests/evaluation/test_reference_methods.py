@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmcr_cli.evaluation.reference_methods import METHODS, by_class, copied, matched, mean_colour, median
-from cmcr_cli.evaluation.series import Case, Reference
+from cmcr_cli.evaluation.series import Case, SeriesReference
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.images import Array
 from cmcr_cli.training.metrics import psnr
@@ -16,9 +16,9 @@ SIDE = 64
 PRESENT = np.arange(13) != 10
 
 
-def reference(image: Array, days: int = 10) -> Reference:
+def reference(image: Array, days: int = 10) -> SeriesReference:
     clear = np.ones((SIDE, SIDE), bool)
-    return Reference(np.asarray(image * PRESENT[:, None, None], np.float32), PRESENT, clear, days)
+    return SeriesReference(np.asarray(image * PRESENT[:, None, None], np.float32), PRESENT, clear, days)
 
 
 @pytest.fixture(scope="module")

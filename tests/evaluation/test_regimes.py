@@ -7,7 +7,7 @@ import pytest
 
 from cmcr_cli.evaluation import regimes
 from cmcr_cli.evaluation.regimes import HEAVY, NONE, OWN, USUAL, by_regime, regime_tables, score_regimes
-from cmcr_cli.evaluation.restoration import CONTEXT, Scored, Setting
+from cmcr_cli.evaluation.restoration import CONTEXT, Comparison, Scored
 from cmcr_cli.model.weights import Weights
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.images import Array, Pair
@@ -25,8 +25,8 @@ def pair() -> Pair:
 
 
 @pytest.fixture
-def setting(weights: Weights) -> Setting:
-    return Setting.of(weights, COLOUR, steps=(1,), samples=1)
+def setting(weights: Weights) -> Comparison:
+    return Comparison.of(weights, COLOUR, steps=(1,), samples=1)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def skies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regimes, "under_sky", under_sky)
 
 
-def test_regimes_have_the_cover_that_they_say(pair: Pair, setting: Setting) -> None:
+def test_regimes_have_the_cover_that_they_say(pair: Pair, setting: Comparison) -> None:
     checks = list(by_regime([("one", pair)], [], setting))
     assert [each.regime for each in checks] == [NONE, HEAVY, HEAVY + OWN, USUAL, USUAL + OWN] * 2
     for each in checks:
@@ -61,13 +61,13 @@ def test_regimes_have_the_cover_that_they_say(pair: Pair, setting: Setting) -> N
     )
 
 
-def test_an_image_under_cirrus_is_no_truth(pair: Pair, setting: Setting) -> None:
+def test_an_image_under_cirrus_is_no_truth(pair: Pair, setting: Comparison) -> None:
     hazy = pair.clear.copy()
     hazy[10] = 0.02
     assert not list(by_regime([("one", replace(pair, cloudy=hazy, clear=hazy))], [], setting))
 
 
-def test_what_the_mask_misses_counts_as_it_is_seen(pair: Pair, setting: Setting) -> None:
+def test_what_the_mask_misses_counts_as_it_is_seen(pair: Pair, setting: Comparison) -> None:
     each = next(each for each in by_regime([("one", pair)], [], setting) if each.regime == USUAL)
     missed = replace(each, check=replace(each.check, cover=np.zeros_like(each.truly)))
     ((scored,),) = score_regimes([missed], setting).values()

@@ -7,7 +7,7 @@ import pytest
 
 from cmcr_cli.evaluation import restoration
 from cmcr_cli.evaluation.restoration import (
-    Setting,
+    Comparison,
     covered_pixels,
     other_date,
     under_haze,
@@ -24,11 +24,11 @@ BASELINES = ["cloudy input", "mean colour of train", "mean of the clear pixels",
 
 
 @pytest.fixture
-def setting(weights: Weights) -> Setting:
-    return Setting.of(weights, COLOUR, steps=(1, 2), samples=2)
+def setting(weights: Weights) -> Comparison:
+    return Comparison.of(weights, COLOUR, steps=(1, 2), samples=2)
 
 
-def test_whole_image_has_all_baselines_in_one_table(check: Check, setting: Setting) -> None:
+def test_whole_image_has_all_baselines_in_one_table(check: Check, setting: Comparison) -> None:
     scored = whole_image(check, setting)
     drawn = ["1 step", "2 steps", "mean of 2 samples, 4 steps"]
     assert list(scored.rows) == [*BASELINES, *drawn, "composite, 1 step"]
@@ -46,7 +46,7 @@ def test_whole_image_has_all_baselines_in_one_table(check: Check, setting: Setti
     assert "seconds" not in scored.rows["context alone"]
 
 
-def test_composite_keeps_what_is_clear(check: Check, setting: Setting) -> None:
+def test_composite_keeps_what_is_clear(check: Check, setting: Comparison) -> None:
     image = np.zeros_like(check.scene.cloudy)
     made = restoration._composite(image, check)
     np.testing.assert_array_equal(made[:, :, 80:], check.scene.cloudy[:, :, 80:])
@@ -55,7 +55,7 @@ def test_composite_keeps_what_is_clear(check: Check, setting: Setting) -> None:
     np.testing.assert_allclose(perfect, check.scene.ground.optical, atol=1e-5)
 
 
-def test_covered_pixels_and_kinds_of_cover(check: Check, setting: Setting) -> None:
+def test_covered_pixels_and_kinds_of_cover(check: Check, setting: Comparison) -> None:
     scored = covered_pixels(check, setting)
     assert {"1 step, no radar", "1 step, no context"} < scored.rows.keys()
     cloudy, truth = np.clip(check.scene.cloudy, 0, 1), check.scene.ground.optical
@@ -68,14 +68,14 @@ def test_covered_pixels_and_kinds_of_cover(check: Check, setting: Setting) -> No
     assert {"detail_db", "detail_match"} < row.keys()
 
 
-def test_regions_too_small_are_left_out(check: Check, setting: Setting) -> None:
+def test_regions_too_small_are_left_out(check: Check, setting: Comparison) -> None:
     check.scene.shadow[:] = 0
     check.scene.shadow[60:64, :60] = 0.5
     row = covered_pixels(check, setting).rows["context alone"]
     assert "psnr shadow" not in row and "psnr thick" in row
 
 
-def test_radar_and_context_are_really_taken_away(check: Check, setting: Setting) -> None:
+def test_radar_and_context_are_really_taken_away(check: Check, setting: Comparison) -> None:
     rows = covered_pixels(check, setting).rows
     deaf = replace(check.scene.ground, radar=None)
     same = covered_pixels(replace(check, scene=replace(check.scene, ground=deaf)), setting).rows
@@ -84,7 +84,7 @@ def test_radar_and_context_are_really_taken_away(check: Check, setting: Setting)
     assert rows["1 step, no context"]["psnr"] != pytest.approx(rows["1 step"]["psnr"], abs=1e-2)
 
 
-def test_cost_of_the_rows(setting: Setting, weights: Weights) -> None:
+def test_cost_of_the_rows(setting: Comparison, weights: Weights) -> None:
     one, four = (gflop_per_patch(weights.denoiser, steps) for steps in (1, 4))
     assert setting.gflop["1 step"] == one
     assert setting.gflop["mean of 2 samples, 4 steps"] == pytest.approx(2 * four)

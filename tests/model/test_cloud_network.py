@@ -14,20 +14,21 @@ from cmcr_cli.model.cloud_network import (
     HEIGHTS,
     N_CLASSES,
     NEAR_MARGIN,
-    REACH,
     SQUARE,
+    SUN_REACH,
     CloudConfig,
     CloudNetwork,
     SunLine,
     squares_of,
 )
+from tests.support.tensors import assert_close
 
 Shake = Callable[[nn.Module], None]
 
 SMALL = CloudConfig((8, 8), 8)
 UNKNOWN = (0.0, 0.0, 0.0, 0.0)
 LOW = 1000.0
-"""Slope of a sun so low that every height is searched as far as REACH."""
+"""Slope of a sun so low that every height is searched as far as SUN_REACH."""
 
 SUNS = [UNKNOWN, (1, 1, 0, LOW), (1, 0, -1, LOW), (1, -0.6, 0.8, LOW), (1, 0, 1, 1.3)]
 
@@ -70,8 +71,8 @@ def test_squares_are_told_by_mean_and_deviation() -> None:
     image = torch.full((1, 13, 8, 16), 0.25)
     image[..., ::2, 8:] = 0.09  # square roots 0.5 and 0.3
     squares = squares_of(image)
-    torch.testing.assert_close(squares[0, :13], torch.tensor([[0.1, 0.0]]).expand(13, 1, 2))
-    torch.testing.assert_close(squares[0, 13:, 0, 1], torch.full((13,), 0.4), atol=1e-4, rtol=0)
+    assert_close(squares[0, :13], torch.tensor([[0.1, 0.0]]).expand(13, 1, 2))
+    assert_close(squares[0, 13:, 0, 1], torch.full((13,), 0.4), atol=1e-4, rtol=0)
     assert squares[0, 13:, 0, 0].max() < 0.01
 
 
@@ -105,8 +106,8 @@ def test_the_margin_is_hardly_wider_than_the_network_looks(
 
 
 def test_without_the_sun_the_network_looks_less_far(network: CloudNetwork) -> None:
-    assert not tile_changes(network, FAR_MARGIN - REACH * SQUARE, UNKNOWN).any()
-    assert tile_changes(network, FAR_MARGIN - (REACH + 3) * SQUARE, UNKNOWN).any()
+    assert not tile_changes(network, FAR_MARGIN - SUN_REACH * SQUARE, UNKNOWN).any()
+    assert tile_changes(network, FAR_MARGIN - (SUN_REACH + 3) * SQUARE, UNKNOWN).any()
 
 
 def near_changes(network: CloudNetwork, distance: int) -> Tensor:
@@ -143,7 +144,7 @@ def test_one_image_of_a_batch_does_not_see_the_other(network: CloudNetwork) -> N
     both = network(image, present, sun)
     for n in range(2):
         alone = network(image[n : n + 1], present[n : n + 1], sun[n : n + 1])
-        torch.testing.assert_close(both[n : n + 1], alone, rtol=1e-4, atol=1e-5)
+        assert_close(both[n : n + 1], alone, rtol=1e-4, atol=1e-5)
 
 
 # The line towards the sun
@@ -178,8 +179,8 @@ def lands(line: SunLine, sun: tuple[float, ...]) -> tuple[float, float, float]:
 def test_a_cloud_is_found_from_where_its_shadow_falls(
     height: int, towards: tuple[float, float], slope: float
 ) -> None:
-    """The sun stands `towards`, so the shadow lies the other way, by height x slope, at most REACH."""
-    distance = min(HEIGHTS[height] * slope / (20 * SQUARE), REACH)
+    """The sun stands `towards`, so the shadow lies the other way, by height x slope, at most SUN_REACH."""
+    distance = min(HEIGHTS[height] * slope / (20 * SQUARE), SUN_REACH)
     rows, columns, total = lands(looking_at(height), (1, *towards, slope))
     assert total == pytest.approx(1, abs=1e-4)
     assert (rows, columns) == pytest.approx((-distance * towards[0], -distance * towards[1]), abs=1e-3)

@@ -19,8 +19,9 @@ from cmcr_cli.model.condition import (
     to_reflectance,
     to_scene_units,
 )
-from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.local_mean import MEAN_CELL
 from cmcr_cli.model.shrinkage import PART
+from tests.support.tensors import assert_close
 
 Patches = Callable[..., PatchInputs]
 ABSENT = (1, [0, 10])
@@ -30,12 +31,12 @@ ABSENT = (1, [0, 10])
 def test_scene_units_and_back(patches: Patches) -> None:
     inputs = patches()
     z = to_scene_units(inputs.optical, inputs)
-    torch.testing.assert_close(
+    assert_close(
         z[0, 3], (inputs.optical[0, 3] - inputs.context[0, 3]) / inputs.std[0, 3], rtol=1e-5, atol=1e-5
     )
     assert not z[ABSENT].any()
     assert not to_scene_units(inputs.optical + 1, inputs)[ABSENT].any()
-    torch.testing.assert_close(to_reflectance(z, inputs), inputs.optical, rtol=0, atol=1e-6)
+    assert_close(to_reflectance(z, inputs), inputs.optical, rtol=0, atol=1e-6)
 
 
 def test_absent_bands_stay_absent_whatever_is_predicted(patches: Patches) -> None:
@@ -56,7 +57,7 @@ def test_shapes(patches: Patches) -> None:
     for image in (condition.residual, condition.detail, condition.ground, condition.mean):
         assert image.shape == (2, 13, 32, 32)
     assert condition.cover.shape == condition.hidden.shape == (2, 1, 32, 32)
-    assert condition.unexplained.shape == (2, 1, 32 // CELL, 32 // CELL)
+    assert condition.unexplained.shape == (2, 1, 32 // MEAN_CELL, 32 // MEAN_CELL)
 
 
 def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Patches) -> None:
@@ -68,9 +69,9 @@ def test_departure_and_its_clear_part_the_mean_stay_within_the_limit(patches: Pa
     covered = inputs.cover.bool().expand_as(mean)
     assert not mean[covered].any()
     assert mean[covered].numel() and z.abs().max() > 2 * LIMIT
-    torch.testing.assert_close(mean[~covered], z.clamp(-LIMIT, LIMIT)[~covered])
+    assert_close(mean[~covered], z.clamp(-LIMIT, LIMIT)[~covered])
     half = Condition.of(replace(inputs, cover=torch.full_like(inputs.cover, 0.5))).mean
-    torch.testing.assert_close(half, z.clamp(-LIMIT, LIMIT) / 2)
+    assert_close(half, z.clamp(-LIMIT, LIMIT) / 2)
 
 
 def shown(inputs: PatchInputs, z: Tensor) -> Condition:
@@ -85,17 +86,17 @@ def shown(inputs: PatchInputs, z: Tensor) -> Condition:
 def test_haze_over_everything_shifts_the_departure_and_not_the_detail(patches: Patches) -> None:
     z = torch.rand(2, 13, 32, 32) - 0.5
     before, after = shown(patches(), z), shown(patches(), z + 3)
-    torch.testing.assert_close(after.detail, before.detail, rtol=0, atol=1e-4)
-    torch.testing.assert_close(after.residual, before.residual + 3, rtol=0, atol=1e-4)
+    assert_close(after.detail, before.detail, rtol=0, atol=1e-4)
+    assert_close(after.residual, before.residual + 3, rtol=0, atol=1e-4)
     # thicker than what a residual may say, its detail is still legible
-    torch.testing.assert_close(shown(patches(), z + 12).detail, before.detail, rtol=0, atol=1e-4)
+    assert_close(shown(patches(), z + 12).detail, before.detail, rtol=0, atol=1e-4)
 
 
 def test_detail_is_what_differs_within_the_cells(patches: Patches) -> None:
-    texture = torch.ones(CELL, CELL)
+    texture = torch.ones(MEAN_CELL, MEAN_CELL)
     texture[::2] = -1
     z = texture.repeat(4, 4).expand(2, 13, 32, 32)
-    torch.testing.assert_close(shown(patches(), z + 2).detail, z, rtol=0, atol=1e-4)
+    assert_close(shown(patches(), z + 2).detail, z, rtol=0, atol=1e-4)
     assert shown(patches(), torch.full((2, 13, 32, 32), 2.0)).detail.abs().max() < 1e-4
 
 
@@ -114,8 +115,8 @@ def test_detail_looks_at_the_cells_around_and_no_further(patches: Patches) -> No
     nudged[:, :, 40:48, 40:48] += 1
     inputs = patches(96)
     changed = (shown(inputs, z).detail != shown(inputs, nudged).detail).any(dim=1)[0]
-    near = slice(40 - 2 * CELL, 48 + 2 * CELL)
-    assert changed[40 - CELL : 48 + CELL, 40 - CELL : 48 + CELL].all()
+    near = slice(40 - 2 * MEAN_CELL, 48 + 2 * MEAN_CELL)
+    assert changed[40 - MEAN_CELL : 48 + MEAN_CELL, 40 - MEAN_CELL : 48 + MEAN_CELL].all()
     changed[near, near] = False
     assert not changed.any()
 
@@ -124,8 +125,8 @@ def test_detail_of_a_crop_on_the_lattice_of_cells_is_that_of_the_whole(patches: 
     z = torch.randn(2, 13, 96, 96)
     crop = (..., slice(16, 80), slice(24, 88))
     whole, alone = shown(patches(96), z).detail[crop], shown(patches(64), z[crop]).detail
-    inside = (..., slice(2 * CELL, -2 * CELL), slice(2 * CELL, -2 * CELL))
-    torch.testing.assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
+    inside = (..., slice(2 * MEAN_CELL, -2 * MEAN_CELL), slice(2 * MEAN_CELL, -2 * MEAN_CELL))
+    assert_close(alone[inside], whole[inside], rtol=0, atol=1e-4)
 
 
 def test_ground_is_the_matrix_of_its_level_times_the_departure(patches: Patches) -> None:
@@ -142,7 +143,7 @@ def test_ground_is_the_matrix_of_its_level_times_the_departure(patches: Patches)
         optical = inputs.context + even
         found = Condition.of(replace(inputs, optical=optical)).ground
         parted = (matrix @ even.flatten(2)).reshape(even.shape) / inputs.std[:, :, None, None]
-        torch.testing.assert_close(found, parted.clamp(-LIMIT, LIMIT), rtol=1e-3, atol=1e-3)
+        assert_close(found, parted.clamp(-LIMIT, LIMIT), rtol=1e-3, atol=1e-3)
 
 
 def test_levels_count_as_where_the_matrices_are_made(patches: Patches) -> None:
@@ -203,6 +204,6 @@ def test_far_from_clear_ground_a_part_of_the_estimate_is_kept_whatever_its_size(
     white = replace(inputs, optical=torch.full_like(inputs.optical, 0.9), cover=torch.ones_like(inputs.cover))
     estimate = torch.full_like(inputs.optical, 0.3)
     blind = Condition.of(replace(white, confidence=torch.zeros_like(inputs.confidence)))
-    torch.testing.assert_close(blind.finished(estimate), PART * estimate, rtol=0, atol=1e-6)
+    assert_close(blind.finished(estimate), PART * estimate, rtol=0, atol=1e-6)
     sure = Condition.of(replace(white, confidence=torch.ones_like(inputs.confidence)))
     assert not torch.equal(sure.finished(estimate), estimate)

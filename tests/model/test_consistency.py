@@ -22,6 +22,7 @@ from cmcr_cli.model.consistency import (
     step_weights,
 )
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, karras_sigmas
+from tests.support.tensors import assert_close
 
 DISTANCES = pytest.mark.parametrize("distance", [pseudo_huber, robust])
 
@@ -62,7 +63,7 @@ def test_distance_per_sample(distance: Callable[[Tensor, Tensor], Tensor]) -> No
     expected = sizes
     if distance is robust:
         expected = KNEE * torch.log1p(BEND * ((BEND**2 + sizes**2).sqrt() - BEND) / KNEE)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    assert_close(found, expected, rtol=0, atol=1e-3)
 
 
 def test_what_sets_the_distances_apart() -> None:
@@ -78,7 +79,7 @@ def test_what_sets_the_distances_apart() -> None:
 def test_the_robust_distance_is_square_below_its_bend_and_linear_above() -> None:
     size = torch.tensor([0.1, 0.5, 1.0, 50 * BEND, 51 * BEND])
     found = KNEE * torch.expm1(robust(size.reshape(-1, 1, 1, 1), torch.ones(len(size), 1, 1, 1)) / KNEE)
-    torch.testing.assert_close(found[:3], size[:3] ** 2 / 2, rtol=0.016, atol=0)
+    assert_close(found[:3], size[:3] ** 2 / 2, rtol=0.016, atol=0)
     assert float(found[4] - found[3]) == pytest.approx(BEND**2, rel=1e-3)
 
 
@@ -107,7 +108,7 @@ def test_pixels_of_no_weight_are_ignored(distance: Callable[[Tensor, Tensor], Te
 def test_distance_does_not_depend_on_the_crop(distance: Callable[[Tensor, Tensor], Tensor]) -> None:
     difference, weight = torch.randn(2, 13, 8, 8), torch.rand(2, 1, 8, 8)
     larger = distance(difference.repeat(1, 1, 3, 3), weight.repeat(1, 1, 3, 3))
-    torch.testing.assert_close(larger, distance(difference, weight))
+    assert_close(larger, distance(difference, weight))
 
 
 @DISTANCES
@@ -122,7 +123,7 @@ def test_step_weights() -> None:
     grid = torch.tensor([0.1, 0.2, 0.6, 3.0])
     weights = step_weights(grid)
     assert float(weights.mean()) == pytest.approx(1)
-    torch.testing.assert_close(weights * grid.diff(), (weights[0] * grid.diff()[0]).expand(3))
+    assert_close(weights * grid.diff(), (weights[0] * grid.diff()[0]).expand(3))
 
 
 def test_denoising_loss_weighs_noise_levels_alike() -> None:
@@ -130,7 +131,7 @@ def test_denoising_loss_weighs_noise_levels_alike() -> None:
     x0, noise = 0.8 * torch.randn(5, 13, 32, 32), torch.randn(5, 13, 32, 32)
     denoiser: Any = EXACT_DENOISER
     losses = denoising_loss(denoiser, x0, NOTHING, sigma, noise, torch.ones_like(x0))
-    torch.testing.assert_close(losses, losses.mean().expand(5), rtol=0.05, atol=0)
+    assert_close(losses, losses.mean().expand(5), rtol=0.05, atol=0)
     quiet = denoising_loss(denoiser, x0, NOTHING, torch.full((5,), 0.004), noise, torch.ones_like(x0))
     assert quiet.max() < 0.1 * losses.min()
 
@@ -150,7 +151,7 @@ def test_what_is_noised_is_the_truth_under_cover_and_the_image_elsewhere() -> No
     alpha, sigma = spy.diffusion.alpha, torch.full((2,), 0.25)
     loss = denoising_loss(spy, x0, condition, sigma, torch.zeros_like(x0), torch.ones_like(x0))
     expected = torch.where(cover > 0, x0, (1 + 0.25 * alpha) * wisp)
-    torch.testing.assert_close(seen[0], expected)
+    assert_close(seen[0], expected)
     assert not loss.any()
     seen.clear()
     distilled(spy, spy, spy, x0, condition)
@@ -158,7 +159,7 @@ def test_what_is_noised_is_the_truth_under_cover_and_the_image_elsewhere() -> No
     torch.manual_seed(1)
     high = karras_sigmas(40, DiffusionConfig())[torch.tensor([7, 39])][:, None, None, None]
     noised = wisp + high * (torch.randn(x0.shape) + alpha * wisp)
-    torch.testing.assert_close(seen[0][clear], noised[clear])
+    assert_close(seen[0][clear], noised[clear])
 
 
 def distilled(
@@ -199,13 +200,11 @@ def test_what_is_refined_is_the_first_estimate_under_cover_and_the_image_elsewhe
     spy: Any = Spy(0, DiffusionConfig(alpha=0.5, sigma_max=20))
     sigma = torch.tensor([0.2, 0.4])
     assert not refinement_loss(spy, x0, condition, sigma, noise, torch.ones_like(x0)).any()
-    torch.testing.assert_close(seen[0], (10 * condition.mean, torch.full((2,), 20.0)))
+    assert_close(seen[0], (10 * condition.mean, torch.full((2,), 20.0)))
     level = sigma[:, None, None, None]
-    torch.testing.assert_close(
-        seen[1], (torch.where(cover > 0, first, (1 + 0.5 * level) * image) + level * noise, sigma)
-    )
+    assert_close(seen[1], (torch.where(cover > 0, first, (1 + 0.5 * level) * image) + level * noise, sigma))
     worse = refinement_loss(spy, x0 + 1, condition, sigma, noise, torch.ones_like(x0))
-    torch.testing.assert_close(worse, robust(torch.ones_like(x0), torch.ones_like(x0)))
+    assert_close(worse, robust(torch.ones_like(x0), torch.ones_like(x0)))
 
 
 def test_nothing_is_left_to_learn_from_a_point_mass() -> None:
@@ -237,7 +236,7 @@ def test_the_anchor_pulls_at_large_sigma() -> None:
     networks = EXACT_CONSISTENCY, EXACT_CONSISTENCY, EXACT_DENOISER
     each = [distilled(*networks, x0, NOTHING, anchor) for anchor in (0, 1, 2)]
     small, large = each[1] - each[0]
-    torch.testing.assert_close(each[2] - each[0], 2 * (each[1] - each[0]), rtol=1e-3, atol=1e-6)
+    assert_close(each[2] - each[0], 2 * (each[1] - each[0]), rtol=1e-3, atol=1e-6)
     sigma = 20.0
     torch.manual_seed(1)
     estimate = EXACT_CONSISTENCY(x0 + sigma * torch.randn(x0.shape), torch.full((2,), sigma), None, NOTHING)
@@ -255,7 +254,7 @@ def test_a_pattern_is_what_repeats_and_nothing_else() -> None:
     )
     difference[2, :, 20:40, 8:40] = 0.5
     flat, woven, patch = pattern(difference, weight)
-    torch.testing.assert_close(flat, torch.tensor(0.0))
-    torch.testing.assert_close(woven, torch.tensor(0.05**2))
+    assert_close(flat, torch.tensor(0.0))
+    assert_close(woven, torch.tensor(0.05**2))
     assert patch < 0.002
     assert not pattern(difference, torch.zeros_like(weight)).any()

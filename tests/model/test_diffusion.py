@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cmcr_cli.model.condition import Condition, PatchInputs
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig, diffuse, heun_step, karras_sigmas, scalings
+from tests.support.tensors import assert_close
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
@@ -35,7 +36,7 @@ def test_denoiser_combines_skip_and_network(
     shown = condition.residual, condition.detail, condition.ground
     output = denoiser.step(c_in * x, sigma.log() / 4, features, shown)
     expected = c_skip * x + c_out * output
-    torch.testing.assert_close(denoiser(x, sigma, features, condition), expected)
+    assert_close(denoiser(x, sigma, features, condition), expected)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 3.0])
@@ -78,7 +79,7 @@ def test_the_first_step_is_a_regression_that_hardly_sees_its_noise(
         return one - two, scalings(sigma, config)[0] * (starts[0] - starts[1])
 
     difference, kept = drawn(config.sigma_max)
-    torch.testing.assert_close(difference, kept, rtol=0, atol=3e-4)
+    assert_close(difference, kept, rtol=0, atol=3e-4)
     assert difference.std() < 0.06
     assert drawn(1.0)[0].std() > 0.5
 
@@ -91,15 +92,15 @@ def test_karras_sigmas(count: int) -> None:
     assert (sigmas.diff() > 0).all()
     assert sigmas[0] == torch.tensor(0.002)
     assert sigmas[-1] == torch.tensor(20.0)
-    torch.testing.assert_close(sigmas.pow(1 / 7).diff(), sigmas.pow(1 / 7).diff().mean().expand(count - 1))
+    assert_close(sigmas.pow(1 / 7).diff(), sigmas.pow(1 / 7).diff().mean().expand(count - 1))
 
 
 def test_diffuse_is_the_formula_and_leaves_its_arguments_alone() -> None:
     x0, noise, mean = torch.randn(3, 2, 13, 4, 4).unbind()
     kept = x0.clone()
     x = diffuse(x0, torch.tensor([0.5, 4.0]), noise, mean, DiffusionConfig(alpha=1.5))
-    torch.testing.assert_close(x[0], kept[0] + 0.5 * noise[0] + 0.75 * mean[0])
-    torch.testing.assert_close(x[1], kept[1] + 4 * noise[1] + 6 * mean[1])
+    assert_close(x[0], kept[0] + 0.5 * noise[0] + 0.75 * mean[0])
+    assert_close(x[1], kept[1] + 4 * noise[1] + 6 * mean[1])
     assert torch.equal(x0, kept)
 
 

@@ -15,13 +15,14 @@ from cmcr_cli.model.layers import (
     fourier,
     zeroed,
 )
+from tests.support.tensors import assert_close
 
 
 def test_pixel_norm_looks_at_one_pixel() -> None:
     x = torch.randn(2, 8, 4, 4)
     y = PixelNorm(8)(x)
     deviation = (x - x.mean(dim=1, keepdim=True)) / (x.var(dim=1, correction=0, keepdim=True) + 1e-5).sqrt()
-    torch.testing.assert_close(y, deviation)
+    assert_close(y, deviation)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 32])
@@ -30,7 +31,7 @@ def test_rows_do_not_depend_on_the_batch_to_the_last_bit(count: int) -> None:
     x = torch.randn(40, 128)
     whole = layer(x)
     assert torch.equal(layer(x[:count]), whole[:count])
-    torch.testing.assert_close(whole, nn.functional.linear(x, layer.weight, layer.bias))
+    assert_close(whole, nn.functional.linear(x, layer.weight, layer.bias))
 
 
 def test_a_residual_block_begins_as_the_identity() -> None:
@@ -49,7 +50,7 @@ def test_film_scales_and_shifts_per_sample() -> None:
     assert not torch.allclose(y[0], y[1])
     scale, shift = block.film(embedding)[1, :, None, None].chunk(2)
     hidden = block.first(block.norm(x))[1] * (1 + scale) + shift
-    torch.testing.assert_close(y[1], x[1] + block.second(nn.functional.silu(hidden[None]))[0])
+    assert_close(y[1], x[1] + block.second(nn.functional.silu(hidden[None]))[0])
 
 
 def test_up_and_down() -> None:
@@ -64,5 +65,5 @@ def test_fourier_features() -> None:
     features = fourier(values, 6)
     assert features.shape == (3, 12)
     assert features[0].tolist() == [0] * 6 + [1] * 6
-    torch.testing.assert_close(features[:, 0], (values * math.pi / 2).sin())
-    torch.testing.assert_close(features[:, 11], (values * math.pi * 16).cos(), rtol=0, atol=1e-4)
+    assert_close(features[:, 0], (values * math.pi / 2).sin())
+    assert_close(features[:, 11], (values * math.pi * 16).cos(), rtol=0, atol=1e-4)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cmcr_cli.model.condition import CHANNELS, N_BANDS, VECTOR
 from cmcr_cli.model.network import ConditionEncoder, NetworkConfig, StepNetwork, parameters, to_inference
+from tests.support.tensors import assert_close
 
 Shake = Callable[[nn.Module], None]
 
@@ -81,7 +82,7 @@ def test_a_crop_on_the_lattice_gives_the_same_interior(shake: Shake) -> None:
     crop = (..., slice(16, 232), slice(16, 232))
     alone = run(TINY, shake, *(plane[crop] for plane in given))
     inside = (..., slice(REACH, -REACH), slice(REACH, -REACH))
-    torch.testing.assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
+    assert_close(alone[inside], whole[crop][inside], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("what", ["x", "sigma", "residual", "detail", "ground", "planes", "vector"])
@@ -112,7 +113,7 @@ def test_what_the_image_shows_passes_pixel_by_pixel(shake: Shake, which: int) ->
         return run(TINY, shake, planes, x, *(share * s if n == which else s for n, s in enumerate(shown)))
 
     none, one, two = map(times, (0, 1, 2))
-    torch.testing.assert_close(two - one, one - none, rtol=1e-4, atol=1e-3)
+    assert_close(two - one, one - none, rtol=1e-4, atol=1e-3)
     assert (one - none).abs().mean() > 0.1
     shown[which][0, 4, 5, 6] += 1
     changed = run(TINY, shake, planes, x, *shown) != one
@@ -132,7 +133,7 @@ def test_patches_of_a_batch_do_not_mix(shake: Shake) -> None:
         one = slice(i, i + 1)
         features = encoder(planes[one], vector[one])
         alone = step(x[one], sigma[one], features, tuple(image[one] for image in shown))
-        torch.testing.assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
+        assert_close(together[one], alone, rtol=1e-5, atol=1e-5)
 
 
 def test_to_inference_is_frozen_and_in_the_fast_layout() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from cmcr_cli.model.condition import Condition, PatchInputs
 from cmcr_cli.model.diffusion import Denoiser, DiffusionConfig
 from cmcr_cli.model.pdmsr import sample, step_sigmas
+from tests.support.tensors import assert_close
 
 STEPS = pytest.mark.parametrize("steps", [1, 2, 4, 8])
 SHAPE = (2, 13, 8, 8)
@@ -72,13 +73,13 @@ def test_each_step_pastes_what_is_known_and_adds_its_noise(steps: int, condition
         drawn = noise(step) if step else torch.zeros(SHAPE)
         start = x - sigma[:, None, None, None] * (drawn + recorder.diffusion.alpha * condition.mean)
         expected = condition.cover * step + condition.mean if step else torch.zeros(SHAPE)
-        torch.testing.assert_close(start, expected, rtol=0, atol=2e-5)
+        assert_close(start, expected, rtol=0, atol=2e-5)
 
 
 def test_the_last_estimate_is_shrunk_where_the_ground_is_hidden(condition: Condition) -> None:
     hidden = replace(condition, hidden=torch.ones_like(condition.hidden))
     result = sample(Recorder(), hidden, 3, noise)  # type: ignore[arg-type]
-    torch.testing.assert_close(result, torch.full(SHAPE, 3 * 9 / 10))
+    assert_close(result, torch.full(SHAPE, 3 * 9 / 10))
 
 
 def test_the_encoder_runs_once_and_the_rest_at_every_step(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cmcr_cli.model.local_mean import CELL
+from cmcr_cli.model.local_mean import MEAN_CELL
 from cmcr_cli.model.shrinkage import (
     AROUND,
     FAR,
@@ -16,9 +16,10 @@ from cmcr_cli.model.shrinkage import (
     supported,
     unexplained,
 )
+from tests.support.tensors import assert_close
 
 SIZE = 64
-CELLS = SIZE // CELL
+CELLS = SIZE // MEAN_CELL
 
 
 def plane(value: float) -> Tensor:
@@ -42,7 +43,7 @@ def test_only_bright_cloud_over_a_known_context_hides_the_ground(
     brightness: float, cover: float, confidence: float, expected: float
 ) -> None:
     found = hidden(plane(brightness), plane(cover), plane(confidence))
-    torch.testing.assert_close(found, plane(expected))
+    assert_close(found, plane(expected))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_only_under_opaque_cloud_far_from_clear_ground_a_part_is_given_up(
     brightness: float, cover: float, confidence: float, expected: float
 ) -> None:
     found = supported(plane(brightness), plane(cover), plane(confidence))
-    torch.testing.assert_close(found, plane(expected))
+    assert_close(found, plane(expected))
 
 
 def test_clear_ground_tells_how_far_the_context_is_off() -> None:
@@ -77,22 +78,22 @@ def test_clear_ground_tells_how_far_the_context_is_off() -> None:
 
 
 def test_far_from_clear_ground_the_patch_speaks_and_without_any_the_scene() -> None:
-    size = 4 * AROUND * CELL
+    size = 4 * AROUND * MEAN_CELL
     residual, cover = torch.full((1, 13, size, size), 0.5), torch.ones(1, 1, size, size)
-    torch.testing.assert_close(unexplained(residual, cover), torch.ones(1, 1, size // CELL, size // CELL))
-    cover[..., : 2 * CELL] = 0
+    assert_close(unexplained(residual, cover), torch.ones(1, 1, size // MEAN_CELL, size // MEAN_CELL))
+    cover[..., : 2 * MEAN_CELL] = 0
     far = unexplained(residual, cover)[..., -1]
-    torch.testing.assert_close(far, torch.full_like(far, 0.25), rtol=0.1, atol=0)
+    assert_close(far, torch.full_like(far, 0.25), rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("size", [0.0, 0.1, 1.0, 10.0])
 def test_a_departure_keeps_its_share_of_the_power(size: float) -> None:
     estimate, usual = torch.full((1, 13, SIZE, SIZE), size), torch.full((1, 1, CELLS, CELLS), 0.25)
     expected = torch.full_like(estimate, size**3 / (size**2 + 0.25))
-    torch.testing.assert_close(shrunk(estimate, plane(1), usual), expected)
+    assert_close(shrunk(estimate, plane(1), usual), expected)
     assert torch.equal(shrunk(estimate, plane(0), usual), estimate)
     half = shrunk(estimate, plane(0.5), usual)
-    torch.testing.assert_close(half, (estimate + expected) / 2)
+    assert_close(half, (estimate + expected) / 2)
 
 
 def test_level_and_detail_are_scaled_each_on_its_own() -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from cmcr_cli.model.weave import without_weave, woven
+from tests.support.tensors import assert_close
 
 EVERYWHERE = torch.ones(1, 1, 64, 64)
 
@@ -18,7 +19,7 @@ def test_what_repeats_is_removed_and_its_mean_kept(period: int) -> None:
     weave = noise()[..., :period, :period].repeat(1, 1, 64 // period, 64 // period)
     found = without_weave(weave, EVERYWHERE)
     expected = weave.mean((2, 3), keepdim=True).expand_as(weave)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("length", "lost"), [(200, 0.001), (40, 0.02), (10, 0.1)])

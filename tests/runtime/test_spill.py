@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from cmcr_cli.errors import OutputError
 from cmcr_cli.runtime.spill import Spilled, SpillStore
+from tests.support.tensors import assert_close
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -46,7 +47,7 @@ def test_everything_comes_back_as_it_was(
                 handle, tensors = kept[key]
                 for got, put in zip(handle.load(), tensors, strict=True):
                     assert got.dtype == put.dtype
-                    torch.testing.assert_close(got, put, rtol=0, atol=0, equal_nan=True)
+                    assert_close(got, put, rtol=0, atol=0, equal_nan=True)
                 if last:
                     handle.drop()
                     del kept[key]

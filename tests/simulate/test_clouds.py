@@ -10,7 +10,7 @@ from cmcr_cli.ground import cirrus
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.optical import open_optical
 from cmcr_cli.simulate import add_clouds, simulate_scene, simulate_window
-from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, OPAQUE, SHADOW, THIN, VISIBLE, simulate_sky
+from cmcr_cli.simulate.clouds import CLEAR, CLOUD, DARK, FAINTEST, OPAQUE, SHADOW, THIN, simulate_sky
 from cmcr_cli.simulate.noise import Window
 from cmcr_cli.simulate.palette import draw_recipe
 
@@ -21,7 +21,7 @@ def test_cover_is_as_asked(cover: float) -> None:
 
     def covered(seed: int) -> float:
         windows = (Window(row, col, 120, 120) for row in range(0, 1024, 256) for col in range(0, 1024, 256))
-        return float(np.mean([simulate_sky(seed, cover, each).opacity >= VISIBLE for each in windows]))
+        return float(np.mean([simulate_sky(seed, cover, each).opacity >= FAINTEST for each in windows]))
 
     assert [covered(seed) for seed in (1, 4)] == pytest.approx([cover, cover], abs=0.1)
 
@@ -31,7 +31,7 @@ def test_cover_at_its_ends() -> None:
     cloudy, opacity, shadow, mask = add_clouds(clear, 1, 0.0)
     np.testing.assert_array_equal(cloudy, clear)
     assert not opacity.any() and not shadow.any() and (mask == CLEAR).all()
-    assert (add_clouds(clear, 1, 1.0)[1] >= VISIBLE).mean() > 0.98
+    assert (add_clouds(clear, 1, 1.0)[1] >= FAINTEST).mean() > 0.98
     with pytest.raises(OptionError, match="--cloud-cover"):
         add_clouds(clear, 1, 1.2)
 
@@ -41,9 +41,11 @@ def test_mask_says_what_was_done_to_the_pixel() -> None:
     assert set(np.unique(window.mask)) == {CLEAR, CLOUD, THIN, SHADOW}
     np.testing.assert_array_equal(window.mask == CLOUD, window.opacity >= OPAQUE)
     np.testing.assert_array_equal(
-        window.mask == THIN, (window.opacity < OPAQUE) & (window.opacity >= VISIBLE)
+        window.mask == THIN, (window.opacity < OPAQUE) & (window.opacity >= FAINTEST)
     )
-    np.testing.assert_array_equal(window.mask == SHADOW, (window.opacity < VISIBLE) & (window.shadow >= DARK))
+    np.testing.assert_array_equal(
+        window.mask == SHADOW, (window.opacity < FAINTEST) & (window.shadow >= DARK)
+    )
     blue, infrared, cirrus = (BANDS.index(name) for name in ("B02", "B08", "B10"))
     clear, cloud, shadow = (window.mask == value for value in (CLEAR, CLOUD, SHADOW))
     assert window.cloudy[blue][cloud].mean() > 2 * window.truth[blue][cloud].mean()

@@ -18,6 +18,7 @@ from cmcr_cli.training.checkpoint import NAME
 from cmcr_cli.training.loop import STATS, Snapshot, Task, Updates
 from cmcr_cli.training.processes import Process
 from cmcr_cli.training.recipe import LoopConfig, load_recipe
+from tests.support.tensors import assert_close
 
 CONFIG = replace(
     load_recipe("teacher").loop,
@@ -95,7 +96,7 @@ def test_it_finds_the_minimum_and_says_how(tmp_path: Path) -> None:
     assert stats[0].keys() == {"images", "loss", "images_per_s", "distance"}
     assert stats[-1]["loss"] < 0.01 * stats[0]["loss"]
     assert stats[-1]["distance"] < 0.1
-    torch.testing.assert_close(values(average), values(network), rtol=0, atol=0.05)
+    assert_close(values(average), values(network), rtol=0, atol=0.05)
     assert not torch.equal(values(average), values(network))
 
 

@@ -20,6 +20,7 @@ from cmcr_cli.training.recipe import Recipe
 from cmcr_cli.training.run import Run, crops, prepared, start
 from cmcr_cli.training.samples.patch_samples import Sample
 from cmcr_cli.training.tasks.teacher import TEACHER
+from tests.support.tensors import assert_close
 
 TWO = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
 
@@ -70,10 +71,10 @@ def test_an_update_of_two_processes_is_one_on_both_their_batches(
         alone = one_update(run, both)
     for name, value in alone.items():
         if name.startswith("gradient."):
-            torch.testing.assert_close(one[name], value, rtol=1e-4, atol=1e-6)
+            assert_close(one[name], value, rtol=1e-4, atol=1e-6)
     head = "weight.step.head.weight"
     assert not torch.equal(alone[head], run.weights.denoiser.step.head.weight)
-    torch.testing.assert_close(one[head], alone[head], rtol=0, atol=2e-5)
+    assert_close(one[head], alone[head], rtol=0, atol=2e-5)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(

@@ -26,6 +26,7 @@ from cmcr_cli.training.samples.patch_samples import Sample
 from cmcr_cli.training.tasks.cloud_masks import CLOUDS
 from cmcr_cli.training.tasks.student import STUDENT
 from cmcr_cli.training.tasks.teacher import TEACHER
+from tests.support.tensors import assert_close
 
 Agree = Callable[[nn.Module, nn.Module], bool]
 
@@ -50,7 +51,7 @@ def test_prepared(checks: list[Sample]) -> None:
     batch = replace(as_batch(checks[0]), present=present)
     x0, condition, weight = prepared(batch)
     expected = (batch.target - batch.context) / batch.std[:, :, None, None]
-    torch.testing.assert_close(x0[:, :10], expected[:, :10])
+    assert_close(x0[:, :10], expected[:, :10])
     assert not x0[:, 10].any() and not weight[:, 10].any()
     assert torch.equal(weight[:, :1], batch.weight)
     assert condition.mean.shape == x0.shape == weight.shape

@@ -32,21 +32,24 @@ def info(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Print what is understood of a scene and its other inputs, or describe the installation.
+    """Print how cmcr reads a scene and its other inputs, or describe the installation.
 
-    With S2, nothing is computed or written: product, bands, units, grid and date of each input, as a run
-    would take them. Without S2: versions, devices and weights.
+    With S2: product, bands, units, grid and date of each input, as remove would use them; nothing is computed
+    or written. Without S2: versions, devices and weights.
     """
     set_verbosity(verbose, quiet)
     if s2 is not None:
         if verify is not None:
             raise OptionError(
-                f"--verify {verify} asks for weights; expected no S2 with it. Ask for one after the other."
+                f"--verify {verify} cannot be combined with S2; expected one of the two. Run cmcr info once "
+                "for each."
             )
         _print_inputs(RemoveOptions(**chosen, s2=s2, output=Path("clear.tif")), json)
         return
     if any(value not in (None, (), "auto") for value in chosen.values()):
-        raise OptionError("options of inputs were given; expected S2 before them, as in cmcr info s2.tif.")
+        raise OptionError(
+            "options of inputs were given without S2; expected S2 as well, as in cmcr info s2.tif."
+        )
     from cmcr_cli.model import costs, network
     from cmcr_cli.model import weights as weights_file
     from cmcr_cli.output.validation import check_made_with

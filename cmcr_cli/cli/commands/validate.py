@@ -24,7 +24,7 @@ def validate(
     verbose: opt.Verbose = 0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Check an output of remove; exit code 1 if something is wrong. What is odd may be right.
+    """Check an output of remove; exit code 1 if a check fails. Findings marked as odd are no failures.
 
     Checks that the file is a valid COG. With --source also checks grid, bands, data type and nodata; with
     --provenance also that observed pixels are unchanged.

@@ -84,6 +84,9 @@ def meaning(categories: Categories) -> str:
 
     Args:
         categories: The values.
+
+    Returns:
+        Values and names, such as `1 observed, 2 reconstructed`.
     """
     return ", ".join(f"{each.value} {each.name}" for each in categories)
 
@@ -139,6 +142,9 @@ def stac_classes(categories: Categories) -> list[dict[str, Any]]:
 
     Args:
         categories: The values.
+
+    Returns:
+        Contents of `classification:classes`.
     """
     return [
         {

@@ -71,6 +71,9 @@ class Cover:
             dilated: Those that were added to it.
             edge: Clear ones that are replaced.
             kinds: Whether the mask tells what covers the ground.
+
+        Returns:
+            The shares.
         """
         whole = max(valid, 1)
         each: list[float | None] = [count / whole if kinds else None for count in found]
@@ -93,20 +96,31 @@ class Cover:
         Args:
             sources: Reconstructed pixels by the number of the reference that counts most, 0 for none; empty
                 where there are no references.
+
+        Returns:
+            The shares, with that of the references.
         """
         helped = sum(sources[1:])
         valid = round(sum(sources) / self.reconstructed) if helped else 1  # pixels
         return replace(self, with_reference=helped / valid)
 
     def masked_text(self) -> str:
-        """Say for people what is covered, and by what."""
+        """Say for people what is covered, and by what.
+
+        Returns:
+            A phrase, such as `31.0% covered (20.1% thick cloud, 10.9% shadow)`.
+        """
         parts = [f"{per_cent(value)} {name}" for field, name in KINDS if (value := getattr(self, field))]
         if self.dilated:
             parts.append(f"{per_cent(self.dilated)} added by --dilate")
         return f"{per_cent(self.covered)} covered" + (f" ({', '.join(parts)})" if parts else "")
 
     def text(self) -> str:
-        """Say for people what is covered and what is reconstructed."""
+        """Say for people what is covered and what is reconstructed.
+
+        Returns:
+            A phrase.
+        """
         parts = [f"{per_cent(self.edge)} edge"] if self.edge else []
         if self.with_reference:
             parts.append(f"{per_cent(self.with_reference)} with a reference")
@@ -114,16 +128,28 @@ class Cover:
         return f"{self.masked_text()}, {per_cent(self.reconstructed)} reconstructed{beside}"
 
     def tag(self) -> str:
-        """Say in one line what is valid, covered and reconstructed, for the tags of an output."""
+        """Say in one line what is valid, covered and reconstructed, for the tags of an output.
+
+        Returns:
+            A phrase.
+        """
         return f"{per_cent(self.valid)} of all pixels valid; of these {self.text()}"
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """All that is known for people: names and values."""
+        """List for people all that is known.
+
+        Returns:
+            Pairs of a name and a percentage.
+        """
         shares = self.shares()
         return ((name, per_cent(shares[field])) for field, name in ROWS if field in shares)
 
     def shares(self) -> dict[str, float]:
-        """All that is known, by name."""
+        """List all that is known.
+
+        Returns:
+            Shares, 0 to 1, by the names of the fields.
+        """
         return {name: share for name, share in asdict(self).items() if share is not None}
 
 
@@ -132,5 +158,8 @@ def per_cent(share: float) -> str:
 
     Args:
         share: 0 to 1.
+
+    Returns:
+        A percentage with one decimal.
     """
     return f"{share:.1%}"

@@ -56,20 +56,35 @@ NOON = time(12, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Contents of an item except the files."""
+    """Contents of an item except the files.
+
+    Attributes:
+        grid: Grid of the outputs.
+        names: Bands of the image, in file order.
+        dtype: Type of its values.
+        nodata: Its nodata value; None: it has none.
+        scale: Reflectance = DN x scale + offset.
+        offset: See `scale`.
+        taken: When the scene was taken.
+        lineage: How the image was made, in words.
+        software: Names and versions of what made it.
+        sources: Paths of the scene, its radar and the references that were used.
+        references: Date and name of each reference.
+        cover: Shares 0 to 1 by name, see `cover`.
+    """
 
     grid: Grid
     names: tuple[str, ...]
     dtype: str
     nodata: float | None
-    scale: float  # reflectance = DN x scale + offset
+    scale: float
     offset: float
-    taken: Moment  # when the scene was taken
+    taken: Moment
     lineage: str
     software: Mapping[str, str]
-    sources: tuple[str, ...]  # paths of the scene, its radar and the references that were used
-    references: tuple[str, ...] = ()  # date and name of each
-    cover: Mapping[str, float] = field(default_factory=dict)  # shares, see `cover`
+    sources: tuple[str, ...]
+    references: tuple[str, ...] = ()
+    cover: Mapping[str, float] = field(default_factory=dict)
 
 
 def scene_time(tags: Mapping[str, str], path: str) -> Moment:
@@ -95,8 +110,8 @@ def scene_time(tags: Mapping[str, str], path: str) -> Moment:
     elif WRITTEN_TAG in tags:
         stated += f" ({WRITTEN_TAG} is when the file was written)"
     raise InputError(
-        f"{path}: {stated}; expected when the scene was taken, which a STAC item says. Give it with "
-        "--datetime, as in --datetime 2024-06-01T10:20:31Z, or leave out --stac."
+        f"{path}: {stated}; expected the time at which the scene was taken, which a STAC item must state. "
+        "Give it with --datetime, as in --datetime 2024-06-01T10:20:31Z, or leave out --stac."
     )
 
 

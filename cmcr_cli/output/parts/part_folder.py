@@ -52,7 +52,17 @@ def claim_folder(folder: Path) -> None:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether it is a folder, and no link to one, of the user that we are."""
+    """Tell whether a folder is one of the user that we are, and not a link to one.
+
+    Args:
+        folder: The folder; it exists.
+
+    Returns:
+        Whether it is.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
     found = folder.lstat()
     # Some file systems give all files to one user, whoever makes them.
     with tempfile.TemporaryFile(dir=folder.parent) as file:

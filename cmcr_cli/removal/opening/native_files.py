@@ -132,6 +132,9 @@ def native_folder(folder: Path | None) -> Iterator[None]:
     Args:
         folder: The folder; None: there is none.
 
+    Yields:
+        Nothing; the folder exists meanwhile.
+
     Raises:
         OutputError: It cannot be made.
     """

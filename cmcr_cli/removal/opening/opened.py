@@ -26,12 +26,17 @@ from cmcr_cli.warning_kinds import WarningLog
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Weights on a device, ready for `remove`; get one from `load_model`."""
+    """Weights on a device, ready for `remove`; get one from `load_model`.
+
+    Attributes:
+        weights: The networks and what comes with them.
+        devices: The devices that compute.
+        masks: What covers the references of earlier scenes.
+    """
 
     weights: Weights
     devices: tuple[torch.device, ...]
     masks: KnownMasks = field(default_factory=KnownMasks, repr=False, compare=False)
-    """What covers the references of earlier scenes."""
 
     def __repr__(self) -> str:
         """Weights and devices in one line."""
@@ -66,7 +71,12 @@ def load_model(path: str | Path | None = None, device: str = "auto") -> Model:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An open Sentinel-2 scene and its radar; get one from `open_scene`. Not for two threads at once."""
+    """An open Sentinel-2 scene and its radar; get one from `open_scene`. Not for two threads at once.
+
+    Attributes:
+        optical: The open image.
+        radar: Sentinel-1 on its grid; None: no radar.
+    """
 
     optical: Optical
     radar: Radar | None

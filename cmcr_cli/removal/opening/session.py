@@ -47,7 +47,24 @@ CACHE_BYTES = 160 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything that is open during one removal."""
+    """Everything that is open during one removal.
+
+    Attributes:
+        options: Inputs, outputs and settings.
+        weights: The networks and what comes with them.
+        devices: The devices that compute.
+        workers: Threads that share out the work.
+        optical: The scene.
+        radar: Sentinel-1 on its grid; None: no radar.
+        mask: Says where the scene is covered.
+        area: The area of interest; None: the whole scene.
+        references: Open references, the most promising first, a guide last.
+        references_left_out: Those that are not used, and why.
+        warnings: Warnings of this run, which may still grow.
+        masks: Cloud maps of references, also of earlier scenes.
+        inputs: The inputs as they were understood.
+        native: The files of `--native`.
+    """
 
     options: RemoveOptions
     weights: Weights
@@ -57,10 +74,10 @@ class Session:
     radar: Radar | None
     mask: MaskSource
     area: Area | None
-    references: tuple[Reference, ...]  # the most promising first, a guide last
+    references: tuple[Reference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: WarningLog
-    masks: KnownMasks  # of references, also of earlier scenes
+    masks: KnownMasks
     inputs: Inputs
     native: tuple[NativeFile, ...] = ()
 
@@ -157,7 +174,14 @@ def _references_of(
 
 
 def check_options(options: object) -> None:
-    """Raise OptionError unless `options` are RemoveOptions, and not an input itself."""
+    """Check that options are options.
+
+    Args:
+        options: What the caller gave.
+
+    Raises:
+        OptionError: It is not a `RemoveOptions`, but perhaps an input itself.
+    """
     if not isinstance(options, RemoveOptions):
         raise OptionError(
             f"found {kind_of(options)}; expected RemoveOptions, as in remove(RemoveOptions(s2=..., "

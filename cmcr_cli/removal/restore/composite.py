@@ -11,7 +11,7 @@ from cmcr_cli.removal.restore.stored_bits import reflectance, stored
 from cmcr_cli.scene.optical import Optical
 
 COARSE = 8
-"""Pixels per cell at the finest scale of the harmonisation: lower than any detail, finer than a field."""
+"""Pixels per cell at the finest scale of the offset matching: lower than any detail, finer than a field."""
 
 LINES = 16
 """Lines that are mixed at once."""

@@ -28,7 +28,14 @@ Prediction = tuple[NDArray[np.float16], NDArray[np.uint8]]
 
 
 class Box(NamedTuple):
-    """A window, counted from where the cells of the scene begin."""
+    """A window, counted from where the cells of the scene begin.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        height: Number of rows.
+        width: Number of columns.
+    """
 
     top: int
     left: int
@@ -47,6 +54,7 @@ class Expectation:
         context: That of the scene.
         todo: Columns at which the patches begin that are restored, for each strip.
         each: The builtin `map`, or one that works on several items at once.
+        shared: Predictions that the strip below needs again.
     """
 
     reader: ReferenceReader
@@ -55,7 +63,7 @@ class Expectation:
     context: SceneContext
     todo: Sequence[Sequence[int]]
     each: Each
-    shared: dict[Box, Prediction] = field(default_factory=dict, init=False)  # with the strip below
+    shared: dict[Box, Prediction] = field(default_factory=dict, init=False)
 
     def of(
         self, index: int, span: Span, radar: Around | None

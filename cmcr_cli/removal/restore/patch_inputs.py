@@ -31,7 +31,12 @@ COVER = np.array([0, UNDER_CIRRUS, 1], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class InputMaker:
-    """Makes the inputs of patches of one scene, given what the first pass learnt about its ground."""
+    """Makes the inputs of patches of one scene.
+
+    Attributes:
+        optical: The scene.
+        ground: What the first pass has learnt about its ground.
+    """
 
     optical: Optical
     ground: Ground

@@ -30,7 +30,13 @@ Running = list[tuple[Sequence[int], Future[list[Advanced]]]]
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """First rows and columns of all patches of a scene, relative to it."""
+    """First rows and columns of all patches of a scene, relative to it.
+
+    Attributes:
+        tops: First rows, ascending; the first may be negative.
+        lefts: First columns, likewise.
+        overlap: Pixels that neighbouring patches share.
+    """
 
     tops: list[int]
     lefts: list[int]
@@ -69,7 +75,11 @@ class Canvases:
     """The blended patches of one step, strip by strip: whole while they are needed, else their edges."""
 
     def __init__(self, overlap: int) -> None:
-        """Canvases of strips that share `overlap` rows."""
+        """Canvases of which none is begun.
+
+        Args:
+            overlap: Rows that neighbouring strips share.
+        """
         self._held: dict[int, Tensor] = {}
         self._overlap = overlap
 

@@ -168,7 +168,7 @@ class Restorer:
         DN, or as nodata, and pass for a reconstruction.
         """
         left, one = lefts[index], slice(index, index + 1)
-        log.info("patch at row %d, column %d: not finite, is repeated in 32 bits", strip.top, left)
+        log.info("patch at row %d, column %d: not finite; repeated in float32", strip.top, left)
         batch = self._conditioned(
             worker, strip, lefts[one], None if cached is None else cached[one], exact=True
         )
@@ -177,7 +177,7 @@ class Restorer:
         if not _finite(found):
             raise WeightsError(
                 f"the weights {self.weights} gave NaN or infinity in the patch at row {max(strip.top, 0)}, "
-                f"column {max(left, 0)}, also in 32 bits; expected finite ones. They are damaged, or their "
+                f"column {max(left, 0)}, also in float32; expected finite values. They are damaged, or their "
                 "training failed: choose others with --weights"
             )
         return found

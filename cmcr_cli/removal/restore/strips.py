@@ -32,7 +32,15 @@ _ARRAYS = "dn", "cover", "radar", "radar_valid", "expected", "source"
 
 @dataclass(frozen=True, slots=True)
 class DeviceStrip:
-    """The arrays of a `Strip` on one device; `dn` holds the bits of the stored integers as int16."""
+    """The arrays of a `Strip` on one device.
+
+    Attributes:
+        dn: Bits of the stored integers, as int16 (bands, rows, width).
+        cover: What is to be done with each pixel (rows, width).
+        radar: dB (2, rows, width); None: no radar.
+        radar_valid: Where there is radar (rows, width).
+        expected: What references predict; None: there are none.
+    """
 
     dn: Tensor
     cover: Tensor
@@ -105,14 +113,22 @@ class Strip:
             return self._sent[device]
 
     def restored(self) -> Strip:
-        """Return the strip without what only its patches need, once all of them are made."""
+        """Drop what only the patches of the strip need, once all of them are made.
+
+        Returns:
+            The rest of the strip.
+        """
         rest = replace(self, radar=None, radar_valid=None, expected=None)
         for device, sent in self._sent.items():
             rest._sent[device] = replace(sent, radar=None, radar_valid=None, expected=None)
         return rest
 
     def unloaded(self) -> Strip:
-        """Return the strip without its arrays; what was sent to a GPU stays there."""
+        """Drop the arrays of the strip; what was sent to a GPU stays there.
+
+        Returns:
+            The strip without its arrays.
+        """
         held = {name: getattr(self, name) for name in _ARRAYS}
         return self._with(
             {name: None if each is None else each[..., :0, :].copy() for name, each in held.items()}

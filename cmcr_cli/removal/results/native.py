@@ -48,6 +48,9 @@ class Spread:
         Args:
             fine: Their number in the scene.
             coarse: Their number on the coarser grid, which has the same extent.
+
+        Returns:
+            The shares.
         """
         return cls(np.ceil(np.arange(coarse + 1) * (fine / coarse) - 0.5 - TOLERANCE).astype(np.intp))
 
@@ -56,6 +59,9 @@ class Spread:
 
         Args:
             span: Rows or columns of the scene.
+
+        Returns:
+            Rows or columns of the coarser grid.
         """
         first = int(np.searchsorted(self.starts, span.start, side="right")) - 1
         return Span(first, int(np.searchsorted(self.starts, span.stop, side="left")))
@@ -64,13 +70,16 @@ class Spread:
         """Find the rows or columns of the scene that show some of the coarser ones.
 
         Args:
-            span: Of the coarser grid.
+            span: Rows or columns of the coarser grid.
+
+        Returns:
+            Rows or columns of the scene.
         """
         return Span(int(self.starts[span.start]), int(self.starts[span.stop]))
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class BandWindow:
     """The part of a band's own grid that is written: what an area of interest touches, or all of it.
 
     Attributes:
@@ -88,13 +97,16 @@ class Window:
     area: Area | None
 
     @classmethod
-    def of(cls, scene: Grid, own: Grid, area: Area | None) -> Window:
+    def of(cls, scene: Grid, own: Grid, area: Area | None) -> BandWindow:
         """Make the window of a band.
 
         Args:
             scene: Grid of the scene.
             own: Grid of the band, of the same extent.
             area: The area of interest; None: the whole scene.
+
+        Returns:
+            The window.
         """
         rows, columns = Spread.of(scene.height, own.height), Spread.of(scene.width, own.width)
         if area is None:
@@ -117,7 +129,7 @@ def area_to_compute(session: Session) -> Area | None:
     area, scene = session.area, session.optical.grid
     if area is None or not session.native:
         return area
-    windows = [Window.of(scene, each.grid, area) for each in session.native]
+    windows = [BandWindow.of(scene, each.grid, area) for each in session.native]
     tall = [each.rows.shown(each.tall) for each in windows]
     wide = [each.columns.shown(each.wide) for each in windows]
     top, left = min(each.start for each in tall), min(each.start for each in wide)
@@ -141,7 +153,7 @@ class NativeBands:
             area: The area of interest; None: the whole scene.
         """
         self.files = files
-        self._window = Window.of(setting.optical.grid, files[0].grid, area)
+        self._window = BandWindow.of(setting.optical.grid, files[0].grid, area)
         tall, wide = self._window.tall, self._window.wide
         self._grid = files[0].grid.crop(tall.start, wide.start, tall.size, wide.size)
         image = image_spec(setting, files[0].path)
@@ -163,6 +175,9 @@ class NativeBands:
         Args:
             writers: One for each file.
             rows: That they have written in an earlier run.
+
+        Returns:
+            This object, to be used as a context.
         """
         self._writers, self._next = list(writers), self._window.tall.start + rows
         return self
@@ -183,6 +198,10 @@ class NativeBands:
         Args:
             strip: The rows, full width.
             image: Their pixels as they are written (bands, rows, width).
+
+        Raises:
+            ValueError: Rows are left out.
+            OutputError: They cannot be written.
         """
         if self._next == self._window.tall.stop:
             return

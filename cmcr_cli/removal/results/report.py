@@ -44,7 +44,34 @@ class ReportedReference:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Report of a removal, for people and for `--json`."""
+    """Report of a removal, for people and for `--json`.
+
+    Attributes:
+        output: Path of the image.
+        weights: Name of the weights and the start of their checksum.
+        device: The devices that computed, as for `--device`.
+        steps: Steps per patch.
+        samples: Number of draws that were averaged.
+        seed: Seed of the noise.
+        level: L1C or L2A.
+        offset: Added to DN before the division by the quantification.
+        offset_source: What stated the offset.
+        radar: Whether there was Sentinel-1.
+        radar_shift: Measured shift of the radar, metres to the east and north; None: not measured.
+        width: Columns of the scene.
+        height: Rows of the scene.
+        valid_share: Pixels that hold a measurement, 0 to 1 of all; as in `cover`.
+        covered_share: Covered pixels, 0 to 1 of the valid ones; as in `cover`.
+        cover: All shares.
+        patches: Number of patches of the scene.
+        patches_restored: Patches in which something was replaced.
+        seconds: Seconds by stage.
+        references: The references that were used.
+        references_left_out: Those that were not, and why.
+        warnings: What the run warned of.
+        inputs: The inputs as they were understood.
+        native: Paths of the files of `--native`.
+    """
 
     output: str
     weights: str
@@ -56,11 +83,11 @@ class Report:
     offset: float
     offset_source: str
     radar: bool
-    radar_shift: tuple[float, float] | None  # measured, metres to the east and north; None: not measured
+    radar_shift: tuple[float, float] | None
     width: int
     height: int
-    valid_share: float  # as in `cover`
-    covered_share: float  # as in `cover`
+    valid_share: float
+    covered_share: float
     cover: Cover
     patches: int
     patches_restored: int
@@ -68,8 +95,8 @@ class Report:
     references: tuple[ReportedReference, ...]
     references_left_out: tuple[LeftOut, ...]
     warnings: tuple[CmcrWarning, ...]
-    inputs: Inputs  # as they were understood
-    native: tuple[str, ...] = ()  # files of the bands in their own pixels
+    inputs: Inputs
+    native: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The outcome in one line."""

@@ -46,14 +46,23 @@ UNREADABLE = (*GDAL_ERRORS, EOFError, LookupError, TypeError, ValueError, zipfil
 
 @dataclass(slots=True)
 class Journal:
-    """Progress of a run on disk; get one from `open_journal`."""
+    """Progress of a run on disk; get one from `open_journal`.
+
+    Attributes:
+        folder: Where it is kept.
+        fingerprint: Checksum of all that decides about the pixels.
+        rows: Finished rows, from the top.
+        survey: Result of the first pass; None: not finished.
+        rasters: Finished rows and their checksum, by the key of the raster.
+        sources: Reconstructed pixels of these rows, by the number of the reference that counts most.
+    """
 
     folder: Path
     fingerprint: str
-    rows: int  # finished, from the top
+    rows: int
     survey: Survey | None
-    rasters: dict[str, tuple[int, int]]  # finished rows and their checksum, by the key of the raster
-    sources: list[int]  # reconstructed pixels of these rows, by the number of the reference that counts most
+    rasters: dict[str, tuple[int, int]]
+    sources: list[int]
 
     def keep_survey(self, survey: Survey) -> Survey:
         """Write down the result of the first pass.

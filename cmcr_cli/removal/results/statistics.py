@@ -17,11 +17,17 @@ EVERY = 4
 
 @dataclass(slots=True)
 class Statistics:
-    """Counts and sums, taken while rows are written."""
+    """Counts and sums, taken while rows are written.
+
+    Attributes:
+        names: Bands of the scene, in file order.
+        sums: Of the pixels that are counted (3, bands): observed, covered before, reconstructed.
+        counts: How many these are (3,).
+    """
 
     names: tuple[str, ...]
-    sums: NDArray[np.float64] = field(init=False)  # (3, bands): observed, covered before, reconstructed
-    counts: NDArray[np.int64] = field(init=False)  # (3,) pixels that the sums hold
+    sums: NDArray[np.float64] = field(init=False)
+    counts: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         """Start from nothing."""

@@ -37,21 +37,24 @@ and images under thin cirrus score the same."""
 RING = 2
 """Cells; the feathered edge is twice as wide, and is on the clear side."""
 
-REACH = 2 * RING * CELL
+EDGE_REACH = 2 * RING * CELL
 """Pixels beyond a covered cell that are replaced in part."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloudMap:
-    """Cells (rows, columns) with a CloudClass each. The first begins `phase` pixels before the scene.
+    """Cells (rows, columns) with a CloudClass each.
 
-    planes (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is thin cirrus
-    that B10 subtracts well enough for the ground below to be learnt from.
+    Attributes:
+        planes: Bits (3, rows, columns / 8): the low and the high bit of the class, and whether the cell is
+            thin cirrus that B10 subtracts well enough for the ground below to be learnt from.
+        phase: Rows and columns of pixels by which the first cell begins before the scene.
+        width: Columns of the scene, pixels.
     """
 
     planes: NDArray[np.uint8]
     phase: tuple[int, int]
-    width: int  # of the scene, pixels
+    width: int
 
     @classmethod
     def empty(cls, grid: Grid) -> CloudMap:
@@ -236,7 +239,10 @@ class CloudMap:
             Whether anything in it is replaced.
         """
         (y0, y1), (x0, x1) = (
-            (max(start + phase - REACH, 0) // CELL, max(start + phase + size + REACH, 0) // CELL + 1)
+            (
+                max(start + phase - EDGE_REACH, 0) // CELL,
+                max(start + phase + size + EDGE_REACH, 0) // CELL + 1,
+            )
             for start, phase in zip((top, left), self.phase, strict=True)
         )
         return bool(self._covered(y0, y1)[:, x0:x1].any())

@@ -46,7 +46,7 @@ RIM = 0.3
 """Probability from which on a cell beside a cloud is covered as well. Shadows do not grow: it would find 0.5
 points more of the shadow in these scenes, and cost 0.9 points of their clear ground."""
 
-REACH = 1
+RIM_REACH = 1
 """Cells by which a cloud may grow: its rim is thinner than any threshold. With 2 cells, and a RIM of 0.25,
 0.2 points more of the cloud in these scenes are found, and 1.9 points more of their clear ground are lost."""
 
@@ -70,7 +70,14 @@ _AT_ONCE = 64  # squares along a row that are made at once
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Full-width rows of cells: CloudClass, its probability in per cent, `thin_cirrus` and `doubtful`."""
+    """Full-width rows of cells.
+
+    Attributes:
+        classes: CloudClass (rows, columns).
+        certainty: Probability of the class, per cent.
+        cirrus: What `thin_cirrus` finds.
+        doubtful: What `doubtful` finds.
+    """
 
     classes: NDArray[np.uint8]
     certainty: NDArray[np.uint8]
@@ -82,6 +89,13 @@ class Detector:
     """Finds clouds and shadows row of tiles by row of tiles, from the top; keeps the squares above."""
 
     def __init__(self, network: CloudNetwork, optical: Optical, each: Each) -> None:
+        """Detector at the top of the scene.
+
+        Args:
+            network: The cloud network.
+            optical: The scene.
+            each: The builtin `map`, or one that works on several items at once.
+        """
         self._network, self._optical, self._each = network, optical, each
         self._device = next(network.parameters()).device
         self._names = to_device(present(optical.names).astype(np.float32), self._device)[None]
@@ -250,7 +264,7 @@ def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
     rim = (classes == CLEAR) & (covered > RIM)
     dilated = classes.copy()
     for kind in (THIN, THICK):
-        near = ndimage.binary_dilation(classes == kind, iterations=REACH)
+        near = ndimage.binary_dilation(classes == kind, iterations=RIM_REACH)
         dilated[near & rim] = kind
     certainty = np.where(dilated == CLEAR, probability[CLEAR], covered)
     return dilated, np.rint(100 * certainty).astype(np.uint8)

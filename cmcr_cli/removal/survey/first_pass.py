@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cmcr_cli.ground.cirrus import FITTED, TILE, fitted_ratio
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.output.catalogue.cover import Cover
-from cmcr_cli.removal.survey.cloud_map import CLOUD, REACH, CloudMap
+from cmcr_cli.removal.survey.cloud_map import CLOUD, EDGE_REACH, CloudMap
 from cmcr_cli.removal.survey.learning import GroundLearner, strips
 from cmcr_cli.removal.survey.mask_sources import MaskSource
 from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey
@@ -69,7 +69,11 @@ class CoverCount:
             self._count(rows, np.unpackbits(bits, axis=1, count=self._map.width).view(np.bool_))
 
     def cover(self) -> Cover:
-        """Make shares of what was counted."""
+        """Make shares of what was counted.
+
+        Returns:
+            The shares.
+        """
         counts = self._pixels, self._valid, self._found.tolist(), self._dilated, self._edge
         return Cover.of(*counts, kinds=self._mask.kinds)
 
@@ -158,7 +162,7 @@ def survey(
                 learner.learn(span, dn, valid, treatment < CLOUD, doubtful)
         if learner is not None:
             learner.keep(tiles)
-        count.up_to(tiles.core.stop - REACH)
+        count.up_to(tiles.core.stop - EDGE_REACH)
         progress(ahead + (1 - ahead) * tiles.core.stop / grid.height)
         del tiles, dn  # before the next rows are read
     ground = learner.finish(cloud_map) if learner is not None else replace(unknown, cirrus_ratio=ratio)

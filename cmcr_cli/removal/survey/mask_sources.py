@@ -29,12 +29,20 @@ Bytes = NDArray[np.uint8]
 
 
 class MaskSource(Protocol):
-    """Anything that says where a scene is covered, one row of tiles after the other."""
+    """Anything that says where a scene is covered, one row of tiles after the other.
 
-    above: int  # rows of the scene above a row of tiles that `mark` looks at
-    below: int  # and below it
-    reads_ahead: bool  # whether `begin` takes a pass of its own
-    kinds: bool  # whether its classes tell what covers the ground
+    Attributes:
+        above: Rows of the scene above a row of tiles that `mark` looks at.
+        below: Rows below it that `mark` looks at.
+        reads_ahead: Whether `begin` takes a pass of its own.
+        kinds: Whether its classes tell what covers the ground.
+        warnings: What there is to say about the mask.
+    """
+
+    above: int
+    below: int
+    reads_ahead: bool
+    kinds: bool
     warnings: tuple[MaskWarning, ...]
 
     def begin(self, each: Each, progress: Progress) -> None:
@@ -55,7 +63,15 @@ class MaskSource(Protocol):
         """
 
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
-        """Compute how far pixels in shadow of the rows of tiles last marked may teach; None: not known."""
+        """Compute how far pixels in shadow of the rows of tiles last marked may teach.
+
+        Args:
+            cloud_map: The map that was marked.
+            rows: Rows of pixels of the scene.
+
+        Returns:
+            Full-width rows (rows, width), see `detection.doubtful`; None: not known.
+        """
 
     def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
         """Find what was added to the mask beyond what its source calls covered.
@@ -84,7 +100,7 @@ class MaskSource(Protocol):
         """
 
 
-class NoMask:
+class NoMask(MaskSource):
     """In place of a mask: every pixel that was measured is covered."""
 
     above = below = 0
@@ -92,6 +108,11 @@ class NoMask:
     warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical) -> None:
+        """Source for one scene.
+
+        Args:
+            optical: The scene.
+        """
         self._optical = optical
 
     def begin(self, each: Each, progress: Progress) -> None:
@@ -155,7 +176,7 @@ class RasterMask(NoMask):
             cloud_map.lift(core.start, core.size, shown, cirrus_ratio)
 
 
-class NetworkMask:
+class NetworkMask(MaskSource):
     """cmcr's own network for clouds and shadows."""
 
     above, below = ABOVE, BELOW
@@ -163,6 +184,12 @@ class NetworkMask:
     warnings: tuple[MaskWarning, ...] = ()
 
     def __init__(self, optical: Optical, network: CloudNetwork) -> None:
+        """Source for one scene.
+
+        Args:
+            optical: The scene.
+            network: The cloud network.
+        """
         self._optical, self._network = optical, network
         self._certainty: Bytes | None = None
         self._doubtful: tuple[int, Bytes] = 0, np.zeros((0, 0), np.uint8)

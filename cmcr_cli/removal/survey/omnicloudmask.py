@@ -92,7 +92,7 @@ def _weights(folder: Path | None) -> Path:
     """The folder, once everything is there that OmniCloudMask would otherwise download."""
     if folder is None:
         raise WeightsError(
-            f"--mask {OMNI} needs weights; expected the folder that holds them. Say --mask-weights DIR."
+            f"--mask {OMNI} needs weights; expected their folder. Give it with --mask-weights DIR."
         )
     index = csv.DictReader((resources.files(OMNI) / "model_download_links.csv").read_text().splitlines())
     rows = list(index)

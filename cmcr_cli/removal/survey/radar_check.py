@@ -68,7 +68,7 @@ def check_radar(
         if strict:
             raise GridMismatchError(
                 f"{radar.path}: {text}; expected at most {MOST_SHIFT} m. "
-                "Go on all the same with --align warn."
+                "Use --align warn to continue all the same."
             )
         log.info("Sentinel-1: %s", text)
     elif alignment.metres <= MOST_SHIFT:
@@ -78,7 +78,7 @@ def check_radar(
         if strict:
             raise GridMismatchError(
                 f"{radar.path}: {text}; expected at most {MOST_SHIFT} m. Give a scene that is "
-                "terrain-corrected and geocoded well, or go on all the same with --align warn."
+                "terrain-corrected and geocoded well, or use --align warn to continue all the same."
             )
         warnings.add(ShiftWarning(f"{text}: used uncorrected; reconstructed areas will be blurred"))
     return alignment

@@ -46,7 +46,12 @@ def few_at_once(each: Each, work: Callable[[Any], Any], items: Sequence[Any]) ->
 
 @dataclass(frozen=True, slots=True)
 class OtherDate:
-    """A reference as it is read: the image, and what covers it."""
+    """A reference as it is read.
+
+    Attributes:
+        optical: The open image, on the grid of the scene.
+        cloud_map: What covers it.
+    """
 
     optical: Optical
     cloud_map: CloudMap
@@ -67,7 +72,13 @@ class OtherDate:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """Full-width rows of the radar from `first` on: dB (2, rows, width), and where they are valid."""
+    """Full-width rows of the radar.
+
+    Attributes:
+        first: Row of the scene with which they begin.
+        db: dB (2, rows, width).
+        valid: Where there is radar (rows, width).
+    """
 
     first: int
     db: NDArray[np.float32]
@@ -78,16 +89,24 @@ class Around:
 class Rows:
     """Full-width rows of the references and the radar around a window.
 
-    Rows and columns are counted from where the cells of the scene begin, `phase` pixels before it.
+    Attributes:
+        top: First row of the window, counted from where the cells of the scene begin.
+        height: Rows of the window.
+        phase: Rows and columns of pixels by which the cells begin before the scene.
+        size: Rows and columns of the scene.
+        others: The references.
+        first: Row of the scene with which the images begin.
+        images: DN of each reference (bands, rows, width), and where it is clear (rows, width).
+        radar: The radar; None: no radar.
     """
 
     top: int
     height: int
     phase: tuple[int, int]
-    size: tuple[int, int]  # of the scene
+    size: tuple[int, int]
     others: Sequence[OtherDate]
-    first: int  # row of the scene with which the images begin
-    images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]  # DN of each reference, and where it is clear
+    first: int
+    images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]
     radar: Around | None
 
     def views(self, left: int, width: int) -> list[View]:
@@ -135,7 +154,14 @@ class Rows:
 
 
 class ReferenceReader:
-    """Reads the rows of the references of a scene, best from the top down: what windows share is kept."""
+    """Reads the rows of the references of a scene, best from the top down: what windows share is kept.
+
+    Args:
+        optical: The scene.
+        radar: Its radar; None: no radar.
+        cloud_map: What covers the scene.
+        others: Its references.
+    """
 
     def __init__(
         self, optical: Optical, radar: Radar | None, cloud_map: CloudMap, others: Sequence[OtherDate]

@@ -30,6 +30,12 @@ class SampleWindows:
     """Keeps the DN of windows of a scene of `height` x `width` pixels while the scene is read."""
 
     def __init__(self, height: int, width: int) -> None:
+        """Windows of which none is kept yet.
+
+        Args:
+            height: Rows of the scene, pixels.
+            width: Columns of the scene.
+        """
         self._rows, self._columns = list(evenly_spread(height, *DOWN)), list(evenly_spread(width, *ACROSS))
         self._dn: dict[tuple[int, int], NDArray[Any]] = {}
 

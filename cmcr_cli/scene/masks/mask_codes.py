@@ -35,10 +35,19 @@ LARGEST = 65535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """The codes of one kind of mask; a value that is not among `codes` means `other`, None: is refused.
+    """The codes of one kind of mask.
 
     Nodata is CLEAR here: nothing is removed where the mask knows nothing. Three bands of 0 and 1 are read as
-    the bits of one code. Values are multiplied by `scale`, and only a scale above 1 admits fractions.
+    the bits of one code.
+
+    Attributes:
+        name: The word that `--mask-codes` takes.
+        title: The same for people.
+        meaning: What the codes mean, for messages.
+        codes: Class of each value.
+        other: Class of all other values; None: they are refused.
+        bands: Bands that a mask of this kind has.
+        scale: Factor on the values; only one above 1 admits fractions.
     """
 
     name: str

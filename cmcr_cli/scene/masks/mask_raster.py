@@ -37,14 +37,23 @@ FULL_OVERLAP = 0.99
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """An open cloud mask on the scene's grid; get one from `open_mask`. One handle: one thread."""
+    """An open cloud mask on the scene's grid; get one from `open_mask`. One handle: one thread.
+
+    Attributes:
+        source: The open raster.
+        scheme: What its values mean.
+        nodata: Its nodata value; None: none.
+        warnings: What there is to say about it.
+        dilate: How far it is dilated, pixels along a column.
+        aspect: Width of a pixel over its height.
+    """
 
     source: Source
     scheme: Scheme
     nodata: float | None
     warnings: tuple[MaskWarning, ...]
-    dilate: float = 0.0  # pixels along a column
-    aspect: float = 1.0  # width of a pixel over its height
+    dilate: float = 0.0
+    aspect: float = 1.0
 
     @property
     def path(self) -> str:
@@ -67,7 +76,18 @@ class Mask:
         return dilated(self.undilated, self.source.grid.height, self.dilate, top, rows, self.aspect)
 
     def undilated(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """Read full-width rows as they are before they are dilated, see `read`."""
+        """Read full-width rows as they are before they are dilated.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            CloudClass codes (rows, width); CLEAR where the mask has nodata.
+
+        Raises:
+            InputError: As for `read`.
+        """
         return _classes(self.source.read(top, rows), self.scheme, self.nodata, self.path)
 
 
@@ -75,7 +95,15 @@ class CoverRows(Protocol):
     """Anything that says where the ground is covered, row by row."""
 
     def read(self, top: int, rows: int) -> NDArray[np.uint8]:
-        """CloudClass codes (rows, width)."""
+        """Read full-width rows.
+
+        Args:
+            top: First row.
+            rows: Number of rows.
+
+        Returns:
+            CloudClass codes (rows, width).
+        """
         ...
 
 

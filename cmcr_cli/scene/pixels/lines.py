@@ -19,6 +19,11 @@ class Lines:
     """
 
     def __init__(self, read: Callable[[int, int], tuple[NDArray[Any], ...]]) -> None:
+        """Window that has read nothing.
+
+        Args:
+            read: Called with the first row and the number of rows; returns arrays (..., rows, width).
+        """
         self._read = read
         self._first = self._stop = 0
         self._held: tuple[NDArray[Any], ...] = ()
@@ -60,6 +65,12 @@ class RollingRows:
     """
 
     def __init__(self, read: Callable[[int, int], NDArray[Any]], most: int) -> None:
+        """Window that has read nothing.
+
+        Args:
+            read: Called with the first row and the number of rows; returns an array (..., rows, width).
+            most: Largest number of rows of a window.
+        """
         self._read, self._most = read, most
         self._first = self._stop = 0
         self._buffer: NDArray[Any] | None = None

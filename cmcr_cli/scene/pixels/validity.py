@@ -75,6 +75,9 @@ class Validity:
 
         Args:
             place: Of the band among all.
+
+        Returns:
+            Whether it is.
         """
         if place not in self._unfilled:
             self._unfilled[place] = self.look(place)

@@ -22,7 +22,7 @@ MOST_FILES = 256
 """Files that are looked at; of a larger mosaic these speak for all."""
 
 Said = dict[int, tuple[float | None, bool]]
-"""For each band of a file its nodata value, and whether it has a mask beside that."""
+"""For each band of a file its nodata value, and whether it has a mask besides that."""
 
 
 def mask_of_sources(dataset: Any, indexes: Sequence[int]) -> str | None:

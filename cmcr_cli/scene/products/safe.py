@@ -318,7 +318,7 @@ def _sun(image: str) -> Sun | None:
     try:
         tree = defusedxml.ElementTree.fromstring(read_bytes(file, LARGEST_METADATA), forbid_dtd=True)
     except (InputError, ParseError, DefusedXmlException, LookupError, ValueError) as error:
-        log.info("%s: does not tell where the sun stands (%s)", file, error)
+        log.info("%s: does not state the position of the sun (%s)", file, error)
         return None
     angles = next(tree.iter("Mean_Sun_Angle"), None)
     if angles is None:

@@ -31,19 +31,33 @@ GDAL_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """Bands and metadata of a product or catalogue item; paths are any that GDAL can open."""
+    """Bands and metadata of a product or catalogue item; paths are any that GDAL can open.
+
+    Attributes:
+        path: What the user named.
+        bands: File of each band by its canonical name, in the order of the stack.
+        scl: File of the scene classification; None: there is none.
+        offset: Added to DN; None: not said.
+        quantification: DN of reflectance 1; None: not said.
+        sun: Position of the sun; None: not said.
+        nodata: Value of pixels without a measurement; None: not said.
+        tags: Metadata that outputs keep.
+        warnings: What there is to say about its radiometry.
+        form: Name of the format, for people.
+        folder: Local folder of many files, which GDAL does not list; None: there is none.
+    """
 
     path: str
-    bands: Mapping[str, str]  # canonical band name -> file, in the order of the stack
+    bands: Mapping[str, str]
     scl: str | None = None
-    offset: float | None = None  # DN; None: not said
+    offset: float | None = None
     quantification: float | None = None
     sun: Sun | None = None
     nodata: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[RadiometryWarning, ...] = ()
-    form: str = "product"  # name of the format, for people
-    folder: str | None = None  # a local folder of many files, which GDAL does not list
+    form: str = "product"
+    folder: str | None = None
 
 
 @contextmanager
@@ -148,13 +162,18 @@ class BlockRows:
     """
 
     def __init__(self, datasets: Sequence[Any], width: int) -> None:
-        """Rows of `width` pixels of one-band datasets, whose own width divides it."""
+        """Rows of which none is read yet.
+
+        Args:
+            datasets: Open datasets of one band, whose widths divide `width`.
+            width: Columns of the stack.
+        """
         self._datasets = [(dataset, width // dataset.width) for dataset in datasets]
         self._held = [(0, np.empty((0, dataset.width), dataset.dtypes[0])) for dataset in datasets]
 
     @property
     def masked(self) -> bool:
-        """Whether a file has a mask beside its nodata value."""
+        """Whether a file has a mask besides its nodata value."""
         return any(
             says_more_than_nodata(flags) for each, _ in self._datasets for flags in each.mask_flag_enums
         )

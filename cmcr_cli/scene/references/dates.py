@@ -106,10 +106,13 @@ def taken_of_name(path: str) -> Moment | None:
 
 
 def moment(text: str) -> Moment | None:
-    """Read a day or a time in ISO 8601, UTC where no zone is stated; None for another text.
+    """Read a day or a time in ISO 8601, UTC where no zone is stated.
 
     Args:
         text: Such as 2024-06-01, 20240601T102031 or 2024-06-01T10:20:31Z.
+
+    Returns:
+        The day or time; None: it is another text.
     """
     found: Moment
     try:
@@ -124,9 +127,12 @@ def moment(text: str) -> Moment | None:
 
 
 def day_of(found: Moment | None) -> date | None:
-    """The day of a time.
+    """Find the day of a time.
 
     Args:
         found: A time or a day; None: not known.
+
+    Returns:
+        The day; None: not known.
     """
     return found.date() if isinstance(found, datetime) else found

@@ -66,7 +66,12 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something that does not serve as a reference, and why not."""
+    """Something that does not serve as a reference.
+
+    Attributes:
+        path: What was named or listed.
+        reason: Why it does not serve.
+    """
 
     path: str
     reason: str

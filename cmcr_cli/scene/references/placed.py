@@ -63,6 +63,7 @@ def placed(
     own = Grid.from_dataset(dataset)
     read = None if rows is None else rows.read
     stored = Source(str(path), dataset, own, indexes, warped=False, rows=read, validity=validity)
+    # Where the pixels of `grid` are found in the image.
     a, _, c, _, e, f = grid.transform[:6]
     target = replace(grid, transform=Affine(a, 0, c + shift[0], 0, e, f + shift[1]))
     if target.matches(own):
@@ -75,36 +76,45 @@ def placed(
             "expected an image of the same ground. Leave it out."
         )
     if _same_pixels(own, target):
-        mover = _Mover(own, target, validity.fill)
-        yield replace(
-            stored,
-            grid=grid,
-            rows=None if rows is None else _moved_rows(mover, stored, grid.width),
-            window=_moved_windows(mover, stored),
-            validity=None,
-        )
+        yield replace(_moved(stored, target, validity.fill), grid=grid)
         return
+    with _warped(stored, target, validity) as source:
+        yield replace(source, grid=grid)
+
+
+def _moved(stored: Source, target: Grid, fill: float) -> Source:
+    """The image at pixels that differ from its own by rows and columns, whole or not."""
+    mover = _Mover(stored.grid, target, fill)
+    return replace(
+        stored,
+        rows=None if stored.rows is None else _moved_rows(mover, stored, target.width),
+        window=_moved_windows(mover, stored),
+        validity=None,
+    )
+
+
+@contextmanager
+def _warped(stored: Source, target: Grid, validity: Validity) -> Iterator[Source]:
+    """The image at the pixels of any other grid."""
+    # A single 0 is a dark pixel, and in B10 the usual one: a pixel is nodata where all bands are.
+    fill, resampling, unified = validity.fill, Resampling.cubic, True
     with aligned(
-        dataset,
-        path,
+        stored.dataset,
+        stored.path,
         target,
-        indexes,
-        resampling=Resampling.cubic,
-        src_nodata=validity.fill,
-        nodata=validity.fill,
-        # A single 0 is a dark pixel, and in B10 the usual one.
-        unified=True,
+        stored.indexes,
+        resampling=resampling,
+        src_nodata=fill,
+        nodata=fill,
+        unified=unified,
     ) as source:
+        if validity.plain:
+            yield source
+            return
         # GDAL knows one nodata value; what else tells where there is no measurement is applied before.
-        window = warped_windows(
-            _full_rows(stored),
-            own,
-            target,
-            fill=validity.fill,
-            resampling=Resampling.cubic,
-            unified=True,
-        )
-        yield replace(source, grid=grid, window=None if validity.plain else window)
+        rows = _full_rows(stored)
+        window = warped_windows(rows, stored.grid, target, fill=fill, resampling=resampling, unified=unified)
+        yield replace(source, window=window)
 
 
 def _same_pixels(own: Grid, target: Grid) -> bool:

@@ -102,8 +102,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class References:
-    """References that are open, the most promising first, and what was left out."""
+class OpenReferences:
+    """References that are open, and what was left out.
+
+    Attributes:
+        used: Open references, the most promising first.
+        left_out: Those that are not used, and why.
+        warnings: What there is to say about them.
+    """
 
     used: tuple[Reference, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -112,17 +118,23 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A product that may be used, by what is known of it without reading it whole."""
+    """A product that may be used, by what is known of it without reading it whole.
+
+    Attributes:
+        listed: How it was named.
+        date: When it was taken; None: not known.
+        clear: Where it is clear, on the grid of the look at the scene.
+    """
 
     listed: Listed
     date: date | None
-    clear: NDArray[np.bool_]  # on the grid of the look at the scene
+    clear: NDArray[np.bool_]
 
 
 @contextmanager
 def open_references(
     entries: Sequence[str], scene: Optical, wanted: Wanted | None = None, mask: CoverRows | None = None
-) -> Iterator[References]:
+) -> Iterator[OpenReferences]:
     """Open the references of a scene: of many, those that promise most for what is covered.
 
     Args:
@@ -139,7 +151,7 @@ def open_references(
         RadiometryError: The bands or units of a product that an entry names are not known.
     """
     if not entries:
-        yield References()
+        yield OpenReferences()
         return
     wanted = wanted or Wanted()
     listed, without = list_references(entries)
@@ -174,7 +186,7 @@ def open_references(
                 stack.push(own.pop_all())
         left_out.sort(key=lambda each: (each.path, each.reason))
         warnings = tuple(map(ReferenceWarning, _oddities(used, left_out, scene)))
-        yield References(tuple(used), tuple(left_out), warnings)
+        yield OpenReferences(tuple(used), tuple(left_out), warnings)
 
 
 def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Optical) -> Iterator[str]:
@@ -207,7 +219,14 @@ def _oddities(used: Sequence[Reference], left_out: Sequence[LeftOut], scene: Opt
 
 
 def label_of(optical: Optical) -> str:
-    """Name of an image for people: that of the product, else that of the file."""
+    """Name an image for people.
+
+    Args:
+        optical: The image.
+
+    Returns:
+        Name of the product, else that of the file.
+    """
     return public(optical.tags.get("PRODUCT_URI") or PurePath(optical.path.partition("?")[0]).name)
 
 

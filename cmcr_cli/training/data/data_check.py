@@ -63,7 +63,13 @@ class DataReport:
         self.broken.setdefault(kind, []).append(f"{path.relative_to(self.folder)}{more}")
 
     def remark(self, kind: str, path: Path, more: str = "") -> None:
-        """Record a remark on a file."""
+        """Record a remark on a file.
+
+        Args:
+            kind: What there is to remark.
+            path: The file, in the folder of the data.
+            more: Appended to its name.
+        """
         self.remarks.setdefault(kind, []).append(f"{path.relative_to(self.folder)}{more}")
 
 

@@ -26,7 +26,12 @@ EXPECTED = "s2 (T, 13, H, W), s2_present (13,), and if there is radar s1 (T, 2, 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an array file says of one of its arrays."""
+    """What an array file says of one of its arrays.
+
+    Attributes:
+        shape: Size of each axis.
+        dtype: Type of the values.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -82,7 +87,7 @@ def check_series(path: Path) -> Mapping[str, Header]:
     except DAMAGED as error:
         raise _damaged(path, error) from error
     if fault is not None:
-        raise InputError(f"{path}: {fault}; expected {EXPECTED}. Write the file again, or take it away.")
+        raise InputError(f"{path}: {fault}; expected {EXPECTED}. Write the file again, or remove it.")
     return headers
 
 

@@ -48,7 +48,7 @@ _SHADE = np.array([0.35, 0.4, 0.55, 0.65, 0.68, 0.72, 0.74, 0.78, 0.8, 0.8, 0, 0
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class CloudLayer:
     """A layer of clouds: cloudy = gain * ground + light, and the shadow that it casts.
 
     Attributes:
@@ -78,10 +78,10 @@ class Clouds:
         """
         self._pairs = pairs
         self._layers: dict[int, tuple[Array, Array]] = {}
-        self._skies: dict[int, Layer] = {}
+        self._skies: dict[int, CloudLayer] = {}
         self._noise = noise
 
-    def real(self, side: int, rng: np.random.Generator, sun: Array | None = None) -> Layer:
+    def real(self, side: int, rng: np.random.Generator, sun: Array | None = None) -> CloudLayer:
         """Draw a real cloud with its shadow; without pairs, a procedural one.
 
         Args:
@@ -107,7 +107,7 @@ class Clouds:
         shadow, sun = _cast(opacity, rng, sun)
         # Fainter clouds are noise.
         light = light * np.clip(opacity / 0.06, 0, 1)
-        return Layer(light, (1 - opacity * np.clip(opacity / 0.06, 0, 1))[None], opacity, shadow, sun)
+        return CloudLayer(light, (1 - opacity * np.clip(opacity / 0.06, 0, 1))[None], opacity, shadow, sun)
 
     def _layer(self, index: int) -> tuple[Array, Array]:
         """Opacity (h, w) and light (13, h, w) of the cloud of a pair; cached."""
@@ -119,7 +119,7 @@ class Clouds:
             self._layers[index] = block_mean(opacity), block_mean(light)
         return self._layers[index]
 
-    def procedural(self, side: int, rng: np.random.Generator) -> Layer:
+    def procedural(self, side: int, rng: np.random.Generator) -> CloudLayer:
         """Draw a part of a procedural sky, rotated together with its sun.
 
         Args:
@@ -140,9 +140,9 @@ class Clouds:
 
         sun = np.array([1, *turned(sky.sun[1], sky.sun[2], turn), sky.sun[3]], np.float32)
         light, gain, opacity, shadow = map(cropped, (sky.light, sky.gain, sky.opacity, sky.shadow))
-        return Layer(light, gain, opacity, shadow, sun)
+        return CloudLayer(light, gain, opacity, shadow, sun)
 
-    def deck(self, side: int, rng: np.random.Generator) -> Layer:
+    def deck(self, side: int, rng: np.random.Generator) -> CloudLayer:
         """Draw a deck of droplets or ice with hardly any texture, dark or bright, over all or part.
 
         Args:
@@ -165,9 +165,9 @@ class Clouds:
         fine, coarse = self._noise.draw(rng, side, 1.5, 30), self._noise.draw(rng, side, 20, 64)
         texture = 1 + np.float32(rng.uniform(0, 0.04)) * fine + np.float32(rng.uniform(0, 0.1)) * coarse
         shadow, sun = np.zeros_like(opacity), np.zeros(4, np.float32)
-        return Layer(colour * texture * opacity, (1 - opacity)[None], opacity, shadow, sun)
+        return CloudLayer(colour * texture * opacity, (1 - opacity)[None], opacity, shadow, sun)
 
-    def haze(self, side: int, rng: np.random.Generator) -> tuple[Layer, Array, bool]:
+    def haze(self, side: int, rng: np.random.Generator) -> tuple[CloudLayer, Array, bool]:
         """Draw thin cirrus or haze.
 
         Args:
@@ -190,7 +190,7 @@ class Clouds:
         light = amount * colour
         gain = np.clip(1 - light / cirrus.WHITE, 0.1, 1)
         opacity, nothing = np.clip(light[1] / cirrus.WHITE, 0, 0.9), np.zeros_like(amount)
-        return Layer(light, gain, opacity, nothing, np.zeros(4, np.float32)), light[1], high
+        return CloudLayer(light, gain, opacity, nothing, np.zeros(4, np.float32)), light[1], high
 
 
 def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool) -> Array:
@@ -218,7 +218,7 @@ def in_shadow(x: Array, shadow: Array, rng: np.random.Generator, *, level2: bool
     return np.asarray(path + (x - path) * lit, np.float32)
 
 
-def is_like_snow(layer: Layer) -> NDArray[np.bool_]:
+def is_like_snow(layer: CloudLayer) -> NDArray[np.bool_]:
     """Find where clouds cannot be told from snow by their colour.
 
     Args:
@@ -281,7 +281,7 @@ def _cast(opacity: Array, rng: np.random.Generator, sun: Array | None) -> tuple[
     return shadow.astype(np.float32), sun
 
 
-def _sky(index: int) -> Layer:
+def _sky(index: int) -> CloudLayer:
     """Generate procedural sky `index`: half are fair, some crowded, some overcast."""
     rng = np.random.default_rng([7, index])
     ranges = [(0.05, 0.5)] * 11 + [(0.3, 0.8)] * 6 + [(0.8, 1.0)] * 3
@@ -294,7 +294,7 @@ def _sky(index: int) -> Layer:
     passed = block_mean(np.minimum(sky.gain / lit, 1))  # bands of 60 m and the shadow do not align exactly
     sun = np.array([1, *towards, np.tan(recipe.sun_zenith)], np.float32)
     half = np.float16  # all skies take 1.3 GB
-    return Layer(
+    return CloudLayer(
         light=block_mean(sky.added).astype(half),
         gain=passed.astype(half),
         opacity=block_mean(sky.opacity).astype(half),

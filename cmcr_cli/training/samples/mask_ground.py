@@ -117,7 +117,16 @@ def varied(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_relief(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Add slopes with more and less light; path radiance does not change."""
+    """Add slopes with more and less light; path radiance does not change.
+
+    Args:
+        x: Clear ground, reflectance (13, side, side), in cells of 20 m.
+        noise: Random fields.
+        rng: Random numbers.
+
+    Returns:
+        The ground with slopes, of the same shape.
+    """
     light = 1 + np.float32(rng.uniform(0.05, 0.3)) * noise.draw(rng, x.shape[1], 2, 14)
     air = np.minimum(x, AIR * np.float32(rng.uniform(0.5, 1)))
     return np.asarray(air + (x - air) * np.clip(light, 0.35, 1.6), np.float32)
@@ -127,6 +136,14 @@ def with_dark_ground(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
     """Add patches of darker ground with sharp edges: burnt, wet or wooded.
 
     They may be darker in any part of the spectrum, unlike shadows, which keep some blue light from the sky.
+
+    Args:
+        x: Clear ground, as for `with_relief`.
+        noise: Random fields.
+        rng: Random numbers.
+
+    Returns:
+        The ground with patches.
     """
     level = noise.draw(rng, x.shape[1], 2, 30)
     edge = np.quantile(level[::4, ::4], rng.uniform(0.5, 0.97))
@@ -139,7 +156,16 @@ def with_dark_ground(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def as_desert(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Turn the ground into sand of random brightness; the structures of the image remain."""
+    """Turn the ground into sand of random brightness; the structures of the image remain.
+
+    Args:
+        x: Clear ground, as for `with_relief`.
+        noise: Random fields.
+        rng: Random numbers.
+
+    Returns:
+        The sand.
+    """
     mean = x.mean(axis=(1, 2), keepdims=True)
     sand = spectrum(_SAND, rng, 0.07) * np.float32(rng.uniform(0.6, 1.9))
     dunes = 1 + np.float32(rng.uniform(0, 0.12)) * noise.draw(rng, x.shape[1], 2, 10)
@@ -150,7 +176,16 @@ def as_desert(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_snow(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Add old or fresh snow on slopes, over part of the image or all; snow at altitude shows in B10."""
+    """Add old or fresh snow on slopes, over part of the image or all; snow at altitude shows in B10.
+
+    Args:
+        x: Clear ground, as for `with_relief`.
+        noise: Random fields.
+        rng: Random numbers.
+
+    Returns:
+        The ground with snow.
+    """
     side = x.shape[1]
     level = noise.draw(rng, side, 4, 60) + 0.3 * noise.draw(rng, side, 1.5, 12)
     share = np.clip((level - rng.normal()) * rng.uniform(1, 6), 0, 1) * rng.uniform(0.5, 1)
@@ -168,7 +203,16 @@ def with_snow(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_water(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
-    """Add water up to a random shore: dark or turbid, calm, with waves or with sun glint."""
+    """Add water up to a random shore: dark or turbid, calm, with waves or with sun glint.
+
+    Args:
+        x: Clear ground, as for `with_relief`.
+        noise: Random fields.
+        rng: Random numbers.
+
+    Returns:
+        The ground with water.
+    """
     side = x.shape[1]
     level = noise.draw(rng, side, 4, 50)
     shore = np.quantile(level[::4, ::4], rng.uniform(0, 0.8))
@@ -187,7 +231,15 @@ def with_water(x: Array, noise: Noise, rng: np.random.Generator) -> Array:
 
 
 def with_roofs(x: Array, rng: np.random.Generator) -> Array:
-    """Add bright rectangles: many small roofs, or a few large greenhouses and salt pans."""
+    """Add bright rectangles: many small roofs, or a few large greenhouses and salt pans.
+
+    Args:
+        x: Clear ground, as for `with_relief`.
+        rng: Random numbers.
+
+    Returns:
+        The ground with roofs.
+    """
     x, side, large = x.copy(), x.shape[1], rng.random() < 0.3
     colour = rng.uniform(0.7, 1.15, len(BANDS)) if rng.random() < 0.5 else np.ones(len(BANDS))
     colour[B09] *= 0.4

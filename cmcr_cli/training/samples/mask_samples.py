@@ -23,7 +23,14 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.data.images import Pair
 from cmcr_cli.training.recipe import MaskMix
-from cmcr_cli.training.samples.mask_clouds import SKY_SIDE, Clouds, Layer, fitted, in_shadow, is_like_snow
+from cmcr_cli.training.samples.mask_clouds import (
+    SKY_SIDE,
+    CloudLayer,
+    Clouds,
+    fitted,
+    in_shadow,
+    is_like_snow,
+)
 from cmcr_cli.training.samples.mask_ground import B09, B10, Array, Noise, varied
 from cmcr_cli.training.samples.mask_views import MaskSample
 from cmcr_cli.training.samples.synthesis import dihedral
@@ -172,7 +179,15 @@ class MaskSamples(Dataset[MaskSample]):
         return _sample(x, image.present, np.zeros(4, np.float32), classes, weight, np.zeros_like(weight))
 
     def over_ground(self, side: int, rng: np.random.Generator) -> MaskSample:
-        """Make a sample of clear ground with added clouds and shadows."""
+        """Make a sample of clear ground with added clouds and shadows.
+
+        Args:
+            side: Side of the sample in cells of 20 m.
+            rng: Random numbers.
+
+        Returns:
+            The sample.
+        """
         image = self._any(rng, clear=True)
         x = fitted(dihedral(image.cells, int(rng.integers(8))), side, rng)
         classes = np.zeros((N_CLASSES, side, side), np.float32)
@@ -206,7 +221,7 @@ class MaskSamples(Dataset[MaskSample]):
 
     def _layers(
         self, side: int, rng: np.random.Generator, *, cirrus: bool
-    ) -> tuple[list[Layer], NDArray[np.bool_], NDArray[np.bool_]]:
+    ) -> tuple[list[CloudLayer], NDArray[np.bool_], NDArray[np.bool_]]:
         """Draw clouds from low to high.
 
         Returns:
@@ -231,7 +246,7 @@ class MaskSamples(Dataset[MaskSample]):
             least, sure = (0.006, 0.018) if high and cirrus else (0.012, 0.04)
             known = (added <= least) | (added > sure)
             opacity = np.where(added > sure, np.maximum(haze.opacity, THIN_FROM), 0)
-            layers.append(Layer(haze.light, haze.gain, opacity, haze.shadow, haze.sun))
+            layers.append(CloudLayer(haze.light, haze.gain, opacity, haze.shadow, haze.sun))
         return layers, known, icy
 
     def _any(self, rng: np.random.Generator, *, clear: bool) -> MaskImage:

@@ -69,7 +69,8 @@ class Sample:
     """A sample, float16 on the CPU: the fields of `PatchInputs` without the batch axis, and the truth.
 
     Attributes:
-        optical: See `PatchInputs`, like the other fields that are not listed here.
+        optical, context, confidence, cover: See `PatchInputs`.
+        radar, radar_valid, std, present, levels, unmixing, doubt: See `PatchInputs`.
         target: True reflectance (13, H, W).
         weight: Weight in the loss (1, H, W).
         opacity: Opacity of the clouds, 0 to 1, (1, H, W).
@@ -198,7 +199,16 @@ def _photographed(library: Library, mix: Mix, rng: np.random.Generator) -> Clear
 
 
 def make_sample(library: Library, mix: Mix, rng: np.random.Generator) -> Sample:
-    """Draw a complete sample: as for `draw`, and what the network sees of it."""
+    """Draw a complete sample: as for `draw`, and what the network sees of it.
+
+    Args:
+        library: Images that samples are made from.
+        mix: How often each kind is drawn.
+        rng: Random numbers.
+
+    Returns:
+        The sample.
+    """
     scene = draw(library, mix, rng)
     while _overcast(scene) and not scene.hidden and rng.random() < mix.overcast_again:
         scene = draw(library, mix, rng)
@@ -305,8 +315,15 @@ def _reflected(radar: Array | None, valid: Mask | None) -> tuple[Array | None, M
     return np.pad(radar, [(0, 0), *pad], mode="reflect"), np.pad(valid, pad, mode="reflect")
 
 
-class Samples(Dataset[Sample]):
-    """The endless sequence of samples of one process; each is a pure function of seed, rank and number."""
+class SampleSequence(Dataset[Sample]):
+    """The endless sequence of samples of one process; each is a pure function of seed, rank and number.
+
+    Args:
+        library: Images that samples are made from.
+        mix: How often each kind is drawn.
+        seed: Seed of the training.
+        rank: Number of the process.
+    """
 
     def __init__(self, library: Library, mix: Mix, seed: int, rank: int) -> None:
         self.library, self.mix, self.seed, self.rank = library, mix, seed, rank
@@ -317,7 +334,7 @@ class Samples(Dataset[Sample]):
 
 
 def crop_batches(
-    samples: Samples, config: DataConfig, count: int, crop: int, first: int = 0
+    samples: SampleSequence, config: DataConfig, count: int, crop: int, first: int = 0
 ) -> Iterator[Sample]:
     """Make batches of crops, rotated and flipped.
 
@@ -387,10 +404,25 @@ def _crop(sample: Sample, crop: int, rng: np.random.Generator) -> Sample:
 
 
 def on_device(batch: Sample, device: torch.device) -> Sample:
-    """Copy a batch to a device."""
+    """Copy a batch to a device.
+
+    Args:
+        batch: The batch.
+        device: The device.
+
+    Returns:
+        The batch on the device.
+    """
     return Sample(**{f.name: getattr(batch, f.name).to(device, non_blocking=True) for f in fields(Sample)})
 
 
 def patch_inputs(batch: Sample) -> PatchInputs:
-    """Return the inputs of the network of a batch."""
+    """Choose the inputs of the network from a batch.
+
+    Args:
+        batch: The batch.
+
+    Returns:
+        The inputs.
+    """
     return PatchInputs(**{f.name: getattr(batch, f.name) for f in fields(PatchInputs)})

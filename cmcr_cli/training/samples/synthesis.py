@@ -97,10 +97,17 @@ def cloud_layer(cloudy: Array, clear: Array, opacity: Array) -> tuple[Array, Arr
 
 
 def recoloured(clear: Array, rng: np.random.Generator) -> Array:
-    """Vary level and contrast of each band of clear ground (13, H, W) at random.
+    """Vary level and contrast of each band of clear ground at random.
 
     Otherwise the network would memorise places. It should read the relation of radar and colour from the
     clear part of the scene.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        rng: Random numbers.
+
+    Returns:
+        The ground in other colours.
     """
     mean = clear.mean(axis=(1, 2), keepdims=True)
     shared, own = rng.normal(0, 0.08, (2, 1)), rng.normal(0, 0.08, (2, len(clear)))
@@ -125,7 +132,14 @@ class Haze:
     high: bool
 
     def over(self, image: Array) -> Array:
-        """Return the image (13, H, W) under the layer."""
+        """Lay the layer over an image.
+
+        Args:
+            image: Reflectance (13, H, W).
+
+        Returns:
+            The image under the layer.
+        """
         return np.asarray(image * self.kept + self.added, np.float32)
 
 
@@ -159,7 +173,15 @@ def draw_haze(shape: tuple[int, ...], rng: np.random.Generator) -> Haze:
 
 
 def under_sky(clear: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Add a part of a procedural sky to clear ground (13, H, W); returns the same as `transplant`."""
+    """Add a part of a procedural sky to clear ground.
+
+    Args:
+        clear: Reflectance (13, H, W).
+        rng: Random numbers.
+
+    Returns:
+        The same as `transplant`.
+    """
     sky, turn = _sky(int(rng.integers(SKIES))), int(rng.integers(8))
     height, width = clear.shape[1:]
     rows, cols = max(height, SKY_SIDE), max(width, SKY_SIDE)
@@ -310,12 +332,20 @@ def pseudo_radar(clear: Array, present: NDArray[np.bool_], rng: np.random.Genera
 
 
 def jittered_radar(radar: Array, rng: np.random.Generator) -> Array:
-    """Vary real radar (2, H, W): random gain with a std of 0.7 dB, and a shift of up to 2 px."""
+    """Vary real radar: random gain with a standard deviation of 0.7 dB, and a shift of up to 2 px.
+
+    Args:
+        radar: dB (2, H, W).
+        rng: Random numbers.
+
+    Returns:
+        The radar, varied.
+    """
     rows, cols = rng.integers(-2, 3, size=2) if rng.random() < 0.3 else (0, 0)
     return np.roll(radar, (rows, cols), axis=(1, 2)) + np.float32(rng.normal(0, 0.7))
 
 
-def block_mean(array: Array, factor: int = 2) -> Array:
+def average_blocks(array: Array, factor: int = 2) -> Array:
     """Average over blocks of pixels.
 
     Args:
@@ -331,7 +361,14 @@ def block_mean(array: Array, factor: int = 2) -> Array:
 
 
 def draw_faintest(rng: np.random.Generator) -> float:
-    """Draw the opacity of the faintest cloud that a detector finds."""
+    """Draw the opacity of the faintest cloud that a detector finds.
+
+    Args:
+        rng: Random numbers.
+
+    Returns:
+        Opacity, 0 to 1.
+    """
     return float(rng.uniform(0.025, 0.1))
 
 
@@ -350,7 +387,7 @@ def cover_mask(
         Covered pixels (H, W).
     """
     threshold = draw_faintest(rng) if faintest is None else faintest
-    coarse = (block_mean(opacity) > threshold) | (block_mean(shadow) > 2 * max(threshold, 0.04))
+    coarse = (average_blocks(opacity) > threshold) | (average_blocks(shadow) > 2 * max(threshold, 0.04))
     reach = int(rng.integers(0, 5))
     if reach:
         coarse = ndimage.binary_dilation(coarse, iterations=reach)
@@ -374,8 +411,8 @@ def mistaken(
     Returns:
         Covered pixels (H, W).
     """
-    found = block_mean(cover.astype(np.float32)) > 0
-    dim, shaded = block_mean(opacity), block_mean(shadow) > 0.02
+    found = average_blocks(cover.astype(np.float32)) > 0
+    dim, shaded = average_blocks(opacity), average_blocks(shadow) > 0.02
     shape = found.shape
     if rng.random() < 0.5:
         limit = 0.7 if rng.random() < 0.1 else 0.4

@@ -40,7 +40,15 @@ def _sigmas(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
 
 @torch.inference_mode()
 def restored_panels(denoiser: Denoiser, check: Sample) -> list[Panel]:
-    """Pictures: cloudy image, context, 1 step, 4 steps, truth."""
+    """Restore a batch for pictures.
+
+    Args:
+        denoiser: The denoiser.
+        check: A sample.
+
+    Returns:
+        Cloudy image, context, 1 step, 4 steps, truth.
+    """
     batch = as_batch(check)
     images = [batch.optical, batch.context, *(restored(denoiser, batch, n) for n in (1, 4)), batch.target]
     return true_colour([image[0].numpy() for image in images], batch.target[0].numpy())

@@ -104,8 +104,8 @@ def test_a_scene_that_cannot_be_used_is_described_too(cmcr: Callable[..., Any], 
 
 def test_options_that_do_not_go_together(cmcr: Callable[..., Any], scene: SimulatedScene) -> None:
     for args, told in (
-        (("--bands", "B02"), "expected S2 before them"),
-        ((scene.s2, "--verify", scene.s2), "asks for weights"),
+        (("--bands", "B02"), "given without S2; expected S2 as well"),
+        ((scene.s2, "--verify", scene.s2), "cannot be combined with S2"),
         ((scene.s2, "--s1-vv", scene.s1), "expected both --s1-vv and --s1-vh"),
     ):
         ended = cmcr("info", *args)

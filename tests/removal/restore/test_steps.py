@@ -20,6 +20,7 @@ from cmcr_cli.runtime.workers import Worker
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
 from tests.support.strips import optical, scene
+from tests.support.tensors import assert_close
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # these networks are too small for more
 
@@ -64,7 +65,7 @@ def test_one_step_gives_reflectance_and_keeps_nothing(
     """A patch of a batch is the patch alone, whichever other patches it is computed with."""
     both, alone = (restorer(spill, 1).advance(worker, strip, lefts, 0, None) for lefts in ([-30, 20], [20]))
     assert images(both).shape == (2, 13, PATCH, PATCH) and both[0].cached is both[1].cached is None
-    torch.testing.assert_close(both[1].image, alone[0].image, rtol=1e-4, atol=1e-4)
+    assert_close(both[1].image, alone[0].image, rtol=1e-4, atol=1e-4)
     matched = restorer(spill, 1, matched=True).advance(worker, strip, [20], 0, None)
     assert not torch.equal(matched[0].image, alone[0].image)
 
@@ -83,7 +84,7 @@ def test_the_last_step_of_samples_gives_their_mean_and_std(
     mean, std = found[2][:13], found[2][13:]
     assert (std >= 0).all() and std.mean() > 0
     # Of two samples each is std / sqrt 2 off their mean, and the first is the image without sampling.
-    torch.testing.assert_close((found[1] - mean).abs(), std / 2**0.5, rtol=1e-3, atol=1e-4)
+    assert_close((found[1] - mean).abs(), std / 2**0.5, rtol=1e-3, atol=1e-4)
 
 
 def test_values_that_are_not_finite_are_refused_with_their_place(

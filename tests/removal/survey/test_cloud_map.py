@@ -12,7 +12,7 @@ from cmcr_cli.removal.survey.cloud_map import (
     CELL,
     CIRRUS,
     CLOUD,
-    REACH,
+    EDGE_REACH,
     SEEN_CIRRUS,
     CloudMap,
     lifted_cells,
@@ -69,7 +69,7 @@ def test_strength_falls_to_nothing_within_reach() -> None:
     cover.mark(0, covered)
     row = cover.strength(50, 1)[0]
     assert (np.diff(row[39:]) <= 0).all() and 0 < row[44] < 1
-    assert row[40 + REACH :].max() == 0
+    assert row[40 + EDGE_REACH :].max() == 0
     assert not cover.touches(0, 60, 40)
 
 

@@ -28,8 +28,8 @@ from cmcr_cli.removal.survey.detection import (
     CLOUDLESS,
     COVERED,
     LOWEST_SUN,
-    REACH,
     RIM,
+    RIM_REACH,
     SHADED,
     UNKNOWN_SUN,
     Detector,
@@ -353,7 +353,9 @@ def test_rims_grow_only_beside_cloud_and_only_where_it_is_not_clear() -> None:
     just, below, sure = (RIM + 0.01, 0, 0), (RIM - 0.01, 0, 0), (0, 0.9, 0)
     row = [just] * 4 + [sure] + [just] * 5 + [below] * 3 + [sure, below, just, just]
     classes, certainty = classified(likely(*row))
-    near = [min(abs(index - 4), abs(index - 13)) <= REACH and cell != below for index, cell in enumerate(row)]
+    near = [
+        min(abs(index - 4), abs(index - 13)) <= RIM_REACH and cell != below for index, cell in enumerate(row)
+    ]
     assert classes[0].tolist() == [THIN * grown for grown in near] and sum(near) > 3
     rim = round(100 * just[0])
     found = certainty[0, :5].tolist()
@@ -383,6 +385,6 @@ def test_rims_grow_in_both_directions_but_not_around_corners() -> None:
     probability[CLEAR] = 1 - probability[THIN]
     classes, _ = classified(probability)
     y, x = np.mgrid[-4:5, -4:5]
-    assert np.array_equal(classes == THIN, abs(y) + abs(x) <= REACH)
+    assert np.array_equal(classes == THIN, abs(y) + abs(x) <= RIM_REACH)
     probability[:, 4, 4] = (1 - COVERED, 0, COVERED, 0)
     assert not classified(probability)[0].any(), "half is not yet covered"

@@ -15,7 +15,7 @@ from cmcr_cli.ground import cirrus
 from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.unmixing import NOTHING
-from cmcr_cli.model.cloud_network import FAR_MARGIN, REACH, SQUARE, CloudNetwork
+from cmcr_cli.model.cloud_network import FAR_MARGIN, SQUARE, SUN_REACH, CloudNetwork
 from cmcr_cli.model.weights import default_path, load
 from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.cloud_map import CELL, CIRRUS, CLOUD, CloudMap
@@ -55,7 +55,7 @@ def surveyed(files: Any, mask: CloudNetwork | str | None, *, learn: bool = False
 
 def test_network_finds_the_same_cover_in_a_crop(make_scene: Callable[..., Any], clouds: CloudNetwork) -> None:
     # These scenes do not tell where the sun stands, so the network does not look along its line.
-    top, left, edge = 40, 52, (FAR_MARGIN - REACH * SQUARE) * CELL
+    top, left, edge = 40, 52, (FAR_MARGIN - SUN_REACH * SQUARE) * CELL
     whole = surveyed(make_scene(640, 600), clouds).cloud_map.pixels(0, 640) > 0
     crop = surveyed(make_scene(560, 500, top, left), clouds).cloud_map.pixels(0, 560) > 0
     inside = (slice(edge, 560 - edge), slice(edge, 500 - edge))

@@ -15,7 +15,7 @@ from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_choice import KnownMasks
-from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey, survey_references
+from cmcr_cli.removal.survey.reference_pass import ReferenceMasks, ReferenceSurvey, survey_references
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.masks.mask_codes import THICK
 from cmcr_cli.scene.optical import open_optical
@@ -81,9 +81,7 @@ def surveyed(scene: Path, tmp_path: Path) -> Iterator[Callable[[Path], tuple[Ref
                 cloud_map,
                 ground,
                 found.used,
-                options,
-                Plain(),
-                KnownMasks(),
+                ReferenceMasks(options, Plain(), KnownMasks()),
                 progress=done.append,
             )
             return survey, done
@@ -103,7 +101,7 @@ def test_those_that_tell_nothing_are_left_out_with_a_reason(given: Any, surveyed
     reasons = dict(survey.unfit)
     assert len(reasons) == 2 and used.index not in reasons
     assert sum("only 0.0 % of the scene is clear" in why for why in reasons.values()) == 1
-    assert sum("is it of this place?" in why for why in reasons.values()) == 1
+    assert sum("does it show the same place?" in why for why in reasons.values()) == 1
     assert used.clear_share == pytest.approx(0.5, abs=0.03) and used.error < 1
     assert survey.fitted is not None and (0,) in survey.fitted.readouts
     assert used.cloud_map.pixels(0, SIZE)[: SIZE // 2].all() and not used.cloud_map.pixels(100, 20).any()

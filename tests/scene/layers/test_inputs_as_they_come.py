@@ -183,7 +183,7 @@ REFUSED = [
     Case("rededge without a number", TEN, ["blue", "green", "red", "rededge", "B06", "B07", "nir", "nir08", "swir16",
                                             "swir22"], match="'rededge'"),
     Case("two spellings", ("B02", "B03", "B04", "B08", "B08"), ["blue", "green", "red", "nir", "B8"],
-         match="B08 is there 2 times, as 'nir' and 'B8'"),
+         match="B08 occurs 2 times, as 'nir' and 'B8'"),
     Case("Landsat by number and colour", ("B02", "B03", "B04", "B08", "B11"),
          ["B2 (blue)", "B3 (green)", "B4 (red)", "B5 (nir)", "B6 (swir)"], match=r"'B5 \(nir\)'"),
     Case("standard deviations", TEN, [f"std_{name}" for name in TEN], match="none of its layers"),

@@ -33,15 +33,15 @@ def l2a(make_product: MakeProduct) -> Any:
 def test_bands_of_all_resolutions_on_the_10_m_grid(
     make_product: MakeProduct, level: str, names: tuple[str, ...], offset: int | None
 ) -> None:
-    product = make_product(level, offset=offset)
+    product = make_product(level, size=120, offset=offset)
     with open_optical(product.folder) as optical:
         assert (optical.names, optical.level) == (names, f"L{level}")
-        assert optical.grid.describe() == "240 x 240 px of 10 m, EPSG:32631"
+        assert optical.grid.describe() == "120 x 120 px of 10 m, EPSG:32631"
         assert (optical.nodata, optical.dtype) == (0, np.dtype("uint16"))
         assert (optical.radiometry.offset, optical.offset_source) == (offset or 0, "product")
-        whole = optical.read(0, 240)
+        whole = optical.read(0, 120)
         # strips that begin and end within the pixels of 20 and 60 m
-        strips = [optical.read(top, min(35, 240 - top)) for top in range(0, 240, 35)]
+        strips = [optical.read(top, min(35, 120 - top)) for top in range(0, 120, 35)]
         assert check_radiometry(optical) == ()
         assert not optical.valid(whole)[:30, :60].any() and optical.valid(whole)[30:].all()
     assert np.array_equal(whole, product.dn)
@@ -301,9 +301,9 @@ def test_real_metadata(shared_data: Path, name: str) -> None:
 def test_real_metadata_with_simulated_images(shared_data: Path, make_product: MakeProduct, name: str) -> None:
     level = name[8:10]
     metadata = (shared_data / "scenes/safe" / name / f"MTD_MSIL{level}.xml").read_text()
-    product = make_product(level, metadata=metadata, offset=REAL[name][0])
+    product = make_product(level, size=120, metadata=metadata, offset=REAL[name][0])
     with open_optical(product.folder) as optical:
-        assert np.array_equal(optical.read(0, 240), product.dn)
+        assert np.array_equal(optical.read(0, 120), product.dn)
         assert check_radiometry(optical) == ()
 
 

@@ -17,7 +17,7 @@ from rasterio import Affine
 from cmcr_cli.errors import InputError, RadiometryError
 from cmcr_cli.scene.bands import L2A_BANDS
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.references.reference import References, Wanted, open_references
+from cmcr_cli.scene.references.reference import OpenReferences, Wanted, open_references
 from cmcr_cli.simulate.write import simulate_window
 from tests.support.rasters import CORNER, write
 
@@ -38,7 +38,7 @@ def ground(seed: int, cover: float = 0.0) -> NDArray[np.uint16]:
 
 
 @contextmanager
-def opened(scene: Path, *entries: str | Path, **wanted: Any) -> Iterator[References]:
+def opened(scene: Path, *entries: str | Path, **wanted: Any) -> Iterator[OpenReferences]:
     with (
         open_optical(scene) as optical,
         open_references(list(map(str, entries)), optical, Wanted(**wanted)) as found,
@@ -46,7 +46,7 @@ def opened(scene: Path, *entries: str | Path, **wanted: Any) -> Iterator[Referen
         yield found
 
 
-def reasons(found: References) -> dict[str, str]:
+def reasons(found: OpenReferences) -> dict[str, str]:
     return {Path(each.path).name: each.reason for each in found.left_out}
 
 
@@ -215,7 +215,7 @@ def test_many_that_are_left_out_are_said_in_few_words(scene: Path, write: Write)
 
 def test_without_entries_there_is_nothing_to_say(scene: Path) -> None:
     with opened(scene) as found:
-        assert found == References()
+        assert found == OpenReferences()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.recipe import DataConfig
 from cmcr_cli.training.samples.patch_samples import (
     Sample,
-    Samples,
+    SampleSequence,
     crop_batches,
     patch_inputs,
 )
@@ -24,15 +24,15 @@ def alike(one: Sample, other: Sample) -> bool:
 
 
 def test_a_sample_is_a_function_of_seed_rank_and_number(library: Library) -> None:
-    samples = Samples(library, PLAIN, 1, 0)
+    samples = SampleSequence(library, PLAIN, 1, 0)
     first, second = samples[0], samples[1]
     assert alike(samples[0], first)
-    others = [second, Samples(library, PLAIN, 2, 0)[0], Samples(library, PLAIN, 1, 1)[0]]
+    others = [second, SampleSequence(library, PLAIN, 2, 0)[0], SampleSequence(library, PLAIN, 1, 1)[0]]
     for other in others:
         assert first.optical.shape != other.optical.shape or not alike(first, other)
 
 
-class Counted(Samples):
+class Counted(SampleSequence):
     """Samples whose every plane tells its pixel's place in the whole, and where the cover is on one side."""
 
     def __getitem__(self, number: int) -> Sample:
@@ -51,7 +51,7 @@ def counted(library: Library) -> Counted:
 WINDOW = DataConfig(split_rule="exact", fold=0, buffer=3, crops_per_sample=4, workers=0)
 
 
-def first_of(samples: Samples, count: int, crop: int = 32) -> Sample:
+def first_of(samples: SampleSequence, count: int, crop: int = 32) -> Sample:
     return next(crop_batches(samples, WINDOW, count, crop))
 
 
@@ -88,18 +88,18 @@ def test_the_window_of_samples_moves_on_at_the_set_rate(counted: Counted) -> Non
 
 
 def test_batches_do_not_depend_on_where_they_begin_nor_on_the_workers(library: Library) -> None:
-    samples = Samples(library, replace(PLAIN, procedural=0.5), 5, 0)
+    samples = SampleSequence(library, replace(PLAIN, procedural=0.5), 5, 0)
     whole = list(islice(crop_batches(samples, WINDOW, 6, 32), 5))
     later = list(islice(crop_batches(samples, WINDOW, 6, 32, first=3), 2))
     assert all(map(alike, whole[3:], later))
     assert not alike(whole[3], whole[4])
-    other_rank = next(crop_batches(Samples(library, PLAIN, 5, 1), WINDOW, 6, 32))
+    other_rank = next(crop_batches(SampleSequence(library, PLAIN, 5, 1), WINDOW, 6, 32))
     assert not torch.equal(other_rank.optical, whole[0].optical)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_several_workers_draw_what_one_does(library: Library) -> None:
-    samples = Samples(library, PLAIN, 5, 0)
+    samples = SampleSequence(library, PLAIN, 5, 0)
     alone = list(islice(crop_batches(samples, WINDOW, 6, 32), 3))
     together = list(islice(crop_batches(samples, replace(WINDOW, workers=2), 6, 32), 3))
     assert all(map(alike, alone, together))

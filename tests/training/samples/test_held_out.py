@@ -25,6 +25,7 @@ from cmcr_cli.training.samples.held_out import (
     validation_samples,
 )
 from cmcr_cli.training.samples.patch_samples import Sample, patch_inputs
+from tests.support.tensors import assert_close
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +97,12 @@ def test_restored_comes_back_in_reflectance(denoiser: Denoiser, checks: list[Sam
     inputs = patch_inputs(batch)
     oracle.truth = to_scene_units(batch.target, inputs)
     expected = to_reflectance(Condition.of(inputs).finished(oracle.truth), inputs)
-    torch.testing.assert_close(restored(oracle, batch, steps), expected, rtol=0, atol=1e-5)
+    assert_close(restored(oracle, batch, steps), expected, rtol=0, atol=1e-5)
     condition = Condition.of(inputs)
     seen = (condition.hidden == 0) & (condition.woven == 0)
     assert seen.float().mean() > 0.5
     shown = seen.expand_as(expected)
-    torch.testing.assert_close(expected[shown], batch.target[shown], rtol=0, atol=1e-5)
+    assert_close(expected[shown], batch.target[shown], rtol=0, atol=1e-5)
 
 
 def test_restored_draws_by_its_seed(denoiser: Denoiser, checks: list[Sample]) -> None:

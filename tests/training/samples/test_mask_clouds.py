@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.training.data.images import Pair, opacity
-from cmcr_cli.training.samples.mask_clouds import Clouds, Layer, fitted, in_shadow, turned
+from cmcr_cli.training.samples.mask_clouds import CloudLayer, Clouds, fitted, in_shadow, turned
 from cmcr_cli.training.samples.mask_ground import B10, Array, Noise
 from cmcr_cli.training.samples.synthesis import dihedral
 
@@ -35,7 +35,7 @@ def clouds(pair: Pair) -> Clouds:
     return Clouds([pair], Noise())
 
 
-def layers(clouds: Clouds) -> list[Layer]:
+def layers(clouds: Clouds) -> list[CloudLayer]:
     made = []
     for seed in range(4):
         rng = np.random.default_rng(seed)

@@ -27,6 +27,7 @@ from cmcr_cli.training.samples.patch_samples import (
     sample_of,
 )
 from tests.support.samples import CHANNELS, PLAIN, USUAL, VECTORS
+from tests.support.tensors import assert_close
 
 
 def many(library: Library, mix: Mix, count: int = 8) -> list[Sample]:
@@ -170,7 +171,7 @@ def test_haze_that_is_found_lies_over_the_image_and_not_over_the_target(library:
         sample = sample_of(scene, hazy, np.random.default_rng(number))
         ground = torch.from_numpy(scene.ground.optical)
         under = ((sample.opacity > 0.13) & (sample.cover > 0))[0]
-        torch.testing.assert_close(sample.target[:9, under], ground[:9, under].half(), rtol=0, atol=1e-3)
+        assert_close(sample.target[:9, under], ground[:9, under].half(), rtol=0, atol=1e-3)
         brighter = (sample.optical - sample.target)[1, under]
         dark = sample.target[1, under] < 0.3
         assert (brighter[dark] > 0.02).all()
@@ -192,8 +193,8 @@ def test_cirrus_is_taken_off_the_image_where_b10_shows_it(library: Library, ther
     sample = assemble(scene, np.zeros_like(scene.opacity), present, None, context=True)
     covered = assemble(scene, np.ones_like(scene.opacity), present, None, context=True)
     expected = torch.from_numpy(ground if there else cloudy).half()
-    torch.testing.assert_close(sample.optical[:10], expected[:10], rtol=2e-3, atol=1e-4)
-    torch.testing.assert_close(covered.target[:10], torch.from_numpy(ground).half()[:10], rtol=0, atol=0)
+    assert_close(sample.optical[:10], expected[:10], rtol=2e-3, atol=1e-4)
+    assert_close(covered.target[:10], torch.from_numpy(ground).half()[:10], rtol=0, atol=0)
 
 
 def test_ground_is_learnt_from_below_cirrus_but_not_from_below_haze(library: Library) -> None:
@@ -224,7 +225,7 @@ def test_without_context(library: Library) -> None:
     for sample in many(library, replace(PLAIN, no_context=1), 4):
         assert not sample.confidence.any()
         expected = (typical * sample.present)[:, None, None].expand_as(sample.context)
-        torch.testing.assert_close(sample.context.float(), expected, rtol=1e-3, atol=1e-4)
+        assert_close(sample.context.float(), expected, rtol=1e-3, atol=1e-4)
     for sample in many(library, PLAIN, 4):
         assert sample.confidence.any() or sample.cover.all()
 

@@ -13,7 +13,7 @@ from cmcr_cli.scene.radiometry import RADAR_FLOOR_DB
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.images import Array, Pair, opacity
 from cmcr_cli.training.samples.synthesis import (
-    block_mean,
+    average_blocks,
     cover_mask,
     dihedral,
     draw_haze,
@@ -137,7 +137,7 @@ def test_jittered_radar_moves_a_little() -> None:
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
 def test_block_mean(factor: int, rows: int, cols: int) -> None:
     array = np.random.default_rng(0).random((3, rows * factor, cols * factor)).astype(np.float32)
-    found = block_mean(array, factor)
+    found = average_blocks(array, factor)
     assert found.shape == (3, rows, cols)
     corner = array[:, :factor, :factor].reshape(3, -1).mean(axis=1)
     np.testing.assert_allclose(found[:, 0, 0], corner, rtol=1e-5)

@@ -18,6 +18,7 @@ from cmcr_cli.training.recipe import Recipe
 from cmcr_cli.training.run import run_training
 from cmcr_cli.training.tasks import student as student_task
 from cmcr_cli.training.tasks.student import STUDENT
+from tests.support.tensors import assert_close
 
 Agree = Callable[[nn.Module, nn.Module], bool]
 
@@ -80,5 +81,5 @@ def test_teacher_stays_target_follows_and_levels_are_neighbours(
         assert (call["weights"] > 0).all()
     for before, after in pairwise(seen):
         expected = before["target"].lerp(after["student"], 1 - tiny_recipe.objective.target)
-        torch.testing.assert_close(after["target"], expected)
+        assert_close(after["target"], expected)
     assert not torch.equal(seen[-1]["target"], start)
