@@ -3,7 +3,7 @@
 #
 #   sbatch --array=1-$(wc -l <scenes.csv)%8 examples/slurm_array.sh scenes.csv clear
 #
-# Each line of scenes.csv is S2,S1 or S2,S1,OUTPUT. Scenes whose output exists are skipped, so the same command
+# Each line of scenes.csv is S2,S1 or S2,S1,OUTPUT, without a heading. Scenes whose output exists are skipped, so the same command
 # continues after a time limit; sacct lists the tasks that failed. CMCR_OPTIONS holds further options for all
 # scenes.
 #SBATCH --job-name=cmcr
@@ -11,7 +11,7 @@
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=8G
 #SBATCH --time=00:30:00
-#SBATCH --signal=TERM@60
+#SBATCH --signal=B:TERM@60
 set -euo pipefail
 
 scenes=$1

@@ -138,7 +138,7 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         session.masks.keep(own_key, found.cloud_map, found.clear_in_scene)
     log.info("%s of the valid pixels of the scene covered", per_cent(found.covered_in_scene))
     if found.covered_in_scene > 0.98 and options.context:
-        text = "less than 2 % clear ground: using training statistics instead of this scene's"
+        text = "less than 2 % of the scene is clear: its colours come in part or wholly from other places"
         session.warnings.add(ClearGroundWarning(text))
     if not session.references:
         return found
