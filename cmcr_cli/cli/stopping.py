@@ -59,7 +59,11 @@ def listen() -> None:
 
 
 def is_stopped() -> bool:
-    """Tell whether a signal has stopped the run: libraries may make any error of KeyboardInterrupt."""
+    """Tell whether a signal has stopped the run: libraries may make any error of KeyboardInterrupt.
+
+    Returns:
+        Whether one has.
+    """
     return _stopped
 
 

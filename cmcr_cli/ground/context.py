@@ -51,7 +51,7 @@ _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
 _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
 _TYPICAL_WEIGHT = 4.0  # blocks of clear ground that the mean of the prior counts for
-_PRIOR_BLOCKS = 100.0  # of clear ground at which its regression counts half: the scene's own soon fits better
+_PRIOR_HALF, _PRIOR_GONE = 100.0, 900.0  # at which its regression counts half, and not at all
 _COARSE = 4  # cells along the side of a cell of doubtful ground, which bounds memory
 _RIDGE = 0.3
 _RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little
@@ -352,7 +352,8 @@ class ContextBuilder:
         products = (gram[SPECTRUM, SPECTRUM] + _TYPICAL_WEIGHT * products) / total
         covariance = products - np.outer(mean, mean)
         few = _RIDGE_BLOCKS / self._step**2
-        believed = _PRIOR_BLOCKS / (_PRIOR_BLOCKS + gram[0, 0] * self._step**2)
+        blocks = gram[0, 0] * self._step**2
+        believed = max(1 - blocks / _PRIOR_GONE, 0) / (1 + blocks / _PRIOR_HALF)
         whole = ridge(gram, mean, believed * prior.above(mean, typical.mean, present), _RIDGE, few)
         nearby = ndimage.convolve1d(grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")

@@ -18,7 +18,7 @@ from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.opening.guide import MOST_CLASSES, columns_of, open_guide
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_choice import KnownMasks
-from cmcr_cli.removal.survey.reference_pass import ReferenceSurvey, survey_references
+from cmcr_cli.removal.survey.reference_pass import ReferenceMasks, ReferenceSurvey, survey_references
 from cmcr_cli.scene.bands import BANDS, present
 from cmcr_cli.scene.masks.mask_codes import THICK
 from cmcr_cli.scene.optical import Optical, open_optical
@@ -148,7 +148,8 @@ def surveyed(optical: Optical, path: Path, covered: NDArray[np.bool_]) -> Refere
         guide = stack.enter_context(open_guide(options.guide, optical))
         assert isinstance(guide, Reference)
         ground = Ground.unknown(present(optical.names))
-        return survey_references(*(optical, None, cloud_map, ground, [guide], options, Plain(), KnownMasks()))
+        masks = ReferenceMasks(options, Plain(), KnownMasks())
+        return survey_references(optical, None, cloud_map, ground, [guide], masks)
 
 
 def test_a_guide_explains_the_ground_like_a_reference(
@@ -167,4 +168,4 @@ def test_a_guide_of_another_place_is_left_out(optical: Optical, tmp_path: Path) 
     noise = np.random.default_rng(5).integers(0, 255, (2, SIZE, SIZE)).astype(np.uint8)
     covered = np.zeros((SIZE, SIZE), np.bool_)
     found = surveyed(optical, write(tmp_path / "noise.tif", noise), covered)
-    assert found.fitted is None and "explains anything" in found.unfit[0][1]
+    assert found.fitted is None and "predicts the clear ground" in found.unfit[0][1]
