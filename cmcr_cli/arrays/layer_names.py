@@ -46,8 +46,8 @@ def names_of(array: xr.DataArray, dim: Hashable, what: str, *, named: bool) -> t
     if numbers is not None and not named and numbers not in ([*range(count)], [*range(1, count + 1)]):
         raise RadiometryError(
             f"{what}: its layers are numbers {', '.join(map(str, numbers))} of a stack without names; "
-            'expected names, since their order tells nothing. Give bands, as in bands=("B02", "B03"), or '
-            f"ds.assign_coords({dim}=[...])."
+            "expected names, since their order tells nothing. Give them, as in "
+            f'ds.assign_coords({dim}=["B02", "B03"]), or for the scene with bands=.'
         )
     return (None,) * count
 

@@ -166,8 +166,8 @@ def check_writable(path: Path, overwrite: bool) -> None:
             path.lstat()
         except PermissionError as error:
             raise OutputError(
-                f"{path}: nobody may look into {path.parent} ({error.strerror}); expected a writable folder. "
-                "Choose another with -o."
+                f"{path}: you may not look into {path.parent} ({error.strerror}); expected a writable "
+                "folder. Choose another with -o."
             ) from error
     if path.is_dir():
         raise OutputError(

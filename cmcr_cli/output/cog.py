@@ -222,21 +222,25 @@ def rows_of(files: FileSet, path: Path) -> Path:
 def _described_alike(cog: Path, source: Any) -> bool:
     """Whether a copy says of itself what its source does."""
     with rasterio.open(cog) as copy:
-        names = ["transform", "shape", "dtypes", "descriptions", "scales", "offsets", "colorinterp"]
+        names = ["transform", "shape", "dtypes", "scales", "offsets", "colorinterp"]
         alike = all(repr(getattr(source, name)) == repr(getattr(copy, name)) for name in names)
         nodata = [None if each is None else float(each) for each in (source.nodata, copy.nodata)]
-        alike = alike and repr(nodata[0]) == repr(nodata[1]) and copy.crs == _as_stored(source.crs)
-        return alike and bool(source.tags().items() <= copy.tags().items())
+        crs, tags, descriptions = _as_stored(source)
+        alike = alike and repr(nodata[0]) == repr(nodata[1]) and copy.crs == crs
+        return alike and copy.descriptions == descriptions and bool(tags.items() <= copy.tags().items())
 
 
-def _as_stored(crs: Any) -> Any:
-    """What a GeoTIFF makes of a CRS: it does not hold all that there may be."""
+def _as_stored(source: Any) -> tuple[Any, dict[str, str], tuple[str | None, ...]]:
+    """What a GeoTIFF makes of CRS, tags and descriptions: it does not hold all that there may be."""
     with MemoryFile() as memory:
-        place = {"crs": crs, "transform": Affine.translation(1, 1)}
-        with memory.open(driver="GTiff", width=1, height=1, count=1, dtype="uint8", **place):
-            pass
+        place = {"crs": source.crs, "transform": Affine.translation(1, 1)}
+        with memory.open(
+            driver="GTiff", width=1, height=1, count=source.count, dtype="uint8", **place
+        ) as stored:
+            stored.update_tags(**source.tags())
+            stored.descriptions = [text or "" for text in source.descriptions]
         with memory.open() as stored:
-            return stored.crs
+            return stored.crs, stored.tags(), stored.descriptions
 
 
 def _describe(dataset: Any, spec: OutputSpec, tags: Mapping[str, str]) -> None:

@@ -245,6 +245,6 @@ def test_folders_that_nobody_may_look_into(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(Path, "lstat", denied)
     with pytest.raises(
-        OutputError, match=r"a\.tif: nobody may look into .*Permission denied.*another with -o"
+        OutputError, match=r"a\.tif: you may not look into .*Permission denied.*another with -o"
     ):
         check_writable(tmp_path / "a.tif", overwrite=False)

@@ -177,6 +177,24 @@ def test_tags_may_come_last(tmp_path: Path) -> None:
         assert dataset.tags()["CMCR_COVER"] == "half" and dataset.tags()["CMCR_INPUT"] == "a b=c é"
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"empty": ""},
+        {"odd": "a\x01b"},
+        {"TIFFTAG_RESOLUTIONUNIT": "2"},
+        {"TIFFTAG_XRESOLUTION": "72.0"},
+        {"TIFFTAG_MINSAMPLEVALUE": "1.5"},
+    ],
+    ids=str,
+)
+def test_tags_that_a_geotiff_holds_otherwise_do_not_end_a_run(tmp_path: Path, tags: dict[str, str]) -> None:
+    spec = replace(_optical(tmp_path / "clear.tif"), tags={"CMCR_INPUT": "a", **tags})
+    _write(spec, _pixels(spec))
+    with rasterio.open(spec.path) as dataset:
+        assert dataset.tags()["CMCR_INPUT"] == "a"
+
+
 def test_floats_keep_their_bits_and_their_names(tmp_path: Path) -> None:
     names = tuple(f"std_{name}" for name in BANDS)
     spec = OutputSpec(

@@ -37,8 +37,8 @@ RADIOMETRY = Radiometry(offset=-4000)
 
 EMPTY = 0
 
-SIDE = 256
-"""Rows and columns of the sample that mean, standard deviation and classes are taken from."""
+PLACES, SIDE = 6, 48
+"""Windows along each axis that mean, spread and classes are taken from, and their side in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,25 +185,41 @@ def open_guide(path: str | None, scene: Optical) -> Iterator[Reference | LeftOut
 
 
 def _sample(dataset: Any, window: Window | None, bands: Sequence[int]) -> NDArray[np.float64]:
-    """Known pixels of a window, read at most `SIDE` times `SIDE` (bands, n)."""
+    """Known pixels of places all over a window (bands, n). Overviews would mix classes."""
     if window is None:
         return np.zeros((len(bands), 0))
-    values = _read(dataset, bands, window, (min(SIDE, window.height), min(SIDE, window.width)))
+    rows, columns = (
+        sorted(
+            {
+                start + int(place * max(size - SIDE, 0))
+                for place in np.linspace(0, 1, max(min(PLACES, size // SIDE), 1))
+            }
+        )
+        for start, size in ((window.row_off, window.height), (window.col_off, window.width))
+    )
+    height, width = min(SIDE, window.height), min(SIDE, window.width)
+    values = np.concatenate(
+        [
+            _read(dataset, bands, Window(column, row, width, height)).reshape(len(bands), -1)
+            for row in rows
+            for column in columns
+        ],
+        axis=1,
+    )
     return values[:, np.isfinite(values).all(axis=0)]
 
 
-def _read(
-    dataset: Any, bands: Sequence[int], window: Window, shape: tuple[int, int] | None = None
-) -> NDArray[np.float64]:
-    """Pixels (bands, rows, columns) of that `shape`, NaN in all bands where one is not known."""
-    size = shape or (window.height, window.width)
+def _read(dataset: Any, bands: Sequence[int], window: Window) -> NDArray[np.float64]:
+    """Pixels (bands, rows, columns), NaN in all bands where one is not known."""
     try:
-        values = dataset.read(bands, window=window, out_shape=(len(bands), *size)).astype(np.float64)
-        known = dataset.dataset_mask(window=window, out_shape=size) > 0
+        # One by one, for bands of several types are not read at once.
+        layers = [dataset.read(band, window=window) for band in bands]
+        masks = [dataset.read_masks(band, window=window) > 0 for band in bands]
     except RasterioError as error:
         raise InputError(
             f"{dataset.name}: cannot be read ({error.__cause__ or error}); expected a complete raster as "
             "--guide. It is truncated, damaged or out of reach: copy or download it again."
         ) from error
-    values[:, ~known | ~np.isfinite(values).all(axis=0)] = np.nan
+    values = np.stack(layers).astype(np.float64)
+    values[:, ~np.all(masks, axis=0) | ~np.isfinite(values).all(axis=0)] = np.nan
     return np.asarray(values)

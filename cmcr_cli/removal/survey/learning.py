@@ -104,6 +104,7 @@ class GroundLearner:
             cols = slice(max(left - phase[1], 0), min(left + REGION - phase[1], optical.grid.width))
             pad = ((above, 0), (phase[1] if left == 0 else 0, 0))
             values = optical.reflectance(block_mean(np.pad(dn[:, :, cols], ((0, 0), *pad))))
+            values *= block_mean(np.pad(valid[:, cols], pad)) == 1  # what a file holds elsewhere is no cloud
             seen = np.pad(clear[:, cols], pad)
             near = (..., wide[left : left + seen.shape[1] + 2 * MARGIN])
             around: tuple[Any, Any] = (None, None) if self._radar is None else (db[near], radar_valid[near])

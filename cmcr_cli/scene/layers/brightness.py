@@ -195,7 +195,7 @@ def _negative(rows: dict[str, NDArray[np.float32]], offset: float) -> str | None
         return f"B10 is {cirrus:.3f} in the median"
     blue = float(np.percentile(rows["B01"], 1)) if "B01" in rows and _has_air(rows) else LEAST_BLUE
     if offset < 0 and blue < LEAST_BLUE:
-        return f"B01 is {blue:.3f} where it is darkest, less than the light of the air"
+        return f"B01 is {blue:.3f} where it is darkest, less than the light of the air below 3000 m"
     darkest = [rows[name] for name in DARKEST_BANDS if name in rows]
     share = float((np.min(darkest, axis=0) < NEGATIVE).mean()) if darkest else 0.0
     return f"{share:.0%} of the pixels are below {NEGATIVE:g} in a band" if share > NEGATIVE_SHARE else None

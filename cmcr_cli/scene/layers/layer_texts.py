@@ -24,7 +24,7 @@ OTHER_LAYERS = re.compile(
     r"|prob(ability)?|cs|cdf|shadows?|snow|valid(ity)?|tci|ndvi|evi2?|m?ndwi|ndmi|nbr|m?savi|ndre|ndbi|std(dev)?"
     r"|stdev|sigma|variance|uncertainty|count|azimuth|zenith|[sv][az]a|angles?|sun(azimuth|zenith)angles"
     r"|view(azimuth|zenith)mean|dem|elevation|slope|doy|nodata|classification|class(es)?|detfoo|provenance|[vh][vh]"
-    r"|diff(erence)?|delta|change|anomal(y|ies)|trend|rank|z?scores?|normali[sz]ed|norm|pc|errors?|flags?"
+    r"|diff(erence)?|delta|change|anomal(y|ies)|trend|rank|z?scores?|errors?|flags?"
 )
 """Words for layers that are no reflectance."""
 
@@ -121,12 +121,17 @@ def days_of(dataset: Any) -> tuple[str, ...]:
         dataset: The open file.
 
     Returns:
-        The days, sorted; more than one where the layers are of several dates.
+        The days, sorted; none where all layers have the same, as those of a mosaic have.
     """
-    texts = [text or "" for text in dataset.descriptions]
-    texts += [source for band in _sources(dataset) for source in band]
-    # The first of a name: products state when they were made as well.
-    return tuple(sorted({found[0] for text in texts if (found := DAY.search(posixpath.basename(text)))}))
+    # The mask of a virtual raster follows its bands.
+    sources = _sources(dataset)[: dataset.count] or [set[str]()] * dataset.count
+    layers = [
+        # The first of a name: products state when they were made as well.
+        {found[0] for each in (text or "", *files) if (found := DAY.search(posixpath.basename(each)))}
+        for text, files in zip(dataset.descriptions, sources, strict=True)
+    ]
+    days = set[str]().union(*layers)
+    return tuple(sorted(days)) if any(layer != days for layer in layers) else ()
 
 
 def _by_tags(dataset: Any) -> list[str]:

@@ -162,6 +162,9 @@ def _odd_shares(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, 
 def _cut_off(optical: Optical, dn: NDArray[Any]) -> tuple[RadiometryWarning, ...]:
     """A warning where several bands of valid pixels (bands, n) end at one DN, which many pixels have."""
     tops = dn.max(axis=1)
+    dn, tops = dn[tops != optical.empty], tops[tops != optical.empty]
+    if not len(tops):
+        return ()
     values, counts = np.unique(tops, return_counts=True)
     cap = values[counts.argmax()]
     shares = (dn[tops == cap] == cap).mean(axis=1)

@@ -10,18 +10,21 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio.enums import Resampling
 
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.spectral_basis import USED, spectrum
 from cmcr_cli.options import RemoveOptions
-from cmcr_cli.removal.opening.guide import MOST_CLASSES, columns_of, open_guide
+from cmcr_cli.removal.opening.guide import MOST_CLASSES, _sample, columns_of, open_guide
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.mask_choice import KnownMasks
 from cmcr_cli.removal.survey.reference_pass import ReferenceMasks, ReferenceSurvey, survey_references
 from cmcr_cli.scene.bands import BANDS, present
+from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.masks.mask_codes import THICK
 from cmcr_cli.scene.optical import Optical, open_optical
+from cmcr_cli.scene.pixels.warped import window_around
 from cmcr_cli.scene.references.listing import LeftOut
 from cmcr_cli.scene.references.reference import Reference
 from tests.support.removals import Plain
@@ -169,3 +172,41 @@ def test_a_guide_of_another_place_is_left_out(optical: Optical, tmp_path: Path) 
     covered = np.zeros((SIZE, SIZE), np.bool_)
     found = surveyed(optical, write(tmp_path / "noise.tif", noise), covered)
     assert found.fitted is None and "predicts the clear ground" in found.unfit[0][1]
+
+
+def test_bands_of_several_types_are_read_and_a_gap_in_one_is_a_gap(optical: Optical, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    height = rng.normal(500, 90, (1, SIZE, SIZE)).astype(np.float32)
+    height[:, :, SIZE // 2 :] = -9999
+    kinds = rng.integers(1, 9, (1, SIZE, SIZE)).astype(np.uint8)
+    files = [write(tmp_path / "map.tif", kinds), write(tmp_path / "height.tif", height, nodata=-9999)]
+    joined = tmp_path / "both.vrt"
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{band}">{more}<SimpleSource><SourceFilename>{path}'
+        "</SourceFilename></SimpleSource></VRTRasterBand>"
+        for band, (path, kind, more) in enumerate(
+            zip(files, ("Byte", "Float32"), ("", "<NoDataValue>-9999</NoDataValue>"), strict=True), 1
+        )
+    )
+    joined.write_text(
+        f'<VRTDataset rasterXSize="{SIZE}" rasterYSize="{SIZE}"><SRS>EPSG:32631</SRS><GeoTransform>'
+        f"600000, 10, 0, 5000000, 0, -10</GeoTransform>{bands}</VRTDataset>"
+    )
+    with open_guide(str(joined), optical) as guide:
+        assert isinstance(guide, Reference)
+        dn = guide.optical.read(0, SIZE)
+        valid = guide.optical.valid(dn)
+        assert valid[:, : SIZE // 2 - 2].all() and not valid[:, SIZE // 2 + 2 :].any()
+        assert dn[1][valid].std() > 100
+
+
+def test_classes_are_those_of_the_pixels_not_of_overviews(
+    optical: Optical, classes: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "map.tif", classes[None])
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4], Resampling.cubic)
+    with rasterio.open(path) as dataset:
+        grid = Grid.from_dataset(dataset)
+        values = _sample(dataset, window_around(optical.grid, grid), [1])
+    assert set(np.unique(values)) == set(np.unique(classes))
