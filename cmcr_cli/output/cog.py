@@ -95,6 +95,8 @@ class StripWriter:
         spec = self._spec
         if rows.dtype != spec.dtype or rows.shape[::2] != (spec.count, spec.grid.width):
             raise ValueError(f"{rows.dtype} rows {rows.shape} do not fit {spec}")
+        if spec.masked and valid is None:
+            raise ValueError(f"{spec.path}: has a mask; expected where these rows are valid")
         if self.written + rows.shape[1] > spec.grid.height:
             raise ValueError(f"{spec.path}: more than {spec.grid.height} rows")
         with output_errors(spec.path):

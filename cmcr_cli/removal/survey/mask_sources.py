@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -45,6 +46,7 @@ class MaskSource(Protocol):
     kinds: bool
     warnings: tuple[MaskWarning, ...]
 
+    @abstractmethod
     def begin(self, each: Each, progress: Progress) -> None:
         """Begin a pass over the scene, with all that must be done before its first row of tiles.
 
@@ -53,6 +55,7 @@ class MaskSource(Protocol):
             progress: Called with the part that is done, 0 to 1.
         """
 
+    @abstractmethod
     def mark(self, cloud_map: CloudMap, tiles: TileRow, cirrus_ratio: np.float32) -> None:
         """Enter the classes of one row of tiles, and which of its cells show the ground through cirrus.
 
@@ -62,6 +65,7 @@ class MaskSource(Protocol):
             cirrus_ratio: What cirrus adds to the visible bands for 1 in B10.
         """
 
+    @abstractmethod
     def doubtful(self, cloud_map: CloudMap, rows: Span) -> Bytes | None:
         """Compute how far pixels in shadow of the rows of tiles last marked may teach.
 
@@ -73,6 +77,7 @@ class MaskSource(Protocol):
             Full-width rows (rows, width), see `detection.doubtful`; None: not known.
         """
 
+    @abstractmethod
     def added(self, top: int, classes: Bytes) -> NDArray[np.bool_] | None:
         """Find what was added to the mask beyond what its source calls covered.
 
@@ -84,9 +89,11 @@ class MaskSource(Protocol):
             Booleans (rows, width); None: nothing.
         """
 
+    @abstractmethod
     def keep_certainty(self) -> None:
         """Keep how sure the mask is in the passes to come, if it is known."""
 
+    @abstractmethod
     def certainty(self, cloud_map: CloudMap, top: int, classes: Bytes) -> Bytes | None:
         """Compute the probability that classes are right.
 
