@@ -30,10 +30,10 @@ test-quick: .venv/dev.stamp
 	$(MAKE) --no-print-directory -j 2 test-reading test-writing
 
 test-reading:
-	$(PYTEST) $(addprefix tests/,scene test_architecture.py test_options.py)
+	$(PYTEST) tests/scene
 
 test-writing:
-	$(PYTEST) $(addprefix tests/,output model runtime test_api.py) --ignore tests/model/test_costs.py
+	$(PYTEST) $(addprefix tests/,output model runtime test_api.py test_architecture.py test_options.py) --ignore tests/model/test_costs.py
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check
