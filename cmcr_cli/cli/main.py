@@ -28,7 +28,7 @@ from cmcr_cli.cli.commands import (
     validate,
 )
 from cmcr_cli.cli.console import say
-from cmcr_cli.cli.stopping import INTERRUPTED, end, is_stopped, listen
+from cmcr_cli.cli.stopping import INTERRUPTED, end, hush, is_stopped, listen
 from cmcr_cli.errors import CmcrError
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -128,9 +128,11 @@ def main(args: Sequence[str] | None = None) -> None:
             app(args, prog_name="cmcr")
     except SystemExit as left:
         if left.code == INTERRUPTED:
+            hush()
             _fail("interrupted")
         raise
     except KeyboardInterrupt:
+        hush()
         _fail("interrupted")
         sys.exit(INTERRUPTED)
     except CmcrError as error:
@@ -154,6 +156,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _end_if_stopped() -> None:
     """Exit as after a signal where one came: libraries make any error of KeyboardInterrupt, or none."""
     if is_stopped():
+        hush()
         _fail("interrupted")
         sys.exit(INTERRUPTED)
 

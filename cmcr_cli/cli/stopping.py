@@ -73,6 +73,19 @@ def end() -> None:
     _runs += 1
 
 
+def hush() -> None:
+    """Ignore further signals: a stopped run has tidied up, and has only to say so."""
+    done = False
+    while not done:
+        try:
+            for number in STOPS:
+                if signal.getsignal(number) is _stop:
+                    signal.signal(number, _ignore)
+            done = True
+        except KeyboardInterrupt:
+            continue
+
+
 def leave() -> None:
     """Let a signal end the process at once from now on: all is done but Python's own end."""
     for number in STOPS:
@@ -151,6 +164,10 @@ def _is_noticed() -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

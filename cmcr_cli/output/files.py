@@ -124,8 +124,19 @@ class FileSet:
                 self._publish()
                 self._keep = ()
         finally:
-            for path in self.paths:
-                empty(folder_of(path), self._keep)
+            self._empty_folders()
+
+    def _empty_folders(self) -> None:
+        """Remove the folders; a stop that comes meanwhile waits until all are gone."""
+        left, stop = list(self.paths), None
+        while left:
+            try:
+                empty(folder_of(left[-1]), self._keep)
+                left.pop()
+            except KeyboardInterrupt as error:
+                stop = error
+        if stop is not None:
+            raise stop
 
     def _publish(self) -> None:
         if unfinished := set(self.paths) - self._finished:

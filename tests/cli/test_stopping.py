@@ -92,3 +92,18 @@ def test_an_interrupt_where_none_can_be_raised_comes_a_little_later(
         for number, handler in before.items():
             signal.signal(number, handler)
     assert capfd.readouterr().err == ""
+
+
+def test_a_run_that_says_that_it_was_stopped_is_not_stopped_again() -> None:
+    before = {number: signal.getsignal(number) for number in stopping.STOPS}
+    try:
+        stopping.listen()
+        stopping.hush()
+        signal.raise_signal(signal.SIGTERM)
+        stopping.listen()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        stopping.end()
+        for number, handler in before.items():
+            signal.signal(number, handler)

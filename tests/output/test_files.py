@@ -247,3 +247,14 @@ def test_a_link_on_the_way_may_change_during_the_run(tmp_path: Path) -> None:
             write_whole(path, b"new", files)
     assert [path.read_text() for path in (tmp_path / "here").iterdir()] == ["new", "new"]
     assert [path.read_text() for path in (tmp_path / "there").iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("at", [1, 2, len(NAMES)])
+def test_a_stop_while_folders_are_removed_waits_until_all_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    paths = _paths(tmp_path)
+    _failing(monkeypatch, "empty", at, _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _build(paths)
+    assert _contents(tmp_path) == NEW and len(list(tmp_path.iterdir())) == len(NAMES)
