@@ -145,7 +145,7 @@ class Condition:
             cover=inputs.cover,
             hidden=shrinkage.hidden(brightness, inputs.cover, inputs.confidence),
             unexplained=shrinkage.unexplained(limited, inputs.cover),
-            kept=shrinkage.kept(brightness, inputs.doubt)
+            kept=shrinkage.kept(inputs.doubt)
             * shrinkage.supported(brightness, inputs.cover, inputs.confidence),
             woven=weave.woven(brightness, inputs.cover),
         )
