@@ -83,6 +83,18 @@ def test_dates_the_wrong_way_round_are_exchanged() -> None:
     assert [image.optical is pair.clear for image in ground_of(pair)] == [True]
 
 
+def test_ground_that_dried_is_no_cloud() -> None:
+    """A lake becomes bright soil, which is brown; beside it there is cloud enough."""
+    clear = ground(4)
+    cloudy = clear.copy()
+    cloudy[:, :12] = 0.8
+    assert has_cloud(pair_of(cloudy, clear))
+    dried, red = cloudy.copy(), BANDS.index("B04")
+    dried[:, 32:] += np.linspace(0.05, 0.1, 3)[np.clip(np.arange(13) - 1, 0, 2)][:, None, None]
+    assert dried[red, 40, 0] - clear[red, 40, 0] > 0.09
+    assert not has_cloud(pair_of(dried, clear))
+
+
 def test_two_dates_without_cloud_both_show_the_ground() -> None:
     pair = pair_of(0.95 * ground(3), ground(3))
     assert cirrus_subtracted(pair) is pair
