@@ -30,6 +30,9 @@ HEIGHTS = (200.0, 400.0, 700.0, 1100.0, 1600.0, 2300.0, 3200.0, 4500.0)
 SUN_REACH = 14
 """Largest distance, in squares, at which a cloud is searched for along that line."""
 
+LOWEST_SUN = 10.0
+"""Degrees above the horizon: a lower sun throws shadows farther than the network looks anyway."""
+
 AROUND = 8
 """Squares around an image that `look_far` sees apart from the search along the sun line."""
 

@@ -16,7 +16,14 @@ from cmcr_cli.errors import WeightsError
 from cmcr_cli.ground.cirrus import B10, BLUE
 from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.pyramid import block_mean
-from cmcr_cli.model.cloud_network import FAR_MARGIN, NEAR_MARGIN, SQUARE, CloudNetwork, squares_of
+from cmcr_cli.model.cloud_network import (
+    FAR_MARGIN,
+    LOWEST_SUN,
+    NEAR_MARGIN,
+    SQUARE,
+    CloudNetwork,
+    squares_of,
+)
 from cmcr_cli.removal.survey.cloud_map import CELL, thin_cirrus
 from cmcr_cli.removal.survey.tiles import SIDE, Each
 from cmcr_cli.runtime.device import to_device, to_numpy
@@ -59,9 +66,6 @@ CLOUDLESS = 0.1
 
 UNKNOWN_SUN = np.zeros(4, np.float32)
 """Input of the network if the position of the sun is unknown."""
-
-LOWEST_SUN = 10.0
-"""Degrees above the horizon: a lower sun throws shadows farther than the network looks anyway."""
 
 _SQUARE = SQUARE * CELL  # pixels
 _FAR = FAR_MARGIN // SQUARE  # squares

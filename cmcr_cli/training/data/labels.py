@@ -31,6 +31,7 @@ from cmcr_cli.scene.radiometry import QUANTIFICATION
 from cmcr_cli.training.data.gathered import index, scene_files
 from cmcr_cli.training.data.images import Array, read_raster
 from cmcr_cli.training.data.series_file import DAMAGED, open_series
+from cmcr_cli.training.data.suns import Suns, suns_of_raster, suns_of_series
 
 Verdict = Literal["clear", "thick", "thin"]
 Classes = NDArray[np.uint8]
@@ -95,6 +96,7 @@ class LabelledImage:
             None.
         by_eye: Mask by eye (H, W): a CloudClass or UNLABELLED; None: not labelled by eye.
         verdict: Class of the whole image by eye: clear, thick or thin cloud; None: mixed or not inspected.
+        suns: Where the sun may have been; nothing if that is unknown. North is at the top of the image.
     """
 
     name: str
@@ -107,6 +109,7 @@ class LabelledImage:
     covered: Classes | None
     by_eye: Classes | None
     verdict: Verdict | None
+    suns: Suns = ()
 
 
 def has_labels(folder: Path) -> bool:
@@ -195,6 +198,7 @@ def labelled_images(folder: Path) -> Iterator[LabelledImage]:
                 covered=None if covered is None else (covered > 0).astype(np.uint8),
                 by_eye=by_eye.get(name),
                 verdict=verdicts.get(name),
+                suns=images.suns(name),
             )
             for mask in (found.network, found.covered, found.by_eye):
                 if mask is not None and mask.shape != found.image.shape[1:]:
@@ -251,6 +255,7 @@ class _Images:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: tuple[Path | None, NDArray[Any]] = (None, np.zeros(0))
+        self._suns: list[Suns] = []
 
     def there(self, name: str) -> bool:
         """Tell whether the file of an image is there."""
@@ -266,6 +271,8 @@ class _Images:
             if self._kept[0] != path:
                 with open_series(path) as data:
                     self._kept = path, data["s2"]
+                    images, _, height, width = self._kept[1].shape
+                    self._suns = suns_of_series(data, images, height, width)
             number = int(name.rpartition("_")[2])
             if number >= len(self._kept[1]):
                 raise InputError(
@@ -277,6 +284,13 @@ class _Images:
             no_cirrus = read_raster(path, len(BANDS) - 1)
             return np.insert(no_cirrus, BANDS.index("B10"), 0, axis=0)
         return read_raster(path, len(BANDS))
+
+    def suns(self, name: str) -> Suns:
+        """Tell where the sun may have been in the image that was read last."""
+        path = self._path(name)
+        if path is None or path.suffix != ".npz":
+            return () if path is None else suns_of_raster(path)
+        return self._suns[int(name.rpartition("_")[2])]
 
     def _path(self, name: str) -> Path | None:
         kind, _, rest = name.partition("_")

@@ -250,6 +250,19 @@ def fitted(array: NDArray[np.generic], side: int, rng: np.random.Generator) -> A
     return np.array(array[..., top : top + side, left : left + side], np.float32)
 
 
+def random_sun(rng: np.random.Generator) -> Array:
+    """Draw a position of the sun.
+
+    Args:
+        rng: Source of randomness.
+
+    Returns:
+        Position (4,), see `model.cloud_network.CloudNetwork`.
+    """
+    azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(18, 72)))
+    return np.array([1, np.cos(azimuth), np.sin(azimuth), slope], np.float32)
+
+
 def turned(row: float, column: float, turn: int) -> tuple[float, float]:
     """Turn a direction as `dihedral` turns an image.
 
@@ -268,9 +281,7 @@ def turned(row: float, column: float, turn: int) -> tuple[float, float]:
 
 def _cast(opacity: Array, rng: np.random.Generator, sun: Array | None) -> tuple[Array, Array]:
     """Shadow (h, w) of clouds at a random height, and the sun (4,), given or random."""
-    if sun is None:
-        azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(18, 72)))
-        sun = np.array([1, np.cos(azimuth), np.sin(azimuth), slope], np.float32)
+    sun = random_sun(rng) if sun is None else sun
     height = np.exp(rng.uniform(np.log(250), np.log(5000)))
     cells = float(min(height * sun[3] / CELL_METRES, 0.8 * len(opacity)))
     # The mirrored mode adds shadows of clouds outside the image.

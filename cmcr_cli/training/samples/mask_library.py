@@ -41,6 +41,7 @@ from cmcr_cli.training.data.labels import (
 from cmcr_cli.training.data.lazy import LazySequence
 from cmcr_cli.training.data.library import Library
 from cmcr_cli.training.data.series_file import open_series
+from cmcr_cli.training.data.suns import Suns
 from cmcr_cli.training.data.watched import watched
 from cmcr_cli.training.samples.held_out import evenly
 from cmcr_cli.training.samples.mask_ground import B09, B10
@@ -193,7 +194,7 @@ def _of_labels(image: LabelledImage) -> MaskImage:
     measured: NDArray[np.bool_] = image.image[_NEEDED].max(axis=0) > 0
     known = (labels != UNLABELLED) & measured
     classes = np.stack([labels == kind for kind in range(N_CLASSES)])
-    return _image(image.place, image.source, image.image, image.present, classes, known)
+    return _image(image.place, image.source, image.image, image.present, classes, known, image.suns)
 
 
 def _further(data: Path, labelled: set[str]) -> Iterator[MaskImage]:
@@ -246,8 +247,9 @@ def _image(
     present: NDArray[np.bool_],
     classes: NDArray[np.bool_],
     known: NDArray[np.bool_],
+    suns: Suns = (),
 ) -> MaskImage:
     """Convert an image of 10 m pixels to cells; classes in half precision to save memory."""
     cells = block_mean(image * present[:, None, None])
     shares, weight = block_mean((classes & known).astype(np.float32)), block_mean(known.astype(np.float32))
-    return MaskImage(place, source, cells, present, shares.astype(np.float16), weight)
+    return MaskImage(place, source, cells, present, shares.astype(np.float16), weight, suns)

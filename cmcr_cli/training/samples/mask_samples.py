@@ -7,9 +7,10 @@ clouds with exact masks. `mask_views` then varies level, atmosphere and light, a
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.cloud_network import N_CLASSES
+from cmcr_cli.model.cloud_network import LOWEST_SUN, N_CLASSES
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.training.data.images import Pair
+from cmcr_cli.training.data.suns import Suns
 from cmcr_cli.training.recipe import MaskMix
 from cmcr_cli.training.samples.mask_clouds import (
     SKY_SIDE,
@@ -30,6 +32,8 @@ from cmcr_cli.training.samples.mask_clouds import (
     fitted,
     in_shadow,
     is_like_snow,
+    random_sun,
+    turned,
 )
 from cmcr_cli.training.samples.mask_ground import B09, B10, Array, Noise, varied
 from cmcr_cli.training.samples.mask_views import MaskSample
@@ -37,6 +41,9 @@ from cmcr_cli.training.samples.synthesis import dihedral
 
 CELL = 2
 """Side of a cell in pixels."""
+
+DEVIATION = 4.0
+"""Standard deviation of the position of the sun, in degrees: it is known by the day and the latitude."""
 
 POOL, POOLED = 32, 64
 """Images of a sequence that is read on access that are used together, and for how many batches."""
@@ -64,6 +71,7 @@ class MaskImage:
         present: Bands that the image has (13,).
         classes: Share of each CloudClass per cell (4, h, w).
         weight: Share of the cell that is known (h, w), 0 to 1.
+        suns: Where the sun may have been; nothing if that is unknown.
     """
 
     place: str
@@ -72,6 +80,7 @@ class MaskImage:
     present: NDArray[np.bool_]
     classes: NDArray[np.floating]
     weight: Array
+    suns: Suns = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +174,10 @@ class MaskSamples(Dataset[MaskSample]):
         clear = bare and (not covered or rng.random() < self._mix.clear)
         image = self._any(rng, clear=clear)
         stack = np.concatenate([image.cells, image.classes.astype(np.float32), image.weight[None]])
-        stack = fitted(dihedral(stack, int(rng.integers(8))), side, rng)
+        turn = int(rng.integers(8))
+        stack = fitted(dihedral(stack, turn), side, rng)
+        # Without shadows any sun fits. A network that knew the sun of added clouds only would see two worlds.
+        sun = _sun_of(image, turn, rng) if not clear else random_sun(rng)
         bands = len(BANDS)
         x, classes, weight = stack[:bands], stack[bands:-1], stack[-1]
         if clear and rng.random() < self._mix.varied:
@@ -174,9 +186,8 @@ class MaskSamples(Dataset[MaskSample]):
             shade = self._clouds.real(side, rng).shadow
             x = in_shadow(x, shade, rng, level2=not image.present[B10])
         if not clear and rng.random() < self._mix.crowded:
-            # The shadows of the image have another sun than those of the added clouds.
-            return replace(self._clouded(x, image.present, classes, weight, rng), sun=torch.zeros(4))
-        return _sample(x, image.present, np.zeros(4, np.float32), classes, weight, np.zeros_like(weight))
+            return self._clouded(x, image.present, classes, weight, rng, sun)
+        return _sample(x, image.present, sun, classes, weight, np.zeros_like(weight))
 
     def over_ground(self, side: int, rng: np.random.Generator) -> MaskSample:
         """Make a sample of clear ground with added clouds and shadows.
@@ -196,9 +207,15 @@ class MaskSamples(Dataset[MaskSample]):
         return self._clouded(x, image.present, classes, np.ones((side, side), np.float32), rng)
 
     def _clouded(
-        self, x: Array, present: NDArray[np.bool_], classes: Array, weight: Array, rng: np.random.Generator
+        self,
+        x: Array,
+        present: NDArray[np.bool_],
+        classes: Array,
+        weight: Array,
+        rng: np.random.Generator,
+        sun: Array | None = None,
     ) -> MaskSample:
-        """Add clouds and shadows to an image (13, h, w) with its classes and weight."""
+        """Add clouds and shadows to an image (13, h, w), given its classes, weight, and sun if it has any."""
         x, side, level2 = x.copy(), len(weight), not present[B10]
         if not present[B09]:
             x[B09] = x[B09 - 1] * rng.uniform(0.3, 0.9)
@@ -206,34 +223,35 @@ class MaskSamples(Dataset[MaskSample]):
             x[B10] = rng.uniform(0.0008, 0.003)
         # Shadows cannot be seen on ground that is already dark.
         dark = (x[_INFRARED] < 0.055) | ((x[_SHORTWAVE] < 0.03) & present[_SHORTWAVE])
-        layers, known, icy = self._layers(side, rng, cirrus=bool(present[B10]))
-        opacity, shadow, sun = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32), None
+        layers, known, icy = self._layers(side, rng, sun, cirrus=bool(present[B10]))
+        opacity, shadow = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
         for layer in layers:
             x = in_shadow(x, layer.shadow, rng, level2=level2) if layer.shadow.any() else x
             x = x * layer.gain + layer.light
             opacity, shadow = np.maximum(opacity, layer.opacity), np.maximum(shadow, layer.shadow)
-            sun = layer.sun if layer.sun[0] else sun
         laid, before = _classes(opacity, shadow, dark), classes[CLEAR] < 0.5
         classes = np.where(laid[CLEAR] | (before & ~laid[THICK]), classes, laid)
         weight = weight * (classes.any(axis=0) & (known | before | (opacity >= THICK_FROM)))
-        sun = np.zeros(4, np.float32) if sun is None else sun
+        if sun is None:
+            sun = next((layer.sun for layer in layers if layer.sun[0]), random_sun(rng))
         return _sample(x, present, sun, classes, weight, icy)
 
     def _layers(
-        self, side: int, rng: np.random.Generator, *, cirrus: bool
+        self, side: int, rng: np.random.Generator, sun: Array | None, *, cirrus: bool
     ) -> tuple[list[CloudLayer], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Draw clouds from low to high.
+        """Draw clouds from low to high; procedural ones, which have a sun of their own, only if any sun fits.
 
         Returns:
             The layers; where it is certain whether thin cloud counts as cloud (h, w); where only B10
             distinguishes an ice cloud from snow (h, w).
         """
+        sun = None if sun is None or not sun[0] else sun
         layers, kind = [], rng.random()
         icy = np.zeros((side, side), np.bool_)
-        if kind < 0.3:
+        if kind < 0.3 and sun is None:
             layers.append(self._clouds.procedural(side, rng))
         elif kind < 0.88:
-            layers.append(self._clouds.real(side, rng))
+            layers.append(self._clouds.real(side, rng, sun))
             if rng.random() < 0.3:  # many clouds with little ground between them
                 layers.append(self._clouds.real(side, rng, layers[0].sun))
         if kind >= 0.8:
@@ -255,6 +273,17 @@ class MaskSamples(Dataset[MaskSample]):
             return images[int(rng.choice(len(images), p=odds))]
         pool = np.random.default_rng([*self._key, self._number // POOLED, 1])
         return images[int(rng.choice(pool.integers(len(images), size=POOL)))]
+
+
+def _sun_of(image: MaskImage, turn: int, rng: np.random.Generator) -> Array:
+    """Sun (4,) of an image that is flipped or rotated, about as well as it is known."""
+    if not image.suns:
+        return np.zeros(4, np.float32)
+    sun = image.suns[int(rng.integers(len(image.suns)))]
+    azimuth = math.radians(sun.azimuth + DEVIATION * rng.standard_normal())
+    zenith = math.radians(90 - max(sun.elevation + DEVIATION * rng.standard_normal(), LOWEST_SUN))
+    towards = turned(-math.cos(azimuth), math.sin(azimuth), turn)
+    return np.array([1, *towards, math.tan(zenith)], np.float32)
 
 
 def _sample(optical: Array, present: NDArray[np.bool_], sun: Array, *others: NDArray[Any]) -> MaskSample:

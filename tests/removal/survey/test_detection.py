@@ -17,6 +17,7 @@ from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import (
     FAR_MARGIN,
+    LOWEST_SUN,
     NEAR_MARGIN,
     SQUARE,
     CloudConfig,
@@ -27,7 +28,6 @@ from cmcr_cli.removal.survey import detection, tiles
 from cmcr_cli.removal.survey.detection import (
     CLOUDLESS,
     COVERED,
-    LOWEST_SUN,
     RIM,
     RIM_REACH,
     SHADED,

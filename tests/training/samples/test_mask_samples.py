@@ -9,6 +9,7 @@ import torch
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK
+from cmcr_cli.scene.sun import Sun
 from cmcr_cli.training.recipe import MaskMix, load_recipe
 from cmcr_cli.training.samples.mask_samples import (
     MaskImage,
@@ -129,3 +130,38 @@ def test_sources_of_many_images_do_not_drown_the_others() -> None:
     images = [an_image("many", 0.1, CLEAR)] * 16 + [an_image("one", 0.1, CLEAR)]
     odds = _odds(images)
     assert odds.sum() == pytest.approx(1) and odds[-1] == pytest.approx(4 * odds[0])
+
+
+def test_the_sun_of_an_image_is_turned_with_it(mix: MaskMix) -> None:
+    """A cloud in the south-east throws its shadow to the north-west, whichever way the image is turned."""
+    image = an_image("a", 0.2, CLEAR)
+    for place, kind in ((slice(26, 32), THICK), (slice(8, 14), SHADOW)):
+        image.classes[:, place, place] = 0
+        image.classes[kind, place, place] = 1
+    told = replace(image, suns=(Sun(135.0, 45.0),))
+    drawn = samples(MaskLibrary([told], [], []), PLAIN)
+    seen = set()
+    for number in range(8):
+        batch = drawn[number]
+        for classes, sun in zip(batch.classes.numpy(), batch.sun.numpy(), strict=True):
+            if not (classes[THICK].any() and classes[SHADOW].any()):
+                continue  # the crop has lost one of them
+            cloud, shadow = (np.argwhere(classes[kind] > 0).mean(axis=0) for kind in (THICK, SHADOW))
+            towards = (cloud - shadow) / np.linalg.norm(cloud - shadow)
+            assert sun[0] == 1 and towards @ sun[1:3] > 0.9
+            assert np.degrees(np.arctan(sun[3])) == pytest.approx(45, abs=16)
+            seen.add(tuple(np.sign(towards)))
+    assert len(seen) == 4
+
+
+def test_any_sun_fits_images_without_shadows(library: MaskLibrary) -> None:
+    """Otherwise a sun that is known would mean that clouds were added."""
+    batch = samples(library, replace(PLAIN, clear=1.0))[1]
+    assert (batch.classes[:, CLEAR] == 1).all()
+    assert (batch.sun[:, 0] == 1).all() and len(batch.sun.unique(dim=0)) > 1
+
+
+def test_an_unknown_sun_stays_unknown(library: MaskLibrary) -> None:
+    covered = replace(library, clear=[])
+    for mix in (PLAIN, replace(PLAIN, crowded=1.0)):
+        assert (samples(covered, mix)[1].sun == 0).all()
