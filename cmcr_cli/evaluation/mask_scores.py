@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from cmcr_cli.evaluation.cloud_scores import KINDS, ground_kinds
 from cmcr_cli.evaluation.tables import Row, Table
 from cmcr_cli.ground.pyramid import block_mean
-from cmcr_cli.model.cloud_network import CloudNetwork
+from cmcr_cli.model.cloud_network import CloudNetwork, sun_input
 from cmcr_cli.removal.survey.cloud_map import CELL
 from cmcr_cli.removal.survey.detection import UNKNOWN_SUN, detect
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
 from cmcr_cli.scene.patches import crop, reflected
+from cmcr_cli.scene.sun import towards
 from cmcr_cli.training.data.images import Array
 from cmcr_cli.training.data.labels import UNLABELLED, LabelledImage
 
@@ -30,9 +31,9 @@ Classes = NDArray[np.uint8]
 Maker = Callable[[LabelledImage], Classes]
 """Makes the mask (H, W) of an image: a CloudClass, or UNLABELLED where the image is nodata."""
 
-OWN = "cmcr"
+OWN, SUNLIT = "cmcr", "cmcr, sun known"
 NETWORK, JOINED = "CloudSEN12 network", "joined"
-MAKERS = (OWN, NETWORK, JOINED)
+MAKERS = (OWN, SUNLIT, NETWORK, JOINED)
 
 EVERY_SCENE = "all scenes"
 EYE_MEASURES = ("cloud", "thick", "thin", "shadow", "iou", "shadow iou", "false alarms")
@@ -110,13 +111,14 @@ class MaskScores:
     lacking: dict[str, tuple[Tally, Tally]]
 
 
-def network_masks(network_of: Callable[[LabelledImage], CloudNetwork]) -> Maker:
-    """Make masks like `cmcr mask` with an unknown position of the sun.
+def network_masks(network_of: Callable[[LabelledImage], CloudNetwork], *, sunlit: bool) -> Maker:
+    """Make masks like `cmcr mask`.
 
     A few pixels along the edge of the image differ, because cells are mirrored here and pixels there.
 
     Args:
         network_of: Returns the network for an image, ready for inference.
+        sunlit: Whether the network is told the position of the sun where it is known.
 
     Returns:
         Function that makes the mask of an image.
@@ -124,7 +126,11 @@ def network_masks(network_of: Callable[[LabelledImage], CloudNetwork]) -> Maker:
 
     def make(item: LabelledImage) -> Classes:
         height, width = item.image.shape[1:]
-        classes, _ = detect(network_of(item), block_mean(_even(item.image)), item.present, UNKNOWN_SUN)
+        sun = UNKNOWN_SUN
+        if sunlit and item.suns:
+            likely = item.suns[len(item.suns) // 2]
+            sun = sun_input(*towards(likely.azimuth), likely.elevation)
+        classes, _ = detect(network_of(item), block_mean(_even(item.image)), item.present, sun)
         pixels = _to_pixels(classes, (height, width))
         return np.where(item.image[_NODATA_BANDS].any(axis=0), pixels, UNLABELLED).astype(np.uint8)
 
@@ -150,12 +156,13 @@ def teacher_masks(item: LabelledImage) -> dict[str, Classes]:
     return masks
 
 
-def score_masks(images: Iterable[LabelledImage], make: Maker) -> MaskScores:
+def score_masks(images: Iterable[LabelledImage], make: Maker, make_sunlit: Maker) -> MaskScores:
     """Score the masks of cmcr and of the networks that made the labels.
 
     Args:
         images: Labelled images; those without a verdict and without labels by eye are skipped.
-        make: Makes the masks of cmcr.
+        make: Makes the masks of cmcr without the position of the sun,
+        make_sunlit: and with it. Masks with missing bands are made without.
 
     Returns:
         The counts, for `mask_tables`.
@@ -166,7 +173,7 @@ def score_masks(images: Iterable[LabelledImage], make: Maker) -> MaskScores:
         if item.by_eye is None and item.verdict is None:
             continue
         own = make(item)
-        for name, mask in {OWN: own, **teacher_masks(item)}.items():
+        for name, mask in {OWN: own, SUNLIT: make_sunlit(item), **teacher_masks(item)}.items():
             for key, hit, among in _measures(item, mask):
                 makers[name].add(item.name, key, hit, among)
         for lack, bands in LACKS.items():
@@ -346,8 +353,8 @@ def _known(rates: dict[str, float | None]) -> Row:
 EYE_NOTE = (
     "Per cent of pixels of 10 m. cloud, thick, thin and shadow: share that is covered by the mask; iou: "
     "intersection over union of covered against clear; shadow iou: the same of shadow; false alarms: share "
-    "of clear ground that is covered. CloudSEN12 network: source of most training labels; joined: the "
-    "same with B10 and a spectral network."
+    "of clear ground that is covered. sun known: by day or season and latitude, where the data tell these. "
+    "CloudSEN12 network: source of most training labels; joined: the same with B10 and a spectral network."
 )
 WHOLLY_NOTE = "Per cent of pixels that are covered by the mask, in images that are entirely cloud."
 FALSE_NOTE = (

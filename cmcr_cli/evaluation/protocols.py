@@ -260,7 +260,8 @@ def _mask_tables(
                 yield item
         progress("masks", 1.0)
 
-    scores = score_masks(images(), network_masks(network_of))
+    makers = (network_masks(network_of, sunlit=sunlit) for sunlit in (False, True))
+    scores = score_masks(images(), *makers)
     if not folds:
         return mask_tables(scores, "places trained on", "never trained on, but other images of their places")
     where = "places held out"

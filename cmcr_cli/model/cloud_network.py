@@ -9,9 +9,12 @@ shadow can be matched with a cloud kilometres away at hardly any cost.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -196,6 +199,21 @@ def _with_mirror(squares: Tensor) -> Tensor:
         phase = torch.arange(-AROUND, size + AROUND, device=squares.device) % (2 * size)
         squares = squares.index_select(axis, torch.minimum(phase, 2 * size - 1 - phase))
     return squares
+
+
+def sun_input(rows: float, columns: float, elevation: float) -> NDArray[np.float32]:
+    """Make the input of the network for a known sun.
+
+    Args:
+        rows: Direction from a shadow to its cloud, downwards,
+        columns: and to the right; both are a vector of length 1.
+        elevation: Degrees above the horizon; below LOWEST_SUN it counts as that.
+
+    Returns:
+        Vector (4,), see `CloudNetwork`.
+    """
+    zenith = math.radians(90 - max(elevation, LOWEST_SUN))
+    return np.array([1, rows, columns, math.tan(zenith)], np.float32)
 
 
 def seen(optical: Tensor) -> Tensor:

@@ -67,13 +67,24 @@ class Sun:
         Returns:
             Rows (positive downwards) and columns (positive to the right), a vector of length 1 in pixels.
         """
-        azimuth = math.radians(self.azimuth)
-        rows, columns = -math.cos(azimuth), math.sin(azimuth)
+        rows, columns = towards(self.azimuth)
         if grid.crs:
             east, north = _walked(grid, self.azimuth) or (columns, -rows)
             rows, columns = north / grid.transform.e, east / grid.transform.a
         length = math.hypot(rows, columns)
         return rows / length, columns / length
+
+
+def towards(azimuth: float) -> tuple[float, float]:
+    """Direction in an image that has north at its top.
+
+    Args:
+        azimuth: Degrees clockwise from north.
+
+    Returns:
+        Rows (positive downwards) and columns (positive to the right), a vector of length 1.
+    """
+    return -math.cos(math.radians(azimuth)), math.sin(math.radians(azimuth))
 
 
 def sun_of(azimuth: Any, *, elevation: Any = None, zenith: Any = None) -> Sun | None:

@@ -16,6 +16,7 @@ from cmcr_cli.evaluation.mask_scores import (
     JOINED,
     NETWORK,
     OWN,
+    SUNLIT,
     MaskScores,
     mask_tables,
     network_masks,
@@ -32,6 +33,7 @@ from cmcr_cli.options import RemoveOptions
 from cmcr_cli.removal.mask_file import write_mask
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
+from cmcr_cli.scene.sun import Sun
 from cmcr_cli.simulate import simulate_window
 from cmcr_cli.training.data.labels import LabelledImage
 from tests.support.folds import with_fold
@@ -73,7 +75,7 @@ def test_scenes_by_eye_by_hand() -> None:
     mask = np.array([[1, 2, 3, 0], [0, 0, 3, 1], [0, 0, 3, 0], [0, 0, 1, 3]], np.uint8)
     item = labelled("one", ground(FOREST), by_eye=truth)
     other = labelled("two", ground(FOREST), by_eye=np.full((4, 4), 3, np.uint8))
-    scores = score_masks([item, other], answer({"one": mask, "two": 3}))
+    scores = score_masks([item, other], answer({"one": mask, "two": 3}), answer({"one": truth, "two": 0}))
     (table,) = [table for title, table in tables_of(scores).items() if title.startswith("scenes")]
     assert table.title == "Masks, scenes labelled by eye, n=2 (there)"
     assert table.rows["one, cmcr"] == pytest.approx(
@@ -87,6 +89,8 @@ def test_scenes_by_eye_by_hand() -> None:
             "false alarms": 25,
         }
     )
+    assert table.rows["one, cmcr, sun known"]["iou"] == 100
+    assert table.rows["two, cmcr, sun known"] == {"shadow": 0, "iou": 0, "shadow iou": 0}
     assert table.rows["two, cmcr"] == {"shadow": 100, "iou": 100, "shadow iou": 100}
     together = table.rows["all scenes, cmcr"]
     assert together["shadow"] == pytest.approx(100 * 18 / 20), "pooled over pixels, not over scenes"
@@ -98,12 +102,12 @@ def test_images_wholly_covered_and_the_worst() -> None:
     images = [labelled(name, ground(FOREST), verdict="thick") for name in ("one", "two")]
     images.append(labelled("small", ground(FOREST, 2, 2), verdict="thin", network=np.full((2, 2), 2)))
     masks = {"one": [[1], [2], [3], [0]], "two": 1, "small": 0}
-    table = tables_of(score_masks(images, answer(masks)))["images wholly covered"]
+    table = tables_of(score_masks(images, answer(masks), answer(masks)))["images wholly covered"]
     assert table.rows == {
-        "wholly under thick cloud": {OWN: 87.5, NETWORK: 0, JOINED: 0, "images": 2},
-        "wholly under thick cloud, worst image": {OWN: 75, NETWORK: 0, JOINED: 0},
-        "wholly under thin cloud or cirrus": {OWN: 0, NETWORK: 100, JOINED: 0, "images": 1},
-        "wholly under thin cloud or cirrus, worst image": {OWN: 0, NETWORK: 100, JOINED: 0},
+        "wholly under thick cloud": {OWN: 87.5, SUNLIT: 87.5, NETWORK: 0, JOINED: 0, "images": 2},
+        "wholly under thick cloud, worst image": {OWN: 75, SUNLIT: 75, NETWORK: 0, JOINED: 0},
+        "wholly under thin cloud or cirrus": {OWN: 0, SUNLIT: 0, NETWORK: 100, JOINED: 0, "images": 1},
+        "wholly under thin cloud or cirrus, worst image": {OWN: 0, SUNLIT: 0, NETWORK: 100, JOINED: 0},
     }
     assert "Worst wholly under thick cloud: one (cmcr)," in table.note
 
@@ -116,7 +120,7 @@ def test_false_alarms_by_ground_level_and_source() -> None:
         labelled("cloudy", ground(FOREST)),
     ]
     masks = {"one": [[1], [3], [0], [0]], "two": [[255], [0], [0], [2]]}
-    table = tables_of(score_masks(images, answer(masks)))["false alarms on clear images"]
+    table = tables_of(score_masks(images, answer(masks), answer(masks)))["false alarms on clear images"]
     own = {row: values[OWN] for row, values in table.rows.items()}
     assert own == pytest.approx(
         {
@@ -152,7 +156,7 @@ def test_what_is_lost_without_a_band() -> None:
         labelled("field", ground({"B11": 0.1}), verdict="clear"),
         labelled("other", ground({"B11": 0.1}, 40, 40), verdict="clear", present=bare),
     ]
-    table = tables_of(score_masks(images, make))["missing bands"]
+    table = tables_of(score_masks(images, make, make))["missing bands"]
     assert table.rows["all bands"] == pytest.approx({"wholly thick": 100, "false alarms": 100 * 1600 / 1616})
     assert table.rows["without B11"] == {"wholly thick": -100, "false alarms": 0, "images": 3}
     # the image that never had B01 says nothing about its loss
@@ -197,7 +201,7 @@ def test_masks_of_the_network_are_at_10_m() -> None:
     image[BLUE, 5, 7] = 2.5  # the last row and column form cells with their mirror images
     image[:, 0, 0] = 0
     image[BANDS.index("B10"), 0, 0] = 0.002
-    mask = network_masks(lambda item: Bright())(labelled("one", image))
+    mask = network_masks(lambda item: Bright(), sunlit=False)(labelled("one", image))
     expected = np.zeros((7, 9), np.uint8)
     expected[2:4, 2:4] = SHADOW
     expected[4:, 6:] = THICK
@@ -220,15 +224,21 @@ def test_masks_are_those_of_cmcr_mask(weights: Weights, tmp_path: Path) -> None:
         dtype="uint16", crs="EPSG:32631", transform=rasterio.Affine(10, 0, 512_000, 0, -10, 5_120_000),
     ) as file:  # fmt: skip
         file.write(dn)
-    options = RemoveOptions(
-        s2=str(tmp_path / "s2.tif"), output=tmp_path / "mask.tif", weights=path, device="cpu"
-    )
-    write_mask(options)
-    with rasterio.open(tmp_path / "mask.tif") as file:
-        written = file.read(1)
-    made = network_masks(lambda item: network)(labelled("one", (dn / 10_000).astype(np.float32)))
-    assert len(np.unique(written)) > 1
-    assert (made != written).mean() < 0.02, "apart from the rim"
+    item = labelled("one", (dn / 10_000).astype(np.float32), suns=(Sun(150.0, 30.0),))
+    masks = []
+    for sun in (None, Sun(150.0, 30.0)):
+        options = RemoveOptions(
+            s2=str(tmp_path / "s2.tif"), output=tmp_path / "mask.tif", weights=path, device="cpu", sun=sun,
+            overwrite=True,
+        )  # fmt: skip
+        write_mask(options)
+        with rasterio.open(tmp_path / "mask.tif") as file:
+            written = file.read(1)
+        made = network_masks(lambda item: network, sunlit=sun is not None)(item)
+        assert len(np.unique(written)) > 1
+        assert (made != written).mean() < 0.02, "apart from the rim"
+        masks.append(made)
+    assert (masks[0] != masks[1]).mean() > 0.05
 
 
 @pytest.fixture
@@ -284,7 +294,7 @@ def test_each_image_is_seen_by_weights_that_never_saw_its_place(
     ]
     eye, clear, _ = found.tables
     assert eye.rows["all scenes, cmcr"]["thin"] == 100
-    assert clear.rows["all"] == {OWN: 50, NETWORK: 0, "images": 2, "Mpx": 512e-6}
+    assert clear.rows["all"] == {OWN: 50, SUNLIT: 50, NETWORK: 0, "images": 2, "Mpx": 512e-6}
     assert "biomassters_000aa810_000 (cmcr)" in clear.note
     assert found.weights.startswith("held 2 ") and ", held 3 " in found.weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +17,11 @@ from cmcr_cli.ground.context import WHOLE
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.model.cloud_network import (
     FAR_MARGIN,
-    LOWEST_SUN,
     NEAR_MARGIN,
     SQUARE,
     CloudNetwork,
     squares_of,
+    sun_input,
 )
 from cmcr_cli.removal.survey.cloud_map import CELL, thin_cirrus
 from cmcr_cli.removal.survey.tiles import SIDE, Each
@@ -240,8 +239,7 @@ def sun_vector(optical: Optical) -> Array:
     """
     if optical.sun is None:
         return UNKNOWN_SUN
-    zenith = math.radians(90 - max(optical.sun.elevation, LOWEST_SUN))
-    return np.array([1, *optical.sun.direction(optical.grid), math.tan(zenith)], np.float32)
+    return sun_input(*optical.sun.direction(optical.grid), optical.sun.elevation)
 
 
 def classified(probability: Array) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

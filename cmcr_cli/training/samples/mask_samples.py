@@ -7,7 +7,6 @@ clouds with exact masks. `mask_views` then varies level, atmosphere and light, a
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
-from cmcr_cli.model.cloud_network import LOWEST_SUN, N_CLASSES
+from cmcr_cli.model.cloud_network import N_CLASSES, sun_input
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.masks.mask_codes import CLEAR, SHADOW, THICK, THIN
+from cmcr_cli.scene.sun import towards
 from cmcr_cli.training.data.images import Pair
 from cmcr_cli.training.data.suns import Suns
 from cmcr_cli.training.recipe import MaskMix
@@ -280,10 +280,8 @@ def _sun_of(image: MaskImage, turn: int, rng: np.random.Generator) -> Array:
     if not image.suns:
         return np.zeros(4, np.float32)
     sun = image.suns[int(rng.integers(len(image.suns)))]
-    azimuth = math.radians(sun.azimuth + DEVIATION * rng.standard_normal())
-    zenith = math.radians(90 - max(sun.elevation + DEVIATION * rng.standard_normal(), LOWEST_SUN))
-    towards = turned(-math.cos(azimuth), math.sin(azimuth), turn)
-    return np.array([1, *towards, math.tan(zenith)], np.float32)
+    azimuth, elevation = (value + DEVIATION * rng.standard_normal() for value in (sun.azimuth, sun.elevation))
+    return sun_input(*turned(*towards(azimuth), turn), elevation)
 
 
 def _sample(optical: Array, present: NDArray[np.bool_], sun: Array, *others: NDArray[Any]) -> MaskSample:
