@@ -163,7 +163,10 @@ class RemoveOptions:
     keep_clear: Annotated[bool, Option("Copy clear pixels bit for bit, or reconstruct them as well.")] = True
     context: Annotated[
         bool,
-        Option("Learn the colours of this scene from its clear ground, or use training statistics only."),
+        Option(
+            "Learn the colours of this scene from its clear ground, or take them from its radar and training "
+            "statistics only."
+        ),
     ] = True
     aoi: Annotated[
         Path | None,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,19 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _interruptible() -> None:
-    """A shell that starts the tests in the background lets them, and the runs they start, ignore SIGINT."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _stoppable() -> None:
+    """Signals that stop a run do so in the tests, however these were started.
+
+    A shell that starts them in the background, or nohup, lets them ignore some. The runs that they start
+    would inherit that. A handler is not inherited: theirs is the default again.
+    """
+    for number in STOPS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _unheeded)
+
+
+def _unheeded(number: int, frame: FrameType | None) -> None:
+    """Go on as if the signal were ignored, which nohup wants of the tests themselves."""
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,11 @@ REGION = 512
 TYPICAL_MEAN: Floats = np.array(
     [150, 129, 121, 119, 140, 197, 226, 218, 245, 67, 1, 219, 157], np.float32
 ) / np.float32(1000)
-"""Reflectance of clear land, the constant context of scenes whose ground is not learnt from."""
+"""Reflectance of clear land."""
 
 TYPICAL_STD = np.array([17, 25, 26, 39, 35, 42, 50, 53, 59, 15, 1, 73, 72], np.float32) / np.float32(1000)
+"""Its standard deviation, which is that of a scene without clear ground."""
+
 STD_FLOOR = np.float32(0.01)
 
 WHOLE = 64
@@ -207,22 +209,6 @@ def upsampled(blocks: Floats) -> tuple[Floats, Floats]:
     return values[:-1], values[-1]
 
 
-def constant_context(present: Bools, mean: Floats = TYPICAL_MEAN, std: Floats = TYPICAL_STD) -> SceneContext:
-    """Make a context that knows nothing of the scene: one spectrum everywhere, with confidence 0.
-
-    Args:
-        present: Bands of the scene (13,).
-        mean: The spectrum (13,), reflectance.
-        std: Its standard deviation (13,).
-
-    Returns:
-        The context.
-    """
-    readout = np.zeros((1, 1, len(BANDS), 1 + RADAR_BASIS), np.float32)
-    field = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
-    return SceneContext(mean * present, np.diag(np.square(std * present)), readout, field, 2 * _CELL)
-
-
 class ContextBuilder:
     """Collects, strip by strip, the sums from which the context of a scene follows."""
 
@@ -344,20 +330,24 @@ class ContextBuilder:
             The context.
         """
         prior = learnt_prior()
-        mean = prior.mean(present, self._vapour.sum(axis=(0, 1)))
-        typical = constant_context(present, mean.astype(np.float32))
+        typical = _single(prior.mean(present, self._vapour.sum(axis=(0, 1))))
         trust = float(np.clip((ENOUGH - clear_share) / (ENOUGH - FEW), 0, 1))
         grams = self._grams + trust * self._doubtful if trust > 0 else self._grams
         gram = grams.sum(axis=(0, 1), dtype=np.float64)
         total = gram[0, 0] + _TYPICAL_WEIGHT
-        mean = (gram[0, SPECTRUM] + _TYPICAL_WEIGHT * typical.mean) / total
-        products = typical.covariance + np.outer(typical.mean, typical.mean)
+        mean = (gram[0, SPECTRUM] + _TYPICAL_WEIGHT * typical) / total
+        products = np.diag(np.square(TYPICAL_STD * present)) + np.outer(typical, typical)
         products = (gram[SPECTRUM, SPECTRUM] + _TYPICAL_WEIGHT * products) / total
         covariance = products - np.outer(mean, mean)
         few = _RIDGE_BLOCKS / self._step**2
         blocks = gram[0, 0] * self._step**2
         believed = max(1 - blocks / _PRIOR_GONE, 0) / (1 + blocks / _PRIOR_HALF)
-        whole = ridge(gram, mean, believed * prior.above(mean, typical.mean, present), _RIDGE, few)
+        whole = ridge(gram, mean, believed * prior.above(mean, typical, present), _RIDGE, few)
+        if not gram[0, 0]:  # the same everywhere, to the last bit, wherever the regions begin
+            nowhere = np.zeros((len(BANDS) + 1, 1, 1), np.float16)
+            return SceneContext(
+                _single(mean), _single(covariance), _single(whole)[None, None], nowhere, self._cell
+            )
         nearby = ndimage.convolve1d(grams, _NEIGHBOURS, axis=0, mode="constant")
         nearby = ndimage.convolve1d(nearby, _NEIGHBOURS, axis=1, mode="constant")
         readout = _single(ridge(nearby, mean, whole, _RIDGE, few))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import TYPICAL_RATIO, without_cirrus
-from cmcr_cli.ground.context import TYPICAL_MEAN, TYPICAL_STD, SceneContext, constant_context
+from cmcr_cli.ground.context import ContextBuilder, SceneContext
 from cmcr_cli.ground.unmixing import NOTHING
 
 Floats = NDArray[np.float32]
@@ -32,18 +32,16 @@ class Ground:
     unmixing: Floats
 
     @classmethod
-    def unknown(cls, present: Bools, mean: Floats = TYPICAL_MEAN, std: Floats = TYPICAL_STD) -> Self:
-        """Make the ground of a scene of which nothing is known.
+    def unknown(cls, present: Bools) -> Self:
+        """Make the ground of a scene that was not looked at.
 
         Args:
             present: Which of the 13 bands the scene has.
-            mean: Reflectance of the 13 bands that is expected everywhere.
-            std: Their standard deviation.
 
         Returns:
-            A ground without confidence: `mean` everywhere, and no thin cloud is unmixed.
+            What the prior says of its radar, without confidence, and no thin cloud is unmixed.
         """
-        return cls(constant_context(present, mean, std), TYPICAL_RATIO, NOTHING)
+        return cls(ContextBuilder(1, 1).finish(present), TYPICAL_RATIO, NOTHING)
 
     def without_cirrus(self, image: Floats) -> Floats:
         """Subtract the thin cirrus that B10 shows.

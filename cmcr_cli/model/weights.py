@@ -35,8 +35,7 @@ class Weights:
     Attributes:
         denoiser: The network that restores: a student, or a teacher during training.
         clouds: The cloud network.
-        mean: (13,) mean reflectance of clear ground in the training data; the context of a scene without
-            clear ground.
+        mean: (13,) mean reflectance of clear ground in the training data.
         std: (13,) standard deviation of the same, reflectance.
         card: Model card: how the weights were made.
         sha256: Checksum of the file.

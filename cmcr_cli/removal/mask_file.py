@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from cmcr_cli.errors import OptionError
-from cmcr_cli.ground.ground import Ground
 from cmcr_cli.option_paths import COG, check_output_name, style_beside
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.catalogue.categories import MASK, MASK_NODATA, Categories, meaning
@@ -24,7 +23,6 @@ from cmcr_cli.removal.opening.session import Progress, Session, check_options, o
 from cmcr_cli.removal.restore.budget import Budget
 from cmcr_cli.removal.results.notebook import html_table
 from cmcr_cli.removal.survey.first_pass import Survey, survey
-from cmcr_cli.scene.bands import present
 from cmcr_cli.scene.optical import Optical
 from cmcr_cli.version import __version__
 from cmcr_cli.warning_kinds import CmcrWarning
@@ -148,8 +146,7 @@ def _write(session: Session, files: FileSet, confidence: Path | None, progress: 
             optical,
             None,
             mask,
-            Ground.unknown(present(optical.names)),
-            learn=False,
+            ground=False,
             each=session.workers.map,
             progress=lambda done: progress("mask", done),
         )

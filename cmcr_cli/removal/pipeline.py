@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 
 from cmcr_cli.ground.coregistration import Alignment
-from cmcr_cli.ground.ground import Ground
 from cmcr_cli.options import RemoveOptions
 from cmcr_cli.output.catalogue.cover import per_cent
 from cmcr_cli.removal.opening.opened import Model
@@ -23,7 +22,6 @@ from cmcr_cli.removal.survey.mask_choice import key_of_scene
 from cmcr_cli.removal.survey.radar_check import check_radar
 from cmcr_cli.removal.survey.reference_pass import ReferenceMasks, survey_references
 from cmcr_cli.runtime.allocator import trim_heap
-from cmcr_cli.scene.bands import present
 from cmcr_cli.warning_kinds import ClearGroundWarning, NoRadarWarning, ReferenceWarning
 
 log = logging.getLogger("cmcr")
@@ -120,13 +118,10 @@ def survey_scene(session: Session, progress: Progress) -> Survey:
         known = "the scene's own colours" + (" and the references" if session.references else "")
         text = f"no Sentinel-1: under thick cloud, only {known} tell what the ground may be"
         session.warnings.add(NoRadarWarning(text))
-    # Where nothing is learnt from the scene, the colours are those of the training.
-    unknown = Ground.unknown(present(optical.names), weights.mean.numpy(), weights.std.numpy())
     found = survey(
         optical,
         session.radar,
         session.mask,
-        unknown,
         learn=options.context,
         keep_clear=options.keep_clear,
         area=session.area,

@@ -119,7 +119,7 @@ class Mix:
         procedural: Share with procedural clouds instead of real ones.
         pseudo_radar: Share with random radar that shares the boundaries of the ground.
         no_radar: Share without radar.
-        no_context: Share with a constant spectrum as context.
+        no_context: Share whose context is that of a scene without clear ground, as with --no-context.
         no_cirrus: Share without B10.
         no_sixty_metre: Share without B01, B09 and B10.
         overcast_again: Chance to redraw a sample with hardly any clear ground.

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import started
+
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs signals of POSIX")
 
 Cmcr = Callable[..., Any]
@@ -58,7 +60,7 @@ def test_stopped_at_work(given: list[str], out: Path) -> None:
     """The same handler answers all signals that stop; test_remove.py sends two others."""
     slow = ("--steps", 64, "--samples", 256, "--mask", "all")
     args = [sys.executable, "-m", "cmcr_cli", *map(str, (*given, *slow))]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + SECONDS
         while not list(out.iterdir()):
             assert process.poll() is None and time.monotonic() < until

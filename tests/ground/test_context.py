@@ -20,7 +20,6 @@ from cmcr_cli.ground.context import (
     ContextBuilder,
     SceneContext,
     block_bytes,
-    constant_context,
     fit_context,
 )
 from cmcr_cli.ground.pyramid import block_mean
@@ -237,15 +236,6 @@ def test_without_clear_ground_the_prior_comes_back_without_confidence() -> None:
     assert spectrum.std(axis=(1, 2)).max() > 0.01
 
 
-def test_a_constant_context_knows_nothing_and_keeps_absent_bands_at_zero() -> None:
-    present = np.array([name != "B10" for name in BANDS])
-    context = constant_context(present, np.full(13, 0.3, np.float32))
-    spectrum, confidence = context.evaluate(-20, 400, 64, 32, None, None)
-    assert spectrum.shape == (13, 64, 32) and confidence.shape == (64, 32)
-    assert np.array_equal(np.unique(spectrum[present]), [np.float32(0.3)])
-    assert not spectrum[~present].any() and not confidence.any()
-
-
 def test_absent_bands_stay_zero() -> None:
     optical, radar = landscape()
     present = np.array([name not in ("B01", "B09", "B10") for name in BANDS])
@@ -396,5 +386,5 @@ def test_context_beats_mean_colours_and_a_plain_regression_under_real_clouds(sha
 
 @pytest.mark.parametrize("size", [64, 256])
 def test_blocks_take_as_many_bytes_as_they_are_counted_for(size: int) -> None:
-    blocks = constant_context(np.ones(13, bool)).blocks(0, 0, size, size, None, None)
+    blocks = ContextBuilder(1, 1).finish(ALL).blocks(0, 0, size, size, None, None)
     assert blocks.nbytes == block_bytes(size)

@@ -7,18 +7,24 @@ import pytest
 
 from cmcr_cli.ground.cirrus import B10, TYPICAL_RATIO
 from cmcr_cli.ground.ground import Ground
+from cmcr_cli.ground.radar_basis import MARGIN
+from cmcr_cli.ground.ridge import learnt_prior
 from cmcr_cli.scene.bands import BANDS
 
 PRESENT = np.array([name != "B09" for name in BANDS])
 
 
-def test_an_unknown_ground_is_the_same_everywhere_and_without_confidence() -> None:
-    mean = np.linspace(0.1, 0.3, 13, dtype=np.float32)
-    ground = Ground.unknown(PRESENT, mean)
+def test_an_unknown_ground_is_that_of_the_prior_without_confidence() -> None:
+    ground = Ground.unknown(PRESENT)
     spectrum, confidence = ground.context.evaluate(0, 0, 8, 6, None, None)
-    np.testing.assert_allclose(spectrum, np.broadcast_to((mean * PRESENT)[:, None, None], (13, 8, 6)))
+    expected = learnt_prior().levels[0] * PRESENT
+    np.testing.assert_allclose(spectrum, np.broadcast_to(expected[:, None, None], (13, 8, 6)), atol=1e-6)
     assert not confidence.any() and not ground.unmixing.any()
     assert ground.cirrus_ratio == TYPICAL_RATIO
+    radar = np.full((2, 8 + 2 * MARGIN, 6 + 2 * MARGIN), -8, np.float32)
+    with_radar, confidence = ground.context.evaluate(0, 0, 8, 6, radar, np.ones(radar.shape[1:], bool))
+    assert np.abs(with_radar - spectrum)[PRESENT].max() > 0.01 and not confidence.any()
+    assert not with_radar[~PRESENT].any()
 
 
 def test_a_ground_comes_back_from_a_file() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,16 @@ def test_a_killed_distillation_ends_with_the_weights_of_one_that_was_not(
     options = "--teacher", untrained, "--config", config, "--run-dir", tmp_path / "killed"
     killed = launch(command("distill", data, *options))
     deadline = time.monotonic() + PATIENCE
-    while not (tmp_path / "killed" / NAME).is_file():
-        assert killed.poll() is None and time.monotonic() < deadline, killed.communicate()
-        time.sleep(0.01)
-    time.sleep(random.uniform(0, 0.3))  # anywhere: in an update, a validation, the writing of a file
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL, "it had ended before it could be killed"
+    try:
+        while killed.poll() is None and not (tmp_path / "killed" / NAME).is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.3))  # anywhere: in an update, a validation, the writing of a file
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(killed.pid, signal.SIGKILL)
+    printed, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, f"it had ended before it could be killed: {printed}"
     for last in ("killed", "whole"):
         ended = cmcr("distill", data, *options[:-1], tmp_path / last)
         assert ended.code == 0, ended.err

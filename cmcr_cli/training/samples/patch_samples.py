@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cmcr_cli.errors import InputError
 from cmcr_cli.ground.cirrus import FITTED, THIN, TYPICAL_RATIO, WHITE, fitted_ratio, without_cirrus
-from cmcr_cli.ground.context import constant_context, fit_context
+from cmcr_cli.ground.context import fit_context
 from cmcr_cli.ground.radar_basis import MARGIN
 from cmcr_cli.ground.unmixing import LEVELS, NOTHING, Unmixing
 from cmcr_cli.model.condition import UNDER_CIRRUS, PatchInputs
@@ -270,8 +270,8 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
         cover: 1 under cloud or shadow, UNDER_CIRRUS under cirrus that B10 shows, else 0, (H, W).
         present: Bands of the sample (13,).
         radar: VV and VH in dB (2, H, W); None: no radar.
-        context: Whether context and statistics are fitted to the scene; else those of the training data are
-            used.
+        context: Whether context and statistics are fitted to the scene; else the context is that of a scene
+            without clear ground, and nothing else is known.
 
     Returns:
         Inputs and target of the network, most of them float16.
@@ -280,7 +280,7 @@ def assemble(scene: Clouded, cover: Array, present: Mask, radar: Array | None, *
     optical, covered = scene.cloudy * present[:, None, None], cover > 0
     optical = without_cirrus(optical, fitted_ratio([optical[FITTED]]) if context else TYPICAL_RATIO)
     valid = None if radar is None else np.asarray(np.isfinite(radar).all(axis=0))
-    fitted = fit_context(optical, cover < 1, radar, valid, present) if context else constant_context(present)
+    fitted = fit_context(optical, (cover < 1) & context, radar, valid, present)
     spectrum, confidence = fitted.evaluate(0, 0, height, width, *_reflected(radar, valid))
     matrices = NOTHING
     if context:

@@ -24,6 +24,7 @@ from cmcr_cli.option_fields import Role, option_fields
 from cmcr_cli.options import COLUMNS, RemoveOptions
 from cmcr_cli.removal.many_scenes import Outcome
 from cmcr_cli.simulate import SimulatedScene
+from tests.support.processes import started
 
 Cmcr = Callable[..., Any]
 
@@ -188,7 +189,7 @@ def test_a_cluster_survives_the_loss_of_a_worker(
     out, settings = tmp_path / "out", (*given, "--steps", 4)
     args = ["batch", listed, "-o", out, *settings, "--scheduler", address, "--json"]
     command = [sys.executable, "-m", "cmcr_cli", *map(str, args)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+    with started(command, stdout=subprocess.PIPE) as run:
         until = time.monotonic() + SECONDS
         # Hidden parts of two scenes: both workers are in the middle of one.
         while len({path.name[:6] for path in out.glob(".?.tif.*")}) < 2:

@@ -15,6 +15,7 @@ import rasterio
 from rasterio import Affine
 
 from cmcr_cli.simulate import SimulatedScene
+from tests.support.processes import started
 
 Cmcr = Callable[..., Any]
 
@@ -156,7 +157,7 @@ def test_interrupted_run_leaves_nothing(
 ) -> None:
     slow = ("--steps", 64, "--samples", 256, "--mask", "all", "-o", tmp_path / "out.tif")
     args = [sys.executable, "-m", "cmcr_cli", *map(str, (*given, *slow))]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with started(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         until = time.monotonic() + 240
         while not list(tmp_path.iterdir()):
             assert run.poll() is None and time.monotonic() < until

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cmcr_cli.ground.context import constant_context
+from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.references import Expected
 from cmcr_cli.ground.spectral_basis import MARGIN
 from cmcr_cli.removal.restore import expected
@@ -52,7 +52,7 @@ def test_every_pixel_is_where_it_belongs(
     reader = ReferenceReader(optical, None, cloud_map, [OtherDate(optical, cloud_map)])
     down, across = reader.phase
     assert down or across, "or the test says less"
-    numbers, context = np.array([0, 7], np.uint8), constant_context(np.ones(13, bool))
+    numbers, context = np.array([0, 7], np.uint8), Ground.unknown(np.ones(13, bool)).context
     todo = [[], [-30, 100]]
     of = Expectation(reader, Places(), numbers, context, todo, map).of  # type: ignore[arg-type]
     for start, size in ((0, HEIGHT), (3, 97), (91, 59)):
@@ -70,7 +70,7 @@ def test_nothing_is_read_where_no_patch_needs_it(optical: Optical, monkeypatch: 
     cloud_map = CloudMap.empty(optical.grid)
     reader = ReferenceReader(optical, None, cloud_map, [])
     monkeypatch.setattr(ReferenceReader, "rows", None)
-    numbers, context = np.zeros(1, np.uint8), constant_context(np.ones(13, bool))
+    numbers, context = np.zeros(1, np.uint8), Ground.unknown(np.ones(13, bool)).context
     found, source = Expectation(reader, Places(), numbers, context, [[]], map).of(0, Span(0, 20), None)  # type: ignore[arg-type]
     assert found.shape == (15, 20, WIDTH) and not found.any() and not source.any()
 
@@ -80,7 +80,7 @@ def test_only_the_columns_of_patches_are_expected(optical: Optical, monkeypatch:
     monkeypatch.setattr(expected, "PATCH", 40)
     cloud_map = CloudMap.empty(optical.grid)
     reader = ReferenceReader(optical, None, cloud_map, [])
-    numbers, context = np.array([0, 1], np.uint8), constant_context(np.ones(13, bool))
+    numbers, context = np.array([0, 1], np.uint8), Ground.unknown(np.ones(13, bool)).context
     found, _ = Expectation(reader, Places(), numbers, context, [[70]], map).of(0, Span(0, 20), None)  # type: ignore[arg-type]
     shown = found[14].any(axis=0)
     assert shown[70:110].all() and not shown[:60].any() and not shown[130:].any()
@@ -97,7 +97,7 @@ def test_what_two_strips_share_is_predicted_once(optical: Optical) -> None:
             asked.append(top)
             return super().evaluate(context, top, *others)
 
-    numbers, context = np.array([0, 7], np.uint8), constant_context(np.ones(13, bool))
+    numbers, context = np.array([0, 7], np.uint8), Ground.unknown(np.ones(13, bool)).context
     down = reader.phase[0]
     first, second = Span(0, 96 - down), Span(64 - down, 128 - down)
     of = Expectation(reader, Counted(), numbers, context, [[0], [0]], map).of  # type: ignore[arg-type]

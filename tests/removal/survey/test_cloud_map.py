@@ -126,6 +126,7 @@ def test_cells_come_back_as_they_were_entered(height: int, width: int, origin: i
         np.testing.assert_array_equal(CloudMap.of(crop, width).cells(0, rows), crop)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(-3, 3), st.integers(-3, 3), st.integers(0, 2**31))
 def test_a_cell_takes_the_class_of_its_most_opaque_pixel(
     height: int, width: int, row0: int, col0: int, seed: int

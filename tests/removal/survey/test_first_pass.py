@@ -50,7 +50,7 @@ def surveyed(files: Any, mask: CloudNetwork | str | None, *, learn: bool = False
             source = RasterMask(optical, raster.read)
         elif mask is not None:
             source = NetworkMask(optical, mask)
-        return survey(optical, radar, source, Ground.unknown(present(optical.names)), learn=learn)
+        return survey(optical, radar, source, learn=learn)
 
 
 def test_network_finds_the_same_cover_in_a_crop(make_scene: Callable[..., Any], clouds: CloudNetwork) -> None:
@@ -98,8 +98,7 @@ def test_shares_are_those_of_the_pixels(
         open_mask(files.mask, optical.grid, dilate=dilate, codes="cmcr") as mask,
     ):
         source = RasterMask(optical, mask.read, found=mask.undilated if dilate else None)
-        unknown = Ground.unknown(present(optical.names))
-        found = survey(optical, None, source, unknown, learn=False, keep_clear=keep_clear)
+        found = survey(optical, None, source, ground=False, keep_clear=keep_clear)
         valid = optical.valid(optical.read(0, 150))
         before = mask.undilated(0, 150) if dilate else found.cloud_map.classes(0, 150)
     classes, replaced = found.cloud_map.classes(0, 150), found.cloud_map.strength(0, 150) > 0
@@ -151,7 +150,7 @@ def test_context_learns_from_doubtful_shadow_where_nothing_is_clear(make_scene: 
         dn = optical.read(0, 700)
         unknown = Ground.unknown(present(optical.names))
         for lit in (0, 600):
-            found.append(survey(optical, radar, Shaded(optical, lit), unknown, learn=True).ground.context)
+            found.append(survey(optical, radar, Shaded(optical, lit)).ground.context)
         seen = optical.reflectance(dn)[:, :600][:, optical.valid(dn)[:600]].mean(axis=1)
     assert np.abs(found[0].mean - unknown.context.mean).max() < 0.1  # that of the prior
     np.testing.assert_allclose(found[1].mean, seen, rtol=0.02, atol=1e-3)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.cirrus import B10, GROUND, SPECTRUM, THIN, TYPICAL_RATIO, WHITE, without_cirrus
-from cmcr_cli.ground.context import TYPICAL_MEAN
+from cmcr_cli.ground.ridge import learnt_prior
 from cmcr_cli.model.condition import UNDER_CIRRUS
 from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.radiometry import scaled_radar
@@ -221,10 +221,13 @@ def test_without_radar(library: Library) -> None:
 
 
 def test_without_context(library: Library) -> None:
-    typical = torch.from_numpy(TYPICAL_MEAN)
+    """Only the radar tells what to expect."""
     for sample in many(library, replace(PLAIN, no_context=1), 4):
-        assert not sample.confidence.any()
-        expected = (typical * sample.present)[:, None, None].expand_as(sample.context)
+        assert not sample.confidence.any() and not sample.unmixing.any()
+        assert float(sample.context.float().std(dim=(1, 2)).max()) > 0.001
+    for sample in many(library, replace(PLAIN, no_context=1, no_radar=1), 4):
+        prior = torch.from_numpy(learnt_prior().levels[0])
+        expected = (prior * sample.present)[:, None, None].expand_as(sample.context)
         assert_close(sample.context.float(), expected, rtol=1e-3, atol=1e-4)
     for sample in many(library, PLAIN, 4):
         assert sample.confidence.any() or sample.cover.all()
