@@ -36,7 +36,7 @@ MOST_CELLS = 700
 
 _LARGE = 1024  # of wider or higher scenes not every row and column is looked at for the residual
 _ARRAYS = "image", "radar", "references", "clear", "fold"  # of samples
-_CLOSE = 8  # pixels between samples up to which all rows of windows are read
+_CLOSE = 4  # pixels between samples up to which all rows of windows are read
 _PER_CELL = 2  # rows and columns that are looked at in each cell of large scenes
 _SQUARE = 32  # pixels along the side of the squares that belong to one fold
 _PAIRS = (0, 0), (1, 1), (0, 1)  # error of the context, of the readouts, and both

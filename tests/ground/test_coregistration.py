@@ -17,6 +17,7 @@ from cmcr_cli.ground.coregistration import (
     Alignment,
     _correlation,
     _peak,
+    _smoothed,
     measure_alignment,
     optical_layer,
     radar_layer,
@@ -66,6 +67,15 @@ def test_any_shift_that_is_searched_for_is_found(down: int, right: int) -> None:
     everywhere = np.ones(ground.shape, bool)
     surface, pixels = _correlation(image, everywhere, db, everywhere, (1.5, 2.0))
     assert _peak(surface) == pytest.approx((down, right), abs=0.25) and pixels > 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (101, 130)])
+def test_what_is_smoothed_on_means_is_as_good(height: int, width: int) -> None:
+    values = (np.random.default_rng(1).random((height, width)) > 0.5).astype(np.float32)
+    values[height // 2 :, : width // 3] = 0
+    found = _smoothed(values, 12)
+    assert found.shape == (height, width)
+    np.testing.assert_allclose(found, ndimage.gaussian_filter(values, 12), atol=0.02)
 
 
 def test_pair_that_is_aligned(measure: Measure, pair: Any) -> None:

@@ -123,24 +123,32 @@ class Detector:
         """
         grid = self._optical.grid
         row0, col0 = grid.origin
-        side, wide = SIDE * CELL, WIDE * CELL
-        top = (core.start + row0) // side * side
-        self._look_ahead(top // _SQUARE, first, dn)
-        far = np.stack([self._squares[n] for n in self._mirrored(top // _SQUARE, SIDE, self._rows)], axis=1)
-        rows = reflected(top - row0 - ABOVE, side + 2 * ABOVE, grid.height) - first
+        self._look_ahead((core.start + row0) // (SIDE * CELL) * (SIDE * CELL) // _SQUARE, first, dn)
+        # Of tiles that hang over the edges of the scene, only the squares within it are looked at.
+        down, across = _squared(core.start + row0, core.stop + row0), _squared(col0, col0 + grid.width)
+        far_rows = self._mirrored(down, self._rows)
+        far = np.stack([self._squares[square] for square in far_rows], axis=1)
+        rows = reflected(down.start - row0 - ABOVE, down.size + 2 * ABOVE, grid.height) - first
 
-        def find(left: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array, NDArray[np.uint8]]:
-            across = [n - self._columns[0] for n in self._mirrored(left // _SQUARE, WIDE, self._columns)]
-            cells = self._cells(crop(dn, rows, reflected(left - col0 - ABOVE, wide + 2 * ABOVE, grid.width)))
-            probability = self._probability(cells, far[:, :, across])
+        def find(columns: Span) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Array, NDArray[np.uint8]]:
+            near = reflected(columns.start - col0 - ABOVE, columns.size + 2 * ABOVE, grid.width)
+            cells = self._cells(crop(dn, rows, near))
+            squares = [square - self._columns[0] for square in self._mirrored(columns, self._columns)]
+            probability = self._probability(cells, far[:, :, squares])
             classes, certainty = classified(probability)
             inner = slice(NEAR_MARGIN, -NEAR_MARGIN)
             cirrus = thin_cirrus(cells[B10, inner, inner], cells[BLUE, inner, inner])
             doubt = doubtful(probability[:, inner, inner], classes[inner, inner])
             return classes[inner, inner], certainty[inner, inner], cirrus, doubt
 
-        found = list(self._each(find, range(col0 // wide * wide, col0 + grid.width, wide)))
-        inside = (slice((core.start + row0 - top) // CELL, None), slice(col0 % wide // CELL, None))
+        wide = WIDE * CELL
+        lefts = range(across.start // wide * wide, across.stop, wide)
+        tiles = [Span(max(left, across.start), min(left + wide, across.stop)) for left in lefts]
+        found = list(self._each(find, tiles))
+        inside = (
+            slice((core.start + row0 - down.start) // CELL, None),
+            slice((col0 - across.start) // CELL, None),
+        )
         return Detections(*(np.concatenate(part, axis=1)[inside] for part in zip(*found, strict=True)))
 
     def _probability(self, cells: Array, far: Array) -> Array:
@@ -172,16 +180,17 @@ class Detector:
         for row in [row for row in self._squares if row < top - SIDE // SQUARE - 2 * _FAR]:
             del self._squares[row]
 
-    def _mirrored(self, first: int, cells: int, span: tuple[int, int]) -> list[int]:
-        """Squares along an axis that a tile from square `first` looks at, those beyond `span` mirrored.
-
-        A tile may begin far above `span`; what no cell of the scene sees there may not be made yet, and is
-        the farthest that is seen instead.
-        """
+    def _mirrored(self, pixels: Span, span: tuple[int, int]) -> list[int]:
+        """Squares along an axis that a tile of these `pixels` looks at, those beyond `span` mirrored."""
         low, high = span
         squares = low + mirrored(-_FAR, high - low + 1 + 2 * _FAR, high - low + 1)
-        wanted = np.arange(first - low, first - low + cells // SQUARE + 2 * _FAR)
-        return [int(square) for square in squares[wanted.clip(0, len(squares) - 1)]]
+        first = pixels.start // _SQUARE - low
+        return [int(square) for square in squares[first : first + pixels.size // _SQUARE + 2 * _FAR]]
+
+
+def _squared(start: int, stop: int) -> Span:
+    """Pixels grown to whole squares."""
+    return Span(start // _SQUARE * _SQUARE, -(-stop // _SQUARE) * _SQUARE)
 
 
 @torch.inference_mode()

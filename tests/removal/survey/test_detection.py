@@ -251,6 +251,15 @@ def test_a_crop_is_found_as_the_whole_is(network: CloudNetwork, stack: Write) ->
     assert not np.array_equal(crop[1], whole[1][moved]), "or there is no edge to stay away from"
 
 
+def test_tiles_end_where_the_scene_ends(
+    network: CloudNetwork, stack: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, choose, most = [], detection.classified, 2 * (NEAR_MARGIN + SQUARE)
+    monkeypatch.setattr(detection, "classified", lambda found: (looked.append(found.shape), choose(found))[1])
+    found(network, stack(pixels(90, 70), 7, 13))
+    assert looked and all(rows <= 45 + most and columns <= 35 + most for _, rows, columns in looked)
+
+
 def test_squares_that_no_row_of_tiles_will_need_are_forgotten(
     network: CloudNetwork, stack: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
