@@ -18,16 +18,7 @@ from numpy.typing import NDArray
 
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, rounded
 from cmcr_cli.ground.ridge import CONSTANT, SPECTRUM, ridge
-from cmcr_cli.ground.spectral_basis import (
-    FEATURES,
-    LOOKS,
-    PLAIN,
-    USED,
-    class_centres,
-    features,
-    identity,
-    slopes,
-)
+from cmcr_cli.ground.spectral_basis import FEATURES, PLAIN, USED, class_centres, features, identity
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -48,7 +39,6 @@ _KEPT = 0.9  # of the samples, however they are explained
 _OUTLYING = 30.0  # times the median error; less is ground that is hard to tell, not cloud
 _CHUNK = 4096
 _MOST = 65536  # samples times references
-_DETAILED = 8192  # samples on which slopes are measured, about
 _ALIKE = 0.05  # of the mean error variance, added to its covariance: weights from few samples are noise
 
 
@@ -80,29 +70,15 @@ class Readout:
     Attributes:
         weights: (13, 2 + RADAR_BASIS + n FEATURES) for a constant, the radar basis, and the features of the
             references of the subset in their order; gives reflectance.
-        slopes: How fast it changes with the pixels of each of them (n, 13, 13), see `spectral_basis.slopes`.
         shares: How much each of them counts (n,), the sum is 1.
         error: Mean square error outside the fit, in units of the variance of the bands.
         optimism: The same within the fit, as a part of `error`.
     """
 
     weights: Floats
-    slopes: Floats
     shares: Floats
     error: float
     optimism: float
-
-    def of(self, place: int) -> Floats:
-        """Take the weights of one reference.
-
-        Args:
-            place: Its place in the subset.
-
-        Returns:
-            Weights of its features (13, FEATURES).
-        """
-        first = 2 + RADAR_BASIS + place * FEATURES
-        return self.weights[:, first : first + FEATURES]
 
 
 def subsets(count: int) -> list[tuple[int, ...]]:
@@ -208,14 +184,13 @@ def mean_error(readouts: Mapping[tuple[int, ...], Readout], samples: Samples) ->
 
 def _unfitted(samples: Samples) -> dict[tuple[int, ...], Readout]:
     """Readouts for a scene that shows no clear ground: today is as the references were."""
-    found = {}
-    for subset in subsets(samples.clear.shape[1]):
-        if not set(subset) & set(samples.guides):
-            weights, shares = _identity(subset).astype(np.float32), np.full(len(subset), 1 / len(subset))
-            change = np.zeros((len(subset), len(BANDS), len(BANDS)), np.float32)
-            change[:, list(USED), list(USED)] = 1 / len(subset)
-            found[subset] = Readout(weights, change, shares.astype(np.float32), 0.3, 1.0)
-    return found
+    return {
+        subset: Readout(
+            _identity(subset).astype(np.float32), np.full(len(subset), 1 / len(subset), np.float32), 0.3, 1.0
+        )
+        for subset in subsets(samples.clear.shape[1])
+        if not set(subset) & set(samples.guides)
+    }
 
 
 def _identity(subset: Sequence[int], guides: Sequence[int] = ()) -> NDArray[np.float64]:
@@ -269,7 +244,6 @@ class _Fit:
             seen = samples.references[used, each].T.astype(np.float32)
             self._rows[:, first : first + FEATURES] = rounded(features(seen, centres[each]), 9).T
         self._fold, self._subset = samples.fold[used], subset
-        self._centres = [centres[each] for each in subset]
         self._bands = np.flatnonzero(present)
         self._scale = 1 / np.sqrt(variance[self._bands]).astype(np.float64)
         self._prior = _identity(subset, samples.guides)
@@ -310,17 +284,15 @@ class _Fit:
         errors = [self._outside(part.folds).ravel() for part in parts]
         covariance = np.array([[(a * b).mean() for b in errors] for a in errors])
         covariance += (_ALIKE * np.trace(covariance) / len(parts) + 1e-9) * np.eye(len(parts))
-        counts = np.maximum(np.linalg.solve(covariance, np.ones(len(parts))), 0)
-        counts /= counts.sum()
-        readout = sum(count * part.whole for count, part in zip(counts, parts, strict=True))
-        outside = sum(count * error for count, error in zip(counts, errors, strict=True))
+        weights = np.maximum(np.linalg.solve(covariance, np.ones(len(parts))), 0)
+        weights /= weights.sum()
+        readout = sum(weight * part.whole for weight, part in zip(weights, parts, strict=True))
+        outside = sum(weight * error for weight, error in zip(weights, errors, strict=True))
         inside = np.square(self._errors(readout, np.ones(len(self._rows), np.bool_))).mean()
         # What was measured on few samples is believed less.
         error = float(np.square(outside).mean()) * (1 + _FEW / len(self._rows))
-        weights = readout.astype(np.float32)
         return Readout(
-            weights,
-            self._slopes(weights),
+            readout.astype(np.float32),
             self._shares(readout),
             error,
             float(min(inside / max(error, 1e-12), 1)),
@@ -354,16 +326,6 @@ class _Fit:
             here = self._fold == fold
             errors[here] = self._errors(weights, here)
         return errors
-
-    def _slopes(self, weights: Floats) -> Floats:
-        """How fast the prediction changes with the pixels of each reference."""
-        thin, found = -(-len(self._rows) // _DETAILED), np.zeros((0, len(BANDS), len(BANDS)), np.float32)
-        for place, centres in enumerate(self._centres):
-            first = 2 + RADAR_BASIS + place * FEATURES
-            seen = self._rows[::thin, CONSTANT + first : CONSTANT + first + LOOKS].T
-            own = slopes(np.ascontiguousarray(seen), centres, weights[:, first : first + FEATURES])
-            found = np.concatenate([found, own[None]])
-        return found
 
     def _shares(self, weights: NDArray[np.float64]) -> Floats:
         """How much of the prediction varies with each reference."""

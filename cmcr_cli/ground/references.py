@@ -16,18 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.context import SceneContext, upsampled
-from cmcr_cli.ground.pyramid import block_mean, hats, upsample
+from cmcr_cli.ground.pyramid import hats, upsample
 from cmcr_cli.ground.radar_basis import RADAR_BASIS, radar_basis
 from cmcr_cli.ground.reference_fit import Readout, subsets
-from cmcr_cli.ground.spectral_basis import (
-    BEYOND,
-    MARGIN,
-    USED,
-    block_looks,
-    block_trust,
-    read_out,
-    reflectance_of,
-)
+from cmcr_cli.ground.spectral_basis import FEATURES, looks, read_out, trust
 from cmcr_cli.scene.bands import BANDS
 
 Floats = NDArray[np.float32]
@@ -50,32 +42,6 @@ class View:
 
     image: Floats
     clear: Bools
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A window of a reference: pixels, and blocks of 2 x 2 of them with one more on each side.
-
-    `pixels` and `means` of blocks are reflectance (13, rows, columns), `looks` are from `block_looks`. Pixels
-    of blocks that are not clear are as the clear blocks around them.
-    """
-
-    pixels: Floats
-    means: Floats
-    looks: Floats
-
-    @classmethod
-    def at(cls, view: View) -> _Look:
-        inner, around = (slice(MARGIN, -MARGIN),) * 2, (slice(BEYOND, -BEYOND),) * 2
-        means = block_mean(view.image)
-        seen, pixels = block_looks(means, view.clear), view.image[:, *inner].copy()
-        rows, columns = np.nonzero(block_mean(view.clear[inner]) < 1)
-        if len(rows):
-            by_block = pixels.reshape(len(pixels), pixels.shape[1] // 2, 2, -1, 2)
-            near = reflectance_of(seen[len(USED) :, rows + 1, columns + 1])
-            for band, values in zip(USED, near, strict=True):
-                by_block[band, rows, :, columns] = values[:, None, None]
-        return cls(pixels, means[:, *around], seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,37 +112,41 @@ class References:
             The prediction. That of a pixel does not depend on the window.
         """
         basis = None if radar is None or radar_valid is None else radar_basis(radar, radar_valid)
-        blocks = context.from_basis(top, left, height, width, basis)
-        trusted = [block_trust(view.clear) for view in views]
+        spectrum, confidence = upsampled(context.from_basis(top, left, height, width, basis))
+        trusted = [trust(view.clear) for view in views]
         chances = _chances(trusted, self.readouts)
+        source = np.zeros((height, width), np.uint8)
         if not chances:
-            spectrum, confidence = upsampled(blocks)
-            nothing = np.zeros((height, width), np.uint8)
-            return Expected(spectrum, confidence, nothing, np.ones((height, width), np.float32))
+            return Expected(spectrum, confidence, source, np.ones((height, width), np.float32))
         carried = self._carried(top, left, height, width)
-        seen = [_Look.at(view) if shown.any() else None for view, shown in zip(views, trusted, strict=True)]
-        total, weights = np.zeros_like(blocks[-1]), np.zeros((len(views), *blocks.shape[1:]), np.float32)
-        mixed, error = np.zeros_like(blocks[:-1]), np.zeros_like(blocks[-1])
-        shares = {}
+        filled = upsample(upsample(carried[-1:], axis=2), axis=1)[0]
+        seen = [
+            looks(view.image, view.clear) if shown.any() else None
+            for view, shown in zip(views, trusted, strict=True)
+        ]
+        total, weights = (
+            np.zeros((height, width), np.float32),
+            np.zeros((len(views), height, width), np.float32),
+        )
+        mixed, error = np.zeros_like(spectrum), np.zeros((height, width), np.float32)
         for subset, chance in chances.items():
             readout = self.readouts[subset]
-            share, own = self._share(readout, carried[-1])
+            share, own = self._share(readout, filled)
             share *= chance
             mixed += share * self._read(subset, basis, seen, chance > 0, carried[:-1])
             total += share
             error += chance * own
             for place, part in zip(subset, readout.shares, strict=True):
                 weights[place] += share * part
-            shares[subset] = share
-        before = self._context_error(blocks[-1])
-        error += (1 - sum(chances.values())) * before
-        mixed += (1 - total) * blocks[:-1]
-        doubt = np.clip(error / np.maximum(before, 1e-12), 0, 1)
-        confidence = np.maximum(blocks[-1], self._confidence(error))
-        source = np.where(total > 0.5, weights.argmax(axis=0) + 1, 0).astype(np.uint8)[1:-1, 1:-1]
-        spectrum = self._detailed(mixed, shares, seen)
-        confidence, doubt = upsample(upsample(np.stack([confidence, doubt]), axis=2), axis=1)
-        return Expected(spectrum, confidence, source.repeat(2, 0).repeat(2, 1), doubt)
+        rest = 1 - sum(chances.values())
+        error += rest * self._context_error(confidence)
+        spectrum = np.maximum(mixed + (1 - total) * spectrum, 0)
+        before = np.maximum(self._context_error(confidence), 1e-12)
+        doubt = np.asarray(np.clip(error / before, 0, 1), np.float32)
+        confidence = np.maximum(confidence, self._confidence(error))
+        strongest = weights.argmax(axis=0)
+        source[total > 0.5] = (strongest + 1).astype(np.uint8)[total > 0.5]
+        return Expected(spectrum, confidence, source, doubt)
 
     def regressed(
         self, seen: Sequence[Floats], trusted: Sequence[Bools], basis: Floats | None
@@ -203,16 +173,18 @@ class References:
     def _applied(
         self, subset: tuple[int, ...], basis: Floats | None, seen: Sequence[Floats | None], here: Bools
     ) -> Floats:
-        """Apply the readout of a subset to what is `here`, (13, n); `basis` is that of the same places."""
-        readout = self.readouts[subset]
-        found = np.repeat(readout.weights[:, :1], here.sum(), axis=1)
+        """Apply the readout of a subset to the pixels `here`, (13, n); `basis` is that of these pixels."""
+        weights = self.readouts[subset].weights
+        found = np.repeat(weights[:, :1], here.sum(), axis=1)
         if basis is not None:
-            found += readout.weights[:, _RADAR] @ basis
+            found += weights[:, _RADAR] @ basis
         for place, each in enumerate(subset):
             shown = seen[each]
             if shown is not None:
+                first = _RADAR.stop + place * FEATURES
+                own = weights[:, first : first + FEATURES]
                 pixels = shown.reshape(len(shown), -1) if here.all() else shown[:, here]
-                found += read_out(pixels, self.centres[each], readout.of(place))
+                found += read_out(pixels, self.centres[each], own)
         return found
 
     def _carried(self, top: int, left: int, height: int, width: int) -> Floats:
@@ -227,50 +199,25 @@ class References:
         self,
         subset: tuple[int, ...],
         basis: Floats | None,
-        seen: Sequence[_Look | None],
+        seen: Sequence[Floats | None],
         here: Bools,
         carried: Floats,
     ) -> Floats:
-        """Return what a regression says of blocks (13, rows, columns), complete only where it is asked."""
-        image = carried.copy()
+        """Return what a regression says (13, height, width), complete only where it is asked for.
+
+        What follows from the radar and what is `carried` are known for blocks of 2 x 2 pixels, and
+        interpolated.
+        """
         if basis is not None:
-            image += np.tensordot(self.readouts[subset].weights[:, _RADAR], basis, 1)
-        looked = [None if each is None else each.looks for each in seen]
-        said = self._applied(subset, None, looked, here)
+            carried = carried + np.tensordot(self.readouts[subset].weights[:, _RADAR], basis, 1)
+        image = upsample(upsample(carried, axis=2), axis=1)
+        said = self._applied(subset, None, seen, here)
         if here.all():
             image += said.reshape(image.shape)
         else:
             image[:, here] += said
         low, high = self.limits[..., None, None]
         return np.asarray(np.clip(image, low, high, out=image))
-
-    def _detailed(
-        self, blocks: Floats, shares: Mapping[tuple[int, ...], Floats], seen: Sequence[_Look | None]
-    ) -> Floats:
-        """Interpolate the spectrum of blocks, and add how pixels differ from their blocks in the references.
-
-        A readout is nearly linear within a block, and takes much longer to evaluate than its slopes.
-        """
-        parts = []
-        for subset, share in shares.items():
-            looked = [
-                (slopes, seen[each])
-                for slopes, each in zip(self.readouts[subset].slopes, subset, strict=True)
-            ]
-            known = [(slopes, look) for slopes, look in looked if look is not None]
-            if known and share.any():
-                parts.append((share, known))
-                blocks -= share * sum(np.tensordot(slopes, look.means, 1) for slopes, look in known)
-        image = upsample(upsample(blocks, axis=2), axis=1)
-        detailed = np.zeros(image.shape[1:], np.bool_)
-        for share, known in parts:
-            fine = upsample(upsample(share[None], axis=2), axis=1)
-            image += fine * sum(np.tensordot(slopes, look.pixels, 1) for slopes, look in known)
-            detailed |= fine[0] > 0
-        if parts:
-            low, high = self.limits[..., None, None]
-            np.clip(image, low, high, out=image, where=detailed)
-        return np.asarray(np.maximum(image, 0, out=image))
 
     def _share(self, readout: Readout, confidence: Floats) -> tuple[Floats, Floats]:
         """Weight of a readout against the context, 0 to 1, and the error of the mean of both."""
@@ -334,8 +281,7 @@ def arrays_of(references: References) -> dict[str, Any]:
     }
     for subset, readout in references.readouts.items():
         name = "reference_" + "_".join(map(str, subset))
-        for part in ("weights", "slopes", "shares"):
-            named[f"{name}_{part}"] = getattr(readout, part)
+        named[f"{name}_weights"], named[f"{name}_shares"] = readout.weights, readout.shares
         named[f"{name}_error"] = np.array([readout.error, readout.optimism])
     return named
 
@@ -356,8 +302,7 @@ def references_from(arrays: Mapping[str, Any]) -> References | None:
         name = "reference_" + "_".join(map(str, subset))
         if f"{name}_weights" in arrays:
             error, optimism = (float(value) for value in arrays[f"{name}_error"])
-            weights, slopes, shares = (arrays[f"{name}_{part}"] for part in ("weights", "slopes", "shares"))
-            readouts[subset] = Readout(weights, slopes, shares, error, optimism)
+            readouts[subset] = Readout(arrays[f"{name}_weights"], arrays[f"{name}_shares"], error, optimism)
     return References(
         readouts,
         arrays["reference_field"],

@@ -40,13 +40,9 @@ PLAIN = np.array([True] * len(USED) + [False] * (len(USED) + RANDOM) + [True] * 
 MARGIN = 8
 """Pixels of a reference that the features need on each side of a window."""
 
-BEYOND = MARGIN // 2 - 1
-"""Blocks of the margin that are left out where one on each side of a window is wanted."""
-
 _LIMIT = 3.0
 _CLASS_WIDTH = 0.25  # in units of `spectrum`: classes merge into each other over it
 _ROUNDS = 12
-_STEADY = 1e-3  # of the mean variance of detail, added to all of it: some bands show none
 _CACHED = 2048  # samples whose features stay in the processor's cache
 _BITS = 9  # of what learns: 16-bit floats hold such fractions exactly up to _LIMIT
 
@@ -104,25 +100,12 @@ def looks(image: Floats, clear: Bools, step: int = 1) -> Floats:
     Returns:
         Spectrum and surroundings (LOOKS, h / step, w / step), rounded to what 16-bit floats hold exactly.
     """
-    around = block_looks(block_mean(image), clear)[len(USED) :]
+    beyond = MARGIN // 2 - 1
+    blocks = spectrum(block_mean(image))
+    around = surroundings(blocks, block_mean(clear) == 1)[:, beyond:-beyond, beyond:-beyond]
     around = upsample(upsample(around, axis=2, step=step), axis=1, step=step)
     values = spectrum(image[:, MARGIN:-MARGIN:step, MARGIN:-MARGIN:step])
     return rounded(np.concatenate([values, around]), _BITS)
-
-
-def block_looks(means: Floats, clear: Bools) -> Floats:
-    """Stack the spectrum of blocks of 2 x 2 pixels and that of the blocks around them.
-
-    Args:
-        means: Reflectance of the blocks of a window and its margin (13, h / 2 + MARGIN, w / 2 + MARGIN).
-        clear: Where the ground shows, in pixels (h + 2 MARGIN, w + 2 MARGIN).
-
-    Returns:
-        Spectrum and surroundings (LOOKS, h / 2 + 2, w / 2 + 2), with one more block on each side.
-    """
-    blocks = spectrum(means)
-    around = surroundings(blocks, block_mean(clear) == 1)
-    return np.concatenate([blocks, around])[:, BEYOND:-BEYOND, BEYOND:-BEYOND]
 
 
 def features(seen: Floats, centres: Floats) -> Floats:
@@ -221,60 +204,26 @@ def class_centres(values: Floats) -> Floats:
 
 
 def trust(clear: Bools) -> Floats:
-    """Weigh a reference at pixels as `block_trust` does: interpolated between blocks.
+    """Weigh a reference: 1 on clear ground, less beside what is not clear, and 0 there.
+
+    What masks miss lies at their edges, and a prediction must not jump where a reference ends. But without
+    it, what is known of such a pixel is worth much less.
 
     Args:
         clear: Where its ground shows (h + 2 MARGIN, w + 2 MARGIN).
 
     Returns:
-        Pixels (h, w); those in blocks that are not clear count nothing for all that.
-    """
-    blocks = block_trust(clear)
-    pixels = upsample(upsample(blocks[None], axis=2), axis=1)[0]
-    pixels *= (blocks[1:-1, 1:-1] > 0).repeat(2, 0).repeat(2, 1)
-    return np.asarray(pixels, np.float32)
-
-
-def block_trust(clear: Bools) -> Floats:
-    """Weigh a reference: 1 on clear ground, less beside what is not clear, and 0 there.
-
-    What masks miss lies at their edges, and a prediction must not jump where a reference ends. But without
-    it, what is known of such a block is worth much less.
-
-    Args:
-        clear: Where its ground shows, in pixels (h + 2 MARGIN, w + 2 MARGIN).
-
-    Returns:
-        Blocks of 2 x 2 pixels (h / 2 + 2, w / 2 + 2), with one more on each side.
+        Pixels (h, w).
     """
     whole = (block_mean(clear) == 1).astype(np.float32)
     near = ndimage.uniform_filter(whole, 3, mode="nearest")
-    shown = np.where(near > 0.999, 1, np.clip(1.5 * near - 0.5, 0, 1) * whole)
-    return np.asarray(shown[BEYOND:-BEYOND, BEYOND:-BEYOND], np.float32)
-
-
-def slopes(seen: Floats, centres: Floats, weights: Floats) -> Floats:
-    """Fit how fast a readout changes with the spectrum of a pixel, its surroundings being the same.
-
-    It is measured between pixels and the mean of their surroundings, so it holds for the detail of a few
-    pixels.
-
-    Args:
-        seen: `looks` of samples (LOOKS, n).
-        centres: Of the classes (CLASSES, bands).
-        weights: (13, FEATURES); give reflectance.
-
-    Returns:
-        Reflectance for 1 of reflectance (13, 13).
-    """
-    values, around = np.split(seen, 2)
-    detail = (values - around).astype(np.float64)
-    change = read_out(seen, centres, weights) - read_out(np.concatenate([around, around]), centres, weights)
-    gram = detail @ detail.T
-    gram += (_STEADY * np.trace(gram) / len(gram) + 1e-9) * np.eye(len(gram))
-    found = np.zeros((len(weights), len(BANDS)), np.float32)
-    found[:, list(USED)] = np.linalg.solve(gram, detail @ change.T).T / _SCALE
-    return found
+    beyond = MARGIN // 2 - 1
+    shown = np.where(near > 0.999, 1, np.clip(1.5 * near - 0.5, 0, 1) * whole).astype(np.float32)
+    here = slice(beyond, -beyond)
+    pixels = upsample(upsample(shown[None, here, here], axis=2), axis=1)[0]
+    # Between blocks trust is interpolated; pixels that are not clear count nothing for all that.
+    pixels *= whole[beyond + 1 : -beyond - 1, beyond + 1 : -beyond - 1].repeat(2, 0).repeat(2, 1)
+    return np.asarray(pixels, np.float32)
 
 
 def random_features(values: Floats) -> Floats:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cmcr_cli.ground.context import SceneContext, fit_context
-from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.ground.references import NODES, Expected, References, View, arrays_of, references_from
 from tests.support.dates import HOLE, PRESENT, SIZE, Floats, Today, error, fields, predict, today, view
 
@@ -69,21 +68,6 @@ def test_a_pixel_does_not_depend_on_the_window(fitted: Fitted, scene: Today, vie
         np.testing.assert_allclose(part.spectrum, whole.spectrum[here], atol=1e-5)
         np.testing.assert_allclose(part.confidence, whole.confidence[here], atol=1e-5)
         assert (part.source != whole.source[here]).mean() < 1e-3
-
-
-def test_pixels_differ_from_their_block_as_in_the_reference(ground: Floats) -> None:
-    detail = np.random.default_rng(8).normal(0, 0.02, ground.shape).astype(np.float32)
-    detail[[0, 9, 10]] = detail[[1, 8, 11]]
-    fine = today(ground + detail)
-    other = [view(0.5 * (ground + detail) + np.float32(0.1))]
-    found = predict(fine.fit(*other), fine, other).spectrum
-
-    def within(image: Floats) -> Floats:
-        return image - block_mean(image).repeat(2, 1).repeat(2, 2)
-
-    mine, true = (within(each)[:, HOLE, HOLE] for each in (found, ground + detail))
-    left = np.square(mine - true).mean(axis=(1, 2)) / np.square(true).mean(axis=(1, 2))
-    assert left[1:9].max() < 0.1
 
 
 def test_the_order_of_the_references_hardly_matters(fitted: Fitted, scene: Today, views: list[View]) -> None:

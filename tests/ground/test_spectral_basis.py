@@ -5,7 +5,6 @@ import pytest
 from numpy.typing import NDArray
 
 from cmcr_cli.ground.context import TYPICAL_MEAN, TYPICAL_STD
-from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.ground.spectral_basis import (
     CLASSES,
     FEATURES,
@@ -13,15 +12,11 @@ from cmcr_cli.ground.spectral_basis import (
     MARGIN,
     RANDOM,
     USED,
-    block_looks,
-    block_trust,
     class_centres,
     features,
     identity,
     looks,
     random_features,
-    reflectance_of,
-    slopes,
     spectrum,
     surroundings,
     trust,
@@ -70,34 +65,6 @@ def test_looks_are_stored_exactly_in_16_bits(image: Floats) -> None:
 
 def _inner(image: Floats) -> Floats:
     return image[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
-
-
-def test_blocks_of_pixels_that_are_alike_look_as_these_do(image: Floats) -> None:
-    alike, clear = block_mean(image), np.random.default_rng(4).random(image.shape[1:]) > 0.01
-    seen = looks(alike.repeat(2, 1).repeat(2, 2), clear)[: len(USED)]
-    blocks = block_looks(alike, clear)
-    side = seen.shape[1] // 2 + 2
-    assert blocks.shape == (LOOKS, side, side) and block_trust(clear).shape == (side, side)
-    np.testing.assert_allclose(blocks[: len(USED), 1:-1, 1:-1], seen[:, ::2, ::2], atol=2**-9)
-
-
-def test_slopes_of_a_line_are_its_own(image: Floats, centres: Floats) -> None:
-    seen = looks(image, np.ones(image.shape[1:], bool)).reshape(LOOKS, -1)
-    found = slopes(seen, centres, 0.5 * identity()[:, 1:].astype(np.float32))
-    np.testing.assert_allclose(found[np.ix_(USED, USED)], 0.5 * np.eye(len(USED)), atol=0.02)
-    assert not found[:, BANDS.index("B10")].any()
-
-
-def test_slopes_tell_how_saturating_features_change(image: Floats, centres: Floats) -> None:
-    seen = looks(image, np.ones(image.shape[1:], bool)).reshape(LOOKS, -1)
-    weights = np.random.default_rng(5).normal(0, 0.02, (13, FEATURES)).astype(np.float32)
-    weights[:, len(USED) : LOOKS] = 0  # those of the surroundings
-    values, around = np.split(seen, 2)
-    change = weights @ (features(seen, centres) - features(np.concatenate([around, around]), centres))
-    detail = np.zeros((13, values.shape[1]), np.float32)
-    detail[list(USED)] = reflectance_of(values) - reflectance_of(around)
-    told = slopes(seen, centres, weights) @ detail
-    assert np.square(told - change).mean() < 0.5 * np.square(change).mean()
 
 
 def test_the_identity_gives_back_the_image(image: Floats, centres: Floats) -> None:

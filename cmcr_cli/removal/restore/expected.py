@@ -19,11 +19,8 @@ from cmcr_cli.scene.bands import BANDS
 from cmcr_cli.scene.patches import PATCH
 from cmcr_cli.scene.span import Span
 
-ROWS = 64
-"""Rows that are predicted at once: margins take less time in higher windows, and more memory."""
-
-SHARED = 32
-"""Rows of the first and the last windows of a strip, which its neighbours predict as well: the overlap."""
+ROWS = 32
+"""Rows that are predicted at once: features of many more pixels would be large."""
 
 
 Prediction = tuple[NDArray[np.float16], NDArray[np.uint8]]
@@ -91,7 +88,8 @@ class Expectation:
         self.shared.clear()
         # Windows begin with blocks of 2 x 2 pixels, which the scene may cut at its edges.
         start, stop = (span.start + down) // 2 * 2, span.stop + down + (span.stop + down) % 2
-        for top, size in _heights(start, stop) if windows else ():
+        for top in range(start, stop, ROWS) if windows else ():
+            size = min(ROWS, stop - top)
             first = top - down - span.start
             shown = slice(max(first, 0), min(first + size, span.size))
             boxes = [Box(top, left, size, columns) for left, columns in windows]
@@ -102,7 +100,7 @@ class Expectation:
                 lines = slice(down_by, down_by + shown.stop - shown.start)
                 inner = (..., lines, slice(across_by, across_by + place.stop - place.start))
                 expected[:, shown, place], source[shown, place] = found[0][inner], found[1][inner]
-                if top + size == stop:  # the strip below begins with these windows, if it overlaps that far
+                if stop - top <= ROWS:  # the strip below begins with these windows, if it overlaps that far
                     self.shared[box] = found
             trim_heap()
         return expected, source
@@ -128,17 +126,6 @@ class Expectation:
         made = few_at_once(self.each, predict, new)
         for box in boxes:
             yield above.pop(box) if box in above else next(made)
-
-
-def _heights(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """First rows and heights of windows that lie one below the other."""
-    top = start
-    while top < stop:
-        last = stop - SHARED
-        below = start + SHARED if top == start else min(top + ROWS, last if top < last else stop)
-        below = min(below, stop)
-        yield top, below - top
-        top = below
 
 
 def _windows(lefts: Sequence[int], phase: int, width: int) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.references import Expected
 from cmcr_cli.ground.spectral_basis import MARGIN
 from cmcr_cli.removal.restore import expected
-from cmcr_cli.removal.restore.expected import Expectation, _heights
+from cmcr_cli.removal.restore.expected import Expectation
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.reference_rows import OtherDate, ReferenceReader
 from cmcr_cli.scene.optical import Optical, open_optical
@@ -84,13 +84,6 @@ def test_only_the_columns_of_patches_are_expected(optical: Optical, monkeypatch:
     found, _ = Expectation(reader, Places(), numbers, context, [[70]], map).of(0, Span(0, 20), None)  # type: ignore[arg-type]
     shown = found[14].any(axis=0)
     assert shown[70:110].all() and not shown[:60].any() and not shown[130:].any()
-
-
-@pytest.mark.parametrize(("stop", "heights"), [(256, [32, 64, 64, 64, 32]), (40, [32, 8]), (20, [20])])
-def test_windows_are_high_but_for_those_that_strips_share(stop: int, heights: list[int]) -> None:
-    found = list(_heights(0, stop))
-    assert [size for _, size in found] == heights
-    assert [top for top, _ in found] == [sum(heights[:n]) for n in range(len(heights))]
 
 
 def test_what_two_strips_share_is_predicted_once(optical: Optical) -> None:
