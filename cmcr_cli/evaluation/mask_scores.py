@@ -161,8 +161,8 @@ def score_masks(images: Iterable[LabelledImage], make: Maker, make_sunlit: Maker
 
     Args:
         images: Labelled images; those without a verdict and without labels by eye are skipped.
-        make: Makes the masks of cmcr without the position of the sun,
-        make_sunlit: and with it. Masks with missing bands are made without.
+        make: Makes the masks of cmcr without the position of the sun, also those with missing bands.
+        make_sunlit: Makes the masks of cmcr with it, for images of which it is known.
 
     Returns:
         The counts, for `mask_tables`.
@@ -173,7 +173,8 @@ def score_masks(images: Iterable[LabelledImage], make: Maker, make_sunlit: Maker
         if item.by_eye is None and item.verdict is None:
             continue
         own = make(item)
-        for name, mask in {OWN: own, SUNLIT: make_sunlit(item), **teacher_masks(item)}.items():
+        sunlit = make_sunlit(item) if item.suns else own
+        for name, mask in {OWN: own, SUNLIT: sunlit, **teacher_masks(item)}.items():
             for key, hit, among in _measures(item, mask):
                 makers[name].add(item.name, key, hit, among)
         for lack, bands in LACKS.items():

@@ -24,7 +24,7 @@ from cmcr_cli.model.network import NetworkConfig
 
 FORMAT = 3
 DEFAULT_NAME = "cmcr-0.5.safetensors"
-DEFAULT_SHA256 = "bc242fa0b0bf3615a1c1f8ddddc2321d91d798f5be213367c33d94af9c8cc8e7"
+DEFAULT_SHA256 = "05171d37d34277a831df5bdab9f44b1046e27766f506948104761acf5759deb0"
 """Checksum of the weights that come with cmcr; change name and checksum together at a release."""
 
 

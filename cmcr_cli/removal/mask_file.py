@@ -146,7 +146,7 @@ def _write(session: Session, files: FileSet, confidence: Path | None, progress: 
             optical,
             None,
             mask,
-            ground=False,
+            learn=False,
             each=session.workers.map,
             progress=lambda done: progress("mask", done),
         )

@@ -26,9 +26,9 @@ from cmcr_cli.scene.products.formats import read_product
 from cmcr_cli.scene.products.stack import BlockRows, Product, open_stack
 from cmcr_cli.scene.radiometry import Radiometry, measured
 from cmcr_cli.scene.raster import Source, open_raster
-from cmcr_cli.scene.references.dates import TIME_TAGS, date_of, day_of, taken
+from cmcr_cli.scene.references.dates import TIME_TAGS, date_of
 from cmcr_cli.scene.references.placed import Shift, placed
-from cmcr_cli.scene.sun import Sun, latitude_of, sun_of_tags, sun_over
+from cmcr_cli.scene.sun import Sun, sun_of_tags
 from cmcr_cli.warning_kinds import CmcrWarning
 
 log = logging.getLogger("cmcr")
@@ -234,7 +234,7 @@ def open_optical(
             tags=tags,
             warnings=_warnings(stored, product, layers, units, tags, str(path), reference=onto is not None),
             scl=_scl(path, product, layers),
-            sun=_sun(stored, product, sun) or _sun_by_day(dataset, tags, str(path)),
+            sun=_sun(stored, product, sun),
             masked=validity.beyond_nodata,
             folder=None if product is None else product.folder,
             form="stack" if product is None else product.form,
@@ -313,20 +313,8 @@ def _sun(dataset: Any, product: Product | None, option: Sun | None) -> Sun | Non
         sun, source = product.sun, "product"
     elif sun is None:
         sun, source = sun_of_tags(dataset.tags()), "tags"
-    if sun is not None:
-        log.info("sun: azimuth %.1f, elevation %.1f (%s)", sun.azimuth, sun.elevation, source)
-    return sun
-
-
-def _sun_by_day(dataset: Any, tags: Mapping[str, str], path: str) -> Sun | None:
-    """The sun of a pass of Sentinel-2 on the day of the scene, if day and place are known."""
-    day, sun = day_of(taken(tags, path)), None
-    if day is not None and dataset.crs is not None:
-        middle = dataset.xy(dataset.height // 2, dataset.width // 2)
-        latitude = latitude_of(dataset.crs.to_wkt(), *middle)
-        sun = None if latitude is None else sun_over(latitude, day)
     if sun is None:
         log.info("sun: not known")
     else:
-        log.info("sun: azimuth %.0f, elevation %.0f (day %s)", sun.azimuth, sun.elevation, day)
+        log.info("sun: azimuth %.1f, elevation %.1f (%s)", sun.azimuth, sun.elevation, source)
     return sun

@@ -193,19 +193,3 @@ def test_latitude_of_points_on_maps() -> None:
     assert latitude_of("EPSG:4326", 10, 47.5) == pytest.approx(47.5)
     assert latitude_of("EPSG:32631", 1e30, 1e30) is None
     assert latitude_of('LOCAL_CS["of an engineer",UNIT["metre",1]]', 0, 0) is None
-
-
-def test_day_and_place_of_a_stack_tell_the_sun(
-    write: Write, stack: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = write("s2_20220615.tif", stack)
-    caplog.set_level("INFO", "cmcr")
-    with open_optical(path) as optical, rasterio.open(path) as file:
-        latitude = latitude_of(file.crs.to_wkt(), *file.xy(20, 20))
-        assert latitude is not None
-        assert optical.sun == sun_over(latitude, date(2022, 6, 15))
-        assert caplog.messages[-1].endswith("(day 2022-06-15)")
-    with open_optical(path, time="2022-12-15") as optical:
-        assert optical.sun == sun_over(latitude, date(2022, 12, 15))
-    with open_optical(path, sun=Sun(10.0, 20.0)) as optical:
-        assert optical.sun == Sun(10.0, 20.0)

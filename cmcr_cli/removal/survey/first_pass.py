@@ -118,7 +118,6 @@ def survey(
     radar: Radar | None,
     mask: MaskSource,
     *,
-    ground: bool = True,
     learn: bool = True,
     keep_clear: bool = True,
     area: Area | None = None,
@@ -131,9 +130,8 @@ def survey(
         optical: The scene.
         radar: Its radar.
         mask: That says where it is covered.
-        ground: Whether the ground is asked for; a mask alone does without.
-        learn: Whether the pixels of the scene teach it; else it is what the prior says of its radar. The
-            ratio of cirrus is always the scene's own.
+        learn: Whether the ground is learnt from the clear pixels; else it is what the prior says of its
+            radar. The ratio of cirrus is always the scene's own.
         keep_clear: Whether clear pixels are to be copied.
         area: The area of interest; None: the whole scene.
         each: The builtin `map`, or one that works on several items at once.
@@ -146,7 +144,7 @@ def survey(
     cloud_map = CloudMap.empty(grid)
     unknown = Ground.unknown(present(optical.names))
     ratio = _fitted(optical) if present(optical.names)[FITTED].all() else unknown.cirrus_ratio
-    learner = GroundLearner(optical, radar, cloud_map.phase, ratio, each, learn=learn) if ground else None
+    learner = GroundLearner(optical, radar, cloud_map.phase, ratio, each) if learn else None
     in_scene = np.zeros(3, np.int64)  # pixels: all, valid, covered
     count = CoverCount(mask, cloud_map, area, keep_clear)
     ahead = 0.5 if mask.reads_ahead else 0.0
@@ -167,11 +165,11 @@ def survey(
         count.up_to(tiles.core.stop - EDGE_REACH)
         progress(ahead + (1 - ahead) * tiles.core.stop / grid.height)
         del tiles, dn  # before the next rows are read
-    found = learner.finish(cloud_map) if learner is not None else replace(unknown, cirrus_ratio=ratio)
+    ground = learner.finish(cloud_map) if learner is not None else replace(unknown, cirrus_ratio=ratio)
     count.up_to(grid.height)
     return Survey(
         cloud_map,
-        found,
+        ground,
         cover=count.cover(),
         covered_in_scene=int(in_scene[2]) / max(int(in_scene[1]), 1),
         clear_in_scene=int(in_scene[1] - in_scene[2]) / int(in_scene[0]),

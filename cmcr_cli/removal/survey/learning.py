@@ -13,7 +13,6 @@ from cmcr_cli.ground.context import ENOUGH, REGION, ContextBuilder
 from cmcr_cli.ground.ground import Ground
 from cmcr_cli.ground.pyramid import block_mean
 from cmcr_cli.ground.radar_basis import MARGIN
-from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.removal.survey.cloud_map import CloudMap
 from cmcr_cli.removal.survey.sample_windows import SampleWindows
 from cmcr_cli.removal.survey.tiles import Each, TileRow
@@ -48,14 +47,7 @@ class GroundLearner:
     """Collects what the clear pixels of a scene show; all of it at the end makes a `Ground`."""
 
     def __init__(
-        self,
-        optical: Optical,
-        radar: Radar | None,
-        phase: tuple[int, int],
-        ratio: np.float32,
-        each: Each,
-        *,
-        learn: bool = True,
+        self, optical: Optical, radar: Radar | None, phase: tuple[int, int], ratio: np.float32, each: Each
     ) -> None:
         """Learner of one scene.
 
@@ -65,10 +57,9 @@ class GroundLearner:
             phase: Rows and columns by which its cells begin before it, see `CloudMap`.
             ratio: That of its cirrus.
             each: Works on several regions at once.
-            learn: Whether the pixels teach; else the ground is what the prior says of the radar.
         """
         self._optical, self._radar, self._phase = optical, radar, phase
-        self._ratio, self._each, self._learn = ratio, each, learn
+        self._ratio, self._each = ratio, each
         grid = optical.grid
         self._builder = ContextBuilder(grid.height + phase[0], grid.width + phase[1])
         self._samples = SampleWindows(grid.height, grid.width)
@@ -78,7 +69,7 @@ class GroundLearner:
     def takes_doubtful(self) -> bool:
         """Tell whether doubtful ground can still matter: not where enough of the scene is clear already."""
         grid = self._optical.grid
-        return self._learn and self._clear < ENOUGH * grid.height * grid.width
+        return self._clear < ENOUGH * grid.height * grid.width
 
     def learn(
         self,
@@ -97,7 +88,7 @@ class GroundLearner:
             seen: Where no cloud and no shadow hides the ground (rows, width).
             doubtful: How far the rest may teach, see `ContextBuilder.add`, (rows, width).
         """
-        clear = valid & seen & self._learn
+        clear = valid & seen
         doubtful = None if doubtful is None else doubtful * valid
         self._valid += int(valid.sum())
         self._clear += int(clear.sum())
@@ -130,8 +121,7 @@ class GroundLearner:
         Args:
             tiles: The row of tiles.
         """
-        if self._learn:
-            self._samples.keep(tiles)
+        self._samples.keep(tiles)
 
     def finish(self, cloud_map: CloudMap) -> Ground:
         """Fit the ground to all that was seen.
@@ -143,9 +133,7 @@ class GroundLearner:
             What the scene has taught.
         """
         context = self._builder.finish(present(self._optical.names), self._clear / max(self._valid, 1))
-        unmixing = NOTHING
-        if self._learn:
-            unmixing = self._samples.unmixing(
-                context, cloud_map, self._optical, self._radar, self._ratio, self._each
-            )
+        unmixing = self._samples.unmixing(
+            context, cloud_map, self._optical, self._radar, self._ratio, self._each
+        )
         return Ground(context, self._ratio, unmixing)

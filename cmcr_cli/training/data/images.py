@@ -159,8 +159,9 @@ def has_cloud(pair: Pair) -> bool:
         pair: The pair.
 
     Returns:
-        Whether thick cloud is over more than 5 %, and what became brighter is neither fresh snow (NDSI > 0.4)
-        nor ground that dried, which brightens more in the red than in the blue.
+        Whether thick cloud is over more than 5 %, and what became brighter is neither fresh snow (NDSI > 0.4,
+        among what became much brighter) nor ground that dried, which brightens more in the red than in the
+        blue.
     """
     if float((pair.opacity > 0.3).mean()) <= 0.05:
         return False
@@ -171,7 +172,8 @@ def has_cloud(pair: Pair) -> bool:
         ndimage.gaussian_filter(pair.cloudy[band] - pair.clear[band], 1.0)[pair.opacity > 0]
         for band in (_BLUE, _RED)
     )
-    return float(snow.mean()) < 0.15 and float((blue < _WHITISH * red).mean()) < 0.15
+    dried = (red > 0) & (blue < _WHITISH * red)
+    return float(snow.mean()) < 0.15 and float(dried.mean()) < 0.15
 
 
 def cirrus_subtracted(pair: Pair) -> Pair:

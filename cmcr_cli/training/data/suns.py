@@ -10,6 +10,7 @@ from typing import Any
 
 import rasterio
 
+from cmcr_cli.scene.references.dates import day_of, moment
 from cmcr_cli.scene.sun import Sun, latitude_of, sun_over
 
 _MONTHS = {"spring": (3, 4, 5), "summer": (6, 7, 8), "fall": (9, 10, 11), "winter": (12, 1, 2)}
@@ -60,11 +61,9 @@ def suns_of_series(arrays: Any, images: int, height: int, width: int) -> list[Su
     return [_of_day(latitude, str(day)) for day in arrays["s2_dates"]]
 
 
-def _of_day(latitude: float | None, day: str) -> Suns:
-    try:
-        return _suns(latitude, [date.fromisoformat(day)])
-    except ValueError:  # only the month is known, or nothing
-        return ()
+def _of_day(latitude: float | None, text: str) -> Suns:
+    day = day_of(moment(text))  # None where only the month is stated, or nothing
+    return () if day is None else _suns(latitude, [day])
 
 
 def _suns(latitude: float | None, days: Iterable[date]) -> Suns:

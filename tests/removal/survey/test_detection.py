@@ -104,7 +104,7 @@ def found(network: CloudNetwork, path: Path, sun: Sun | None = SUN) -> Found:
     with open_optical(path, sun=sun) as optical:
         mask = NetworkMask(optical, network)
         mask.keep_certainty()
-        cloud_map = survey(optical, None, mask, ground=False).cloud_map
+        cloud_map = survey(optical, None, mask, learn=False).cloud_map
         assert mask._certainty is not None and mask._certainty.max() <= 100
         return cloud_map.cells(0, len(mask._certainty)), mask._certainty
 

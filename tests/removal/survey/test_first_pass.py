@@ -98,7 +98,7 @@ def test_shares_are_those_of_the_pixels(
         open_mask(files.mask, optical.grid, dilate=dilate, codes="cmcr") as mask,
     ):
         source = RasterMask(optical, mask.read, found=mask.undilated if dilate else None)
-        found = survey(optical, None, source, ground=False, keep_clear=keep_clear)
+        found = survey(optical, None, source, learn=False, keep_clear=keep_clear)
         valid = optical.valid(optical.read(0, 150))
         before = mask.undilated(0, 150) if dilate else found.cloud_map.classes(0, 150)
     classes, replaced = found.cloud_map.classes(0, 150), found.cloud_map.strength(0, 150) > 0
