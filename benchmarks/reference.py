@@ -2,7 +2,8 @@
 
     python benchmarks/reference.py S2 S1 OUTPUT [STEPS]
 
-All pixels are covered and there is no context, as with `cmcr remove --mask all --no-context`.
+All pixels are covered, and the context is one colour everywhere. That is as much work as
+`cmcr remove --mask all --no-context`, which has the prior in its place.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import pickle
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from rasterio.crs import CRS
 from cmcr_cli.errors import OptionError
 from cmcr_cli.scene.grid import Grid
 from cmcr_cli.scene.optical import open_optical
-from cmcr_cli.scene.sun import Sun, latitude_of, sun_of, sun_of_tags, sun_over
+from cmcr_cli.scene.sun import Sun, sun_of, sun_of_tags
 
 if TYPE_CHECKING:
     from tests.support.rasters import Write
@@ -142,7 +141,7 @@ def stack() -> np.ndarray[Any, np.dtype[np.uint16]]:
 
 
 def test_tags_of_a_stack(write: Write, stack: Any, caplog: pytest.LogCaptureFixture) -> None:
-    path = write("s2.tif", stack)
+    path = write("s2_20220615.tif", stack)  # the day alone does not tell
     caplog.set_level("INFO", "cmcr")
     with open_optical(path) as optical:
         assert optical.sun is None and caplog.messages[-1] == "sun: not known"
@@ -160,36 +159,3 @@ def test_tags_of_a_stack(write: Write, stack: Any, caplog: pytest.LogCaptureFixt
 def test_tags_that_tell_nothing(zenith: str | None) -> None:
     tags = {"MEAN_SOLAR_AZIMUTH_ANGLE": "142.99"}
     assert sun_of_tags(tags | ({} if zenith is None else {"MEAN_SOLAR_ZENITH_ANGLE": zenith})) is None
-
-
-@pytest.mark.parametrize(
-    ("latitude", "day", "stated"),
-    [
-        (52.8, date(2022, 10, 5), (172.8, 32.2)),  # T29UNU
-        (27.5, date(2021, 9, 8), (143.0, 63.5)),  # T46RER
-        (66.4, date(2023, 6, 25), (174.7, 47.1)),  # T01WCP
-    ],
-)
-def test_the_sun_of_real_products_follows_from_day_and_latitude(
-    latitude: float, day: date, stated: tuple[float, float]
-) -> None:
-    sun = sun_over(latitude, day)
-    assert sun is not None
-    assert (sun.azimuth, sun.elevation) == pytest.approx(stated, abs=5)
-
-
-def test_the_sun_over_the_year_and_the_globe() -> None:
-    june, december = date(2020, 6, 21), date(2020, 12, 21)
-    over = {(lat, day): sun_over(lat, day) for lat in (-90, -45, 0, 45, 90) for day in (june, december)}
-    north, south = over[45, june], over[-45, december]
-    assert north is not None and south is not None
-    assert 90 < north.azimuth < 180 and 0 < south.azimuth < 90  # before noon
-    assert over[90, december] is None and over[-90, june] is None  # polar night
-    assert all(sun is None or 0 < sun.elevation < 90 for sun in over.values())
-
-
-def test_latitude_of_points_on_maps() -> None:
-    assert latitude_of("EPSG:32631", 500_000, 0) == pytest.approx(0, abs=1e-6)
-    assert latitude_of("EPSG:4326", 10, 47.5) == pytest.approx(47.5)
-    assert latitude_of("EPSG:32631", 1e30, 1e30) is None
-    assert latitude_of('LOCAL_CS["of an engineer",UNIT["metre",1]]', 0, 0) is None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyproj
 import rasterio
 
 from cmcr_cli.scene.references.dates import day_of, moment
-from cmcr_cli.scene.sun import Sun, latitude_of, sun_over
+from cmcr_cli.scene.sun import Sun, sun_of
 
 _MONTHS = {"spring": (3, 4, 5), "summer": (6, 7, 8), "fall": (9, 10, 11), "winter": (12, 1, 2)}
 """Months of the seasons that SEN12MS-CR names its scenes after, in the north and the south."""
@@ -19,7 +21,70 @@ _MONTHS = {"spring": (3, 4, 5), "summer": (6, 7, 8), "fall": (9, 10, 11), "winte
 _SEASON = re.compile(f"ROIs[0-9]+_({'|'.join(_MONTHS)})_")
 _ANY_YEAR, _MIDDLE = 2018, 15
 
+DESCENT = 10.5
+"""Hours of mean local solar time at which Sentinel-2 crosses the equator southwards."""
+
+INCLINATION = 98.62
+"""Degrees between the orbit of Sentinel-2 and the equator."""
+
 Suns = tuple[Sun, ...]
+
+
+def sun_over(latitude: float, day: date) -> Sun | None:
+    """Sun over a place when Sentinel-2 passes; it always passes at the same local solar time.
+
+    Declination and equation of time are those of Spencer (1971, "Fourier series representation of the
+    position of the sun").
+
+    Args:
+        latitude: Degrees north, -90 to 90.
+        day: Day of the pass.
+
+    Returns:
+        The sun, to about 5 degrees: the time of a pass varies by a quarter of an hour across the swath. None
+        where it is below the horizon.
+    """
+    year = 2 * math.pi * (day.timetuple().tm_yday - 1) / 365
+    turns = [(math.cos(n * year), math.sin(n * year)) for n in (1, 2, 3)]
+
+    def series(mean: float, *terms: tuple[float, float]) -> float:
+        return mean + sum(a * c + b * s for (a, b), (c, s) in zip(terms, turns, strict=False))
+
+    declination = series(0.006918, (-0.399912, 0.070257), (-0.006758, 0.000907), (-0.002697, 0.00148))
+    ahead = series(0.000075, (0.001868, -0.032077), (-0.014615, -0.040849))
+    place = math.radians(max(-80.0, min(80.0, latitude)))
+    # North of the equator the satellite is east of where it will cross it, where the sun is ahead.
+    east = math.asin(math.tan(place) / -math.tan(math.radians(INCLINATION)))
+    hour = math.radians(15 * (DESCENT - 12)) + east + ahead
+    height = math.sin(place) * math.sin(declination) + math.cos(place) * math.cos(declination) * math.cos(
+        hour
+    )
+    eastwards = -math.cos(declination) * math.sin(hour)
+    northwards = math.cos(place) * math.sin(declination) - math.sin(place) * math.cos(declination) * math.cos(
+        hour
+    )
+    return sun_of(
+        math.degrees(math.atan2(eastwards, northwards)) % 360, elevation=math.degrees(math.asin(height))
+    )
+
+
+def latitude_of(crs: str, x: float, y: float) -> float | None:
+    """Find the latitude of a point on a map.
+
+    Args:
+        crs: Of the map, as text that PROJ knows.
+        x: Of the point.
+        y: Of the point.
+
+    Returns:
+        Degrees north; None where PROJ fails.
+    """
+    try:
+        to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+        latitude = float(to_degrees.transform(x, y)[1])
+    except pyproj.exceptions.ProjError:
+        return None
+    return latitude if math.isfinite(latitude) else None
 
 
 def suns_of_raster(path: Path) -> Suns:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cmcr_cli.ground.cirrus import B10, TYPICAL_RATIO
-from cmcr_cli.ground.ridge import learnt_prior
 from cmcr_cli.ground.unmixing import NOTHING
 from cmcr_cli.removal.survey import learning
 from cmcr_cli.removal.survey.cloud_map import CLOUD, CloudMap
@@ -55,25 +54,3 @@ def test_the_ground_is_that_of_the_clear_pixels_alone(phase: tuple[int, int]) ->
     np.testing.assert_allclose(ground.context.mean, expected, atol=2e-4)
     assert ground.cirrus_ratio == TYPICAL_RATIO
     assert not np.array_equal(ground.unmixing, NOTHING), "what covered pixels differ by was looked at"
-
-
-def test_without_learning_only_the_level_of_the_scene_is_noticed() -> None:
-    """As where nothing is clear; the vapour above bright cloud tells the level of a scene without B10."""
-    names = tuple(name for name in BANDS if name != "B10")
-    scene = optical(names, np.uint16, None)
-    grid = SimpleNamespace(height=64, width=64, origin=(0, 0))
-    object.__setattr__(scene, "source", SimpleNamespace(grid=grid))
-    dn, seen = np.full((12, 64, 64), 9000, np.uint16), np.ones((64, 64), np.bool_)
-    grounds = []
-    for clear, learn in ((seen, False), (~seen, True)):
-        learner = GroundLearner(scene, None, (0, 0), TYPICAL_RATIO, map, learn=learn)
-        learner.learn(Span(0, 64), dn, seen, clear, None)
-        learner.keep(TileRow(Span(0, 64), 0, dn))
-        assert learner.takes_doubtful == learn
-        grounds.append(learner.finish(CloudMap.empty(grid)))  # type: ignore[arg-type]
-    for name, values in grounds[1].arrays().items():
-        if name != "unmixing":
-            np.testing.assert_array_equal(grounds[0].arrays()[name], values)
-    expected = learnt_prior().levels[1] * np.isin(BANDS, names)
-    np.testing.assert_allclose(grounds[0].context.mean, expected, atol=1e-6)
-    assert np.array_equal(grounds[0].unmixing, NOTHING)

@@ -9,8 +9,7 @@ import pytest
 import rasterio
 from rasterio import Affine
 
-from cmcr_cli.scene.sun import sun_over
-from cmcr_cli.training.data.suns import suns_of_raster, suns_of_series
+from cmcr_cli.training.data.suns import latitude_of, sun_over, suns_of_raster, suns_of_series
 
 ALPS = Affine(10, 0, 600_000, 0, -10, 5_200_000)  # 47 degrees north in zone 32
 
@@ -70,3 +69,36 @@ def test_places_of_their_own_are_not_guessed(tmp_path: Path) -> None:
         "transform": np.tile(ALPS[:6], (2, 1)),
     }
     assert suns_of_series(series(tmp_path, **arrays), 2, 8, 8) == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("latitude", "day", "stated"),
+    [
+        (52.8, date(2022, 10, 5), (172.8, 32.2)),  # T29UNU
+        (27.5, date(2021, 9, 8), (143.0, 63.5)),  # T46RER
+        (66.4, date(2023, 6, 25), (174.7, 47.1)),  # T01WCP
+    ],
+)
+def test_the_sun_of_real_products_follows_from_day_and_latitude(
+    latitude: float, day: date, stated: tuple[float, float]
+) -> None:
+    sun = sun_over(latitude, day)
+    assert sun is not None
+    assert (sun.azimuth, sun.elevation) == pytest.approx(stated, abs=5)
+
+
+def test_the_sun_over_the_year_and_the_globe() -> None:
+    june, december = date(2020, 6, 21), date(2020, 12, 21)
+    over = {(lat, day): sun_over(lat, day) for lat in (-90, -45, 0, 45, 90) for day in (june, december)}
+    north, south = over[45, june], over[-45, december]
+    assert north is not None and south is not None
+    assert 90 < north.azimuth < 180 and 0 < south.azimuth < 90  # before noon
+    assert over[90, december] is None and over[-90, june] is None  # polar night
+    assert all(sun is None or 0 < sun.elevation < 90 for sun in over.values())
+
+
+def test_latitude_of_points_on_maps() -> None:
+    assert latitude_of("EPSG:32631", 500_000, 0) == pytest.approx(0, abs=1e-6)
+    assert latitude_of("EPSG:4326", 10, 47.5) == pytest.approx(47.5)
+    assert latitude_of("EPSG:32631", 1e30, 1e30) is None
+    assert latitude_of('LOCAL_CS["of an engineer",UNIT["metre",1]]', 0, 0) is None
