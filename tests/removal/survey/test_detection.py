@@ -324,11 +324,11 @@ def likely(*classes: tuple[float, ...]) -> NDArray[np.float32]:
 
 def test_a_cell_is_covered_where_that_is_likely() -> None:
     classes, certainty = classified(
-        likely((0.3, 0.1, 0.05), *[(0, 0, 0)] * 4, (0.3, 0.15, 0.16), *[(0, 0, 0)] * 4, (0.1, 0.1, 0.5))
+        likely((0.2, 0.1, 0.05), *[(0, 0, 0)] * 4, (0.3, 0.15, 0.16), *[(0, 0, 0)] * 4, (0.1, 0.1, 0.5))
     )
     assert classes[0].tolist() == [CLEAR, *[CLEAR] * 4, THICK, *[CLEAR] * 4, SHADOW]
     # Sure of the class it is not; of what is covered, that it is.
-    assert certainty[0, [0, 5, 10]].tolist() == [55, 61, 70] and certainty[0, 1] == 100
+    assert certainty[0, [0, 5, 10]].tolist() == [65, 61, 70] and certainty[0, 1] == 100
     assert classes.dtype == certainty.dtype == np.uint8
 
 
