@@ -53,10 +53,8 @@ _CELL = 4  # samples along the side of a cell
 _LARGE = 4096  # scenes wider or higher than this sample every other block, which bounds memory and time
 _NEIGHBOURS = (0.5, 1.0, 0.5)  # what the regions around count for in a region's regression
 _TYPICAL_WEIGHT = 4.0  # blocks of clear ground that the mean of the prior counts for
-_PRIOR_HALF, _PRIOR_GONE = (
-    100.0,
-    900.0,
-)  # clear blocks at which its regression counts about half, and not at all
+# Clear blocks at which the regression of the prior counts about half, and not at all.
+_PRIOR_HALF, _PRIOR_GONE = 100.0, 900.0
 _COARSE = 4  # cells along the side of a cell of doubtful ground, which bounds memory
 _RIDGE = 0.3
 _RIDGE_BLOCKS = 4000.0  # neighbouring blocks are alike, so a few thousand of them teach little

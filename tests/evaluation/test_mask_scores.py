@@ -238,7 +238,7 @@ def test_masks_are_those_of_cmcr_mask(weights: Weights, tmp_path: Path) -> None:
         assert len(np.unique(written)) > 1
         assert (made != written).mean() < 0.02, "apart from the rim"
         masks.append(made)
-    assert (masks[0] != masks[1]).any()
+    assert (masks[0] != masks[1]).mean() > 0.03, "more than the rim"
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ DESCENT = 10.5
 INCLINATION = 98.62
 """Degrees between the orbit of Sentinel-2 and the equator."""
 
+FARTHEST = 80.0
+"""Latitude beyond which the place counts as being there, since the orbit turns back near it."""
+
 Suns = tuple[Sun, ...]
 
 
@@ -41,7 +44,7 @@ def sun_over(latitude: float, day: date) -> Sun | None:
         day: Day of the pass.
 
     Returns:
-        The sun, to about 5 degrees: the time of a pass varies by a quarter of an hour across the swath. None
+        The sun, to about 5 degrees below a latitude of 75: the time of a pass varies across the swath. None
         where it is below the horizon.
     """
     year = 2 * math.pi * (day.timetuple().tm_yday - 1) / 365
@@ -52,20 +55,18 @@ def sun_over(latitude: float, day: date) -> Sun | None:
 
     declination = series(0.006918, (-0.399912, 0.070257), (-0.006758, 0.000907), (-0.002697, 0.00148))
     ahead = series(0.000075, (0.001868, -0.032077), (-0.014615, -0.040849))
-    place = math.radians(max(-80.0, min(80.0, latitude)))
+    place = math.radians(max(-FARTHEST, min(FARTHEST, latitude)))
     # North of the equator the satellite is east of where it will cross it, where the sun is ahead.
     east = math.asin(math.tan(place) / -math.tan(math.radians(INCLINATION)))
     hour = math.radians(15 * (DESCENT - 12)) + east + ahead
-    height = math.sin(place) * math.sin(declination) + math.cos(place) * math.cos(declination) * math.cos(
-        hour
-    )
-    eastwards = -math.cos(declination) * math.sin(hour)
-    northwards = math.cos(place) * math.sin(declination) - math.sin(place) * math.cos(declination) * math.cos(
-        hour
-    )
-    return sun_of(
-        math.degrees(math.atan2(eastwards, northwards)) % 360, elevation=math.degrees(math.asin(height))
-    )
+    # The direction of the sun at the equator: in the meridian at noon, east of it, and to the north.
+    noon = math.cos(declination) * math.cos(hour)
+    eastwards, north = -math.cos(declination) * math.sin(hour), math.sin(declination)
+    # Turned to the place: up, and to its north.
+    up = math.sin(place) * north + math.cos(place) * noon
+    northwards = math.cos(place) * north - math.sin(place) * noon
+    azimuth = math.degrees(math.atan2(eastwards, northwards)) % 360
+    return sun_of(azimuth, elevation=math.degrees(math.asin(up)))
 
 
 def latitude_of(crs: str, x: float, y: float) -> float | None:

@@ -177,7 +177,7 @@ class MaskSamples(Dataset[MaskSample]):
         turn = int(rng.integers(8))
         stack = fitted(dihedral(stack, turn), side, rng)
         # Without shadows any sun fits. A network that knew the sun of added clouds only would see two worlds.
-        sun = _sun_of(image, turn, rng) if not clear else random_sun(rng)
+        sun = random_sun(rng) if clear else _sun_of(image, turn, rng)
         bands = len(BANDS)
         x, classes, weight = stack[:bands], stack[bands:-1], stack[-1]
         if clear and rng.random() < self._mix.varied:
